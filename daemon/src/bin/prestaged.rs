@@ -1,0 +1,4 @@
+//! tmp
+fn main() -> anyhow::Result<()> {
+    prestaged::worker::main()
+}

@@ -1,0 +1,116 @@
+//! SHA-256 digests, and the root digest over many chunks.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::units::Bytes;
+
+/// A SHA-256 digest, in text as 64 lower-case hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Digest(pub [u8; 32]);
+
+impl Digest {
+    /// The digest of `data`.
+    pub fn of(data: &[u8]) -> Self {
+        Self(Sha256::digest(data).into())
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Text that is not a SHA-256 digest.
+#[derive(Debug, thiserror::Error)]
+#[error("not a SHA-256 digest of 64 hexadecimal digits")]
+pub struct NotADigest;
+
+impl FromStr for Digest {
+    type Err = NotADigest;
+
+    fn from_str(text: &str) -> Result<Self, NotADigest> {
+        let mut bytes = [0_u8; 32];
+        if text.len() != 64 || !text.is_ascii() {
+            return Err(NotADigest);
+        }
+        for (byte, at) in bytes.iter_mut().zip((0..64).step_by(2)) {
+            *byte = u8::from_str_radix(&text[at..at + 2], 16).map_err(|_| NotADigest)?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl TryFrom<String> for Digest {
+    type Error = NotADigest;
+
+    fn try_from(text: String) -> Result<Self, NotADigest> {
+        text.parse()
+    }
+}
+
+impl From<Digest> for String {
+    fn from(digest: Digest) -> String {
+        digest.to_string()
+    }
+}
+
+/// The digest of a set of chunks: SHA-256 over, for each chunk in order of offset, the offset and the
+/// length as little-endian 64-bit numbers and the chunk's digest. It says what stands where, so
+/// chunks cannot be exchanged unnoticed.
+#[derive(Debug, Default)]
+pub struct Root {
+    hash: Sha256,
+    end: Bytes,
+}
+
+impl Root {
+    /// Adds the next chunk. Chunks come in ascending order and do not overlap.
+    pub fn add(&mut self, offset: Bytes, length: Bytes, digest: &Digest) {
+        debug_assert!(offset >= self.end, "chunks in order");
+        self.end = Bytes(offset.0 + length.0);
+        self.hash.update(offset.0.to_le_bytes());
+        self.hash.update(length.0.to_le_bytes());
+        self.hash.update(digest.0);
+    }
+
+    /// The root.
+    pub fn finish(self) -> Digest {
+        Digest(self.hash.finalize().into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_and_bytes_agree() {
+        // NIST FIPS 180-4 example "abc".
+        let text = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(Digest::of(b"abc").to_string(), text);
+        assert_eq!(text.parse::<Digest>().unwrap(), Digest::of(b"abc"));
+        assert!("xy".parse::<Digest>().is_err());
+    }
+
+    #[test]
+    fn the_root_depends_on_place() {
+        let root = |offset| {
+            let mut root = Root::default();
+            root.add(Bytes(offset), Bytes(4), &Digest::of(b"abcd"));
+            root.finish()
+        };
+        assert_ne!(root(0), root(4));
+    }
+}

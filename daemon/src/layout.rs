@@ -1,0 +1,526 @@
+//! Partition layouts: what an operator asks for, and the exact sectors it comes to on one geometry.
+//!
+//! Pure arithmetic; [`crate::gpt_table`] turns a [`Plan`] into bytes. Rules and figures come from
+//! Microsoft's UEFI/GPT partition guidance and from measurements with mkfs.fat and mkntfs:
+//! 1 MiB alignment, order ESP, MSR, Windows, Recovery, attributes 0 on the Windows partition (a
+//! missing drive letter breaks the first start), FAT32 needs at least 65,525 clusters.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::drive::Geometry;
+use crate::units::{Bytes, Lba, MIB, SectorSize};
+
+/// GPT partition entries: 128 of 128 bytes, what every tool writes (UEFI 2.10, 5.3.1).
+pub const GPT_ENTRY_COUNT: u32 = 128;
+/// Bytes of one partition entry.
+pub const GPT_ENTRY_BYTES: u32 = 128;
+
+/// FAT32 starts at this cluster count; below it every driver takes the volume for FAT16
+/// (Microsoft FAT specification 1.03, page 14). mkfs.fat only warns.
+pub const FAT32_MIN_CLUSTERS: u64 = 65_525;
+
+/// What a partition is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// EFI system partition, FAT32.
+    Esp,
+    /// Microsoft reserved partition, no file system.
+    Msr,
+    /// The volume the prestaged media is applied to, NTFS.
+    Windows,
+    /// Windows recovery tools, an empty NTFS volume.
+    Recovery,
+}
+
+impl Role {
+    /// The GPT type GUID (Microsoft, `PARTITION_INFORMATION_GPT`; UEFI 2.10, table 5-7).
+    pub fn type_guid(self) -> Uuid {
+        match self {
+            Self::Esp => Uuid::from_u128(0xC12A7328_F81F_11D2_BA4B_00A0C93EC93B),
+            Self::Msr => Uuid::from_u128(0xE3C9E316_0B5C_4DB8_817D_F92DF00215AE),
+            Self::Windows => Uuid::from_u128(0xEBD0A0A2_B9E5_4433_87C0_68B6B72699C7),
+            Self::Recovery => Uuid::from_u128(0xDE94BBA4_06D1_4D40_A16A_BFD50179D6AC),
+        }
+    }
+
+    /// GPT attribute bits. Recovery is required by the platform and gets no drive letter.
+    pub fn attributes(self) -> u64 {
+        match self {
+            Self::Recovery => 0x8000_0000_0000_0001,
+            Self::Esp | Self::Msr | Self::Windows => 0,
+        }
+    }
+
+    /// The partition name as Windows Setup writes it.
+    pub fn gpt_name(self) -> &'static str {
+        match self {
+            Self::Esp => "EFI system partition",
+            Self::Msr => "Microsoft reserved partition",
+            Self::Windows | Self::Recovery => "Basic data partition",
+        }
+    }
+
+    /// Default volume label; empty where there is no file system.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Esp => "SYSTEM",
+            Self::Msr => "",
+            Self::Windows => "Windows",
+            Self::Recovery => "Recovery",
+        }
+    }
+}
+
+/// How large a partition is asked to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Extent {
+    /// Exactly this, rounded up to 1 MiB.
+    Fixed(Bytes),
+    /// What the others leave over.
+    Rest,
+}
+
+impl Serialize for Extent {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Fixed(size) => size.serialize(to),
+            Self::Rest => to.serialize_str("rest"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Extent {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Text {
+            Number(u64),
+            Words(String),
+        }
+        match Text::deserialize(from)? {
+            Text::Number(bytes) => Ok(Self::Fixed(Bytes(bytes))),
+            Text::Words(text) if text == "rest" => Ok(Self::Rest),
+            Text::Words(text) => text.parse().map(Self::Fixed).map_err(|_| {
+                serde::de::Error::custom(format!(
+                    "{text:?} is not a partition size; write \"rest\" or for example \"300MiB\""
+                ))
+            }),
+        }
+    }
+}
+
+/// One partition of a layout.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Partition {
+    /// Its purpose, which fixes type GUID, file system, attributes and name.
+    #[serde(rename = "type")]
+    pub role: Role,
+    /// Its size.
+    pub size: Extent,
+    /// Volume label; the role's own where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+}
+
+/// Whether the station makes the drive bootable from the media's boot files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Boot {
+    /// Boot files and BCD are required and laid down on the ESP.
+    #[default]
+    Prestaged,
+    /// The content is applied as it is.
+    None,
+}
+
+/// A named layout: partitions in the order they stand on the drive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Layout {
+    /// Name, for rules and messages.
+    pub name: String,
+    /// Boot preparation.
+    #[serde(default)]
+    pub boot: Boot,
+    /// The partitions in order.
+    pub partitions: Vec<Partition>,
+}
+
+impl Default for Layout {
+    /// ESP 300 MiB (valid FAT32 with 512- and 4096-byte sectors), MSR 16 MiB, Windows, Recovery
+    /// 990 MiB.
+    fn default() -> Self {
+        let fixed =
+            |role, mib| Partition { role, size: Extent::Fixed(Bytes::mib(mib)), label: None };
+        Self {
+            name: "uefi".into(),
+            boot: Boot::Prestaged,
+            partitions: vec![
+                fixed(Role::Esp, 300),
+                fixed(Role::Msr, 16),
+                Partition { role: Role::Windows, size: Extent::Rest, label: None },
+                fixed(Role::Recovery, 990),
+            ],
+        }
+    }
+}
+
+/// One partition with its place on a drive of known geometry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedPartition {
+    /// Its purpose.
+    pub role: Role,
+    /// Volume label.
+    pub label: String,
+    /// First sector.
+    pub first: Lba,
+    /// Last sector, inclusive.
+    pub last: Lba,
+}
+
+impl PlannedPartition {
+    /// Byte offset of the partition on the drive.
+    pub fn offset(&self, sector: SectorSize) -> Bytes {
+        self.first.offset(sector)
+    }
+
+    /// Size in bytes.
+    pub fn size(&self, sector: SectorSize) -> Bytes {
+        Bytes((self.last.0 - self.first.0 + 1) * sector.bytes())
+    }
+}
+
+/// A layout worked out for one geometry. Invariants: partitions do not overlap, are in order, start and
+/// end on 1 MiB, and lie between the two partition tables.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The geometry it was worked out for.
+    pub geometry: Geometry,
+    /// The partitions in order.
+    pub partitions: Vec<PlannedPartition>,
+}
+
+impl Plan {
+    /// The partition with this role; layouts hold each at most once.
+    pub fn find(&self, role: Role) -> Option<(usize, &PlannedPartition)> {
+        self.partitions.iter().enumerate().find(|(_, p)| p.role == role)
+    }
+
+    /// Bytes at the start of the drive that hold the protective MBR and the primary GPT.
+    pub fn primary_table(geometry: Geometry) -> Bytes {
+        let entries = Bytes(u64::from(GPT_ENTRY_COUNT * GPT_ENTRY_BYTES));
+        Bytes(2 * geometry.sector.bytes() + entries.align_up(geometry.sector.bytes()).0)
+    }
+
+    /// Bytes at the end of the drive that hold the backup GPT.
+    pub fn backup_table(geometry: Geometry) -> Bytes {
+        Bytes(Self::primary_table(geometry).0 - geometry.sector.bytes())
+    }
+}
+
+/// A layout that cannot be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LayoutError {
+    /// The same role twice.
+    #[error("layout {layout:?}: more than one {role:?} partition; each type may appear once")]
+    Twice {
+        /// Layout name.
+        layout: String,
+        /// The repeated role.
+        role: Role,
+    },
+    /// A partition that is required is missing.
+    #[error("layout {layout:?}: no {role:?} partition; {why}")]
+    Missing {
+        /// Layout name.
+        layout: String,
+        /// The missing role.
+        role: Role,
+        /// Why it is needed.
+        why: &'static str,
+    },
+    /// Partitions in an order Windows does not expect.
+    #[error("layout {0:?}: the order must be esp, msr, windows, recovery")]
+    Order(String),
+    /// No partition, or two, take the rest.
+    #[error("layout {layout:?}: {count} partitions have size \"rest\"; exactly one must")]
+    Rest {
+        /// Layout name.
+        layout: String,
+        /// How many do.
+        count: usize,
+    },
+    /// A partition too small for its file system.
+    #[error(
+        "layout {layout:?}: {role:?} of {size} bytes is too small; at least {least} are needed"
+    )]
+    Small {
+        /// Layout name.
+        layout: String,
+        /// The role.
+        role: Role,
+        /// Asked for.
+        size: u64,
+        /// Least that works.
+        least: u64,
+    },
+    /// A label the file system cannot hold.
+    #[error(
+        "layout {layout:?}: label {label:?} of {role:?} is longer than {most} or holds a character the file system forbids"
+    )]
+    Label {
+        /// Layout name.
+        layout: String,
+        /// The role.
+        role: Role,
+        /// The label.
+        label: String,
+        /// Longest allowed, in characters.
+        most: usize,
+    },
+    /// The drive is too small; the text shows the arithmetic.
+    #[error("layout {layout:?} needs {needed} bytes ({arithmetic}), the drive has {size}")]
+    DriveTooSmall {
+        /// Layout name.
+        layout: String,
+        /// Least drive size in bytes.
+        needed: u64,
+        /// How it adds up.
+        arithmetic: String,
+        /// The drive's size in bytes.
+        size: u64,
+    },
+}
+
+/// Least size of an NTFS volume here: mkntfs wants 1 MiB, the journal and MFT some more.
+const NTFS_MIN: Bytes = Bytes::mib(16);
+
+/// Sectors per FAT32 cluster on an ESP of this size: clusters of 4096 bytes where that leaves enough of
+/// them for FAT32, else of one sector.
+pub fn esp_cluster_sectors(size: Bytes, sector: SectorSize) -> u64 {
+    match sector {
+        SectorSize::B512 if size >= Bytes::mib(260) => 8,
+        SectorSize::B512 | SectorSize::B4096 => 1,
+    }
+}
+
+impl Layout {
+    /// Checks what does not depend on a drive.
+    ///
+    /// # Errors
+    /// [`LayoutError`] names the layout and the partition.
+    pub fn check(&self) -> Result<(), LayoutError> {
+        let layout = || self.name.clone();
+        let order = [Role::Esp, Role::Msr, Role::Windows, Role::Recovery];
+        let place = |role| order.iter().position(|r| *r == role);
+        for pair in self.partitions.windows(2) {
+            if pair[0].role == pair[1].role {
+                return Err(LayoutError::Twice { layout: layout(), role: pair[0].role });
+            }
+            if place(pair[0].role) > place(pair[1].role) {
+                return Err(LayoutError::Order(layout()));
+            }
+        }
+        let has = |role| self.partitions.iter().any(|p| p.role == role);
+        if !has(Role::Windows) {
+            let why = "the media is applied to it";
+            return Err(LayoutError::Missing { layout: layout(), role: Role::Windows, why });
+        }
+        if self.boot == Boot::Prestaged && !has(Role::Esp) {
+            let why = "boot = \"prestaged\" lays the boot files there";
+            return Err(LayoutError::Missing { layout: layout(), role: Role::Esp, why });
+        }
+        let count = self.partitions.iter().filter(|p| p.size == Extent::Rest).count();
+        if count != 1 {
+            return Err(LayoutError::Rest { layout: layout(), count });
+        }
+        for partition in &self.partitions {
+            self.check_label(partition)?;
+            if let Extent::Fixed(size) = partition.size {
+                let least = least_size(partition.role, SectorSize::B512);
+                if size < least {
+                    let (size, least) = (size.0, least.0);
+                    let role = partition.role;
+                    return Err(LayoutError::Small { layout: layout(), role, size, least });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_label(&self, partition: &Partition) -> Result<(), LayoutError> {
+        let Some(label) = &partition.label else { return Ok(()) };
+        let role = partition.role;
+        // FAT: 11 characters of the OEM set; NTFS: 32 UTF-16 units (mkntfs -L).
+        let (most, plain) = match role {
+            Role::Esp => {
+                (11, label.bytes().all(|b| b.is_ascii_alphanumeric() || b"_- ".contains(&b)))
+            }
+            Role::Msr => (0, label.is_empty()),
+            Role::Windows | Role::Recovery => (32, !label.chars().any(char::is_control)),
+        };
+        if !plain || label.encode_utf16().count() > most {
+            let (layout, label) = (self.name.clone(), label.clone());
+            return Err(LayoutError::Label { layout, role, label, most });
+        }
+        Ok(())
+    }
+
+    /// Works the layout out for one geometry.
+    ///
+    /// # Errors
+    /// [`LayoutError::DriveTooSmall`] with the arithmetic, or [`LayoutError::Small`] where a partition
+    /// is too small for its file system with these sectors.
+    pub fn plan(&self, geometry: Geometry) -> Result<Plan, LayoutError> {
+        self.check()?;
+        let sector = geometry.sector;
+        let head = Plan::primary_table(geometry).align_up(MIB.0);
+        let tail = Plan::backup_table(geometry).align_up(MIB.0);
+        let mut sizes = Vec::with_capacity(self.partitions.len());
+        let mut needed = head.0 + tail.0;
+        let mut terms = vec![format!("{} tables", head.0 + tail.0)];
+        for partition in &self.partitions {
+            let least = least_size(partition.role, sector);
+            let size = match partition.size {
+                Extent::Fixed(size) => size.align_up(MIB.0),
+                Extent::Rest => least,
+            };
+            if size < least {
+                return Err(LayoutError::Small {
+                    layout: self.name.clone(),
+                    role: partition.role,
+                    size: size.0,
+                    least: least.0,
+                });
+            }
+            terms.push(format!("{} {:?}", size.0, partition.role).to_lowercase());
+            needed = needed.saturating_add(size.0);
+            sizes.push(size);
+        }
+        let usable = geometry.size.align_down(MIB.0);
+        let Some(spare) = usable.0.checked_sub(needed) else {
+            return Err(LayoutError::DriveTooSmall {
+                layout: self.name.clone(),
+                needed,
+                arithmetic: terms.join(" + "),
+                size: geometry.size.0,
+            });
+        };
+        let mut at = head.0;
+        let mut partitions = Vec::with_capacity(sizes.len());
+        for (partition, size) in self.partitions.iter().zip(sizes) {
+            let size = if partition.size == Extent::Rest { size.0 + spare } else { size.0 };
+            let label =
+                partition.label.clone().unwrap_or_else(|| partition.role.label().to_owned());
+            partitions.push(PlannedPartition {
+                role: partition.role,
+                label,
+                first: Lba(at / sector.bytes()),
+                last: Lba((at + size) / sector.bytes() - 1),
+            });
+            at += size;
+        }
+        Ok(Plan { geometry, partitions })
+    }
+}
+
+/// The least size a partition of this role works with.
+fn least_size(role: Role, sector: SectorSize) -> Bytes {
+    match role {
+        // One file allocation table entry of 4 bytes per cluster, two tables, 32 reserved sectors.
+        Role::Esp => {
+            let cluster = sector.bytes();
+            let clusters = FAT32_MIN_CLUSTERS + 2;
+            let table = Bytes(clusters * 4).align_up(sector.bytes()).0;
+            Bytes(clusters * cluster + 2 * table + 32 * sector.bytes()).align_up(MIB.0)
+        }
+        Role::Msr => MIB,
+        Role::Windows | Role::Recovery => NTFS_MIN,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn geometry(size: u64, sector: SectorSize) -> Geometry {
+        Geometry { size: Bytes(size), sector }
+    }
+
+    proptest! {
+        #[test]
+        fn plans_are_aligned_ordered_and_inside(
+            size in 0_u64..(4 << 40),
+            large in any::<bool>(),
+            esp in 300_u64..2000,
+            recovery in 16_u64..3000,
+        ) {
+            let sector = if large { SectorSize::B4096 } else { SectorSize::B512 };
+            let geometry = geometry(size - size % sector.bytes(), sector);
+            let mut layout = Layout::default();
+            layout.partitions[0].size = Extent::Fixed(Bytes::mib(esp));
+            layout.partitions[3].size = Extent::Fixed(Bytes(recovery * 1_000_000));
+            prop_assume!(layout.check().is_ok());
+            match layout.plan(geometry) {
+                Ok(plan) => {
+                    let mut end = Plan::primary_table(geometry).0;
+                    for partition in &plan.partitions {
+                        let offset = partition.offset(sector).0;
+                        prop_assert!(offset >= end, "no overlap");
+                        prop_assert_eq!(offset % MIB.0, 0);
+                        end = offset + partition.size(sector).0;
+                        prop_assert_eq!(end % MIB.0, 0);
+                    }
+                    prop_assert!(end + Plan::backup_table(geometry).0 <= geometry.size.0);
+                    let (_, windows) = plan.find(Role::Windows).unwrap();
+                    let used: u64 = plan.partitions.iter().map(|p| p.size(sector).0).sum();
+                    prop_assert!(geometry.size.0 - used < 4 * MIB.0, "the rest is all used");
+                    prop_assert!(windows.size(sector) >= NTFS_MIN);
+                }
+                Err(LayoutError::DriveTooSmall { needed, size, .. }) => prop_assert!(needed > size - size % MIB.0),
+                Err(other) => prop_assert!(false, "{other}"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_error_shows_the_arithmetic() {
+        let error = Layout::default().plan(geometry(1 << 30, SectorSize::B512)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "layout \"uefi\" needs 1388314624 bytes (2097152 tables + 314572800 esp + 16777216 msr \
+             + 16777216 windows + 1038090240 recovery), the drive has 1073741824"
+        );
+    }
+
+    #[test]
+    fn esp_below_fat32_is_refused_with_large_sectors() {
+        // 256 MiB gives 65,376 clusters of 4096 bytes, which is FAT16 to every reader (measured with mkfs.fat 4.2).
+        let mut layout = Layout::default();
+        layout.partitions[0].size = Extent::Fixed(Bytes::mib(256));
+        assert!(layout.plan(geometry(8 << 30, SectorSize::B512)).is_ok());
+        let error = layout.plan(geometry(8 << 30, SectorSize::B4096)).unwrap_err();
+        assert!(matches!(error, LayoutError::Small { role: Role::Esp, .. }), "{error}");
+    }
+
+    #[test]
+    fn contradictory_layouts_are_refused() {
+        let mut twice = Layout::default();
+        twice.partitions[3].size = Extent::Rest;
+        assert!(matches!(twice.check(), Err(LayoutError::Rest { count: 2, .. })));
+        let mut order = Layout::default();
+        order.partitions.swap(0, 1);
+        assert!(matches!(order.check(), Err(LayoutError::Order(_))));
+        let mut bare = Layout::default();
+        bare.partitions.retain(|p| p.role != Role::Windows);
+        assert!(matches!(bare.check(), Err(LayoutError::Missing { role: Role::Windows, .. })));
+        let mut label = Layout::default();
+        label.partitions[0].label = Some("much too long".into());
+        assert!(matches!(label.check(), Err(LayoutError::Label { .. })));
+    }
+}

@@ -1,0 +1,313 @@
+//! The folder of masters: found by recipe, checked before use, kept under a budget.
+//!
+//! `masters/<id>/` holds one master; `press-<id>` one that is being pressed. A rename is what makes a master
+//! exist, so a failed or killed press leaves nothing that could be taken for one. The folder is locked:
+//! one station, one store.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+
+use super::{Chunk, IMAGE_FILE, MANIFEST_FILE, Manifest, MasterId, Recipe};
+use crate::units::Bytes;
+
+/// A master that was found whole: manifest and open image.
+#[derive(Debug)]
+pub struct Master {
+    /// What it holds.
+    pub manifest: Manifest,
+    /// Its image, read-only. Stays readable even if the master is removed meanwhile.
+    pub image: File,
+}
+
+/// What makes a file the same file unchanged: device, inode, size, modification and change time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified_ns: i64,
+    changed_ns: i64,
+}
+
+impl Stamp {
+    /// The stamp of an open file.
+    ///
+    /// # Errors
+    /// If the file cannot be queried.
+    pub fn of(file: &File) -> io::Result<Self> {
+        Ok(Self::from_metadata(&file.metadata()?))
+    }
+
+    /// The stamp in a file's metadata.
+    pub fn from_metadata(meta: &fs::Metadata) -> Self {
+        // Nanoseconds since 1970 fit 63 bits until the year 2262.
+        let nanos = |s: i64, n: i64| s.saturating_mul(1_000_000_000).saturating_add(n);
+        Self {
+            device: meta.dev(),
+            inode: meta.ino(),
+            size: meta.size(),
+            modified_ns: nanos(meta.mtime(), meta.mtime_nsec()),
+            changed_ns: nanos(meta.ctime(), meta.ctime_nsec()),
+        }
+    }
+}
+
+/// A store that cannot be used, or a master in it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The folder cannot be created, written or read.
+    #[error("store {path}: cannot {doing}; check that it exists, is writable and has space")]
+    Io {
+        /// Folder or file.
+        path: PathBuf,
+        /// What failed.
+        doing: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Another process holds the store.
+    #[error("store {0}: in use by another prestaged; give this one its own [store] path")]
+    Locked(PathBuf),
+    /// A master that is not what was pressed.
+    #[error("master {id} is damaged: its bytes {}..{} are not what was pressed", chunk.offset.0,
+        chunk.offset.0 + chunk.length.0)]
+    Damaged {
+        /// Which.
+        id: MasterId,
+        /// The first damaged chunk.
+        chunk: Chunk,
+    },
+    /// No room under the budget.
+    #[error(
+        "a master of {needed} does not fit the store's budget of {budget}; {used} are held by masters in use. Raise [store] budget"
+    )]
+    Budget {
+        /// Estimated size of the new master.
+        needed: Bytes,
+        /// The budget.
+        budget: Bytes,
+        /// What could not be evicted.
+        used: Bytes,
+    },
+}
+
+/// A line of the list of masters.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// Its manifest's head.
+    pub id: MasterId,
+    /// What it was pressed from.
+    pub recipe: Recipe,
+    /// Bytes that a drive gets.
+    pub payload: Bytes,
+    /// Bytes it takes up in the store.
+    pub allocated: Bytes,
+    /// Root digest.
+    pub root: crate::digest::Digest,
+    /// Last use.
+    pub used: SystemTime,
+}
+
+/// The store.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+    budget: Bytes,
+    _lock: File,
+    /// Images already checked since the station started, as they were then.
+    checked: Mutex<HashMap<MasterId, Stamp>>,
+}
+
+impl Store {
+    /// Opens the store, creating its folder, and clears away what interrupted presses left.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the folder is not writable or another process holds it.
+    pub fn open(path: &Path, budget: Bytes) -> Result<Self, StoreError> {
+        let failed = |doing| {
+            let path = path.to_owned();
+            move |source| StoreError::Io { path, doing, source }
+        };
+        fs::create_dir_all(path.join("masters")).map_err(failed("create it"))?;
+        let lock = File::create(path.join("lock")).map_err(failed("write to it"))?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|_| StoreError::Locked(path.to_owned()))?;
+        let store = Self { path: path.to_owned(), budget, _lock: lock, checked: Mutex::default() };
+        for entry in fs::read_dir(path).map_err(failed("list it"))? {
+            let entry = entry.map_err(failed("list it"))?;
+            if entry.file_name().to_string_lossy().starts_with("press-") {
+                fs::remove_dir_all(entry.path()).map_err(failed("clear an interrupted press"))?;
+            }
+        }
+        Ok(store)
+    }
+
+    fn folder(&self, id: &MasterId) -> PathBuf {
+        self.path.join("masters").join(&id.0)
+    }
+
+    fn io(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> StoreError {
+        let path = path.to_owned();
+        move |source| StoreError::Io { path, doing, source }
+    }
+
+    /// Whether a master with this name is there, unchecked.
+    pub fn has(&self, id: &MasterId) -> bool {
+        self.folder(id).join(MANIFEST_FILE).exists()
+    }
+
+    /// An empty folder to press into.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if it cannot be created.
+    pub fn staging(&self, id: &MasterId) -> Result<PathBuf, StoreError> {
+        let folder = self.path.join(format!("press-{id}"));
+        self.discard(&folder)?;
+        fs::create_dir(&folder).map_err(Self::io(&folder, "create it"))?;
+        Ok(folder)
+    }
+
+    /// Removes a staging folder, if it is there.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if it cannot be removed.
+    pub fn discard(&self, staging: &Path) -> Result<(), StoreError> {
+        match fs::remove_dir_all(staging) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Self::io(staging, "remove it")(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes a pressed master exist. It was hashed while being pressed, so it counts as checked.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if it cannot be renamed.
+    pub fn adopt(&self, staging: &Path, id: &MasterId) -> Result<(), StoreError> {
+        let folder = self.folder(id);
+        if folder.exists() {
+            fs::remove_dir_all(&folder).map_err(Self::io(&folder, "replace it"))?;
+        }
+        fs::rename(staging, &folder).map_err(Self::io(&folder, "rename it"))?;
+        let parent = self.path.join("masters");
+        File::open(&parent).and_then(|f| f.sync_all()).map_err(Self::io(&parent, "flush it"))?;
+        let image = folder.join(IMAGE_FILE);
+        let stamp = File::open(&image).and_then(|f| Stamp::of(&f));
+        let stamp = stamp.map_err(Self::io(&image, "open it"))?;
+        self.checked().insert(id.clone(), stamp);
+        Ok(())
+    }
+
+    /// Opens a master for use. The first time since the station started, and whenever its file has changed, all
+    /// of it is hashed; what is damaged is an error before any drive is touched. `None` if there is no
+    /// such master.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`], or [`StoreError::Io`] if it cannot be read.
+    pub fn load(&self, id: &MasterId) -> Result<Option<Arc<Master>>, StoreError> {
+        let folder = self.folder(id);
+        let manifest = match Manifest::load(&folder) {
+            Ok(manifest) => manifest,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Self::io(&folder, "read its manifest")(error)),
+        };
+        let path = folder.join(IMAGE_FILE);
+        let image = File::open(&path).map_err(Self::io(&path, "open it"))?;
+        let stamp = Stamp::of(&image).map_err(Self::io(&path, "query it"))?;
+        let known = self.checked().get(id).copied();
+        if known != Some(stamp) {
+            tracing::info!(master = %id, "checking the stored master against its digests");
+            let damage = manifest.damage(&image).map_err(Self::io(&path, "read it"))?;
+            if let Some(chunk) = damage {
+                return Err(StoreError::Damaged { id: id.clone(), chunk });
+            }
+            self.checked().insert(id.clone(), stamp);
+        }
+        let now = fs::FileTimes::new().set_modified(SystemTime::now());
+        let touched = File::open(folder.join(MANIFEST_FILE)).and_then(|f| f.set_times(now));
+        touched.map_err(Self::io(&folder, "mark its last use"))?;
+        Ok(Some(Arc::new(Master { manifest, image })))
+    }
+
+    /// Removes a master. Drives that are being written from it keep their open file.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if it cannot be removed.
+    pub fn remove(&self, id: &MasterId) -> Result<bool, StoreError> {
+        let folder = self.folder(id);
+        if !folder.exists() {
+            return Ok(false);
+        }
+        self.checked().remove(id);
+        // The manifest goes first: a half-removed master is none.
+        fs::remove_file(folder.join(MANIFEST_FILE)).map_err(Self::io(&folder, "remove it"))?;
+        fs::remove_dir_all(&folder).map_err(Self::io(&folder, "remove it"))?;
+        Ok(true)
+    }
+
+    /// Every readable master, most recently used first.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if the store cannot be listed.
+    pub fn list(&self) -> Result<Vec<Listed>, StoreError> {
+        let parent = self.path.join("masters");
+        let mut all = Vec::new();
+        for entry in fs::read_dir(&parent).map_err(Self::io(&parent, "list it"))? {
+            let folder = entry.map_err(Self::io(&parent, "list it"))?.path();
+            let Ok(manifest) = Manifest::load(&folder) else {
+                tracing::warn!(folder = %folder.display(), "not a readable master; it is not used");
+                continue;
+            };
+            let allocated = fs::metadata(folder.join(IMAGE_FILE)).map_or(0, |m| m.blocks() * 512);
+            let used = fs::metadata(folder.join(MANIFEST_FILE))
+                .and_then(|m| m.modified())
+                .unwrap_or(SystemTime::UNIX_EPOCH);
+            all.push(Listed {
+                payload: manifest.payload(),
+                id: manifest.id,
+                recipe: manifest.recipe,
+                allocated: Bytes(allocated),
+                root: manifest.root_sha256,
+                used,
+            });
+        }
+        all.sort_by(|a, b| b.used.cmp(&a.used));
+        Ok(all)
+    }
+
+    /// Makes room for a master of about `needed` bytes: the least recently used go first, those in `in_use`
+    /// never.
+    ///
+    /// # Errors
+    /// [`StoreError::Budget`] if that is not enough.
+    pub fn make_room(&self, needed: Bytes, in_use: &HashSet<MasterId>) -> Result<(), StoreError> {
+        let mut listed = self.list()?;
+        let mut held: u64 = listed.iter().map(|m| m.allocated.0).sum();
+        while held.saturating_add(needed.0) > self.budget.0 {
+            let Some(at) = listed.iter().rposition(|m| !in_use.contains(&m.id)) else {
+                let used = Bytes(held);
+                return Err(StoreError::Budget { needed, budget: self.budget, used });
+            };
+            let victim = listed.remove(at);
+            tracing::info!(master = %victim.id, "removing the least recently used master to stay in the store's budget");
+            self.remove(&victim.id)?;
+            held -= victim.allocated.0;
+        }
+        Ok(())
+    }
+
+    fn checked(&self) -> std::sync::MutexGuard<'_, HashMap<MasterId, Stamp>> {
+        // The map is only ever replaced entry by entry; a panic elsewhere cannot leave it half changed.
+        self.checked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

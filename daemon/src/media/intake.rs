@@ -1,0 +1,360 @@
+//! Intake: reading a WIM from end to end before it is believed. Runs in a child process.
+//!
+//! In one pass over the files the SHA-256 is computed while libwim, beside it, checks the integrity table
+//! and decompresses every blob to compare its SHA-1. The directory tree then tells what the media
+//! holds and what would go wrong later.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::{Finding, Image, Inventory, Media, MediaFile};
+use crate::digest::Digest;
+use crate::master::store::Stamp;
+use crate::units::Bytes;
+use crate::wim::{Entry, Flow, Info, Phase, Progress, Wim, WimError};
+use crate::worker::{Failure, Reporter};
+
+/// What an intake worker is told.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct IntakeTask {
+    /// The file.
+    pub path: PathBuf,
+    /// Index of the image that will be applied.
+    pub image: u32,
+    /// Whether a layout in use needs boot files and BCD.
+    pub boot: bool,
+}
+
+/// What became of a file.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Media, valid or not.
+    Media(Box<Media>),
+    /// A later part of a split set: nothing of its own.
+    LaterPart,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum IntakeError {
+    #[error(transparent)]
+    Wim(#[from] WimError),
+    #[error("read {path}")]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("{0} was changed while it was being verified")]
+    Changed(PathBuf),
+}
+
+/// Reads and verifies a file.
+///
+/// # Errors
+/// A [`Failure`] with code `media_changed` if it must be done again, `media_unreadable` or `wim_damaged` if the
+/// file is no good.
+pub fn perform(task: &IntakeTask) -> Result<Outcome, Failure> {
+    intake(task).map_err(|error| {
+        let code = match &error {
+            IntakeError::Changed(_) => "media_changed",
+            IntakeError::Read { .. } => "media_unreadable",
+            IntakeError::Wim(_) => "wim_damaged",
+        };
+        Failure::of(code, &error)
+    })
+}
+
+fn intake(task: &IntakeTask) -> Result<Outcome, IntakeError> {
+    let before = stamp(&task.path)?;
+    let mut reporter = Reporter::default();
+    let mut wim = Wim::open(&task.path, move |progress: Progress| {
+        report(&mut reporter, progress);
+        Flow::Continue
+    })?;
+    let info = wim.info()?;
+    if info.part > 1 {
+        return Ok(Outcome::LaterPart);
+    }
+    let mut problems = Vec::new();
+    if info.write_in_progress {
+        let detail = "its header says that its writer has not finished; write it again";
+        problems.push(Finding::new("wim_unfinished", detail));
+    }
+    let others = other_parts(&task.path, &info, &mut problems)?;
+    let mut stamps = vec![before];
+    for path in &others {
+        stamps.push(stamp(path)?);
+    }
+    let paths: Vec<PathBuf> = std::iter::once(task.path.clone()).chain(others).collect();
+    let whole = problems.is_empty();
+    if whole {
+        wim.reference(&paths[1..])?;
+    }
+    let (files, sha256) = thread::scope(|scope| {
+        let hashing = scope.spawn(|| hash(&paths, &stamps));
+        if whole && let Err(error) = wim.verify() {
+            problems.push(Finding::new("wim_damaged", error.to_string()));
+        }
+        match hashing.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })?;
+
+    let images = images(&wim, &info);
+    let mut inventory = Inventory::default();
+    let mut warnings = Vec::new();
+    if task.image == 0 || task.image > info.images {
+        let detail = format!("it has {} images, none with index {}", info.images, task.image);
+        problems.push(Finding::new("image_missing", detail));
+    } else {
+        match take_inventory(&mut wim, task.image) {
+            Ok((counted, missing)) => {
+                inventory = counted;
+                if missing > 0 && whole {
+                    let detail = format!("the contents of {missing} files are not in the WIM");
+                    problems.push(Finding::new("wim_incomplete", detail));
+                }
+                judge(&mut wim, task, &inventory, &mut problems, &mut warnings);
+            }
+            Err(error) => problems.push(Finding::new("wim_damaged", error.to_string())),
+        }
+    }
+    for file in &files {
+        if stamp(&file.path)? != file.stamp {
+            return Err(IntakeError::Changed(file.path.clone()));
+        }
+    }
+    let name = task.path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    Ok(Outcome::Media(Box::new(Media {
+        name,
+        size_bytes: Bytes(files.iter().map(|file| file.size.0).sum()),
+        files,
+        sha256,
+        guid: info.guid,
+        compression: info.compression,
+        integrity_table: info.integrity_table,
+        images,
+        image: task.image,
+        inventory,
+        problems,
+        warnings,
+    })))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a progress bar has a hundred steps")]
+fn report(reporter: &mut Reporter, progress: Progress) {
+    let fraction = progress.done as f64 / progress.total.max(1) as f64;
+    if progress.phase == Phase::Verify {
+        reporter.report("verifying", 0.1 + 0.9 * fraction);
+    } else {
+        reporter.report("verifying", 0.1 * fraction);
+    }
+}
+
+fn read_failed(path: &Path) -> impl FnOnce(io::Error) -> IntakeError {
+    let path = path.to_owned();
+    move |source| IntakeError::Read { path, source }
+}
+
+fn stamp(path: &Path) -> Result<Stamp, IntakeError> {
+    File::open(path).and_then(|file| Stamp::of(&file)).map_err(read_failed(path))
+}
+
+/// Finds the other parts of a split set: files beside the first one that say they belong to it. Names do not
+/// count, only the GUID and the part numbers in the headers.
+fn other_parts(
+    first: &Path,
+    info: &Info,
+    problems: &mut Vec<Finding>,
+) -> Result<Vec<PathBuf>, IntakeError> {
+    let mut parts: Vec<Option<PathBuf>> = vec![None; usize::from(info.parts).saturating_sub(1)];
+    if parts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let folder = first.parent().unwrap_or(Path::new("."));
+    for entry in fs::read_dir(folder).map_err(read_failed(folder))? {
+        let path = entry.map_err(read_failed(folder))?.path();
+        if path == first || !path.extension().is_some_and(|e| e.eq_ignore_ascii_case("swm")) {
+            continue;
+        }
+        let Ok(other) = Wim::open(&path, |_| Flow::Continue).and_then(|wim| wim.info()) else {
+            continue;
+        };
+        let place = usize::from(other.part).checked_sub(2);
+        if other.guid == info.guid
+            && other.parts == info.parts
+            && let Some(slot) = place.and_then(|place| parts.get_mut(place))
+        {
+            *slot = Some(path);
+        }
+    }
+    let missing: Vec<String> =
+        (2_usize..).zip(&parts).filter(|(_, p)| p.is_none()).map(|(n, _)| n.to_string()).collect();
+    if !missing.is_empty() {
+        let detail = format!(
+            "part {} of {} is not in the inbox; copy all parts",
+            missing.join(", "),
+            info.parts
+        );
+        problems.push(Finding::new("split_part_missing", detail));
+    }
+    Ok(parts.into_iter().flatten().collect())
+}
+
+/// SHA-256 of each file and of all together, reading each once.
+fn hash(paths: &[PathBuf], stamps: &[Stamp]) -> Result<(Vec<MediaFile>, Digest), IntakeError> {
+    let mut all = Sha256::new();
+    let mut files = Vec::new();
+    let mut buffer = vec![0_u8; 1 << 20];
+    for (path, stamp) in paths.iter().zip(stamps) {
+        let mut file = File::open(path).map_err(read_failed(path))?;
+        let mut own = Sha256::new();
+        let mut size = 0;
+        loop {
+            let count = file.read(&mut buffer).map_err(read_failed(path))?;
+            if count == 0 {
+                break;
+            }
+            if paths.len() > 1 {
+                own.update(&buffer[..count]);
+            }
+            all.update(&buffer[..count]);
+            size += Bytes::of(count).0;
+        }
+        let own = if paths.len() > 1 { own } else { all.clone() };
+        let sha256 = Digest(own.finalize().into());
+        files.push(MediaFile { path: path.clone(), stamp: *stamp, size: Bytes(size), sha256 });
+    }
+    Ok((files, Digest(all.finalize().into())))
+}
+
+/// More images than this are not listed one by one; prestaged media has a handful.
+const LISTED_IMAGES: u32 = 256;
+
+fn images(wim: &Wim, info: &Info) -> Vec<Image> {
+    let number = |image, name: &str| -> u64 {
+        wim.property(image, name).and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+    };
+    let text = |image, name: &str| {
+        wim.property(image, name).and_then(|t| crate::drive::printable(&t)).unwrap_or_default()
+    };
+    (1..=info.images.min(LISTED_IMAGES))
+        .map(|index| Image {
+            index,
+            name: text(index, "NAME"),
+            description: text(index, "DESCRIPTION"),
+            directories: number(index, "DIRCOUNT"),
+            files: number(index, "FILECOUNT"),
+            bytes: Bytes(number(index, "TOTALBYTES")),
+        })
+        .collect()
+}
+
+const ATTRIBUTE_DIRECTORY: u32 = 0x10;
+const ATTRIBUTE_REPARSE: u32 = 0x400;
+const ATTRIBUTE_ENCRYPTED: u32 = 0x4000;
+
+/// A file of up to this size may live inside its MFT record and take no cluster.
+const RESIDENT: u64 = 700;
+/// An MFT record.
+const RECORD: u64 = 1024;
+/// A cluster.
+const CLUSTER: u64 = 4096;
+
+/// Counts what an image holds, and the streams whose blobs are missing.
+fn take_inventory(wim: &mut Wim, image: u32) -> Result<(Inventory, u64), WimError> {
+    let mut found = Inventory::default();
+    let mut missing = 0;
+    let mut seen = HashSet::new();
+    wim.entries(image, |entry: &Entry<'_>| {
+        let depth = entry.path.matches('/').count();
+        if depth == 1 && !entry.name.is_empty() {
+            found.root.push(entry.name.to_owned());
+        }
+        let lower = entry.path.to_lowercase();
+        if let Some(package) = lower.strip_prefix("/_smstasksequence/packages/")
+            && !package.contains('/')
+        {
+            found.packages.push(entry.name.to_owned());
+        }
+        if lower == "/sources/boot.wim" {
+            found.boot_wim_bytes = entry.streams.first().map(|s| Bytes(s.size));
+        }
+        found.short_names += u64::from(entry.short_name.is_some());
+        if entry.links > 1 && !seen.insert(entry.link_group) {
+            found.extra_links += 1;
+            return;
+        }
+        if entry.attributes & ATTRIBUTE_DIRECTORY != 0 {
+            found.directories += 1;
+        } else {
+            found.files += 1;
+        }
+        found.reparse_points += u64::from(entry.attributes & ATTRIBUTE_REPARSE != 0);
+        found.encrypted += u64::from(entry.attributes & ATTRIBUTE_ENCRYPTED != 0);
+        found.secured += u64::from(!entry.security.is_empty());
+        found.least_bytes.0 += RECORD;
+        for stream in &entry.streams {
+            found.named_streams += u64::from(!stream.name.is_empty());
+            missing += u64::from(stream.missing);
+            // Sparse and NTFS-compressed files take less; what they take is not known beforehand.
+            let dense = entry.attributes & 0xa00 == 0;
+            if dense && stream.size > RESIDENT {
+                let room = Bytes(stream.size).align_up(CLUSTER);
+                found.least_bytes.0 = found.least_bytes.0.saturating_add(room.0);
+            }
+        }
+    })?;
+    Ok((found, missing))
+}
+
+/// What will go wrong later.
+fn judge(
+    wim: &mut Wim,
+    task: &IntakeTask,
+    inventory: &Inventory,
+    problems: &mut Vec<Finding>,
+    warnings: &mut Vec<Finding>,
+) {
+    if inventory.encrypted > 0 {
+        let detail = format!(
+            "{} files are encrypted with EFS, which cannot be restored; capture the media without them",
+            inventory.encrypted
+        );
+        problems.push(Finding::new("encrypted_files", detail));
+    }
+    if !task.boot {
+        return;
+    }
+    let mut has = |path: &str| wim.has(task.image, path);
+    let managers = [
+        "\\Windows\\Boot\\EFI\\bootmgfw.efi",
+        "\\EFI\\Microsoft\\Boot\\bootmgfw.efi",
+        "\\EFI\\Boot\\bootx64.efi",
+        "\\EFI\\Boot\\bootaa64.efi",
+    ];
+    if !managers.iter().any(|path| has(path)) {
+        let detail = format!("no boot manager: none of {}", managers.join(", "));
+        problems.push(Finding::new("boot_files_missing", detail));
+    }
+    if !has("\\EFI\\Microsoft\\Boot\\BCD") {
+        let detail = "no boot configuration: \\EFI\\Microsoft\\Boot\\BCD is missing";
+        problems.push(Finding::new("bcd_missing", detail));
+    }
+    if inventory.boot_wim_bytes.is_none() {
+        let detail = "no boot image: \\sources\\boot.wim is missing";
+        problems.push(Finding::new("boot_image_missing", detail));
+    }
+    if !["\\boot\\boot.sdi", "\\sources\\boot.sdi"].iter().any(|path| has(path)) {
+        let detail = "no \\boot\\boot.sdi; the boot image cannot be started without one";
+        warnings.push(Finding::new("boot_sdi_missing", detail));
+    }
+}

@@ -1,0 +1,110 @@
+//! Kernel calls for which no library has a safe function: ioctls of block and loop devices, and leases.
+//!
+//! Each is one call on a file that the caller holds open; none decides anything.
+
+#![expect(unsafe_code, reason = "ioctl and fcntl; every block argues its safety")]
+
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd};
+
+use rustix::io::{Errno, Result};
+use rustix::ioctl::{self, Getter, IntegerSetter, NoArg, Opcode, Setter, opcode};
+
+use crate::units::Bytes;
+
+// <linux/fs.h>
+const BLKROGET: Opcode = opcode::none(0x12, 94);
+const BLKGETSIZE64: Opcode = opcode::read::<usize>(0x12, 114);
+const BLKDISCARD: Opcode = opcode::none(0x12, 119);
+const BLKGETDISKSEQ: Opcode = opcode::read::<u64>(0x12, 128);
+const BLKFLSBUF: Opcode = opcode::none(0x12, 97);
+// <linux/loop.h>
+const LOOP_SET_DIRECT_IO: Opcode = 0x4C08;
+
+/// Whether the kernel holds the block device read-only (`BLKROGET`).
+///
+/// # Errors
+/// The kernel's error number.
+pub fn is_read_only(device: impl AsFd) -> Result<bool> {
+    // SAFETY: BLKROGET writes one int.
+    let flag: i32 = unsafe { ioctl::ioctl(device, Getter::<BLKROGET, i32>::new())? };
+    Ok(flag != 0)
+}
+
+/// Size of a block device in bytes (`BLKGETSIZE64`).
+///
+/// # Errors
+/// The kernel's error number.
+pub fn size(device: impl AsFd) -> Result<Bytes> {
+    // SAFETY: BLKGETSIZE64 writes one u64.
+    unsafe { ioctl::ioctl(device, Getter::<BLKGETSIZE64, u64>::new()) }.map(Bytes)
+}
+
+/// Attachment count of a disk (`BLKGETDISKSEQ`, Linux 5.15).
+///
+/// # Errors
+/// The kernel's error number; `NOTTY` on older kernels.
+pub fn diskseq(device: impl AsFd) -> Result<u64> {
+    // SAFETY: BLKGETDISKSEQ writes one u64.
+    unsafe { ioctl::ioctl(device, Getter::<BLKGETDISKSEQ, u64>::new()) }
+}
+
+/// Tells the device that a range holds nothing worth keeping (`BLKDISCARD`). What a read gives afterwards is
+/// undefined.
+///
+/// # Errors
+/// The kernel's error number; `OPNOTSUPP` where the device cannot discard.
+pub fn discard(device: impl AsFd, offset: Bytes, length: Bytes) -> Result<()> {
+    // SAFETY: BLKDISCARD reads two u64.
+    unsafe { ioctl::ioctl(device, Setter::<BLKDISCARD, [u64; 2]>::new([offset.0, length.0])) }
+}
+
+/// Writes out and drops what the page cache holds of a block device (`BLKFLSBUF`).
+///
+/// # Errors
+/// The kernel's error number.
+pub fn drop_cache(device: impl AsFd) -> Result<()> {
+    // SAFETY: BLKFLSBUF takes no argument.
+    unsafe { ioctl::ioctl(device, NoArg::<BLKFLSBUF>::new()) }
+}
+
+/// Makes a loop device use direct I/O on its backing file, so that a read comes from there and not from the
+/// page cache (`LOOP_SET_DIRECT_IO`).
+///
+/// # Errors
+/// The kernel's error number; `INVAL` where the backing file system cannot.
+pub fn set_loop_direct_io(device: impl AsFd) -> Result<()> {
+    // SAFETY: LOOP_SET_DIRECT_IO takes an integer by value.
+    unsafe { ioctl::ioctl(device, IntegerSetter::<LOOP_SET_DIRECT_IO>::new_usize(1)) }
+}
+
+/// Whether somebody has a file open for writing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writers {
+    /// Nobody has.
+    None,
+    /// Somebody has.
+    Some,
+    /// The file system cannot tell.
+    Unknown,
+}
+
+/// Asks the kernel for a read lease on a file opened for reading, and gives it back at once: it is refused while
+/// anybody, on this machine, has the file open for writing (fcntl(2), `F_SETLEASE`).
+pub fn writers(file: &File) -> Writers {
+    let set = |kind: i32| {
+        // SAFETY: F_SETLEASE takes an int by value and touches no memory of ours.
+        match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, kind) } {
+            -1 => Err(Errno::from_io_error(&std::io::Error::last_os_error())),
+            _ => Ok(()),
+        }
+    };
+    match set(libc::F_RDLCK) {
+        Ok(()) => {
+            let _ = set(libc::F_UNLCK);
+            Writers::None
+        }
+        Err(Some(Errno::AGAIN)) => Writers::Some,
+        Err(_) => Writers::Unknown,
+    }
+}

@@ -1,0 +1,214 @@
+//! Sizes that cannot be mixed up: bytes, logical blocks, sector sizes and rates.
+//!
+//! Pure. Configuration writes sizes as text (`"300MiB"`, `"5MB/s"`); JSON carries plain numbers of
+//! bytes, so that factory systems need no parser of ours.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::de::{self, Deserializer, Visitor};
+use serde::{Deserialize, Serialize};
+
+/// One mebibyte, the alignment of every partition.
+pub const MIB: Bytes = Bytes(1 << 20);
+
+/// A number of bytes, or a byte offset on a drive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Bytes(pub u64);
+
+impl Bytes {
+    /// This many mebibytes.
+    pub const fn mib(count: u64) -> Self {
+        Self(count << 20)
+    }
+
+    /// The largest multiple of `unit` that is not above this size. `unit` is not zero.
+    #[must_use]
+    pub fn align_down(self, unit: u64) -> Self {
+        Self(self.0 - self.0 % unit)
+    }
+
+    /// The smallest multiple of `unit` that is not below this size. `unit` is not zero.
+    #[must_use]
+    pub fn align_up(self, unit: u64) -> Self {
+        Self(self.0.div_ceil(unit) * unit)
+    }
+
+    /// For buffers: this size as an index type. The station runs on 64-bit machines only.
+    pub fn as_usize(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+
+    /// The size of a buffer or file already in memory.
+    pub fn of(length: usize) -> Self {
+        Self(u64::try_from(length).unwrap_or(u64::MAX))
+    }
+}
+
+impl fmt::Display for Bytes {
+    /// Decimal units with one digit, as drives are sold: `512.1 GB`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", bytesize::ByteSize::b(self.0).display().si())
+    }
+}
+
+impl FromStr for Bytes {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        let size: bytesize::ByteSize =
+            text.trim().parse().map_err(|_| UnitError::Size(text.to_owned()))?;
+        Ok(Self(size.as_u64()))
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct SizeVisitor;
+        impl Visitor<'_> for SizeVisitor {
+            type Value = Bytes;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a size such as \"300MiB\", or a number of bytes")
+            }
+            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Bytes, E> {
+                Ok(Bytes(value))
+            }
+            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Bytes, E> {
+                u64::try_from(value).map(Bytes).map_err(|_| E::custom("a size is never negative"))
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Bytes, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+        from.deserialize_any(SizeVisitor)
+    }
+}
+
+/// Bytes per second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct ByteRate(pub u64);
+
+impl ByteRate {
+    /// The mean rate of `bytes` moved in `elapsed`; 0 where no time has passed.
+    pub fn mean(bytes: Bytes, elapsed: std::time::Duration) -> Self {
+        let nanos = elapsed.as_nanos();
+        if nanos == 0 {
+            return Self(0);
+        }
+        Self(u64::try_from(u128::from(bytes.0) * 1_000_000_000 / nanos).unwrap_or(u64::MAX))
+    }
+}
+
+impl fmt::Display for ByteRate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/s", Bytes(self.0))
+    }
+}
+
+impl FromStr for ByteRate {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        let size =
+            text.trim().strip_suffix("/s").ok_or_else(|| UnitError::Rate(text.to_owned()))?;
+        size.parse::<Bytes>().map(|b| Self(b.0)).map_err(|_| UnitError::Rate(text.to_owned()))
+    }
+}
+
+impl<'de> Deserialize<'de> for ByteRate {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// Logical sector size of a drive: 512 or 4096 bytes, the two that Windows boots from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
+pub enum SectorSize {
+    /// 512-byte sectors (512n and 512e drives).
+    B512,
+    /// 4096-byte sectors (4Kn drives).
+    B4096,
+}
+
+impl SectorSize {
+    /// Bytes per logical sector.
+    pub fn bytes(self) -> u64 {
+        match self {
+            Self::B512 => 512,
+            Self::B4096 => 4096,
+        }
+    }
+}
+
+impl TryFrom<u32> for SectorSize {
+    type Error = UnitError;
+
+    fn try_from(bytes: u32) -> Result<Self, UnitError> {
+        match bytes {
+            512 => Ok(Self::B512),
+            4096 => Ok(Self::B4096),
+            _ => Err(UnitError::SectorSize(bytes)),
+        }
+    }
+}
+
+impl From<SectorSize> for u32 {
+    fn from(size: SectorSize) -> u32 {
+        match size {
+            SectorSize::B512 => 512,
+            SectorSize::B4096 => 4096,
+        }
+    }
+}
+
+/// A logical block address: a sector number counted from the start of the drive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Lba(pub u64);
+
+impl Lba {
+    /// The byte offset of this block on a drive with such sectors.
+    pub fn offset(self, sector: SectorSize) -> Bytes {
+        Bytes(self.0 * sector.bytes())
+    }
+}
+
+/// A size or rate that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum UnitError {
+    /// Not a size.
+    #[error("{0:?} is not a size; write for example \"300MiB\" or \"20GB\"")]
+    Size(String),
+    /// Not a rate.
+    #[error("{0:?} is not a rate; write for example \"5MB/s\"")]
+    Rate(String),
+    /// A sector size no layout is defined for.
+    #[error("logical sectors of {0} bytes; 512 and 4096 are supported")]
+    SectorSize(u32),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_rates_read_back_as_written() {
+        assert_eq!("300MiB".parse::<Bytes>().unwrap(), Bytes::mib(300));
+        assert_eq!("20 GB".parse::<Bytes>().unwrap(), Bytes(20_000_000_000));
+        assert_eq!("4096".parse::<Bytes>().unwrap(), Bytes(4096));
+        assert_eq!("5MB/s".parse::<ByteRate>().unwrap(), ByteRate(5_000_000));
+        assert!("5MB".parse::<ByteRate>().is_err());
+        assert!("lots".parse::<Bytes>().is_err());
+        assert_eq!(Bytes(512_110_190_592).to_string(), "512.1 GB");
+    }
+
+    #[test]
+    fn alignment_is_exact_at_multiples() {
+        assert_eq!(Bytes(4096).align_up(4096), Bytes(4096));
+        assert_eq!(Bytes(4097).align_up(4096), Bytes(8192));
+        assert_eq!(Bytes(8191).align_down(4096), Bytes(4096));
+    }
+}

@@ -1,0 +1,258 @@
+//! Work that is done in a child process of this same program: reading media, pressing, auditing.
+//!
+//! libwim and libntfs-3g are C, a WIM comes from outside, and both kinds of work must be stoppable at any
+//! moment. So the station starts itself again as `prestaged worker`, writes one [`Task`] to its
+//! standard input and reads [`Line`]s from its standard output. Dropping the future that waits kills
+//! the child and what the child started.
+
+use std::io::{Read as _, Write as _};
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::audit::AuditTask;
+use crate::media::intake::IntakeTask;
+use crate::press::PressTask;
+
+/// First argument that makes the program a worker.
+pub const ARGUMENT: &str = "worker";
+
+/// What a worker is to do.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "task", rename_all = "snake_case")]
+pub enum Task {
+    /// Load libwim and say its version.
+    Probe,
+    /// Read and verify a WIM.
+    Intake(IntakeTask),
+    /// Press a master.
+    Press(Box<PressTask>),
+    /// Compare a drive with its media.
+    Audit(AuditTask),
+}
+
+/// One line of a worker's output.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Line {
+    /// How far it has come.
+    Progress(Progress),
+    /// The result; the last line.
+    Done(serde_json::Value),
+    /// It could not be done; the last line.
+    Failed(Failure),
+}
+
+/// How far a worker has come.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// What it is doing.
+    pub step: String,
+    /// How much of all is done, 0 to 1.
+    pub fraction: f64,
+}
+
+/// Why a worker could not do its task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{detail}")]
+pub struct Failure {
+    /// Stable snake_case code.
+    pub code: String,
+    /// For a person.
+    pub detail: String,
+}
+
+impl Failure {
+    /// A failure with the whole chain of causes as its detail.
+    pub fn of(code: &str, error: &dyn std::error::Error) -> Self {
+        Self { code: code.into(), detail: chain(error) }
+    }
+}
+
+/// An error and what caused it, on one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// Starts workers.
+#[derive(Clone, Debug)]
+pub struct Workers {
+    program: PathBuf,
+}
+
+impl Default for Workers {
+    /// This very program, even if its file has been replaced by an upgrade meanwhile.
+    fn default() -> Self {
+        Self { program: "/proc/self/exe".into() }
+    }
+}
+
+/// Kills the worker and its children when dropped.
+struct Guard {
+    child: Child,
+    group: Option<Pid>,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // Once it has been waited for, its number may belong to another process.
+        if self.child.id().is_some()
+            && let Some(group) = self.group
+        {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+impl Workers {
+    /// Workers that run another program than this one, for tests.
+    pub fn with_program(program: PathBuf) -> Self {
+        Self { program }
+    }
+
+    /// Runs a task to its end. `report` is called for each progress line.
+    ///
+    /// # Errors
+    /// The worker's own [`Failure`]; code `worker_failed` if it crashed or was killed.
+    pub async fn run<T: DeserializeOwned>(
+        &self,
+        task: &Task,
+        mut report: impl FnMut(Progress),
+    ) -> Result<T, Failure> {
+        let broken = |what: &str, error: &dyn std::error::Error| Failure {
+            code: "worker_failed".into(),
+            detail: format!("{what}: {}", chain(error)),
+        };
+        let child = Command::new(&self.program)
+            .arg(ARGUMENT)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|e| broken("cannot start a worker process", &e))?;
+        let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        let mut guard = Guard { child, group };
+        let request = serde_json::to_vec(task).map_err(|e| broken("cannot write the task", &e))?;
+        let (Some(mut stdin), Some(stdout), Some(mut stderr)) =
+            (guard.child.stdin.take(), guard.child.stdout.take(), guard.child.stderr.take())
+        else {
+            return Err(Failure { code: "worker_failed".into(), detail: "no pipes".into() });
+        };
+        stdin.write_all(&request).await.map_err(|e| broken("cannot write the task", &e))?;
+        drop(stdin);
+        let complaints = tokio::spawn(async move {
+            let mut text = Vec::new();
+            let mut part = [0_u8; 4096];
+            while let Ok(count @ 1..) = stderr.read(&mut part).await {
+                text.extend_from_slice(&part[..count]);
+                let excess = text.len().saturating_sub(2048);
+                text.drain(..excess);
+            }
+            String::from_utf8_lossy(&text).trim().to_owned()
+        });
+        let mut lines = BufReader::new(stdout).lines();
+        let mut end = None;
+        while let Ok(Some(line)) = lines.next_line().await {
+            match serde_json::from_str(&line) {
+                Ok(Line::Progress(progress)) => report(progress),
+                Ok(last) => end = Some(last),
+                Err(error) => tracing::warn!(%error, "unreadable line from a worker"),
+            }
+        }
+        let status = guard.child.wait().await;
+        let said = complaints.await.unwrap_or_default();
+        match end {
+            Some(Line::Done(value)) => {
+                if !said.is_empty() {
+                    tracing::debug!(%said, "worker");
+                }
+                serde_json::from_value(value).map_err(|e| broken("unreadable result", &e))
+            }
+            Some(Line::Failed(mut failure)) => {
+                if !said.is_empty() {
+                    failure.detail = format!("{} [{}]", failure.detail, one_line(&said));
+                }
+                Err(failure)
+            }
+            _ => {
+                let status = status.map_or_else(|e| e.to_string(), |s| s.to_string());
+                let detail =
+                    format!("the worker process ended early ({status}) {}", one_line(&said));
+                Err(Failure { code: "worker_failed".into(), detail: detail.trim().to_owned() })
+            }
+        }
+    }
+}
+
+fn one_line(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+    lines.join("; ")
+}
+
+/// Where a worker's task reports to; at most ten lines a second.
+#[derive(Debug, Default)]
+pub struct Reporter {
+    last: Option<std::time::Instant>,
+}
+
+impl Reporter {
+    /// Reports `fraction` of all work done. Skipped if another line has just gone out.
+    pub fn report(&mut self, step: &str, fraction: f64) {
+        let now = std::time::Instant::now();
+        let due = self.last.is_none_or(|last| now.duration_since(last).as_millis() >= 100);
+        if due {
+            self.last = Some(now);
+            emit(&Line::Progress(Progress { step: step.into(), fraction }));
+        }
+    }
+}
+
+/// Writes a line to standard output. Nobody reading it means that the station is gone; so goes the worker.
+fn emit(line: &Line) {
+    let mut text = serde_json::to_string(line).unwrap_or_default();
+    text.push('\n');
+    let mut out = std::io::stdout().lock();
+    if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
+        std::process::exit(1);
+    }
+}
+
+/// The worker's main function: reads the task from standard input and does it.
+///
+/// # Errors
+/// Only if the task cannot be read; a task that fails says so in its last line.
+pub fn main() -> anyhow::Result<()> {
+    // A worker must not outlive the station, however that ends.
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    let mut request = Vec::new();
+    std::io::stdin().read_to_end(&mut request)?;
+    let result = match serde_json::from_slice(&request)? {
+        Task::Probe => crate::wim::version().map_err(|e| Failure::of("libwim", &e)).and_then(value),
+        Task::Intake(task) => crate::media::intake::perform(&task).and_then(value),
+        Task::Press(task) => crate::press::build::perform(&task).and_then(value),
+        Task::Audit(task) => crate::audit::perform(&task).and_then(value),
+    };
+    emit(&match result {
+        Ok(value) => Line::Done(value),
+        Err(failure) => Line::Failed(failure),
+    });
+    Ok(())
+}
+
+fn value(result: impl Serialize) -> Result<serde_json::Value, Failure> {
+    serde_json::to_value(result).map_err(|e| Failure::of("worker_failed", &e))
+}
