@@ -369,6 +369,25 @@ impl Layout {
         Ok(())
     }
 
+    /// Least size of a drive that holds this layout with `content` bytes on the Windows volume, and how it adds
+    /// up. A lower bound: what is smaller cannot work.
+    pub fn least_drive(&self, content: Bytes, sector: SectorSize) -> (Bytes, String) {
+        let mut total = 2 * MIB.0;
+        let mut terms = vec![format!("{total} tables")];
+        for partition in &self.partitions {
+            let least = least_size(partition.role, sector);
+            let least = if partition.role == Role::Windows { least.max(content) } else { least };
+            let size = match partition.size {
+                Extent::Fixed(size) => size,
+                Extent::Rest => least,
+            };
+            let size = size.align_up(MIB.0);
+            terms.push(format!("{} {:?}", size.0, partition.role).to_lowercase());
+            total = total.saturating_add(size.0);
+        }
+        (Bytes(total), terms.join(" + "))
+    }
+
     /// Works the layout out for one geometry.
     ///
     /// # Errors

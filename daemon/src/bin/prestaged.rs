@@ -1,4 +1,66 @@
-//! tmp
-fn main() -> anyhow::Result<()> {
-    prestaged::worker::main()
+//! The daemon. Also its own worker: see [`prestaged::worker`].
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use prestaged::config::{self, Config};
+use prestaged::{service, worker};
+
+/// `EX_CONFIG` of sysexits.h.
+const CONFIGURATION: u8 = 78;
+
+/// Images newly attached drives with Configuration Manager prestaged media.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// Configuration file.
+    #[arg(long, env = config::VARIABLE, default_value = config::DEFAULT_PATH)]
+    config: PathBuf,
+    /// Check the configuration and the programs needed, print what would be watched, and end.
+    #[arg(long)]
+    check: bool,
+}
+
+fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|first| first == worker::ARGUMENT) {
+        return report(worker::main(), 1);
+    }
+    let arguments = Arguments::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return report(Err(error.into()), 1),
+    };
+    let config = match Config::load(&arguments.config) {
+        Ok(config) => config,
+        Err(error) => return report(Err(error.into()), CONFIGURATION),
+    };
+    if arguments.check {
+        let checked = runtime.block_on(service::check(&config));
+        let shown = checked.map(|(tools, libwim)| {
+            say(&service::summary(&config, &tools, &libwim));
+        });
+        return report(shown, CONFIGURATION);
+    }
+    service::start_log();
+    let ended = runtime.block_on(service::run(config));
+    // A thread that is stuck in a dead drive must not keep the station from ending.
+    runtime.shutdown_background();
+    report(ended, CONFIGURATION)
+}
+
+#[expect(clippy::print_stdout, reason = "what --check is for")]
+fn say(text: &str) {
+    println!("{text}");
+}
+
+#[expect(clippy::print_stderr, reason = "the last word before ending")]
+fn report(result: anyhow::Result<()>, code: u8) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("prestaged: {error:#}");
+            ExitCode::from(code)
+        }
+    }
 }

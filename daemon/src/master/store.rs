@@ -46,6 +46,16 @@ impl Stamp {
         Ok(Self::from_metadata(&file.metadata()?))
     }
 
+    /// Size in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Time of the last change of contents, in nanoseconds since 1970.
+    pub fn modified_ns(&self) -> i64 {
+        self.modified_ns
+    }
+
     /// The stamp in a file's metadata.
     pub fn from_metadata(meta: &fs::Metadata) -> Self {
         // Nanoseconds since 1970 fit 63 bits until the year 2262.
@@ -86,6 +96,18 @@ pub enum StoreError {
         /// The first damaged chunk.
         chunk: Chunk,
     },
+    /// Its file system has not enough free space.
+    #[error(
+        "store {path}: {free} free, a master needs about {needed}; make room, or give [store] another path"
+    )]
+    Full {
+        /// Folder.
+        path: PathBuf,
+        /// Free.
+        free: Bytes,
+        /// Estimated size of the new master.
+        needed: Bytes,
+    },
     /// No room under the budget.
     #[error(
         "a master of {needed} does not fit the store's budget of {budget}; {used} are held by masters in use. Raise [store] budget"
@@ -98,6 +120,19 @@ pub enum StoreError {
         /// What could not be evicted.
         used: Bytes,
     },
+}
+
+impl StoreError {
+    /// Stable snake_case code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => "store_full",
+            Self::Io { .. } | Self::Locked(_) => "store_error",
+            Self::Damaged { .. } => "master_damaged",
+            Self::Budget { .. } => "store_budget",
+            Self::Full { .. } => "store_full",
+        }
+    }
 }
 
 /// A line of the list of masters.
@@ -302,6 +337,20 @@ impl Store {
             tracing::info!(master = %victim.id, "removing the least recently used master to stay in the store's budget");
             self.remove(&victim.id)?;
             held -= victim.allocated.0;
+        }
+        Ok(())
+    }
+
+    /// Checks that the file system has room for about `needed` bytes more.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] if it has not.
+    pub fn check_space(&self, needed: Bytes) -> Result<(), StoreError> {
+        let stat = rustix::fs::statvfs(&self.path)
+            .map_err(|e| Self::io(&self.path, "query it")(e.into()))?;
+        let free = Bytes(stat.f_bavail.saturating_mul(stat.f_frsize));
+        if free < needed {
+            return Err(StoreError::Full { path: self.path.clone(), free, needed });
         }
         Ok(())
     }

@@ -466,7 +466,7 @@ unsafe extern "C" fn on_entry<F: FnMut(&Entry<'_>)>(
         Entry {
             path: borrowed(dir.full_path).unwrap_or(""),
             name: borrowed(dir.filename).unwrap_or(""),
-            short_name: borrowed(dir.dos_name),
+            short_name: borrowed(dir.dos_name).filter(|name| !name.is_empty()),
             attributes: dir.attributes,
             reparse_tag: dir.reparse_tag,
             security,

@@ -1,0 +1,299 @@
+//! Audit: is what stands on a drive what the media holds? Reads only, in a child process.
+//!
+//! Every file, stream and attribute of the drive's Windows volume is compared with the media's directory tree. The
+//! volume is read by another NTFS implementation (the `ntfs` crate) than the one that wrote it
+//! (libntfs-3g), through O_DIRECT, so that neither a common mistake nor the page cache can hide a
+//! difference.
+
+mod reader;
+mod volume;
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::drive::Geometry;
+use crate::gpt_table::{self, TableError, Tables};
+use crate::layout::{Plan, Role};
+use crate::media::{MediaChanged, MediaFile};
+use crate::units::{Bytes, SectorSize, UnitError};
+use crate::wim::{Entry, Flow, Wim, WimError};
+use crate::worker::{Failure, Reporter};
+use reader::DirectReader;
+use volume::{Node, Volume, VolumeError};
+
+/// What an audit worker is told.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct AuditTask {
+    /// Device node.
+    pub node: PathBuf,
+    /// Capacity.
+    pub size: Bytes,
+    /// Logical sector size in bytes.
+    pub logical_sector_bytes: u32,
+    /// The media's files, first part first.
+    pub files: Vec<MediaFile>,
+    /// Index of the image.
+    pub image: u32,
+}
+
+/// One difference.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Difference {
+    /// Path on the volume.
+    pub path: String,
+    /// What differs.
+    pub what: String,
+}
+
+/// What was compared, and what differs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// Media compared with.
+    pub media: String,
+    /// Files and folders compared, each hard link counted.
+    pub entries: u64,
+    /// Streams compared.
+    pub streams: u64,
+    /// Bytes of data compared.
+    pub data_bytes: Bytes,
+    /// The first differences.
+    pub differences: Vec<Difference>,
+    /// How many more there are.
+    pub more_differences: u64,
+}
+
+impl Report {
+    /// Whether nothing differs.
+    pub fn is_same(&self) -> bool {
+        self.differences.is_empty() && self.more_differences == 0
+    }
+
+    fn differs(&mut self, path: &str, what: impl Into<String>) {
+        if self.differences.len() < LISTED {
+            self.differences.push(Difference { path: path.to_owned(), what: what.into() });
+        } else {
+            self.more_differences += 1;
+        }
+    }
+}
+
+/// More differences than this are counted, not listed.
+const LISTED: usize = 100;
+
+/// An audit that could not be made.
+#[derive(Debug, thiserror::Error)]
+enum AuditError {
+    #[error(transparent)]
+    Media(#[from] MediaChanged),
+    #[error(transparent)]
+    Wim(#[from] WimError),
+    #[error("cannot read the drive")]
+    Drive(#[from] io::Error),
+    #[error("the drive has no sound partition tables")]
+    Table(#[from] TableError),
+    #[error(transparent)]
+    Sector(#[from] UnitError),
+    #[error("the drive has no Windows partition")]
+    NoWindows,
+    #[error("cannot read the Windows volume")]
+    Volume(#[from] VolumeError),
+}
+
+/// Audits a drive.
+///
+/// # Errors
+/// A [`Failure`] if drive or media cannot be read; differences are no failure but the result.
+pub fn perform(task: &AuditTask) -> Result<Report, Failure> {
+    audit(task).map_err(|error| {
+        let code = match &error {
+            AuditError::Media(_) | AuditError::Wim(_) => "media_unreadable",
+            AuditError::Drive(_) => "read_error",
+            AuditError::Table(_) | AuditError::Sector(_) | AuditError::NoWindows => "not_imaged",
+            AuditError::Volume(_) => "volume_damaged",
+        };
+        Failure::of(code, &error)
+    })
+}
+
+/// An entry of the media, kept while the drive is walked.
+struct Expected {
+    path: String,
+    short_name: Option<String>,
+    attributes: u32,
+    reparse_tag: u32,
+    security: Vec<u8>,
+    links: u32,
+    link_group: u64,
+    times: [u64; 3],
+    object_id: [u8; 16],
+    /// Name, size, SHA-1.
+    streams: Vec<(String, u64, [u8; 20])>,
+}
+
+impl Expected {
+    fn of(entry: &Entry<'_>) -> Self {
+        let streams = entry.streams.iter().map(|s| (s.name.to_owned(), s.size, s.sha1));
+        Self {
+            path: entry.path.to_owned(),
+            short_name: entry.short_name.map(str::to_owned),
+            attributes: entry.attributes,
+            reparse_tag: entry.reparse_tag,
+            security: entry.security.to_owned(),
+            links: entry.links,
+            link_group: entry.link_group,
+            times: entry.times,
+            object_id: entry.object_id,
+            streams: streams.collect(),
+        }
+    }
+}
+
+fn audit(task: &AuditTask) -> Result<Report, AuditError> {
+    let mut expected: Vec<Expected> = Vec::new();
+    let mut report = Report::default();
+    if let Some((first, others)) = task.files.split_first() {
+        task.files.iter().try_for_each(MediaFile::check_unchanged)?;
+        report.media = first.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut wim = Wim::open(&first.path, |_| Flow::Continue)?;
+        let others: Vec<&PathBuf> = others.iter().map(|file| &file.path).collect();
+        wim.reference(&others)?;
+        wim.entries(task.image, |entry| expected.push(Expected::of(entry)))?;
+    }
+    let mut drive = DirectReader::open(&task.node, task.size)?;
+    let (offset, size) = windows_partition(task, &mut drive)?;
+    let mut volume = Volume::open(drive.slice(offset, size))?;
+    compare(&expected, &mut volume, &mut report)?;
+    Ok(report)
+}
+
+/// Finds the Windows volume by what the drive's own tables say.
+fn windows_partition(
+    task: &AuditTask,
+    drive: &mut DirectReader,
+) -> Result<(Bytes, Bytes), AuditError> {
+    let sector = SectorSize::try_from(task.logical_sector_bytes)?;
+    let geometry = Geometry { size: task.size, sector };
+    let (head, tail) = (Plan::primary_table(geometry), Plan::backup_table(geometry));
+    let tables = Tables {
+        primary: drive.bytes(Bytes(0), head)?,
+        backup: drive.bytes(Bytes(task.size.0.saturating_sub(tail.0)), tail)?,
+    };
+    let parsed = gpt_table::read(geometry, &tables)?;
+    let windows = parsed.partitions.iter().find(|p| p.type_guid == Role::Windows.type_guid());
+    let windows = windows.ok_or(AuditError::NoWindows)?;
+    let length = (windows.last.0 + 1).saturating_sub(windows.first.0);
+    Ok((windows.first.offset(sector), Bytes(length * sector.bytes())))
+}
+
+fn compare(
+    expected: &[Expected],
+    volume: &mut Volume,
+    report: &mut Report,
+) -> Result<(), AuditError> {
+    let mut reporter = Reporter::default();
+    reporter.report("walking the volume", 0.0);
+    let mut found: BTreeMap<String, Node> = BTreeMap::new();
+    volume.walk(&mut |path, node| {
+        found.insert(path, node);
+    })?;
+    let total: u64 = expected.iter().flat_map(|e| &e.streams).map(|s| s.1).sum();
+    // Which file record the links of a group lead to, and the reverse.
+    let mut groups: HashMap<u64, u64> = HashMap::new();
+    let mut owners: HashMap<u64, u64> = HashMap::new();
+    for want in expected {
+        report.entries += 1;
+        let Some(node) = found.remove(&want.path) else {
+            report.differs(&want.path, "missing on the drive");
+            continue;
+        };
+        if want.links > 1 {
+            let record = *groups.entry(want.link_group).or_insert(node.record);
+            let group = *owners.entry(node.record).or_insert(want.link_group);
+            if record != node.record || group != want.link_group {
+                report.differs(&want.path, "hard-linked to other files than in the media");
+            }
+        }
+        compare_entry(want, &node, volume, report)?;
+        let done = report.data_bytes.0;
+        #[expect(clippy::cast_precision_loss, reason = "a progress bar has a hundred steps")]
+        reporter.report("comparing", done as f64 / total.max(1) as f64);
+    }
+    for path in found.keys() {
+        report.differs(path, "on the drive, but not in the media");
+    }
+    Ok(())
+}
+
+/// Attributes that describe the file and not its place in the tree: the directory bit is kept elsewhere in NTFS, and
+/// "normal" means none.
+const COMPARED_ATTRIBUTES: u32 = 0x3f27;
+const REPARSE: u32 = 0x400;
+
+fn compare_entry(
+    want: &Expected,
+    node: &Node,
+    volume: &mut Volume,
+    report: &mut Report,
+) -> Result<(), AuditError> {
+    let path = &want.path;
+    if want.short_name != node.short_name {
+        let text = format!("short name {:?} instead of {:?}", node.short_name, want.short_name);
+        report.differs(path, text);
+    }
+    let details = volume.details(node)?;
+    let (is, should) =
+        (details.attributes & COMPARED_ATTRIBUTES, want.attributes & COMPARED_ATTRIBUTES);
+    if is != should {
+        report.differs(path, format!("attributes {is:#x} instead of {should:#x}"));
+    }
+    for (name, is, should) in [
+        ("creation", details.times[0], want.times[0]),
+        ("last write", details.times[1], want.times[1]),
+        ("last access", details.times[2], want.times[2]),
+    ] {
+        if is != should {
+            report.differs(path, format!("{name} time {is} instead of {should} (100 ns)"));
+        }
+    }
+    if !want.security.is_empty() && details.security != want.security {
+        report.differs(path, "security descriptor differs");
+    }
+    if want.object_id != [0; 16] && details.object_id != Some(want.object_id) {
+        report.differs(path, "object ID differs");
+    }
+    if want.links == 1 && details.links != 1 {
+        report.differs(path, format!("{} hard links instead of 1", details.links));
+    }
+    let mut named: Vec<String> = details.streams;
+    for (name, size, sha1) in &want.streams {
+        named.retain(|n| n != name);
+        let is_reparse = name.is_empty() && want.attributes & REPARSE != 0;
+        let is = if is_reparse {
+            volume.hash_reparse(node, want.reparse_tag)?
+        } else {
+            volume.hash_stream(node, name)?
+        };
+        report.streams += 1;
+        report.data_bytes.0 += size;
+        let shown = if name.is_empty() { "contents" } else { name.as_str() };
+        match is {
+            // A directory, or an empty file of which the media lists the empty stream, may have none.
+            None if *size == 0 => {}
+            None => report.differs(path, format!("{shown}: stream missing")),
+            Some((length, _)) if length != *size => {
+                report.differs(path, format!("{shown}: {length} bytes instead of {size}"));
+            }
+            Some((_, digest)) if *size > 0 && digest != *sha1 => {
+                report.differs(path, format!("{shown}: contents differ"));
+            }
+            Some(_) => {}
+        }
+    }
+    for name in named.iter().filter(|name| !name.is_empty()) {
+        report.differs(path, format!("stream {name:?} is not in the media"));
+    }
+    Ok(())
+}

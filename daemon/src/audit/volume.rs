@@ -1,0 +1,321 @@
+//! The Windows volume of a drive, read with the `ntfs` crate.
+
+use std::collections::HashMap;
+
+use ntfs::attribute_value::NtfsAttributeValue;
+use ntfs::structured_values::{NtfsFileNamespace, NtfsObjectId};
+use ntfs::{KnownNtfsFileRecordNumber, Ntfs, NtfsAttributeType, NtfsError, NtfsReadSeek};
+use sha1::{Digest as _, Sha1};
+
+use super::reader::DirectReader;
+use crate::units::Bytes;
+
+/// A volume that is not sound.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum VolumeError {
+    #[error("{doing}")]
+    Ntfs {
+        doing: String,
+        #[source]
+        source: NtfsError,
+    },
+    #[error("the table of security descriptors is damaged at byte {0}")]
+    Security(usize),
+    #[error("folders nest deeper than {DEEPEST}")]
+    Deep,
+}
+
+fn failed(doing: impl Into<String>) -> impl FnOnce(NtfsError) -> VolumeError {
+    let doing = doing.into();
+    move |source| VolumeError::Ntfs { doing, source }
+}
+
+/// All of an attribute's value.
+fn read_all(
+    mut value: NtfsAttributeValue<'_, '_>,
+    reader: &mut DirectReader,
+) -> Result<Vec<u8>, NtfsError> {
+    let mut data = vec![0; Bytes(value.len()).as_usize()];
+    let mut done = 0;
+    while done < data.len() {
+        match value.read(reader, &mut data[done..])? {
+            0 => break,
+            count => done += count,
+        }
+    }
+    data.truncate(done);
+    Ok(data)
+}
+
+/// File records below this one are NTFS's own.
+const FIRST_USER_RECORD: u64 = 24;
+/// Deeper than any path Windows accepts.
+const DEEPEST: usize = 4096;
+
+/// A name on the volume and the file record it leads to.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    pub(super) record: u64,
+    pub(super) short_name: Option<String>,
+}
+
+/// What a file record says.
+#[derive(Debug)]
+pub(super) struct Details {
+    pub(super) attributes: u32,
+    /// Creation, last write, last access.
+    pub(super) times: [u64; 3],
+    pub(super) security: Vec<u8>,
+    pub(super) object_id: Option<[u8; 16]>,
+    /// Hard links, short names not counted.
+    pub(super) links: usize,
+    /// Names of the data streams; the unnamed one is the empty name.
+    pub(super) streams: Vec<String>,
+}
+
+pub(super) struct Volume {
+    ntfs: Ntfs,
+    reader: DirectReader,
+    /// Security descriptors by number.
+    security: HashMap<u32, Vec<u8>>,
+}
+
+impl Volume {
+    pub(super) fn open(mut reader: DirectReader) -> Result<Self, VolumeError> {
+        let ntfs = Ntfs::new(&mut reader).map_err(failed("read the boot sector"))?;
+        let mut volume = Self { ntfs, reader, security: HashMap::new() };
+        volume.security = volume.read_security()?;
+        Ok(volume)
+    }
+
+    /// `$Secure:$SDS`: descriptors behind headers of 20 bytes, on multiples of 16, each 256 KiB followed by a copy
+    /// (NTFS documentation of the Linux-NTFS project, `$Secure`).
+    fn read_security(&mut self) -> Result<HashMap<u32, Vec<u8>>, VolumeError> {
+        const HALF: usize = 256 << 10;
+        const HEADER: usize = 20;
+        let doing = || failed("read $Secure");
+        let reader = &mut self.reader;
+        let file =
+            self.ntfs.file(reader, KnownNtfsFileRecordNumber::Secure as u64).map_err(doing())?;
+        let Some(item) = file.data(reader, "$SDS") else { return Ok(HashMap::new()) };
+        let item = item.map_err(doing())?;
+        let attribute = item.to_attribute().map_err(doing())?;
+        let value = attribute.value(reader).map_err(doing())?;
+        let data = read_all(value, reader).map_err(doing())?;
+        let mut all = HashMap::new();
+        let mut at = 0;
+        while at + HEADER <= data.len() {
+            if at % (2 * HALF) >= HALF {
+                at = (at / (2 * HALF) + 1) * 2 * HALF;
+                continue;
+            }
+            let word = |from: usize| {
+                let bytes: [u8; 4] = data[from..from + 4].try_into().unwrap_or_default();
+                u32::from_le_bytes(bytes)
+            };
+            let length = Bytes(word(at + 16).into()).as_usize();
+            if length == 0 {
+                at = (at / HALF + 1) * HALF;
+                continue;
+            }
+            let descriptor = data.get(at + HEADER..at + length).ok_or(VolumeError::Security(at))?;
+            all.insert(word(at + 4), descriptor.to_vec());
+            at += length.next_multiple_of(16).max(16);
+        }
+        Ok(all)
+    }
+
+    /// Calls `each` for every name on the volume but those of NTFS itself. Paths have `/` between names.
+    pub(super) fn walk(&mut self, each: &mut dyn FnMut(String, Node)) -> Result<(), VolumeError> {
+        let root = KnownNtfsFileRecordNumber::RootDirectory as u64;
+        each("/".into(), Node { record: root, short_name: None });
+        let mut todo = vec![(String::new(), root, 0)];
+        while let Some((folder, record, depth)) = todo.pop() {
+            if depth > DEEPEST {
+                return Err(VolumeError::Deep);
+            }
+            for (name, short_name, number, is_folder) in self.list(&folder, record)? {
+                let path = format!("{folder}/{name}");
+                each(path.clone(), Node { record: number, short_name });
+                if is_folder {
+                    todo.push((path, number, depth + 1));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Long names in a folder, each with its short name and file record.
+    fn list(
+        &mut self,
+        folder: &str,
+        record: u64,
+    ) -> Result<Vec<(String, Option<String>, u64, bool)>, VolumeError> {
+        let doing = || failed(format!("list {folder}/"));
+        let reader = &mut self.reader;
+        let file = self.ntfs.file(reader, record).map_err(doing())?;
+        let index = file.directory_index(reader).map_err(doing())?;
+        let mut entries = index.entries();
+        let mut names = Vec::new();
+        let mut short_names: HashMap<u64, String> = HashMap::new();
+        while let Some(entry) = entries.next(reader) {
+            let entry = entry.map_err(doing())?;
+            let number = entry.file_reference().file_record_number();
+            let Some(key) = entry.key() else { continue };
+            let key = key.map_err(doing())?;
+            if number < FIRST_USER_RECORD {
+                continue;
+            }
+            let name = key.name().to_string_lossy();
+            match key.namespace() {
+                NtfsFileNamespace::Dos => {
+                    short_names.insert(number, name);
+                }
+                NtfsFileNamespace::Win32AndDos => {
+                    short_names.insert(number, name.clone());
+                    names.push((name, number, key.is_directory()));
+                }
+                NtfsFileNamespace::Posix | NtfsFileNamespace::Win32 => {
+                    names.push((name, number, key.is_directory()));
+                }
+            }
+        }
+        // A file has one short name; it belongs to the link that is its long form. Of several links in one folder the
+        // directory alone does not tell which; the file record does.
+        let mut all = Vec::with_capacity(names.len());
+        for (name, number, is_folder) in names {
+            let short = short_names.get(&number).cloned();
+            let short = if short.is_some() && !self.is_win32_name(number, record, &name)? {
+                None
+            } else {
+                short
+            };
+            all.push((name, short, number, is_folder));
+        }
+        Ok(all)
+    }
+
+    /// Whether this name of a file is the one its short name stands for.
+    fn is_win32_name(&mut self, record: u64, parent: u64, name: &str) -> Result<bool, VolumeError> {
+        let doing = || failed(format!("read the names of file {record}"));
+        let reader = &mut self.reader;
+        let file = self.ntfs.file(reader, record).map_err(doing())?;
+        for namespace in [NtfsFileNamespace::Win32, NtfsFileNamespace::Win32AndDos] {
+            if let Some(found) = file.name(reader, Some(namespace), Some(parent)) {
+                let found = found.map_err(doing())?;
+                if found.name().to_string_lossy() == name {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    pub(super) fn details(&mut self, node: &Node) -> Result<Details, VolumeError> {
+        let doing = || failed(format!("read file record {}", node.record));
+        let reader = &mut self.reader;
+        let file = self.ntfs.file(reader, node.record).map_err(doing())?;
+        let info = file.info().map_err(doing())?;
+        let mut details = Details {
+            attributes: info.file_attributes().bits(),
+            times: [info.creation_time(), info.modification_time(), info.access_time()]
+                .map(|time| time.nt_timestamp()),
+            security: info
+                .security_id()
+                .and_then(|id| self.security.get(&id))
+                .cloned()
+                .unwrap_or_default(),
+            object_id: None,
+            links: 0,
+            streams: Vec::new(),
+        };
+        let mut attributes = file.attributes();
+        while let Some(item) = attributes.next(reader) {
+            let item = item.map_err(doing())?;
+            let attribute = item.to_attribute().map_err(doing())?;
+            match attribute.ty().map_err(doing())? {
+                NtfsAttributeType::Data => {
+                    let name = attribute.name().map_err(doing())?.to_string_lossy();
+                    if !details.streams.contains(&name) {
+                        details.streams.push(name);
+                    }
+                }
+                NtfsAttributeType::FileName => {
+                    let name: ntfs::structured_values::NtfsFileName =
+                        attribute.structured_value(reader).map_err(doing())?;
+                    details.links += usize::from(name.namespace() != NtfsFileNamespace::Dos);
+                }
+                NtfsAttributeType::ObjectId => {
+                    let id: NtfsObjectId = attribute.structured_value(reader).map_err(doing())?;
+                    let id = id.object_id();
+                    let mut bytes = [0; 16];
+                    bytes[..4].copy_from_slice(&id.data1.to_le_bytes());
+                    bytes[4..6].copy_from_slice(&id.data2.to_le_bytes());
+                    bytes[6..8].copy_from_slice(&id.data3.to_le_bytes());
+                    bytes[8..].copy_from_slice(&id.data4);
+                    details.object_id = Some(bytes);
+                }
+                NtfsAttributeType::SecurityDescriptor if details.security.is_empty() => {
+                    let value = attribute.value(reader).map_err(doing())?;
+                    details.security = read_all(value, reader).map_err(doing())?;
+                }
+                _ => {}
+            }
+        }
+        Ok(details)
+    }
+
+    /// Length and SHA-1 of a data stream; `None` if there is none of this name.
+    pub(super) fn hash_stream(
+        &mut self,
+        node: &Node,
+        name: &str,
+    ) -> Result<Option<(u64, [u8; 20])>, VolumeError> {
+        let doing = || failed(format!("read stream {name:?} of file record {}", node.record));
+        let reader = &mut self.reader;
+        let file = self.ntfs.file(reader, node.record).map_err(doing())?;
+        let Some(item) = file.data(reader, name) else { return Ok(None) };
+        let item = item.map_err(doing())?;
+        let attribute = item.to_attribute().map_err(doing())?;
+        let mut value = attribute.value(reader).map_err(doing())?;
+        let mut hash = Sha1::new();
+        let mut buffer = vec![0_u8; 256 << 10];
+        let mut length = 0;
+        loop {
+            let count = value.read(reader, &mut buffer).map_err(doing())?;
+            if count == 0 {
+                return Ok(Some((length, hash.finalize().into())));
+            }
+            hash.update(&buffer[..count]);
+            length += Bytes::of(count).0;
+        }
+    }
+
+    /// Length and SHA-1 of a reparse point's data behind its header, if it has the tag expected.
+    pub(super) fn hash_reparse(
+        &mut self,
+        node: &Node,
+        tag: u32,
+    ) -> Result<Option<(u64, [u8; 20])>, VolumeError> {
+        const HEADER: usize = 8;
+        let doing = || failed(format!("read the reparse point of file record {}", node.record));
+        let reader = &mut self.reader;
+        let file = self.ntfs.file(reader, node.record).map_err(doing())?;
+        let mut attributes = file.attributes();
+        while let Some(item) = attributes.next(reader) {
+            let item = item.map_err(doing())?;
+            let attribute = item.to_attribute().map_err(doing())?;
+            if attribute.ty().map_err(doing())? != NtfsAttributeType::ReparsePoint {
+                continue;
+            }
+            let value = attribute.value(reader).map_err(doing())?;
+            let data = read_all(value, reader).map_err(doing())?;
+            if data.len() < HEADER || data[..4] != tag.to_le_bytes() {
+                return Ok(None);
+            }
+            let contents = &data[HEADER..];
+            return Ok(Some((Bytes::of(contents.len()).0, Sha1::digest(contents).into())));
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,180 @@
+//! Speaking HTTP to the daemon over its unix socket.
+
+use std::path::{Path, PathBuf};
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1;
+use hyper::{Method, Request, Response};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+
+use crate::api::ApiError;
+
+/// Why a request has no result.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody answers.
+    #[error("cannot reach the daemon at {path}; is prestaged running, and is --socket right?")]
+    Unreachable {
+        /// Socket.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The socket may not be used by this user.
+    #[error("no permission to use {0}; become a member of its group or root")]
+    Forbidden(PathBuf),
+    /// The connection broke.
+    #[error("the connection to the daemon broke")]
+    Broken(#[from] hyper::Error),
+    /// It is not our daemon.
+    #[error("the daemon's answer cannot be read")]
+    Unreadable(#[from] serde_json::Error),
+    /// The daemon says no.
+    #[error(transparent)]
+    Refused(#[from] ApiError),
+}
+
+/// A connection per request: the daemon is on the same machine.
+#[derive(Clone, Debug)]
+pub struct Client {
+    socket: PathBuf,
+}
+
+impl Client {
+    /// A client of the daemon at this socket.
+    pub fn new(socket: &Path) -> Self {
+        Self { socket: socket.to_owned() }
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<Response<Incoming>, ClientError> {
+        let stream = UnixStream::connect(&self.socket).await.map_err(|source| {
+            if source.kind() == std::io::ErrorKind::PermissionDenied {
+                ClientError::Forbidden(self.socket.clone())
+            } else {
+                ClientError::Unreachable { path: self.socket.clone(), source }
+            }
+        })?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "prestaged")
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|_| ApiError {
+                code: "bad_request".into(),
+                detail: format!("bad path {path}"),
+            })?;
+        let response = sender.send_request(request).await?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let body = response.into_body().collect().await?.to_bytes();
+        let error = serde_json::from_slice(&body).unwrap_or_else(|_| ApiError {
+            code: "unexpected_answer".into(),
+            detail: String::from_utf8_lossy(&body).into_owned(),
+        });
+        Err(ClientError::Refused(error))
+    }
+
+    async fn whole<T: DeserializeOwned>(response: Response<Incoming>) -> Result<T, ClientError> {
+        let body = response.into_body().collect().await?.to_bytes();
+        Ok(serde_json::from_slice(&body)?)
+    }
+
+    /// Reads something.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        Self::whole(self.send(Method::GET, path, Vec::new()).await?).await
+    }
+
+    /// Asks for something to be done.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        Self::whole(self.send(Method::POST, path, serde_json::to_vec(body)?).await?).await
+    }
+
+    /// Asks for something to be removed.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn delete(&self, path: &str) -> Result<(), ClientError> {
+        self.send(Method::DELETE, path, Vec::new()).await.map(|_| ())
+    }
+
+    /// The station's snapshots, as they change.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn events(&self) -> Result<Lines, ClientError> {
+        let response = self.send(Method::GET, "/v1/events", Vec::new()).await?;
+        Ok(Lines { body: response.into_body(), rest: Vec::new() })
+    }
+
+    /// Asks for something that answers line by line.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn post_lines(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<Lines, ClientError> {
+        let response = self.send(Method::POST, path, serde_json::to_vec(body)?).await?;
+        Ok(Lines { body: response.into_body(), rest: Vec::new() })
+    }
+}
+
+/// JSON documents, one per line.
+#[derive(Debug)]
+pub struct Lines {
+    body: Incoming,
+    rest: Vec<u8>,
+}
+
+impl Lines {
+    /// The next document; `None` at the end.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the connection breaks.
+    pub async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, ClientError> {
+        loop {
+            if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.rest.drain(..=end).collect();
+                return Ok(Some(serde_json::from_slice(&line)?));
+            }
+            match self.body.frame().await {
+                None => return Ok(None),
+                Some(frame) => {
+                    if let Ok(data) = frame?.into_data() {
+                        self.rest.extend_from_slice(&data);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Makes a name safe to stand in a path.
+pub fn segment(name: &str) -> String {
+    percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC).to_string()
+}

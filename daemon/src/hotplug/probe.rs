@@ -1,0 +1,91 @@
+//! A look at what a drive holds, before deciding whether it may be overwritten. Reads only.
+//!
+//! Blank must be proven: a mebibyte at each end of nothing but one repeated byte. Everything else is somebody's, also
+//! what no tool would recognise.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use uuid::Uuid;
+
+use crate::drive::Drive;
+use crate::units::{Bytes, MIB};
+
+/// What was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// Nothing but one repeated byte at both ends.
+    Blank,
+    /// A GPT with this disk GUID.
+    Gpt(Uuid),
+    /// Something else.
+    Other(&'static str),
+}
+
+/// Looks at both ends of a drive.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn look(drive: &Drive) -> io::Result<Seen> {
+    let file = File::open(&drive.node)?;
+    let sector = Bytes(u64::from(drive.logical_sector_bytes));
+    inspect(&file, drive.size, sector)
+}
+
+fn inspect(file: &File, size: Bytes, sector: Bytes) -> io::Result<Seen> {
+    let length = MIB.min(size);
+    let mut head = vec![0; length.as_usize()];
+    let mut tail = head.clone();
+    file.read_exact_at(&mut head, 0)?;
+    file.read_exact_at(&mut tail, size.0 - length.0)?;
+    let blank = |data: &[u8]| data.first().is_none_or(|first| data.iter().all(|b| b == first));
+    if blank(&head) && blank(&tail) {
+        return Ok(Seen::Blank);
+    }
+    let header = head.get(sector.as_usize()..sector.as_usize() + 92);
+    if let Some(header) = header
+        && header.starts_with(b"EFI PART")
+        && let Ok(guid) = header[56..72].try_into()
+    {
+        return Ok(Seen::Gpt(Uuid::from_bytes_le(guid)));
+    }
+    // The commonest signatures, so that an operator recognises the drive.
+    let at = |offset: usize, magic: &[u8]| head[offset.min(head.len())..].starts_with(magic);
+    let known: [(&str, usize, &[u8]); 7] = [
+        ("an ext2, ext3 or ext4 file system", 0x438, &[0x53, 0xef]),
+        ("an XFS file system", 0, b"XFSB"),
+        ("an NTFS volume", 3, b"NTFS    "),
+        ("a LUKS volume", 0, b"LUKS"),
+        ("an LVM volume", 512 + 24, b"LVM2 001"),
+        ("a btrfs file system", 0x1_0040, b"_BHRfS_M"),
+        ("a partition table (MBR)", 510, &[0x55, 0xaa]),
+    ];
+    let found = known.iter().find(|(_, offset, magic)| at(*offset, magic));
+    Ok(Seen::Other(found.map_or("data of an unknown kind", |(name, _, _)| name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_uniform_ends_are_blank() {
+        let file = tempfile::tempfile().unwrap();
+        let size = Bytes::mib(8);
+        file.set_len(size.0).unwrap();
+        let look = || inspect(&file, size, Bytes(512)).unwrap();
+        assert_eq!(look(), Seen::Blank);
+        file.write_all_at(&[1], size.0 - 1).unwrap();
+        assert_eq!(look(), Seen::Other("data of an unknown kind"));
+        file.write_all_at(&[0x53, 0xef], 0x438).unwrap();
+        assert_eq!(look(), Seen::Other("an ext2, ext3 or ext4 file system"));
+        let mut header = [0_u8; 92];
+        header[..8].copy_from_slice(b"EFI PART");
+        header[56] = 7;
+        file.write_all_at(&header, 512).unwrap();
+        let mut guid = [0; 16];
+        guid[0] = 7;
+        assert_eq!(look(), Seen::Gpt(Uuid::from_bytes_le(guid)));
+    }
+}

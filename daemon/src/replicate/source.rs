@@ -1,0 +1,364 @@
+//! Reading a master once for all drives that overlap in time.
+//!
+//! A window of chunks is held in memory. One reader thread walks the master in a circle; drives take whatever chunk
+//! in the window they still lack, so a late joiner starts at once with what is there and fetches the
+//! beginning in the next round. The order on a drive does not matter, since what makes it look
+//! finished is written afterwards. A drive that finds nothing in the window asks for its next chunk;
+//! only then may a chunk that others still want be pushed out. So no drive waits for a slower one, and a
+//! slow one costs extra reads only when it has fallen behind by more than the window.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use crate::buffer::Buffer;
+use crate::master::runs::CHUNK;
+use crate::master::store::Master;
+use crate::master::{Chunk, Stage};
+use crate::units::Bytes;
+
+/// Smallest window, in chunks.
+const MIN_SLOTS: usize = 4;
+
+/// How often a waiting drive looks whether it shall stop.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// A master that could not be read from the store.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("cannot read the master from the store: {0}")]
+pub struct SourceError(String);
+
+/// One master being read.
+#[derive(Debug)]
+pub struct Source {
+    master: Arc<Master>,
+    slots: usize,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Chunks in memory, with the number of the load that brought them.
+    window: BTreeMap<usize, (u64, Arc<Buffer>)>,
+    /// For each chunk, how many drives still lack it.
+    wanted: Vec<u32>,
+    /// Chunks that a drive with nothing else to write waits for.
+    requests: BTreeSet<usize>,
+    /// Where the reader is in its circle.
+    cursor: usize,
+    loads: u64,
+    bytes_read: u64,
+    drives: usize,
+    reader: bool,
+    failed: Option<SourceError>,
+}
+
+impl Source {
+    /// A source with a window of `slots` chunks.
+    pub fn new(master: Arc<Master>, slots: usize) -> Arc<Self> {
+        let state = State { wanted: vec![0; master.manifest.chunks.len()], ..State::default() };
+        let slots = slots.max(MIN_SLOTS);
+        Arc::new(Self { master, slots, state: Mutex::new(state), changed: Condvar::new() })
+    }
+
+    /// Bytes read from the store so far.
+    pub fn bytes_read(&self) -> Bytes {
+        Bytes(self.lock().bytes_read)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Each change of the state is complete before anything that can panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Registers a drive that wants every body chunk.
+    ///
+    /// # Errors
+    /// [`SourceError`] if the reading thread cannot be started.
+    pub fn subscribe(self: &Arc<Self>) -> Result<Subscription, SourceError> {
+        let chunks = &self.master.manifest.chunks;
+        let todo: BTreeSet<usize> =
+            (0..chunks.len()).filter(|i| chunks[*i].stage == Stage::Body).collect();
+        let mut state = self.lock();
+        for index in &todo {
+            state.wanted[*index] += 1;
+        }
+        state.drives += 1;
+        let cursor = state.window.keys().next().copied().unwrap_or(state.cursor);
+        if !state.reader {
+            let source = Arc::clone(self);
+            thread::Builder::new()
+                .name("source".into())
+                .spawn(move || source.read_in_a_circle())
+                .map_err(|e| SourceError(e.to_string()))?;
+            state.reader = true;
+        }
+        drop(state);
+        self.changed.notify_all();
+        Ok(Subscription { source: Arc::clone(self), todo, cursor })
+    }
+
+    fn read_in_a_circle(self: Arc<Self>) {
+        let mut spare = None;
+        let mut state = self.lock();
+        loop {
+            if state.drives == 0 {
+                state.reader = false;
+                return;
+            }
+            let Some(index) = state.next_load() else {
+                state = self.wait(state);
+                continue;
+            };
+            if state.window.len() >= self.slots {
+                let Some(victim) = state.victim(index) else {
+                    state = self.wait(state);
+                    continue;
+                };
+                if let Some((_, buffer)) = state.window.remove(&victim) {
+                    spare = Arc::try_unwrap(buffer).ok().or(spare);
+                }
+            }
+            drop(state);
+            let chunk = self.master.manifest.chunks[index];
+            let loaded = self.load(&chunk, spare.take());
+            state = self.lock();
+            match loaded {
+                Ok(buffer) => {
+                    state.loads += 1;
+                    state.bytes_read += chunk.length.0;
+                    let load = state.loads;
+                    state.window.insert(index, (load, Arc::new(buffer)));
+                    state.requests.remove(&index);
+                    state.cursor = index + 1;
+                }
+                Err(error) => state.failed = Some(SourceError(error.to_string())),
+            }
+            self.changed.notify_all();
+            if state.failed.is_some() {
+                state.reader = false;
+                return;
+            }
+        }
+    }
+
+    fn load(&self, chunk: &Chunk, spare: Option<Buffer>) -> io::Result<Buffer> {
+        let mut buffer = spare.unwrap_or_else(|| Buffer::zeroed(CHUNK));
+        buffer.resize(chunk.length);
+        self.master.image.read_exact_at(&mut buffer, chunk.offset.0)?;
+        Ok(buffer)
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        match self.changed.wait_timeout(state, PATIENCE) {
+            Ok((state, _)) => state,
+            Err(poisoned) => poisoned.into_inner().0,
+        }
+    }
+}
+
+impl State {
+    /// The chunk to read next: one that a drive waits for, else the next in the circle that somebody lacks.
+    fn next_load(&self) -> Option<usize> {
+        let request = self.requests.range(self.cursor..).chain(self.requests.range(..self.cursor));
+        if let Some(index) = request.copied().find(|i| !self.window.contains_key(i)) {
+            return Some(index);
+        }
+        let count = self.wanted.len();
+        (self.cursor..count)
+            .chain(0..self.cursor.min(count))
+            .find(|i| self.wanted[*i] > 0 && !self.window.contains_key(i))
+    }
+
+    /// The chunk to give up for `index`: the oldest that nobody lacks; if a drive waits for `index`, the oldest of
+    /// those that the fewest drives lack; else none.
+    fn victim(&self, index: usize) -> Option<usize> {
+        let oldest = self.window.iter().min_by_key(|(i, (load, _))| (self.wanted[**i], *load));
+        let (victim, _) = oldest?;
+        let idle = self.wanted[*victim] == 0;
+        (idle || self.requests.contains(&index)).then_some(*victim)
+    }
+}
+
+/// One drive's way through a master.
+#[derive(Debug)]
+pub struct Subscription {
+    source: Arc<Source>,
+    todo: BTreeSet<usize>,
+    cursor: usize,
+}
+
+impl Subscription {
+    /// The next chunk to write, in whatever order suits all drives; `None` when every body chunk was handed out, or
+    /// when `stop` says so.
+    ///
+    /// # Errors
+    /// [`SourceError`] if the store cannot be read.
+    pub fn next(
+        &mut self,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Option<(usize, Arc<Buffer>)>, SourceError> {
+        let mut state = self.source.lock();
+        let mut asked = None;
+        let found = loop {
+            if let Some(error) = &state.failed {
+                break Err(error.clone());
+            }
+            if self.todo.is_empty() || stop() {
+                break Ok(None);
+            }
+            let behind = self.todo.range(self.cursor..).chain(self.todo.range(..self.cursor));
+            let mut next = None;
+            let mut ready = None;
+            for index in behind.copied() {
+                next = next.or(Some(index));
+                if let Some((_, buffer)) = state.window.get(&index) {
+                    ready = Some((index, Arc::clone(buffer)));
+                    break;
+                }
+            }
+            if let Some((index, buffer)) = ready {
+                self.todo.remove(&index);
+                self.cursor = index + 1;
+                state.wanted[index] -= 1;
+                break Ok(Some((index, buffer)));
+            }
+            if asked.is_none()
+                && let Some(index) = next
+            {
+                state.requests.insert(index);
+                asked = next;
+                self.source.changed.notify_all();
+            }
+            state = self.source.wait(state);
+        };
+        if let Some(index) = asked {
+            state.requests.remove(&index);
+        }
+        drop(state);
+        // A place in the window may have become free.
+        self.source.changed.notify_all();
+        found
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let mut state = self.source.lock();
+        for index in &self.todo {
+            state.wanted[*index] -= 1;
+        }
+        state.drives -= 1;
+        drop(state);
+        self.source.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Digest;
+    use crate::drive::Geometry;
+    use crate::layout::Layout;
+    use crate::master::{Manifest, MasterId, Recipe};
+    use crate::units::SectorSize;
+
+    fn master(chunks: u64) -> Arc<Master> {
+        let image = tempfile::tempfile().unwrap();
+        let length = 4096;
+        for n in 0..chunks {
+            let data = vec![u8::try_from(n % 251).unwrap(); 4096];
+            image.write_all_at(&data, n * length).unwrap();
+        }
+        let geometry = Geometry { size: Bytes(8 << 30), sector: SectorSize::B512 };
+        let layout = Layout::default();
+        let plan = layout.plan(geometry).unwrap();
+        let zero = Digest([0; 32]);
+        let recipe =
+            Recipe { media_name: "m".into(), media_sha256: zero, image: 1, layout, geometry };
+        let chunk = |n| Chunk {
+            offset: Bytes(n * length),
+            length: Bytes(length),
+            sha256: zero,
+            stage: Stage::Body,
+        };
+        let manifest = Manifest {
+            format: 1,
+            id: MasterId("test".into()),
+            recipe,
+            plan,
+            chunks: (0..chunks).map(chunk).collect(),
+            sites: Vec::new(),
+            root_sha256: zero,
+            pressed: jiff::Timestamp::now(),
+            warnings: Vec::new(),
+        };
+        Arc::new(Master { manifest, image })
+    }
+
+    fn drain(subscription: &mut Subscription, mut each: impl FnMut(usize)) -> BTreeSet<usize> {
+        let mut seen = BTreeSet::new();
+        while let Some((index, buffer)) = subscription.next(&|| false).unwrap() {
+            assert!(buffer.iter().all(|b| usize::from(*b) == index % 251), "chunk {index}");
+            assert!(seen.insert(index), "chunk {index} twice");
+            each(index);
+        }
+        seen
+    }
+
+    #[test]
+    fn eight_drives_at_once_read_a_large_master_once() {
+        let source = Source::new(master(400), 16);
+        // A barrier at every tenth chunk keeps them within the window, as equal drives are.
+        let barrier = std::sync::Barrier::new(8);
+        let mut subscriptions: Vec<_> = (0..8).map(|_| source.subscribe().unwrap()).collect();
+        thread::scope(|scope| {
+            for subscription in &mut subscriptions {
+                let barrier = &barrier;
+                scope.spawn(move || {
+                    let mut count = 0;
+                    let seen = drain(subscription, |_| {
+                        count += 1;
+                        if count % 8 == 0 {
+                            barrier.wait();
+                        }
+                    });
+                    assert_eq!(seen.len(), 400);
+                });
+            }
+        });
+        assert!(source.bytes_read().0 <= 400 * 4096 * 5 / 4, "{}", source.bytes_read().0);
+    }
+
+    #[test]
+    fn a_stalled_drive_holds_nobody_up_and_a_late_one_gets_everything() {
+        let source = Source::new(master(100), 4);
+        let mut stalled = source.subscribe().unwrap();
+        stalled.next(&|| false).unwrap();
+        let mut fast = source.subscribe().unwrap();
+        assert_eq!(drain(&mut fast, |_| ()).len(), 100);
+        let mut late = source.subscribe().unwrap();
+        assert_eq!(drain(&mut late, |_| ()).len(), 100);
+        assert_eq!(drain(&mut stalled, |_| ()).len(), 99);
+    }
+
+    #[test]
+    fn an_unreadable_master_is_an_error_for_every_drive() {
+        let master = master(20);
+        master.image.set_len(0).unwrap();
+        let source = Source::new(master, 4);
+        let mut subscription = source.subscribe().unwrap();
+        assert!(subscription.next(&|| false).is_err());
+    }
+
+    #[test]
+    fn a_stopped_drive_gives_up_waiting() {
+        let source = Source::new(master(4), 4);
+        let mut subscription = source.subscribe().unwrap();
+        assert!(subscription.next(&|| true).unwrap().is_none());
+    }
+}

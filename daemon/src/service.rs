@@ -1,0 +1,208 @@
+//! Putting the daemon together: configuration, log, store, ledger, watchers, socket, station.
+
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use tokio::net::UnixListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::api;
+use crate::config::Config;
+use crate::hotplug::{self, host::Host};
+use crate::master::store::Store;
+use crate::media::inbox;
+use crate::record::ledger::Ledger;
+use crate::replicate::Replicator;
+use crate::replicate::engine::Limits;
+use crate::station::runner::{self, Means};
+use crate::station::{Event, Station};
+use crate::tools::Tools;
+use crate::worker::{Task, Workers};
+
+/// Sends the log to the journal, and to standard error unless that is the journal already.
+pub fn start_log() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let journal = tracing_journald::layer().map(|layer| layer.with_field_prefix(None));
+    let no_journal = journal.as_ref().err().map(ToString::to_string);
+    let stderr_is_journal = std::env::var_os("JOURNAL_STREAM").is_some() && no_journal.is_none();
+    let stderr = (!stderr_is_journal)
+        .then(|| tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false));
+    tracing_subscriber::registry().with(filter).with(journal.ok()).with(stderr).init();
+    if let Some(error) = no_journal {
+        tracing::warn!(
+            "no journal socket ({error}): the log and the records' copies go to standard error"
+        );
+    }
+}
+
+/// What can be found out without touching anything: programs, libwim, what would be watched.
+///
+/// # Errors
+/// The first thing that is missing, with the package to install.
+pub async fn check(config: &Config) -> Result<(Tools, String)> {
+    let tools = Tools::find(&config.tools.search)?;
+    let libwim: String = Workers::default().run(&Task::Probe, |_| ()).await?;
+    Ok((tools, libwim))
+}
+
+/// For `--check`: the configuration in words.
+pub fn summary(config: &Config, tools: &Tools, libwim: &str) -> String {
+    let list = |items: &[String]| if items.is_empty() { "none".into() } else { items.join(", ") };
+    let layout = config.chosen_layout();
+    let partitions: Vec<String> =
+        layout.partitions.iter().map(|p| format!("{:?}", p.role).to_lowercase()).collect();
+    let admission = &config.admission;
+    [
+        format!("station   {}", config.station.name),
+        format!("armed     {}", if admission.armed { "yes" } else { "no" }),
+        format!("buses     {}", list(&admission.buses)),
+        format!("bays      {}", list(&admission.bays)),
+        format!("inbox     {}", config.media.inbox.display()),
+        format!("store     {} (budget {})", config.store.path.display(), config.store.budget),
+        format!("ledger    {}", config.ledger.path.display()),
+        format!("socket    {}", config.control.socket.display()),
+        format!("layout    {} ({})", layout.name, partitions.join(", ")),
+        format!("libwim    {libwim}"),
+        format!("mkntfs    {}", tools.mkntfs.display()),
+        format!("mkfs.vfat {}", tools.mkfs_vfat.display()),
+        format!("mcopy     {}", tools.mcopy.display()),
+    ]
+    .join("\n")
+}
+
+/// Runs the daemon until it is told to end.
+///
+/// # Errors
+/// Whatever keeps it from starting; nothing has been written to any drive then.
+pub async fn run(config: Config) -> Result<()> {
+    let (tools, libwim) = check(&config).await?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), libwim, "prestaged starts");
+    let policy = config.policy()?;
+    let layout = config.chosen_layout();
+    let host = Host::default();
+
+    std::fs::create_dir_all(&config.media.inbox).with_context(|| {
+        format!("cannot create the media inbox {}", config.media.inbox.display())
+    })?;
+    let store = Store::open(&config.store.path, config.store.budget)?;
+    if let Some(folder) = config.ledger.path.parent() {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot create the ledger's folder {}", folder.display()))?;
+    }
+    let ledger = Ledger::open(&config.ledger.path, &host.boot_id())?;
+    for record in ledger.close_interrupted()? {
+        tracing::warn!(job = %record.job, "found open: {}", record.sentence());
+    }
+    let listener = listen(&config).await?;
+
+    let (sender, receiver) = mpsc::channel(256);
+    let station = Station::new(
+        &config.station.name,
+        policy.clone(),
+        layout,
+        config.media.image,
+        config.store.press_ahead,
+    );
+    let (publish, snapshot) = watch::channel(Arc::new(station.snapshot()));
+    let means = Means {
+        store: Arc::new(store),
+        ledger: ledger.clone(),
+        replicator: Arc::new(Replicator::new(config.replicate.memory)),
+        workers: Workers::default(),
+        tools,
+        host,
+        limits: Limits {
+            min_rate: config.replicate.min_write_rate,
+            rewrites: config.replicate.rewrites,
+        },
+        overwrite: policy.overwrite,
+        image: config.media.image,
+        boot: config.needs_boot_files(),
+    };
+
+    let inbox_events = sender.clone();
+    inbox::watch(&config.media.inbox, move |listing| {
+        inbox_events.blocking_send(Event::Inbox(listing)).is_ok()
+    })?;
+    let drive_events = sender.clone();
+    hotplug::watch(move |changes| {
+        if changes.is_empty() {
+            return !drive_events.is_closed();
+        }
+        drive_events.blocking_send(Event::Drives(changes)).is_ok()
+    })?;
+    let context = api::Context { snapshot, commands: sender.clone(), ledger };
+    let server = tokio::spawn(async move { axum::serve(listener, api::router(context)).await });
+    tokio::spawn(watch_signals(sender.clone())?);
+
+    notify(&[sd_notify::NotifyState::Ready]);
+    tracing::info!(armed = policy.armed, "watching for drives and media");
+    let beat = |_: &_| notify(&[sd_notify::NotifyState::Watchdog]);
+    runner::run(station, means, (sender, receiver), publish, beat).await;
+    notify(&[sd_notify::NotifyState::Stopping]);
+    server.abort();
+    let _ = std::fs::remove_file(&config.control.socket);
+    tracing::info!("prestaged ends");
+    Ok(())
+}
+
+fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    // Not being started by systemd is no error.
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "cannot notify systemd");
+    }
+}
+
+/// The first signal lets running drives finish, the second stops them.
+fn watch_signals(sender: mpsc::Sender<Event>) -> Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        for event in [Event::Drain, Event::Halt] {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tracing::info!(?event, "told to end");
+            if sender.send(event).await.is_err() {
+                return;
+            }
+        }
+    })
+}
+
+async fn listen(config: &Config) -> Result<UnixListener> {
+    let path = &config.control.socket;
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot create the socket's folder {}", folder.display()))?;
+    }
+    if UnixStream::connect(path).is_ok() {
+        bail!("another prestaged answers on {}", path.display());
+    }
+    let _ = std::fs::remove_file(path);
+    let listener =
+        UnixListener::bind(path).with_context(|| format!("cannot listen on {}", path.display()))?;
+    if let Some(group) = &config.control.group {
+        let number = group_number(group)
+            .with_context(|| format!("control.group: no group {group:?} on this machine"))?;
+        std::os::unix::fs::chown(path, None, Some(number))
+            .with_context(|| format!("cannot give {} to group {group}", path.display()))?;
+    }
+    std::fs::set_permissions(path, PermissionsExt::from_mode(config.socket_mode()?))
+        .with_context(|| format!("cannot set the mode of {}", path.display()))?;
+    Ok(listener)
+}
+
+fn group_number(name: &str) -> Option<u32> {
+    let groups = std::fs::read_to_string(Path::new("/etc/group")).ok()?;
+    let line = groups.lines().find(|line| line.split(':').next() == Some(name))?;
+    line.split(':').nth(2)?.parse().ok()
+}

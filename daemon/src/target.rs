@@ -1,0 +1,220 @@
+//! The only module that opens a drive for writing.
+//!
+//! A [`Claim`] is a drive that admission let pass, opened exclusively and found to be the very device that was
+//! judged. Every write goes through one. Reads and writes use O_DIRECT: what is read back comes from
+//! the medium, not from memory.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::PathBuf;
+
+use rustix::fs::{FlockOperation, OFlags, flock, major, minor};
+
+use crate::admission::Admitted;
+use crate::buffer::Buffer;
+use crate::drive::{DeviceNumber, Drive, Geometry};
+use crate::sys;
+use crate::units::Bytes;
+
+/// A drive that could not be claimed. Nothing was written.
+#[derive(Debug, thiserror::Error)]
+pub enum ClaimError {
+    /// It cannot be opened, or not exclusively.
+    #[error("cannot open {node} exclusively; something else uses it")]
+    Open {
+        /// Device node.
+        node: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// What is there now is not what was judged.
+    #[error("{node} is not the drive that was admitted any more: {what}")]
+    Changed {
+        /// Device node.
+        node: PathBuf,
+        /// What is different.
+        what: String,
+    },
+    /// The kernel holds it read-only.
+    #[error("{0} is read-only")]
+    ReadOnly(PathBuf),
+}
+
+/// Why an access to a drive failed.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// The drive is gone: pulled, replaced, or its capacity has dropped.
+    #[error("the drive is gone: {0}")]
+    Gone(String),
+    /// The medium or the bus failed.
+    #[error("{length} bytes at {offset}")]
+    Io {
+        /// Where.
+        offset: Bytes,
+        /// How much.
+        length: Bytes,
+        /// What the kernel says.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Exclusive hold of one drive.
+#[derive(Debug)]
+pub struct Claim {
+    file: File,
+    drive: Drive,
+    geometry: Geometry,
+    /// Whether reads certainly come from the medium.
+    uncached: bool,
+}
+
+impl Claim {
+    /// Opens the drive exclusively, locks it against udevd (systemd's block device locking rule), and checks on
+    /// the open file that it is what admission saw: device number, attachment count, size, sector
+    /// size, writability.
+    ///
+    /// # Errors
+    /// [`ClaimError`]; nothing was written.
+    pub fn take(admitted: Admitted) -> Result<Self, ClaimError> {
+        let (drive, geometry) = admitted.into_parts();
+        let node = drive.node.clone();
+        let open = |source| ClaimError::Open { node: node.clone(), source };
+        let flags = OFlags::EXCL | OFlags::DIRECT | OFlags::CLOEXEC;
+        let flags = i32::try_from(flags.bits()).unwrap_or(0);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(flags)
+            .open(&drive.node)
+            .map_err(|error| {
+                if error.raw_os_error() == Some(libc::EROFS) {
+                    ClaimError::ReadOnly(node.clone())
+                } else {
+                    open(error)
+                }
+            })?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|e| open(e.into()))?;
+        let meta = file.metadata().map_err(open)?;
+        let number = DeviceNumber { major: major(meta.rdev()), minor: minor(meta.rdev()) };
+        let claim = Self { file, geometry, uncached: true, drive };
+        let changed = |what: String| ClaimError::Changed { node: node.clone(), what };
+        if !meta.file_type().is_block_device() || number != claim.drive.number {
+            return Err(changed(format!("it is device {number} now, not {}", claim.drive.number)));
+        }
+        claim.check_present().map_err(|error| changed(error.to_string()))?;
+        let sector = rustix::fs::ioctl_blksszget(&claim.file).map_err(|e| open(e.into()))?;
+        if sector != u32::from(geometry.sector) {
+            return Err(changed(format!("its sectors have {sector} bytes now")));
+        }
+        if sys::is_read_only(&claim.file).map_err(|e| open(e.into()))? {
+            return Err(ClaimError::ReadOnly(node));
+        }
+        Ok(claim.with_direct_loop())
+    }
+
+    /// A loop device answers O_DIRECT reads from the page cache of its backing file unless it uses direct I/O
+    /// itself; then a read-back proves nothing.
+    fn with_direct_loop(mut self) -> Self {
+        if self.drive.bus.is_loop() {
+            self.uncached = sys::set_loop_direct_io(&self.file).is_ok();
+        }
+        self
+    }
+
+    /// The drive.
+    pub fn drive(&self) -> &Drive {
+        &self.drive
+    }
+
+    /// Its geometry.
+    pub fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    /// Whether reads certainly come from the medium. False for a loop device whose backing file system has no
+    /// direct I/O.
+    pub fn reads_the_medium(&self) -> bool {
+        self.uncached
+    }
+
+    /// Checks that the same drive is still attached with its full capacity. A pulled drive often reports "no
+    /// space" rather than an I/O error, because its capacity has dropped to 0.
+    ///
+    /// # Errors
+    /// [`AccessError::Gone`] says how it differs.
+    pub fn check_present(&self) -> Result<(), AccessError> {
+        let gone = |what: String| Err(AccessError::Gone(what));
+        match sys::diskseq(&self.file) {
+            Ok(now) if now != self.drive.diskseq.0 && self.drive.diskseq.0 != 0 => {
+                return gone(format!("attachment {now} instead of {}", self.drive.diskseq.0));
+            }
+            Err(error) if self.drive.diskseq.0 != 0 => return gone(error.to_string()),
+            _ => {}
+        }
+        match sys::size(&self.file) {
+            Ok(now) if now == self.geometry.size => {}
+            Ok(now) => {
+                return gone(format!("{} bytes instead of {}", now.0, self.geometry.size.0));
+            }
+            Err(error) => return gone(error.to_string()),
+        }
+        if self.drive.bus.is_loop() {
+            // A loop device that is detached while in use stays until its last user closes it; the flag is the
+            // only sign.
+            let flag = format!("/sys/block/{}/loop/autoclear", self.drive.name);
+            match std::fs::read_to_string(flag) {
+                Ok(flag) if flag.trim() == "0" => {}
+                _ => return gone("detached".into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn failed(&self, offset: Bytes, length: Bytes, source: io::Error) -> AccessError {
+        match self.check_present() {
+            Err(gone) => gone,
+            Ok(()) => AccessError::Io { offset, length, source },
+        }
+    }
+
+    /// Writes all of `data` at a byte offset.
+    ///
+    /// # Errors
+    /// [`AccessError`] with the range.
+    pub fn write(&mut self, offset: Bytes, data: &Buffer) -> Result<(), AccessError> {
+        let length = Bytes::of(data.len());
+        self.file.write_all_at(data, offset.0).map_err(|source| self.failed(offset, length, source))
+    }
+
+    /// Fills `data` from a byte offset.
+    ///
+    /// # Errors
+    /// [`AccessError`] with the range.
+    pub fn read(&self, offset: Bytes, data: &mut Buffer) -> Result<(), AccessError> {
+        let length = Bytes::of(data.len());
+        self.file
+            .read_exact_at(data, offset.0)
+            .map_err(|source| self.failed(offset, length, source))
+    }
+
+    /// Makes the drive write its cache to the medium.
+    ///
+    /// # Errors
+    /// [`AccessError`] for the whole drive.
+    pub fn flush(&mut self) -> Result<(), AccessError> {
+        self.file.sync_all().map_err(|e| self.failed(Bytes(0), self.geometry.size, e))
+    }
+
+    /// Tells the drive that it holds nothing worth keeping. Returns whether it took notice; many drives cannot.
+    pub fn discard_all(&mut self) -> bool {
+        sys::discard(&self.file, Bytes(0), self.geometry.size).is_ok()
+    }
+
+    /// Drops what the page cache holds of the drive, so that other readers see what was written around it.
+    pub fn drop_cache(&self) {
+        let _ = sys::drop_cache(&self.file);
+    }
+}
