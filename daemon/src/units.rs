@@ -118,8 +118,18 @@ impl FromStr for ByteRate {
 }
 
 impl<'de> Deserialize<'de> for ByteRate {
+    /// A number of bytes per second, as records carry it, or text with a unit, as the configuration does.
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        String::deserialize(from)?.parse().map_err(de::Error::custom)
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Either {
+            Number(u64),
+            Text(String),
+        }
+        match Either::deserialize(from)? {
+            Either::Number(rate) => Ok(Self(rate)),
+            Either::Text(text) => text.parse().map_err(de::Error::custom),
+        }
     }
 }
 

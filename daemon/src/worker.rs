@@ -137,6 +137,8 @@ impl Workers {
         };
         let child = Command::new(&self.program)
             .arg(ARGUMENT)
+            // A panic's message is of use in a failure's detail, a backtrace is not.
+            .env_remove("RUST_BACKTRACE")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

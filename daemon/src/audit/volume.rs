@@ -82,7 +82,8 @@ pub(super) struct Volume {
 
 impl Volume {
     pub(super) fn open(mut reader: DirectReader) -> Result<Self, VolumeError> {
-        let ntfs = Ntfs::new(&mut reader).map_err(failed("read the boot sector"))?;
+        let mut ntfs = Ntfs::new(&mut reader).map_err(failed("read the boot sector"))?;
+        ntfs.read_upcase_table(&mut reader).map_err(failed("read $UpCase"))?;
         let mut volume = Self { ntfs, reader, security: HashMap::new() };
         volume.security = volume.read_security()?;
         Ok(volume)

@@ -232,14 +232,20 @@ impl Ledger {
         Ok(records)
     }
 
-    /// The last record of an insertion of this boot, if it has one.
+    /// What this insertion has come to, in this boot of the machine: its last verdict on an imaging, or if it has none
+    /// its last refusal.
     ///
     /// # Errors
     /// [`LedgerError`] if it cannot be read.
     pub fn of_insertion(&self, diskseq: Diskseq) -> Result<Option<Record>, LedgerError> {
         let condition = "WHERE boot = ?1 AND diskseq = CAST(?2 AS INTEGER)";
         let values = [self.boot.clone(), diskseq.0.to_string()];
-        Ok(self.select(condition, &values)?.pop())
+        let mut records = self.select(condition, &values)?;
+        let imaged = records.iter().rposition(|r| r.verdict != Some(Verdict::Refused));
+        Ok(match imaged {
+            Some(at) => Some(records.swap_remove(at)),
+            None => records.pop(),
+        })
     }
 
     /// Whether a drive with this GPT disk GUID was imaged by this station.
@@ -328,6 +334,10 @@ mod tests {
         assert_eq!(records[0].verdict, Some(Verdict::Stopped));
         assert_eq!(records[0].reason.as_ref().unwrap().code, "station_interrupted");
         assert!(ledger.of_insertion(opened.diskseq).unwrap().is_some());
+        let refused = open_record().closed_with(Verdict::Refused, "in_use", "x");
+        ledger.put(&refused).unwrap();
+        let latest = ledger.of_insertion(opened.diskseq).unwrap().unwrap();
+        assert_eq!(latest.verdict, Some(Verdict::Stopped), "a later refusal undoes no imaging");
         let rebooted = Ledger::open(&path, "boot-2").unwrap();
         assert!(rebooted.of_insertion(opened.diskseq).unwrap().is_none());
         assert!(rebooted.knows_disk(&record().identity.unwrap().disk_guid).unwrap());

@@ -426,18 +426,17 @@ impl Station {
         let facts = match facts {
             Ok(facts) => facts,
             Err(detail) => {
+                let detail = format!("cannot be judged: {detail}");
                 return self.refuse(&ticket.key, vec![Refusal::new(Code::InUse, detail)]);
             }
         };
         if slot.record.is_none() {
             slot.record = facts.previous;
+            let verdict = slot.record.as_ref().and_then(|record| record.verdict);
+            slot.imaged = verdict.is_some_and(|verdict| verdict != Verdict::Refused);
         }
-        let had_verdict = slot
-            .record
-            .as_ref()
-            .is_some_and(|r| r.verdict.is_some_and(|verdict| verdict != Verdict::Refused));
-        if had_verdict && !slot.by_hand {
-            // Imaged in this insertion, by this station before it was restarted.
+        if slot.imaged && !slot.by_hand {
+            // By this station, before it was restarted.
             slot.phase = Phase::Done;
             return Vec::new();
         }
@@ -670,6 +669,9 @@ impl Station {
             }
             Err(failure) => failure,
         };
+        if failure.code == "media_changed" {
+            return self.recheck_pressed(id);
+        }
         if failure.code == CANCELLED {
             self.presses.ended(id);
             if self.draining {
@@ -696,6 +698,7 @@ impl Station {
             };
             if let Some(slot) = self.slots.get_mut(&key) {
                 slot.record = Some(record.clone());
+                slot.imaged = true;
                 slot.phase = Phase::Done;
             }
             effects.push(Effect::Record(Box::new(record)));
@@ -703,8 +706,19 @@ impl Station {
         effects
     }
 
+    /// The media changed under a press: it is verified again, and its drives wait for that.
+    fn recheck_pressed(&mut self, id: &MasterId) -> Vec<Effect> {
+        let name = self.presses.ended(id).map(|recipe| recipe.media_name);
+        let path = name.and_then(|name| self.shelf.recheck(&name));
+        let mut effects: Vec<Effect> = path.map(Effect::Intake).into_iter().collect();
+        let keys = self.waiting_for(id);
+        effects.extend(self.judge_all(&keys));
+        effects
+    }
+
     fn job_ended(&mut self, ticket: &Ticket, record: Record) -> Vec<Effect> {
         let Some(slot) = self.slots.get_mut(&ticket.key) else { return Vec::new() };
+        slot.imaged |= record.verdict != Some(Verdict::Refused);
         slot.record = Some(record);
         slot.phase = Phase::Done;
         if slot.departed {

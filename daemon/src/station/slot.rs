@@ -26,6 +26,8 @@ pub(super) struct Slot {
     /// Media the operator asked for.
     pub(super) wish: Option<String>,
     pub(super) phase: Phase,
+    /// Whether a job has touched the drive in this insertion: then only an operator starts another.
+    pub(super) imaged: bool,
     /// The latest record of this insertion.
     pub(super) record: Option<Record>,
     /// Detached, but its job has not noticed yet.
@@ -53,6 +55,7 @@ impl Slot {
             drive,
             attempt: 1,
             by_hand: false,
+            imaged: false,
             wish: None,
             phase: Phase::Judging,
             record: None,
@@ -83,7 +86,9 @@ impl Slot {
     /// Whether the decision may change without anybody touching the drive.
     pub(super) fn is_waiting(&self) -> bool {
         match &self.phase {
-            Phase::Refused(refusals) => refusals.first().is_some_and(|r| r.code.is_waiting()),
+            Phase::Refused(refusals) if !self.imaged => {
+                refusals.first().is_some_and(|r| r.code.is_waiting())
+            }
             _ => false,
         }
     }

@@ -1,0 +1,244 @@
+//! A drive that misbehaves on purpose: a file in a FUSE file system under a loop device. What it does wrong is set by
+//! the test, while the station uses it.
+
+use std::cell::RefCell;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use fuser::{
+    BackgroundSession, BsdFileFlags, Config, Errno, FileAttr, FileHandle, FileType, Filesystem,
+    FopenFlags, Generation, INodeNo, LockOwner, MountOption, OpenFlags, ReplyAttr, ReplyData,
+    ReplyEmpty, ReplyEntry, ReplyOpen, ReplyWrite, Request, TimeOrNow, WriteFlags,
+};
+
+use super::{Rig, attach, can, fill_with_noise};
+
+/// What goes wrong.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Faults {
+    /// Writes that cover this byte fail.
+    pub(crate) write_error_at: Option<u64>,
+    /// Reads that cover this byte fail.
+    pub(crate) read_error_at: Option<u64>,
+    /// This byte is stored with one bit flipped.
+    pub(crate) flip_at: Option<u64>,
+    /// Writes that begin in this range are acknowledged and forgotten.
+    pub(crate) forget: Option<(u64, u64)>,
+    /// Every access takes this much longer.
+    pub(crate) delay: Duration,
+}
+
+const FILE: INodeNo = INodeNo(2);
+const FOREVER: Duration = Duration::from_secs(3600);
+
+struct FaultyFile {
+    name: String,
+    file: File,
+    size: u64,
+    faults: Arc<Mutex<Faults>>,
+}
+
+impl FaultyFile {
+    fn attributes(&self, inode: INodeNo) -> FileAttr {
+        let is_file = inode == FILE;
+        FileAttr {
+            ino: inode,
+            size: if is_file { self.size } else { 0 },
+            blocks: self.size / 512,
+            atime: SystemTime::UNIX_EPOCH,
+            mtime: SystemTime::UNIX_EPOCH,
+            ctime: SystemTime::UNIX_EPOCH,
+            crtime: SystemTime::UNIX_EPOCH,
+            kind: if is_file { FileType::RegularFile } else { FileType::Directory },
+            perm: if is_file { 0o600 } else { 0o755 },
+            nlink: 1,
+            uid: 0,
+            gid: 0,
+            rdev: 0,
+            blksize: 4096,
+            flags: 0,
+        }
+    }
+
+    fn faults(&self) -> Faults {
+        let faults = self.faults.lock().unwrap().clone();
+        std::thread::sleep(faults.delay);
+        faults
+    }
+}
+
+fn covers(offset: u64, length: usize, at: Option<u64>) -> bool {
+    at.is_some_and(|at| offset <= at && at < offset + u64::try_from(length).unwrap())
+}
+
+impl Filesystem for FaultyFile {
+    fn lookup(&self, _: &Request, _: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        if name == OsStr::new(&self.name) {
+            reply.entry(&FOREVER, &self.attributes(FILE), Generation(0));
+        } else {
+            reply.error(Errno::ENOENT);
+        }
+    }
+
+    fn getattr(&self, _: &Request, inode: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        reply.attr(&FOREVER, &self.attributes(inode));
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the trait's")]
+    fn setattr(
+        &self,
+        _: &Request,
+        inode: INodeNo,
+        _: Option<u32>,
+        _: Option<u32>,
+        _: Option<u32>,
+        _: Option<u64>,
+        _: Option<TimeOrNow>,
+        _: Option<TimeOrNow>,
+        _: Option<SystemTime>,
+        _: Option<FileHandle>,
+        _: Option<SystemTime>,
+        _: Option<SystemTime>,
+        _: Option<SystemTime>,
+        _: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        reply.attr(&FOREVER, &self.attributes(inode));
+    }
+
+    fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        reply.opened(FileHandle(0), FopenFlags::FOPEN_DIRECT_IO);
+    }
+
+    fn read(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        size: u32,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        let faults = self.faults();
+        let mut data = vec![0; usize::try_from(size).unwrap()];
+        if covers(offset, data.len(), faults.read_error_at) {
+            return reply.error(Errno::EIO);
+        }
+        match self.file.read_at(&mut data, offset) {
+            Ok(count) => reply.data(&data[..count]),
+            Err(_) => reply.error(Errno::EIO),
+        }
+    }
+
+    fn write(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        data: &[u8],
+        _: WriteFlags,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        let faults = self.faults();
+        if covers(offset, data.len(), faults.write_error_at) {
+            return reply.error(Errno::EIO);
+        }
+        let count = u32::try_from(data.len()).unwrap();
+        if faults.forget.is_some_and(|(start, end)| start <= offset && offset < end) {
+            return reply.written(count);
+        }
+        let mut data = data.to_vec();
+        if let Some(at) = faults.flip_at
+            && covers(offset, data.len(), Some(at))
+        {
+            data[usize::try_from(at - offset).unwrap()] ^= 1;
+        }
+        match self.file.write_all_at(&data, offset) {
+            Ok(()) => reply.written(count),
+            Err(_) => reply.error(Errno::EIO),
+        }
+    }
+
+    fn fsync(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+        reply.ok();
+    }
+
+    fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
+        reply.ok();
+    }
+}
+
+/// Whether FUSE works here.
+pub(crate) fn can_fuse() -> bool {
+    can("fuse", || File::open("/dev/fuse").map(|_| ()).map_err(|e| format!("/dev/fuse: {e}")))
+}
+
+/// A faulty drive. Dropped after the rig, or the daemon waits for it.
+pub(crate) struct FaultyDrive {
+    pub(crate) serial: String,
+    faults: Arc<Mutex<Faults>>,
+    path: PathBuf,
+    device: RefCell<Option<String>>,
+    session: Option<BackgroundSession>,
+    folder: PathBuf,
+}
+
+impl FaultyDrive {
+    /// A drive full of noise, not attached yet.
+    pub(crate) fn new(rig: &Rig, name: &str, mib: u64, faults: Faults) -> Self {
+        let serial = format!("{}{name}", rig.name);
+        let folder = std::env::temp_dir().join(format!("prestaged-fuse-{serial}"));
+        let mount = folder.join("mount");
+        std::fs::create_dir_all(&mount).unwrap();
+        let inner = folder.join("inner");
+        fill_with_noise(&inner, mib << 20);
+        let file = File::options().read(true).write(true).open(&inner).unwrap();
+        let faults = Arc::new(Mutex::new(faults));
+        let name = format!("{serial}.img");
+        let path = mount.join(&name);
+        let filesystem = FaultyFile { name, file, size: mib << 20, faults: Arc::clone(&faults) };
+        let mut options = Config::default();
+        options.mount_options = vec![MountOption::FSName("faulty".into())];
+        let session = fuser::spawn_mount2(filesystem, &mount, &options).unwrap();
+        Self { serial, faults, path, device: RefCell::default(), session: Some(session), folder }
+    }
+
+    /// Attaches it.
+    pub(crate) fn attach(&self) {
+        *self.device.borrow_mut() = Some(attach(self.path.to_str().unwrap(), &[]));
+    }
+
+    /// Detaches it; the kernel lets go when its last user does.
+    pub(crate) fn detach(&self) {
+        if let Some(device) = self.device.borrow_mut().take() {
+            super::run("losetup", &["-d", &device]);
+        }
+    }
+
+    /// Changes what goes wrong.
+    pub(crate) fn set(&self, faults: Faults) {
+        *self.faults.lock().unwrap() = faults;
+    }
+}
+
+impl Drop for FaultyDrive {
+    fn drop(&mut self) {
+        self.set(Faults::default());
+        if let Some(device) = self.device.borrow_mut().take() {
+            let _ = std::process::Command::new("losetup").args(["-d", &device]).status();
+        }
+        if let Some(session) = self.session.take() {
+            let _ = session.umount_and_join();
+        }
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}

@@ -1,0 +1,17 @@
+//! The whole station from outside: the daemon and prestagectl as their users meet them.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+#[path = "station/admission.rs"]
+mod admission;
+#[path = "station/faults.rs"]
+mod faults;
+mod harness;
+#[path = "station/imaging.rs"]
+mod imaging;
+#[path = "station/media.rs"]
+mod media;
+#[path = "station/service.rs"]
+mod service;
+#[path = "station/tidy.rs"]
+mod tidy;

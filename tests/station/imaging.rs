@@ -1,0 +1,331 @@
+//! The main job: a drive is plugged in, and what comes out is what independent tools find right.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+
+use serde_json::Value;
+
+use crate::harness::sample::run;
+use crate::harness::{Drive, Rig, Setup, Volume, can_loop, partitions, sample, wait_for};
+
+const ESP: &str = "c12a7328";
+const MSR: &str = "e3c9e316";
+
+/// Every independent check of one imaged drive.
+fn tools_agree(rig: &Rig, drive: &Drive, record: &Value, sector: u32) {
+    let verdict = run("sgdisk", &["-v", &drive.node()]);
+    assert!(verdict.contains("No problems found"), "{verdict}");
+    for (kind, offset, size) in partitions(record) {
+        if kind == MSR {
+            continue;
+        }
+        let volume = Volume::of(drive, offset, size, sector);
+        if kind == ESP {
+            run("fsck.fat", &["-n", &volume.0]);
+        } else {
+            run("ntfsfix", &["-n", &volume.0]);
+        }
+    }
+    let (code, text) = rig.ctl(&["audit", &drive.node()]);
+    assert_eq!(code, 0, "{text}");
+}
+
+/// `wimdir --detailed` of an image, without what cannot be equal: where in the WIM a blob lies, its compressed size and
+/// its count of references belong to the file, not to the image; link group numbers are inode numbers.
+fn listing(wim: &str) -> Vec<String> {
+    let text = run("wimlib-imagex", &["dir", wim, "1", "--detailed"]);
+    let dropped = [
+        "Raw compressed size",
+        "Offset in WIM",
+        "Part Number",
+        "Reference Count",
+        "Link Group ID",
+        "Flags",
+        "Compressed size",
+    ];
+    let keep = |line: &&str| !dropped.iter().any(|name| line.trim_start().starts_with(name));
+    let mut entries: Vec<String> = Vec::new();
+    for line in text.lines().filter(keep) {
+        if line.starts_with("Full Path") {
+            entries.push(String::new());
+        }
+        if let Some(entry) = entries.last_mut() {
+            entry.push_str(line);
+            entry.push('\n');
+        }
+    }
+    entries.sort();
+    entries
+}
+
+/// The NTFS volume, captured back from the drive, lists as the media does.
+fn captures_back(rig: &Rig, drive: &Drive, record: &Value, sector: u32) {
+    let all = partitions(record);
+    let (_, offset, size) = &all[2];
+    let volume = Volume::of(drive, *offset, *size, sector);
+    let back = rig.path("back.wim");
+    let _ = fs::remove_file(&back);
+    run("wimlib-imagex", &["capture", &volume.0, back.to_str().unwrap(), "--compress=none"]);
+    let (expected, found) =
+        (listing(sample(&["--compress=LZX"]).to_str().unwrap()), listing(back.to_str().unwrap()));
+    assert!(expected.len() > 300, "{} entries", expected.len());
+    assert_eq!(expected.len(), found.len());
+    for (expected, found) in expected.iter().zip(&found) {
+        assert_eq!(expected, found);
+    }
+}
+
+fn manifest(rig: &Rig, record: &Value) -> Value {
+    let id = record["master"]["id"].as_str().unwrap();
+    let path = rig.path("store/masters").join(id).join("manifest.json");
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+/// Byte ranges of a list of `{offset, length}`.
+fn ranges(list: &Value) -> Vec<(u64, u64)> {
+    let number = |value: &Value| value.as_u64().unwrap();
+    list.as_array().unwrap().iter().map(|i| (number(&i["offset"]), number(&i["length"]))).collect()
+}
+
+/// Two drives are equal in everything that was written but at the fix-up sites.
+fn differ_only_at_sites(rig: &Rig, first: (&Drive, &Value), second: (&Drive, &Value)) {
+    let manifest = manifest(rig, first.1);
+    let (a, b) = (File::open(&first.0.file).unwrap(), File::open(&second.0.file).unwrap());
+    let (sites, mut differing) = (ranges(&manifest["sites"]), 0);
+    for (offset, length) in ranges(&manifest["chunks"]) {
+        let length = usize::try_from(length).unwrap();
+        let (mut x, mut y) = (vec![0; length], vec![0; length]);
+        a.read_exact_at(&mut x, offset).unwrap();
+        b.read_exact_at(&mut y, offset).unwrap();
+        for (at, (x, y)) in (offset..).zip(x.iter().zip(&y)) {
+            if x != y {
+                let known = sites.iter().any(|(start, length)| *start <= at && at < start + length);
+                assert!(known, "byte {at} differs and is no fix-up site");
+                differing += 1;
+            }
+        }
+    }
+    assert!(differing > 100, "identities are written: {differing} bytes differ");
+}
+
+fn identities(record: &Value) -> Vec<String> {
+    let identity = &record["identity"];
+    let mut all = vec![identity["disk_guid"].to_string()];
+    for partition in identity["partitions"].as_array().unwrap() {
+        all.push(partition["guid"].to_string());
+        if !partition["volume_serial"].is_null() {
+            all.push(partition["volume_serial"].to_string());
+        }
+    }
+    all
+}
+
+fn two_drives(setup: Setup, mib: u64, sector: u32) {
+    if !can_loop() {
+        return;
+    }
+    let rig = Rig::started(setup);
+    let first = rig.attached("A", mib, sector);
+    let second = rig.attached("B", mib, sector);
+    let (one, two) = (rig.wait_pass(&first.serial), rig.wait_pass(&second.serial));
+    for (drive, record) in [(&first, &one), (&second, &two)] {
+        assert_eq!(record["written_bytes"], record["verified_bytes"]);
+        assert_eq!(record["logical_sector_bytes"], sector);
+        assert_eq!(record["bay"], format!("loop-{}.img", drive.serial));
+        tools_agree(&rig, drive, record, sector);
+        captures_back(&rig, drive, record, sector);
+    }
+    let (a, b) = (identities(&one), identities(&two));
+    assert!(a.iter().all(|id| !b.contains(id)), "{a:?} {b:?}");
+    differ_only_at_sites(&rig, (&first, &one), (&second, &two));
+    let masters = rig.json(&["master", "list"]);
+    assert_eq!(masters.as_array().unwrap().len(), 1, "pressed once: {masters:#}");
+}
+
+#[test]
+fn two_drives_with_512_byte_sectors() {
+    two_drives(Setup::default(), 420, 512);
+}
+
+#[test]
+fn two_drives_with_4096_byte_sectors() {
+    two_drives(Setup { esp_mib: 300, ..Setup::default() }, 700, 4096);
+}
+
+#[test]
+fn the_esp_holds_what_firmware_looks_for() {
+    if !can_loop() {
+        return;
+    }
+    let rig = Rig::started(Setup::default());
+    let drive = rig.attached("A", 420, 512);
+    let record = rig.wait_pass(&drive.serial);
+    let image = format!("{}@@{}", drive.file.display(), partitions(&record)[0].1);
+    let list = run("mdir", &["-/", "-b", "-i", &image, "::/"]);
+    for name in [
+        "::/EFI/BOOT/BOOTX64.EFI",
+        "::/EFI/Microsoft/Boot/BCD",
+        "::/EFI/Microsoft/Boot/bootmgfw.efi",
+        "::/EFI/Microsoft/Boot/Fonts/segoe_slboot.ttf",
+        "::/EFI/Microsoft/Boot/Resources/bootres.dll",
+    ] {
+        let found = list.lines().any(|line| line.eq_ignore_ascii_case(name));
+        assert!(found, "{name} is missing:\n{list}");
+    }
+}
+
+#[test]
+fn content_alone_needs_no_boot_files() {
+    if !can_loop() {
+        return;
+    }
+    let rig = Rig::new(Setup { boot: "none", ..Setup::default() });
+    let tree = rig.path("tree");
+    fs::create_dir(&tree).unwrap();
+    fs::write(tree.join("readme.txt"), "just data").unwrap();
+    let wim = rig.path("data.wim");
+    run("wimlib-imagex", &["capture", tree.to_str().unwrap(), wim.to_str().unwrap()]);
+    rig.add_media(&wim, "data.wim");
+    rig.start();
+    rig.wait_media("data.wim", "valid");
+    let drive = rig.attached("A", 200, 512);
+    rig.wait_pass(&drive.serial);
+    assert_eq!(rig.ctl(&["audit", &drive.node()]).0, 0);
+}
+
+/// A store that turns zeros into holes must not leave a drive's old bytes in a file.
+#[test]
+fn holes_in_a_master_are_written_as_zeros() {
+    if !can_loop() {
+        return;
+    }
+    let rig = Rig::started(Setup::default());
+    let first = rig.attached("A", 420, 512);
+    let record = rig.wait_pass(&first.serial);
+    let image = rig.path("store/masters").join(record["master"]["id"].as_str().unwrap());
+    let image = image.join("disk.raw");
+    let blocks = |path| std::os::unix::fs::MetadataExt::blocks(&fs::metadata(path).unwrap());
+    let before = blocks(&image);
+    run("fallocate", &["--dig-holes", image.to_str().unwrap()]);
+    assert!(before - blocks(&image) > (6 << 20) / 512, "the file of zeros became a hole");
+    // The manifest that a press makes of an image full of holes names the same chunks.
+    let stored = prestaged::master::Manifest::load(image.parent().unwrap()).unwrap();
+    let anew = prestaged::master::Manifest::of_image(
+        &File::open(&image).unwrap(),
+        stored.recipe.clone(),
+        stored.plan.clone(),
+        stored.sites.clone(),
+        Vec::new(),
+        &|_, _| (),
+    )
+    .unwrap();
+    let zeros = Vec::from([0_u8; 4 << 20]);
+    let zero = prestaged::digest::Digest::of(&zeros);
+    assert!(anew.chunks.iter().any(|chunk| chunk.sha256 == zero), "zeros that are data are kept");
+    let second = rig.attached("B", 420, 512);
+    rig.wait_pass(&second.serial);
+    let (code, text) = rig.ctl(&["audit", &second.node()]);
+    assert_eq!(code, 0, "{text}");
+}
+
+#[test]
+fn an_audit_finds_one_flipped_byte() {
+    if !can_loop() {
+        return;
+    }
+    let rig = Rig::started(Setup::default());
+    let drive = rig.attached("A", 420, 512);
+    let record = rig.wait_pass(&drive.serial);
+    let (_, offset, size) = partitions(&record)[2];
+    let mut volume = vec![0; usize::try_from(size).unwrap()];
+    let file = File::options().read(true).write(true).open(&drive.file).unwrap();
+    file.read_exact_at(&mut volume, offset).unwrap();
+    let text = b"block 3 of a sample file";
+    let found = volume.windows(text.len()).position(|part| part == text).unwrap();
+    let at = offset + u64::try_from(found).unwrap() + 2;
+    file.write_all_at(b"X", at).unwrap();
+    file.sync_all().unwrap();
+    let (code, text) = rig.ctl(&["audit", &drive.node()]);
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("contents differ") && text.contains("DIFFERENT"), "{text}");
+}
+
+#[test]
+fn a_replugged_drive_is_a_new_insertion() {
+    if !can_loop() {
+        return;
+    }
+    let rig = Rig::started(Setup::default());
+    let drive = rig.attached("A", 420, 512);
+    let first = rig.wait_pass(&drive.serial);
+    drive.detach();
+    wait_for("the drive to go", || rig.drive_status(&drive.serial).is_none().then_some(()));
+    drive.attach(&[]);
+    wait_for("a second record", || (rig.records(&drive.serial).len() == 2).then_some(()));
+    let second = rig.wait_pass(&drive.serial);
+    assert_ne!(first["diskseq"], second["diskseq"]);
+    assert_ne!(first["identity"]["disk_guid"], second["identity"]["disk_guid"]);
+    // Neither its own writing nor a change event that means nothing starts it again.
+    let node = drive.node();
+    fs::write(format!("/sys/block/{}/uevent", &node[5..]), "change").unwrap();
+    run("sgdisk", &["-p", &node]);
+    let (code, text) = rig.ctl(&["image", &node]);
+    assert_eq!(code, 0, "{text}");
+    assert_eq!(rig.records(&drive.serial).len(), 3, "only what was asked for");
+}
+
+#[test]
+fn every_kind_of_wim_works() {
+    if !can_loop() {
+        return;
+    }
+    for compression in [&["--compress=XPRESS", "--check"][..], &["--compress=none"], &["--solid"]] {
+        let rig = Rig::new(Setup::default());
+        rig.add_media(&sample(compression), "win.wim");
+        rig.start();
+        let media = rig.wait_media("win.wim", "valid");
+        assert_eq!(media["integrity_table"], compression.contains(&"--check"));
+        let drive = rig.attached("A", 420, 512);
+        rig.wait_pass(&drive.serial);
+        let (code, text) = rig.ctl(&["audit", &drive.node()]);
+        assert_eq!(code, 0, "{compression:?}: {text}");
+    }
+}
+
+#[test]
+fn a_split_set_works_once_all_parts_are_there() {
+    if !can_loop() {
+        return;
+    }
+    let rig = Rig::new(Setup::default());
+    let parts = rig.path("parts");
+    fs::create_dir(&parts).unwrap();
+    let whole = sample(&["--compress=LZX"]);
+    let first = parts.join("win.swm");
+    run("wimlib-imagex", &["split", whole.to_str().unwrap(), first.to_str().unwrap(), "6"]);
+    let mut names: Vec<String> = fs::read_dir(&parts)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert!(names.len() >= 3, "{names:?}");
+    let last = names.pop().unwrap();
+    for name in &names {
+        rig.add_media(&parts.join(name), name);
+    }
+    rig.start();
+    let media = rig.wait_media("win.swm", "invalid");
+    assert_eq!(media["problems"][0]["code"], "split_part_missing", "{media:#}");
+    rig.add_media(&parts.join(&last), &last);
+    wait_for("the whole set", || {
+        let all = rig.json(&["media", "list"]);
+        (all[0]["state"] == "valid").then_some(())
+    });
+    let all = rig.json(&["media", "list"]);
+    assert_eq!(all.as_array().unwrap().len(), 1, "later parts are no media of their own");
+    assert_eq!(all[0]["files"].as_array().unwrap().len(), names.len() + 1);
+    let drive = rig.attached("A", 420, 512);
+    rig.wait_pass(&drive.serial);
+    let (code, text) = rig.ctl(&["audit", &drive.node()]);
+    assert_eq!(code, 0, "{text}");
+}

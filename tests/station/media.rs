@@ -1,0 +1,210 @@
+//! What the station makes of the files in its inbox.
+
+use std::fs::{self, File};
+use std::io::{Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
+
+use crate::harness::sample::{Sample, run};
+use crate::harness::{Rig, Setup, can_loop, sample, wait_for};
+
+#[test]
+fn a_growing_file_is_not_picked_up() {
+    if !can_loop() {
+        return;
+    }
+    let rig = Rig::new(Setup::default());
+    let wim = fs::read(sample(&["--compress=LZX"])).unwrap();
+    let path = rig.path("inbox/win.wim");
+    // Half of it is there when the station starts.
+    let mut file = File::create(&path).unwrap();
+    file.write_all(&wim[..wim.len() / 2]).unwrap();
+    rig.start();
+    let drive = rig.attached("A", 420, 512);
+    wait_for("the drive to be refused", || {
+        (rig.decision(&drive.serial)["code"] == "no_media").then_some(())
+    });
+    assert_eq!(rig.json(&["media", "list"]).as_array().unwrap().len(), 0, "nothing is listed");
+    file.write_all(&wim[wim.len() / 2..]).unwrap();
+    drop(file);
+    wait_for("the media to be valid", || {
+        (rig.json(&["media", "list"])[0]["state"] == "valid").then_some(())
+    });
+    wait_for("the drive to pass", || {
+        (rig.drive_status(&drive.serial)?["state"] == "passed").then_some(())
+    });
+}
+
+#[test]
+fn damaged_media_is_named_and_never_used() {
+    if !can_loop() {
+        return;
+    }
+    let rig = Rig::new(Setup::default());
+    let good = sample(&["--compress=LZX"]);
+    let data = fs::read(&good).unwrap();
+    let damage = |name: &str, change: &dyn Fn(&mut Vec<u8>)| {
+        let mut bad = data.clone();
+        change(&mut bad);
+        let path = rig.path(name);
+        fs::write(&path, bad).unwrap();
+        rig.add_media(&path, name);
+    };
+    damage("cut.wim", &|d| d.truncate(d.len() / 2));
+    damage("flipped.wim", &|d| {
+        let middle = d.len() / 2;
+        d[middle] ^= 1;
+    });
+    damage("header.wim", &|d| d[100] ^= 0xff);
+    damage("text.wim", &|d| *d = b"this is no WIM".to_vec());
+    damage("empty.wim", &Vec::clear);
+    rig.start();
+    for name in ["cut.wim", "flipped.wim", "header.wim", "text.wim", "empty.wim"] {
+        let media = rig.wait_media(name, "invalid");
+        let problem = &media["problems"][0];
+        assert!(!problem["detail"].as_str().unwrap().is_empty(), "{media:#}");
+        let (code, text) = rig.ctl(&["media", "show", name]);
+        assert_eq!(code, 0);
+        assert!(text.contains("PROBLEM"), "{text}");
+    }
+    let drive = rig.attached("A", 420, 512);
+    wait_for("the drive to be refused", || {
+        (rig.decision(&drive.serial)["code"] == "media_invalid").then_some(())
+    });
+    rig.add_media(&good, "good.wim");
+    wait_for("the drive to pass", || {
+        (rig.drive_status(&drive.serial)?["state"] == "passed").then_some(())
+    });
+    assert_eq!(rig.wait_pass(&drive.serial)["media"]["name"], "good.wim");
+    assert_eq!(rig.ctl(&["media", "verify", "cut.wim"]).0, 1);
+    assert_eq!(rig.ctl(&["media", "verify", "good.wim"]).0, 0);
+}
+
+#[test]
+fn a_byte_flipped_later_is_found_too() {
+    if !can_loop() {
+        return;
+    }
+    let rig = Rig::started(Setup::default());
+    let path = rig.path("inbox/win.wim");
+    let file = File::options().read(true).write(true).open(&path).unwrap();
+    let at = fs::metadata(&path).unwrap().len() / 2;
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], at).unwrap();
+    drop(file);
+    wait_for("the media to be invalid", || {
+        (rig.json(&["media", "list"])[0]["state"] == "invalid").then_some(())
+    });
+}
+
+#[test]
+fn missing_boot_files_are_told_at_intake() {
+    if !can_loop() {
+        return;
+    }
+    let rig = Rig::new(Setup::default());
+    let wim = rig.path("bare.wim");
+    let bare = Sample { files: 20, bytes: 1 << 20, boot: false, ..Sample::default() };
+    bare.make(&wim, &["--compress=none"]);
+    rig.add_media(&wim, "bare.wim");
+    rig.start();
+    let media = rig.wait_media("bare.wim", "invalid");
+    let codes: Vec<_> = media["problems"].as_array().unwrap().iter().map(|p| &p["code"]).collect();
+    assert_eq!(codes, ["boot_files_missing", "bcd_missing"]);
+}
+
+#[test]
+fn the_inventory_counts_what_makes_media_difficult() {
+    if !can_loop() {
+        return;
+    }
+    let rig = Rig::started(Setup::default());
+    let media = rig.wait_media("win.wim", "valid");
+    let found = &media["inventory"];
+    for what in ["extra_links", "short_names", "named_streams", "reparse_points", "secured"] {
+        assert!(found[what].as_u64().unwrap() > 0, "{what}: {found:#}");
+    }
+    assert_eq!(found["packages"], serde_json::json!(["PRE00001", "PRE00002"]));
+    let sum = run("sha256sum", &[rig.path("inbox/win.wim").to_str().unwrap()]);
+    assert_eq!(media["sha256"], sum.split(' ').next().unwrap());
+}
+
+#[test]
+fn new_media_is_pressed_ahead_and_wins() {
+    if !can_loop() {
+        return;
+    }
+    let rig = Rig::started(Setup::default());
+    let first = rig.attached("A", 420, 512);
+    rig.wait_pass(&first.serial);
+    let wim = rig.path("newer.wim");
+    Sample { seed: 2, ..Sample::default() }.make(&wim, &["--compress=XPRESS"]);
+    rig.add_media(&wim, "newer.wim");
+    wait_for("a second master", || {
+        let all = rig.json(&["master", "list"]);
+        (all.as_array().unwrap().len() == 2).then_some(())
+    });
+    let second = rig.attached("B", 420, 512);
+    assert_eq!(rig.wait_pass(&second.serial)["media"]["name"], "newer.wim");
+    let (code, text) = rig.ctl(&["image", &second.node(), "--media", "win.wim"]);
+    assert_eq!(code, 0, "{text}");
+    assert_eq!(rig.records(&second.serial)[1]["media"]["name"], "win.wim");
+}
+
+#[test]
+fn masters_survive_restarts_and_stay_under_the_budget() {
+    if !can_loop() {
+        return;
+    }
+    let more = "[tools]\nsearch = [\"/usr/sbin\", \"/usr/bin\"]".to_owned();
+    let rig = Rig::started(Setup { more, ..Setup::default() });
+    let press = |size: &str| {
+        let arguments = ["master", "press", "--media", "win.wim", "--size", size];
+        let (code, text) = rig.ctl(&arguments);
+        assert_eq!(code, 0, "{text}");
+    };
+    press("420MiB");
+    rig.terminate();
+    rig.wait_end();
+    rig.start();
+    rig.wait_media("win.wim", "valid");
+    let drive = rig.attached("A", 420, 512);
+    rig.wait_pass(&drive.serial);
+    let presses = rig.log().matches("pressing a master").count();
+    assert_eq!(presses, 1, "the master was found again");
+    rig.terminate();
+    rig.wait_end();
+    // Room for one and a half.
+    let text = fs::read_to_string(rig.path("prestaged.toml")).unwrap();
+    fs::write(rig.path("prestaged.toml"), text.replace("8GiB", "260MB")).unwrap();
+    rig.start();
+    rig.wait_media("win.wim", "valid");
+    let before = rig.json(&["master", "list"])[0]["id"].clone();
+    press("430MiB");
+    let after = rig.json(&["master", "list"]);
+    assert_eq!(after.as_array().unwrap().len(), 1, "{after:#}");
+    assert_ne!(after[0]["id"], before, "the older one went");
+    let id = after[0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(rig.ctl(&["master", "remove", &id]).0, 0);
+    assert_eq!(rig.ctl(&["master", "remove", &id]).0, 2);
+}
+
+/// A file that is changed in place while it is verified must not be believed half old, half new.
+#[test]
+fn media_replaced_in_place_is_verified_again() {
+    if !can_loop() {
+        return;
+    }
+    let rig = Rig::started(Setup::default());
+    let before = rig.wait_media("win.wim", "valid")["sha256"].clone();
+    let other = fs::read(sample(&["--compress=XPRESS", "--check"])).unwrap();
+    let mut file = File::options().write(true).open(rig.path("inbox/win.wim")).unwrap();
+    file.set_len(0).unwrap();
+    file.seek(SeekFrom::Start(0)).unwrap();
+    file.write_all(&other).unwrap();
+    drop(file);
+    wait_for("the new digest", || {
+        let media = &rig.json(&["media", "list"])[0];
+        (media["state"] == "valid" && media["sha256"] != before).then_some(())
+    });
+}

@@ -1,0 +1,205 @@
+//! The programs themselves: exit codes, errors at start, journald.
+
+use std::fs;
+use std::process::{Command, Output};
+
+use crate::harness::{Rig, Setup, can, can_loop, sample, wait_for};
+
+fn check(rig: &Rig) -> (i32, String) {
+    let Output { status, stdout, stderr } = rig.command().arg("--check").output().unwrap();
+    let text = String::from_utf8_lossy(&stdout).into_owned() + &String::from_utf8_lossy(&stderr);
+    (status.code().unwrap(), text)
+}
+
+#[test]
+fn check_says_what_would_be_watched() {
+    let rig = Rig::new(Setup::default());
+    let (code, text) = check(&rig);
+    assert_eq!(code, 0, "{text}");
+    for word in ["loop", "/mkntfs", "libwim", "esp, msr, windows, recovery"] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+}
+
+#[test]
+fn a_wrong_configuration_is_exit_code_78_and_names_the_key() {
+    let rig = Rig::new(Setup { more: "[admision]\narmed = true".into(), ..Setup::default() });
+    let (code, text) = check(&rig);
+    assert_eq!(code, 78, "{text}");
+    assert!(text.contains("admision") && text.contains("did you mean \"admission\""), "{text}");
+}
+
+#[test]
+fn a_missing_program_names_its_package() {
+    let rig = Rig::new(Setup::default());
+    let tools = rig.path("tools");
+    fs::create_dir(&tools).unwrap();
+    let text = fs::read_to_string(rig.path("prestaged.toml")).unwrap();
+    let text = format!("{text}\n[tools]\nsearch = [\"{}\"]\n", tools.display());
+    fs::write(rig.path("prestaged.toml"), text).unwrap();
+    for (program, package) in
+        [("mkntfs", "ntfs-3g"), ("mkfs.vfat", "dosfstools"), ("mcopy", "mtools")]
+    {
+        let (code, text) = check(&rig);
+        assert_eq!(code, 78, "{text}");
+        assert!(text.contains(program) && text.contains(package), "{program}: {text}");
+        fs::write(tools.join(program), "").unwrap();
+    }
+}
+
+#[test]
+fn a_missing_libwim_names_its_package() {
+    if !can("root", || {
+        rustix::process::geteuid()
+            .is_root()
+            .then_some(())
+            .ok_or("hiding a library needs root".into())
+    }) {
+        return;
+    }
+    let listed = Command::new("ldconfig").arg("-p").output().unwrap();
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    let line = listed.lines().find(|line| line.contains("libwim.so.15")).unwrap();
+    let library = line.split("=> ").nth(1).unwrap();
+    // Hidden in a mount namespace of its own, for this one program.
+    let script = format!("mount --bind /dev/null {library} && exec \"$@\"");
+    let wrapper = ["unshare", "-m", "sh", "-c", &script, "sh"].map(str::to_owned).to_vec();
+    let rig = Rig::new(Setup { wrapper, ..Setup::default() });
+    let (code, text) = check(&rig);
+    assert_eq!(code, 78, "{text}");
+    assert!(text.contains("libwim15"), "{text}");
+}
+
+#[test]
+fn two_stations_do_not_share_a_store_or_a_socket() {
+    if !can_loop() {
+        return;
+    }
+    let rig = Rig::new(Setup::default());
+    rig.start();
+    let output = rig.command().output().unwrap();
+    assert_eq!(output.status.code(), Some(78));
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("in use by another prestaged"), "{text}");
+    assert_eq!(rig.ctl(&["status"]).0, 0, "the first one still answers");
+}
+
+#[test]
+fn a_store_that_cannot_be_written_is_told_at_start() {
+    let rig = Rig::new(Setup::default());
+    fs::write(rig.path("store"), "a file in the way").unwrap();
+    let output = rig.command().output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(78), "{text}");
+    assert!(text.contains("store") && text.contains("check that it exists"), "{text}");
+}
+
+#[test]
+fn exit_codes_are_the_contract_s() {
+    if !can_loop() {
+        return;
+    }
+    let rig = Rig::new(Setup::default());
+    assert_eq!(rig.ctl(&["status"]).0, 69, "nobody answers");
+    rig.start();
+    assert_eq!(rig.ctl(&["status"]).0, 0);
+    assert_eq!(rig.ctl(&["--help"]).0, 0);
+    assert_eq!(rig.ctl(&["no-such-verb"]).0, 64);
+    assert_eq!(rig.ctl(&["records", "--since", "yesterday"]).0, 64);
+    assert_eq!(rig.ctl(&["records", "--verdict", "maybe"]).0, 64);
+    assert_eq!(rig.ctl(&["image", "/dev/no-such-drive"]).0, 2);
+    assert_eq!(rig.ctl(&["retry", "NO-SUCH-SERIAL"]).0, 2);
+    assert_eq!(rig.ctl(&["media", "show", "no.wim"]).0, 2);
+    let (code, text) = rig.ctl(&["disarm"]);
+    assert_eq!((code, text.trim()), (0, "disarmed"));
+    assert_eq!(rig.json(&["status"])["armed"], false);
+}
+
+#[test]
+fn records_come_as_csv_too() {
+    if !can_loop() {
+        return;
+    }
+    let rig = Rig::started(Setup::default());
+    let drive = rig.attached("A", 420, 512);
+    let record = rig.wait_pass(&drive.serial);
+    let (code, text) = rig.ctl(&["records", "--csv", "--verdict", "passed", "--since", "1h"]);
+    assert_eq!(code, 0, "{text}");
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    assert!(lines[1].contains(&drive.serial) && lines[1].contains("passed"), "{text}");
+    assert_eq!(record["schema"], 1);
+    // Other programs read the ledger while the station runs.
+    let query = "SELECT json_extract(record, '$.serial') FROM records WHERE verdict = 'passed'";
+    let ledger = rig.path("ledger.db");
+    let found = crate::harness::sample::run("sqlite3", &[ledger.to_str().unwrap(), query]);
+    assert_eq!(found.trim(), drive.serial);
+}
+
+/// A real journald, in namespaces of its own: neither the machine's /run nor its journal is touched.
+#[test]
+fn every_record_is_a_journal_entry() {
+    const JOURNALD: &str = "/lib/systemd/systemd-journald";
+    let probe = || match fs::exists(JOURNALD) {
+        Ok(true) => Ok(()),
+        _ => Err(format!("{JOURNALD} is not installed")),
+    };
+    if !can_loop() || !can("journald", probe) {
+        return;
+    }
+    // journald ends with the daemon: both are in one process group of a shell that waits for the latter.
+    let script = format!(
+        "mount -t tmpfs none /run && mkdir -p /run/systemd/journal /run/log/journal \
+         && mount -t tmpfs none /var/log \
+         && {{ {JOURNALD} & }} && for i in $(seq 500); do test -S /run/systemd/journal/socket && break; \
+         sleep 0.01; done; \"$@\" & echo $! >\"$0\"; wait $!; code=$?; \
+         journalctl --no-pager -o json > \"$0.json\"; kill %1; exit $code"
+    );
+    let rig = Rig::new(Setup::default());
+    let state = rig.path("daemon.pid");
+    drop(rig);
+    let wrapper = [
+        "unshare",
+        "-m",
+        "--propagation",
+        "private",
+        "bash",
+        "-c",
+        &script,
+        state.to_str().unwrap(),
+    ];
+    let rig = Rig::new(Setup { wrapper: wrapper.map(str::to_owned).to_vec(), ..Setup::default() });
+    fs::create_dir_all(state.parent().unwrap()).unwrap();
+    rig.add_media(&sample(&["--compress=LZX"]), "win.wim");
+    rig.start();
+    rig.wait_media("win.wim", "valid");
+    let drive = rig.attached("A", 420, 512);
+    let record = rig.wait_pass(&drive.serial);
+    let pid = fs::read_to_string(&state).unwrap().trim().to_owned();
+    crate::harness::sample::run("kill", &["-TERM", &pid]);
+    rig.wait_end();
+    let path = state.with_file_name("daemon.pid.json");
+    let text = wait_for("the journal", || fs::read_to_string(&path).ok().filter(|t| !t.is_empty()));
+    let entries: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let ours: Vec<_> =
+        entries.iter().filter(|e| e["PRESTAGED_SERIAL"] == drive.serial.as_str()).collect();
+    assert_eq!(ours.len(), 2, "one when opened, one when closed: {ours:#?}");
+    let closed = ours[1];
+    for (field, value) in [
+        ("PRESTAGED_VERDICT", "passed"),
+        ("PRESTAGED_REASON", ""),
+        ("PRESTAGED_JOB", record["job"].as_str().unwrap()),
+        ("PRESTAGED_BAY", record["bay"].as_str().unwrap()),
+        ("PRESTAGED_MEDIA_SHA256", record["media"]["sha256"].as_str().unwrap()),
+        ("PRESTAGED_READBACK_SHA256", record["readback_sha256"].as_str().unwrap()),
+        ("MESSAGE_ID", prestaged::record::journal::PASSED),
+    ] {
+        assert_eq!(closed[field], value, "{field}");
+    }
+    let rate = record["write_bytes_per_second"].to_string();
+    assert_eq!(closed["PRESTAGED_WRITE_BPS"], rate.as_str());
+    let message = closed["MESSAGE"].as_str().unwrap();
+    assert!(message.starts_with(&format!("{} passed: win.wim, ", drive.serial)), "{message}");
+    let _ = fs::remove_dir_all(state.parent().unwrap());
+}

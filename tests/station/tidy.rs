@@ -1,0 +1,110 @@
+//! Rules of the house that no compiler checks.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn top() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn sources(folder: &Path, into: &mut Vec<(PathBuf, String)>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, into);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            into.push((path.clone(), fs::read_to_string(path).unwrap()));
+        }
+    }
+}
+
+fn all(folders: &[&str]) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    folders.iter().for_each(|folder| sources(&top().join(folder), &mut found));
+    assert!(found.len() > 10, "the sources were found");
+    found
+}
+
+#[test]
+fn unsafe_stays_in_its_two_modules() {
+    for (path, text) in all(&["daemon/src"]) {
+        let allowed = path.ends_with("sys.rs") || path.to_string_lossy().contains("/wim/");
+        let word = ["unsafe ", "{"].concat();
+        let found = text.lines().any(|line| {
+            let code = line.split("//").next().unwrap_or_default();
+            code.contains(&word) || code.contains("expect(unsafe_code")
+        });
+        assert!(allowed || !found, "unsafe code in {}", path.display());
+    }
+}
+
+#[test]
+fn only_target_opens_a_drive_for_writing() {
+    for (path, text) in all(&["daemon/src"]) {
+        let direct = text.contains("OFlags::EXCL");
+        assert_eq!(direct, path.ends_with("target.rs"), "{}", path.display());
+    }
+}
+
+#[test]
+fn pure_modules_do_no_io() {
+    for name in ["admission.rs", "drive.rs", "layout.rs", "identity.rs", "job.rs"] {
+        let text = fs::read_to_string(top().join("daemon/src").join(name)).unwrap();
+        for word in ["std::fs", "std::net", "std::process", "SystemTime", "rustix"] {
+            assert!(!text.contains(word), "{name} uses {word}");
+        }
+    }
+}
+
+#[test]
+fn files_stay_readable() {
+    for (path, text) in all(&["daemon/src", "tests"]) {
+        let lines = text.lines().count();
+        assert!(lines <= 500, "{} has {lines} lines", path.display());
+        assert!(text.starts_with("//!"), "{} does not say what it is for", path.display());
+    }
+}
+
+#[test]
+fn the_architecture_names_every_module() {
+    let text = fs::read_to_string(top().join("ARCHITECTURE.md")).unwrap();
+    for entry in fs::read_dir(top().join("daemon/src")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let name = name.trim_end_matches(".rs");
+        if name != "lib" && name != "bin" {
+            assert!(text.contains(&format!("`{name}`")), "{name} is not in ARCHITECTURE.md");
+        }
+    }
+}
+
+#[test]
+fn the_contract_s_codes_are_documented() {
+    let text = fs::read_to_string(top().join("README.md")).unwrap();
+    for code in [
+        "not_armed",
+        "bay_not_allowed",
+        "bus_not_allowed",
+        "system_disk",
+        "mounted",
+        "in_use",
+        "read_only",
+        "too_small",
+        "too_large",
+        "sector_size",
+        "no_serial",
+        "duplicate_serial",
+        "not_blank",
+        "no_media",
+        "media_invalid",
+        "drive_changed",
+        "write_error",
+        "read_error",
+        "mismatch",
+        "unplugged",
+        "too_slow",
+        "press_failed",
+        "station_interrupted",
+    ] {
+        assert!(text.contains(&format!("`{code}`")), "{code} is not in README.md");
+    }
+}
