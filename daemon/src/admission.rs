@@ -210,7 +210,7 @@ fn objections(candidate: &Candidate, policy: &Policy) -> Vec<Refusal> {
     if !policy.armed {
         object(Code::NotArmed, "the station is disarmed; arm it with `prestagectl arm`".into());
     }
-    if !policy.buses.iter().any(|bus| *bus == drive.bus.0) {
+    if !policy.buses.contains(&drive.bus.0) {
         let detail = format!("bus {:?} is not in admission.buses", drive.bus.0);
         object(Code::BusNotAllowed, detail);
     }

@@ -207,7 +207,7 @@ async fn press(State(context): State<Context>, body: Chunk) -> Result<Response> 
     let sector =
         SectorSize::try_from(request.logical_sector_bytes).map_err(|e| bad(e.to_string()))?;
     let geometry = Geometry { size: request.size_bytes, sector };
-    if geometry.size.0 % sector.bytes() != 0 {
+    if !geometry.size.0.is_multiple_of(sector.bytes()) {
         return Err(bad(format!("{} bytes are no whole number of sectors", geometry.size.0)));
     }
     ask(&context, Command::Press { media: request.media, geometry }).await.map(answered)

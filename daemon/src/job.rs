@@ -10,7 +10,8 @@ use crate::identity::Identity;
 use crate::master::store::Master;
 use crate::record::{Mismatch, Reason};
 use crate::replicate::Replicator;
-use crate::replicate::engine::{self, Fault, Limits};
+use crate::replicate::engine::{self, Limits};
+use crate::replicate::fault::Fault;
 use crate::replicate::progress::Progress;
 use crate::target::Claim;
 use crate::units::{ByteRate, Bytes};
@@ -19,6 +20,10 @@ use crate::units::{ByteRate, Bytes};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
+    /// Its facts are being read.
+    Judging,
+    /// Nothing speaks against it, but the media is still being verified.
+    WaitingForMedia,
     /// Not admitted.
     Refused,
     /// Admitted; its master is being pressed or checked.
@@ -52,7 +57,9 @@ impl State {
         use State as S;
         matches!(
             (self, next),
-            (S::Refused, S::WaitingForMaster | S::Claiming)
+            (S::Judging, S::WaitingForMedia | S::Refused | S::WaitingForMaster | S::Claiming)
+                | (S::WaitingForMedia, S::Judging)
+                | (S::Refused, S::Judging)
                 | (S::WaitingForMaster, S::Claiming)
                 | (S::Claiming, S::Erasing)
                 | (S::Erasing, S::Writing)
@@ -223,6 +230,8 @@ mod tests {
     #[test]
     fn final_states_stay_unless_retried() {
         let all = [
+            State::Judging,
+            State::WaitingForMedia,
             State::Refused,
             State::WaitingForMaster,
             State::Claiming,

@@ -88,7 +88,6 @@ impl Filesystem for FaultyFile {
         reply.attr(&FOREVER, &self.attributes(inode));
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the trait's")]
     fn setattr(
         &self,
         _: &Request,

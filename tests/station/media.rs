@@ -54,7 +54,7 @@ fn damaged_media_is_named_and_never_used() {
         let middle = d.len() / 2;
         d[middle] ^= 1;
     });
-    damage("header.wim", &|d| d[100] ^= 0xff);
+    damage("header.wim", &|d| d[52] ^= 0xff);
     damage("text.wim", &|d| *d = b"this is no WIM".to_vec());
     damage("empty.wim", &Vec::clear);
     rig.start();
@@ -176,7 +176,7 @@ fn masters_survive_restarts_and_stay_under_the_budget() {
     rig.wait_end();
     // Room for one and a half.
     let text = fs::read_to_string(rig.path("prestaged.toml")).unwrap();
-    fs::write(rig.path("prestaged.toml"), text.replace("8GiB", "260MB")).unwrap();
+    fs::write(rig.path("prestaged.toml"), text.replace("8GiB", "190MB")).unwrap();
     rig.start();
     rig.wait_media("win.wim", "valid");
     let before = rig.json(&["master", "list"])[0]["id"].clone();

@@ -59,6 +59,14 @@ pub(super) struct Node {
     pub(super) short_name: Option<String>,
 }
 
+/// One long name in a folder.
+struct Listed {
+    name: String,
+    short_name: Option<String>,
+    record: u64,
+    is_folder: bool,
+}
+
 /// What a file record says.
 #[derive(Debug)]
 pub(super) struct Details {
@@ -135,11 +143,12 @@ impl Volume {
             if depth > DEEPEST {
                 return Err(VolumeError::Deep);
             }
-            for (name, short_name, number, is_folder) in self.list(&folder, record)? {
-                let path = format!("{folder}/{name}");
-                each(path.clone(), Node { record: number, short_name });
-                if is_folder {
-                    todo.push((path, number, depth + 1));
+            for found in self.list(&folder, record)? {
+                let path = format!("{folder}/{}", found.name);
+                let node = Node { record: found.record, short_name: found.short_name };
+                each(path.clone(), node);
+                if found.is_folder {
+                    todo.push((path, found.record, depth + 1));
                 }
             }
         }
@@ -147,11 +156,7 @@ impl Volume {
     }
 
     /// Long names in a folder, each with its short name and file record.
-    fn list(
-        &mut self,
-        folder: &str,
-        record: u64,
-    ) -> Result<Vec<(String, Option<String>, u64, bool)>, VolumeError> {
+    fn list(&mut self, folder: &str, record: u64) -> Result<Vec<Listed>, VolumeError> {
         let doing = || failed(format!("list {folder}/"));
         let reader = &mut self.reader;
         let file = self.ntfs.file(reader, record).map_err(doing())?;
@@ -191,7 +196,7 @@ impl Volume {
             } else {
                 short
             };
-            all.push((name, short, number, is_folder));
+            all.push(Listed { name, short_name: short, record: number, is_folder });
         }
         Ok(all)
     }

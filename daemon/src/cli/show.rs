@@ -69,7 +69,9 @@ pub(super) fn state_words(drive: &DriveView) -> String {
     }
     match drive.state {
         State::WaitingForMaster => "waiting for its master",
-        State::Claiming => "being judged",
+        State::Judging => "being judged",
+        State::WaitingForMedia => "waiting for the media to be verified",
+        State::Claiming => "starting",
         State::Erasing => "erasing",
         State::Writing => "writing",
         State::ReadingBack => "reading back",

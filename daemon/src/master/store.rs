@@ -316,7 +316,7 @@ impl Store {
                 used,
             });
         }
-        all.sort_by(|a, b| b.used.cmp(&a.used));
+        all.sort_by_key(|master| std::cmp::Reverse(master.used));
         Ok(all)
     }
 

@@ -5,115 +5,39 @@
 //! tables written and read back in turn. A drive that was interrupted never boots and never looks done.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
+use super::fault::{Fault, mismatch_fault, read_fault, write_fault};
 use super::hash::{Hashed, Order};
 use super::progress::Progress;
-use super::source::SourceError;
+use super::watch::Watch;
 use super::{DRIVE_BUFFERS, Replicator};
 use crate::buffer::Buffer;
 use crate::digest::{Digest, Root};
-use crate::gpt_table::{self, TableError, Tables};
-use crate::identity::{Identity, MisplacedSite, stamp};
-use crate::job::{State, Stop, StopReason};
+use crate::gpt_table::{self, Tables};
+use crate::identity::{Identity, stamp};
+use crate::job::{State, Stop};
 use crate::layout::Plan;
 use crate::master::runs::{CHUNK, Runs};
 use crate::master::store::Master;
 use crate::master::{Chunk, Stage, map};
 use crate::record::Mismatch;
-use crate::target::{AccessError, Claim};
+use crate::target::Claim;
 use crate::units::{ByteRate, Bytes};
-
-/// Why a drive did not pass.
-#[derive(Debug, thiserror::Error)]
-pub enum Fault {
-    /// It is not there any more.
-    #[error("{0}")]
-    Gone(String),
-    /// Writing failed.
-    #[error("write to the drive")]
-    Write(#[source] AccessError),
-    /// Reading back failed.
-    #[error("read back from the drive")]
-    Read(#[source] AccessError),
-    /// The medium does not hold what was written.
-    #[error(
-        "the drive does not hold what was written: {count} ranges differ, the first at byte {first} for {length} bytes"
-    )]
-    Mismatch {
-        /// How many ranges.
-        count: usize,
-        /// Offset of the first.
-        first: u64,
-        /// Length of the first.
-        length: u64,
-    },
-    /// The drive is below the configured floor.
-    #[error("{rate} over the last {seconds} s, the floor is {floor} (replicate.min_write_rate)")]
-    TooSlow {
-        /// Measured.
-        rate: ByteRate,
-        /// Over how long.
-        seconds: u64,
-        /// Configured.
-        floor: ByteRate,
-    },
-    /// The master cannot be read.
-    #[error(transparent)]
-    Store(#[from] SourceError),
-    /// It was told to stop.
-    #[error("stopped: {0:?}")]
-    Stopped(StopReason),
-    /// Something that cannot be.
-    #[error("internal error: {0}")]
-    Internal(String),
-}
-
-impl From<MisplacedSite> for Fault {
-    fn from(error: MisplacedSite) -> Self {
-        Self::Internal(error.to_string())
-    }
-}
-
-impl From<TableError> for Fault {
-    fn from(error: TableError) -> Self {
-        Self::Internal(crate::worker::chain(&error))
-    }
-}
-
-fn write_fault(error: AccessError) -> Fault {
-    match error {
-        AccessError::Gone(what) => Fault::Gone(what),
-        other @ AccessError::Io { .. } => Fault::Write(other),
-    }
-}
-
-fn read_fault(error: AccessError) -> Fault {
-    match error {
-        AccessError::Gone(what) => Fault::Gone(what),
-        other @ AccessError::Io { .. } => Fault::Read(other),
-    }
-}
 
 /// Configured limits of a job.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Limits {
-    /// A drive that stays below this for [`SLOW_WINDOW`] fails.
+    /// A drive that stays below this for [`SLOW_WINDOW`](super::watch::SLOW_WINDOW) fails.
     pub min_rate: Option<ByteRate>,
     /// How often a range that reads back wrong may be written again.
     pub rewrites: u32,
 }
 
-/// How long a drive may be slow.
-pub const SLOW_WINDOW: Duration = Duration::from_secs(10);
-
 /// More differing ranges than this are not listed: the drive is bad enough.
 const LISTED_MISMATCHES: usize = 32;
-
-/// How often it is checked that the drive is still there.
-const PRESENCE: Duration = Duration::from_millis(200);
 
 /// What was done to a drive so far; complete even if the job fails.
 #[derive(Debug, Default)]
@@ -467,51 +391,4 @@ fn table_ranges(plan: &Plan) -> Runs {
     let size = plan.geometry.size.0;
     let end = crate::units::MIB.0.min(size);
     Runs::from_ranges(vec![(0, end), (size - end, size)]).aligned(size)
-}
-
-fn mismatch_fault(mismatches: &[Mismatch]) -> Result<(), Fault> {
-    match mismatches.first() {
-        None => Ok(()),
-        Some(first) => Err(Fault::Mismatch {
-            count: mismatches.len(),
-            first: first.offset.0,
-            length: first.length.0,
-        }),
-    }
-}
-
-/// Watches over a drive while bytes move: is it there, is it fast enough?
-struct Watch {
-    floor: Option<ByteRate>,
-    window: Instant,
-    moved: Bytes,
-    looked: Instant,
-}
-
-impl Watch {
-    fn new(floor: Option<ByteRate>) -> Self {
-        let now = Instant::now();
-        Self { floor, window: now, moved: Bytes(0), looked: now }
-    }
-
-    fn moved(&mut self, bytes: Bytes, claim: &Claim) -> Result<(), Fault> {
-        self.moved.0 += bytes.0;
-        let now = Instant::now();
-        if now - self.looked >= PRESENCE {
-            self.looked = now;
-            claim.check_present().map_err(read_fault)?;
-        }
-        let elapsed = now - self.window;
-        if elapsed >= SLOW_WINDOW {
-            let rate = ByteRate::mean(self.moved, elapsed);
-            if let Some(floor) = self.floor
-                && rate < floor
-            {
-                return Err(Fault::TooSlow { rate, seconds: elapsed.as_secs(), floor });
-            }
-            self.window = now;
-            self.moved = Bytes(0);
-        }
-        Ok(())
-    }
 }

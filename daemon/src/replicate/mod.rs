@@ -4,9 +4,11 @@
 //! once for all drives that overlap in time, and owns the pool that hashes what is read back.
 
 pub mod engine;
+pub mod fault;
 pub mod hash;
 pub mod progress;
 pub mod source;
+pub mod watch;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};

@@ -165,7 +165,7 @@ impl Performer {
                 .of_insertion(drive.diskseq)
                 .and_then(|previous| {
                     let content = content(&drive, overwrite, &ledger)?;
-                    Ok(Facts { usage, content, previous })
+                    Ok(Box::new(Facts { usage, content, previous }))
                 })
                 .map_err(|error| crate::worker::chain(&error));
             Some(Event::Judged(ticket, facts))

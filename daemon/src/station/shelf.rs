@@ -21,6 +21,25 @@ pub(super) struct Shelf {
     listed: bool,
 }
 
+/// Why there is no media for a drive.
+#[derive(Debug, Clone)]
+pub(super) enum Lacking {
+    /// It will be known soon: the inbox is being read, or media is being verified.
+    Undecided,
+    /// There is none.
+    Media(Refusal),
+}
+
+impl Lacking {
+    /// As a refusal, for whoever does not wait.
+    pub(super) fn refusal(self) -> Refusal {
+        match self {
+            Self::Undecided => Refusal::new(Code::NoMedia, "the media is still being verified"),
+            Self::Media(refusal) => refusal,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Entry {
     stamp: Stamp,
@@ -132,8 +151,8 @@ impl Shelf {
     }
 
     /// The media for a drive: the one wished for, else the newest valid one.
-    pub(super) fn choose(&self, wish: Option<&str>) -> Result<Arc<Media>, Refusal> {
-        let none = |detail: String| Refusal::new(Code::NoMedia, detail);
+    pub(super) fn choose(&self, wish: Option<&str>) -> Result<Arc<Media>, Lacking> {
+        let none = |detail: String| Lacking::Media(Refusal::new(Code::NoMedia, detail));
         let valid = self.valid();
         let found = match wish {
             Some(name) => valid.into_iter().find(|media| media.name == name),
@@ -144,20 +163,19 @@ impl Shelf {
         }
         let mut others = self.views();
         others.retain(|view| wish.is_none_or(|name| view.name == name));
-        if let Some(view) = others.iter().find(|view| view.state == MediaState::Checking) {
-            return Err(none(format!("media {} is still being verified", view.name)));
+        if !self.listed || others.iter().any(|view| view.state == MediaState::Checking) {
+            return Err(Lacking::Undecided);
         }
         match (others.iter().find(|view| view.state == MediaState::Invalid), wish) {
             (Some(view), _) => {
                 let why: Vec<&str> = view.problems.iter().map(|p| p.detail.as_str()).collect();
                 let detail = format!("media {} is not usable: {}", view.name, why.join("; "));
-                Err(Refusal::new(Code::MediaInvalid, detail))
+                Err(Lacking::Media(Refusal::new(Code::MediaInvalid, detail)))
             }
             (None, Some(name)) => Err(none(format!("no media named {name:?} is in the inbox"))),
-            (None, None) if self.listed => {
+            (None, None) => {
                 Err(none("no media is in the inbox; copy a prestaged WIM there".into()))
             }
-            (None, None) => Err(none("the inbox is being read".into())),
         }
     }
 

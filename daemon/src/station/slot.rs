@@ -39,6 +39,8 @@ pub(super) struct Slot {
 pub(super) enum Phase {
     /// Its facts are being read.
     Judging,
+    /// Nothing speaks against it, but the media is still being verified.
+    AwaitingMedia,
     /// Not touched.
     Refused(Vec<Refusal>),
     /// Admitted; its master is being looked for or pressed.
@@ -86,6 +88,7 @@ impl Slot {
     /// Whether the decision may change without anybody touching the drive.
     pub(super) fn is_waiting(&self) -> bool {
         match &self.phase {
+            Phase::AwaitingMedia => true,
             Phase::Refused(refusals) if !self.imaged => {
                 refusals.first().is_some_and(|r| r.code.is_waiting())
             }
@@ -96,7 +99,7 @@ impl Slot {
     pub(super) fn device_view(&self) -> DeviceView {
         let drive = &self.drive;
         let (decision, refusals) = match &self.phase {
-            Phase::Judging => (Decision::Pending, Vec::new()),
+            Phase::Judging | Phase::AwaitingMedia => (Decision::Pending, Vec::new()),
             Phase::Refused(refusals) => (Decision::Refused, refusals.clone()),
             Phase::Done if self.verdict() == Some(Verdict::Refused) => {
                 (Decision::Refused, Vec::new())
@@ -127,7 +130,9 @@ impl Slot {
         match &self.phase {
             Phase::Refused(_) => Some(Verdict::Refused),
             Phase::Done => self.record.as_ref().and_then(|record| record.verdict),
-            Phase::Judging | Phase::Waiting(_) | Phase::Running { .. } => None,
+            Phase::Judging | Phase::AwaitingMedia | Phase::Waiting(_) | Phase::Running { .. } => {
+                None
+            }
         }
     }
 
@@ -137,7 +142,9 @@ impl Slot {
                 .first()
                 .map(|r| Reason { code: r.code.to_string(), detail: r.detail.clone() }),
             Phase::Done => self.record.as_ref().and_then(|record| record.reason.clone()),
-            Phase::Judging | Phase::Waiting(_) | Phase::Running { .. } => None,
+            Phase::Judging | Phase::AwaitingMedia | Phase::Waiting(_) | Phase::Running { .. } => {
+                None
+            }
         }
     }
 
@@ -149,7 +156,8 @@ impl Slot {
         };
         let verdict = self.verdict();
         let state = match (&self.phase, verdict) {
-            (Phase::Judging, _) => State::Claiming,
+            (Phase::Judging, _) => State::Judging,
+            (Phase::AwaitingMedia, _) => State::WaitingForMedia,
             (Phase::Waiting(_), _) => State::WaitingForMaster,
             (Phase::Running { .. }, _) => reading.map_or(State::Claiming, |r| r.state),
             (_, Some(Verdict::Passed)) => State::Passed,

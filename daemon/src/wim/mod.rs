@@ -6,16 +6,17 @@
 
 #![expect(unsafe_code, reason = "the binding to libwim; every block argues its safety")]
 
+mod callback;
 mod sys;
 pub mod volume;
 
-use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::ffi::{CString, c_char, c_int};
 use std::os::unix::ffi::OsStrExt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::ptr;
 use std::sync::OnceLock;
 
+use callback::{on_entry, on_progress, owned};
 use serde::Serialize;
 
 /// How far a long libwim call has come.
@@ -143,6 +144,7 @@ pub struct Stream<'a> {
     pub missing: bool,
 }
 
+/// Where libwim's progress goes.
 type Report = Box<dyn FnMut(Progress) -> Flow>;
 
 /// An open WIM file.
@@ -397,103 +399,6 @@ impl Drop for Wim {
     }
 }
 
-/// libwim's progress callback. A panic must not cross into C; it stops the call instead.
-unsafe extern "C" fn on_progress(
-    msg: c_int,
-    info: *mut sys::ProgressInfo,
-    ctx: *mut c_void,
-) -> c_int {
-    // SAFETY: libwim passes the union member that belongs to the message.
-    let progress = unsafe {
-        match msg {
-            sys::PROGRESS_VERIFY_INTEGRITY => {
-                let i = (*info).integrity;
-                Progress { phase: Phase::Integrity, done: i.completed_bytes, total: i.total_bytes }
-            }
-            sys::PROGRESS_VERIFY_STREAMS => {
-                let i = (*info).verify_streams;
-                Progress { phase: Phase::Verify, done: i.completed_bytes, total: i.total_bytes }
-            }
-            sys::PROGRESS_EXTRACT_STREAMS => {
-                let i = (*info).extract;
-                Progress { phase: Phase::Data, done: i.completed_bytes, total: i.total_bytes }
-            }
-            sys::PROGRESS_EXTRACT_FILE_STRUCTURE | sys::PROGRESS_EXTRACT_METADATA => {
-                let i = (*info).extract;
-                let phase = if msg == sys::PROGRESS_EXTRACT_METADATA {
-                    Phase::Metadata
-                } else {
-                    Phase::Structure
-                };
-                Progress { phase, done: i.current_file_count, total: i.end_file_count }
-            }
-            _ => return sys::PROGRESS_CONTINUE,
-        }
-    };
-    // SAFETY: `ctx` is the box that the handle keeps; libwim calls from the thread that made the call.
-    let report = unsafe { &mut *ctx.cast::<Report>() };
-    match catch_unwind(AssertUnwindSafe(|| report(progress))) {
-        Ok(Flow::Continue) => sys::PROGRESS_CONTINUE,
-        Ok(Flow::Stop) | Err(_) => sys::PROGRESS_ABORT,
-    }
-}
-
-/// libwim's iteration callback.
-unsafe extern "C" fn on_entry<F: FnMut(&Entry<'_>)>(
-    raw: *const sys::DirEntry,
-    ctx: *mut c_void,
-) -> c_int {
-    // SAFETY: libwim's strings are NUL-terminated UTF-8 or null, the descriptor has the length given,
-    // `1 + num_named_streams` stream entries follow, and all live for the length of this call.
-    let entry = unsafe {
-        let dir = &*raw;
-        let count = 1 + usize::try_from(dir.num_named_streams).unwrap_or(0);
-        let first: *const sys::StreamEntry = (&raw const (*raw).streams).cast();
-        let streams = std::slice::from_raw_parts(first, count)
-            .iter()
-            .map(|s| Stream {
-                name: borrowed(s.stream_name).unwrap_or(""),
-                size: s.resource.uncompressed_size,
-                sha1: s.resource.sha1_hash,
-                missing: s.resource.flags & (1 << 4) != 0,
-            })
-            .collect();
-        let security = if dir.security_descriptor.is_null() {
-            &[]
-        } else {
-            std::slice::from_raw_parts(dir.security_descriptor, dir.security_descriptor_size)
-        };
-        Entry {
-            path: borrowed(dir.full_path).unwrap_or(""),
-            name: borrowed(dir.filename).unwrap_or(""),
-            short_name: borrowed(dir.dos_name).filter(|name| !name.is_empty()),
-            attributes: dir.attributes,
-            reparse_tag: dir.reparse_tag,
-            security,
-            links: dir.num_links,
-            link_group: dir.hard_link_group_id,
-            times: [dir.creation_time, dir.last_write_time, dir.last_access_time].map(nt_time),
-            object_id: dir.object_id[0],
-            streams,
-        }
-    };
-    // SAFETY: `ctx` is the closure that `iterate` passed and still holds.
-    let each = unsafe { &mut *ctx.cast::<F>() };
-    match catch_unwind(AssertUnwindSafe(|| each(&entry))) {
-        Ok(()) => 0,
-        Err(_) => -1,
-    }
-}
-
-/// Seconds between 1601 and 1970.
-const NT_EPOCH: i128 = 11_644_473_600;
-
-fn nt_time(time: sys::Timespec) -> u64 {
-    let units =
-        (i128::from(time.seconds) + NT_EPOCH) * 10_000_000 + i128::from(time.nanoseconds / 100);
-    u64::try_from(units).unwrap_or(0)
-}
-
 fn index(image: u32) -> c_int {
     c_int::try_from(image).unwrap_or(c_int::MAX)
 }
@@ -521,22 +426,4 @@ fn c_strings<'a>(
     doing: impl Fn() -> String + Copy,
 ) -> Result<Vec<CString>, WimError> {
     all.map(|bytes| c_string(bytes, doing)).collect()
-}
-
-/// # Safety
-/// `text` is null or a NUL-terminated string that lives as long as `'a`.
-unsafe fn borrowed<'a>(text: *const c_char) -> Option<&'a str> {
-    if text.is_null() {
-        return None;
-    }
-    // SAFETY: the caller's promise. libwim encodes names in UTF-8 (ASSUME_UTF8), but unpaired surrogates
-    // come through as bytes that are not; such a name reads as the replacement character.
-    Some(unsafe { CStr::from_ptr(text) }.to_str().unwrap_or("\u{fffd}"))
-}
-
-/// # Safety
-/// `text` is null or a NUL-terminated string.
-unsafe fn owned(text: *const c_char) -> Option<String> {
-    // SAFETY: the caller's promise; the borrow ends here.
-    unsafe { borrowed(text) }.map(str::to_owned)
 }

@@ -82,10 +82,11 @@ unsafe extern "C" fn pwrite(
     offset: i64,
 ) -> i64 {
     match within(count, offset) {
-        // SAFETY: as in `pread`.
-        Some((shift, at)) => {
-            shift.original.pwrite.map_or(-1, |f| unsafe { f(dev, buf, count, at) })
-        }
+        Some((shift, at)) => match shift.original.pwrite {
+            // SAFETY: as in `pread`.
+            Some(original) => unsafe { original(dev, buf, count, at) },
+            None => refuse(),
+        },
         None => refuse(),
     }
 }

@@ -1,0 +1,57 @@
+//! What partitions are for, and what that fixes: type GUID, attributes, name, label.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// What a partition is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// EFI system partition, FAT32.
+    Esp,
+    /// Microsoft reserved partition, no file system.
+    Msr,
+    /// The volume the prestaged media is applied to, NTFS.
+    Windows,
+    /// Windows recovery tools, an empty NTFS volume.
+    Recovery,
+}
+
+impl Role {
+    /// The GPT type GUID (Microsoft, `PARTITION_INFORMATION_GPT`; UEFI 2.10, table 5-7).
+    pub fn type_guid(self) -> Uuid {
+        match self {
+            Self::Esp => Uuid::from_u128(0xC12A7328_F81F_11D2_BA4B_00A0C93EC93B),
+            Self::Msr => Uuid::from_u128(0xE3C9E316_0B5C_4DB8_817D_F92DF00215AE),
+            Self::Windows => Uuid::from_u128(0xEBD0A0A2_B9E5_4433_87C0_68B6B72699C7),
+            Self::Recovery => Uuid::from_u128(0xDE94BBA4_06D1_4D40_A16A_BFD50179D6AC),
+        }
+    }
+
+    /// GPT attribute bits. Recovery is required by the platform and gets no drive letter.
+    pub fn attributes(self) -> u64 {
+        match self {
+            Self::Recovery => 0x8000_0000_0000_0001,
+            Self::Esp | Self::Msr | Self::Windows => 0,
+        }
+    }
+
+    /// The partition name as Windows Setup writes it.
+    pub fn gpt_name(self) -> &'static str {
+        match self {
+            Self::Esp => "EFI system partition",
+            Self::Msr => "Microsoft reserved partition",
+            Self::Windows | Self::Recovery => "Basic data partition",
+        }
+    }
+
+    /// Default volume label; empty where there is no file system.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Esp => "SYSTEM",
+            Self::Msr => "",
+            Self::Windows => "Windows",
+            Self::Recovery => "Recovery",
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Why a drive did not pass.
+
+use super::source::SourceError;
+use crate::gpt_table::TableError;
+use crate::identity::MisplacedSite;
+use crate::job::StopReason;
+use crate::record::Mismatch;
+use crate::target::AccessError;
+use crate::units::ByteRate;
+
+/// Why a drive did not pass.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// It is not there any more.
+    #[error("{0}")]
+    Gone(String),
+    /// Writing failed.
+    #[error("write to the drive")]
+    Write(#[source] AccessError),
+    /// Reading back failed.
+    #[error("read back from the drive")]
+    Read(#[source] AccessError),
+    /// The medium does not hold what was written.
+    #[error(
+        "the drive does not hold what was written: {count} ranges differ, the first at byte {first} for {length} bytes"
+    )]
+    Mismatch {
+        /// How many ranges.
+        count: usize,
+        /// Offset of the first.
+        first: u64,
+        /// Length of the first.
+        length: u64,
+    },
+    /// The drive is below the configured floor.
+    #[error("{rate} over the last {seconds} s, the floor is {floor} (replicate.min_write_rate)")]
+    TooSlow {
+        /// Measured.
+        rate: ByteRate,
+        /// Over how long.
+        seconds: u64,
+        /// Configured.
+        floor: ByteRate,
+    },
+    /// The master cannot be read.
+    #[error(transparent)]
+    Store(#[from] SourceError),
+    /// It was told to stop.
+    #[error("stopped: {0:?}")]
+    Stopped(StopReason),
+    /// Something that cannot be.
+    #[error("internal error: {0}")]
+    Internal(String),
+}
+
+impl From<MisplacedSite> for Fault {
+    fn from(error: MisplacedSite) -> Self {
+        Self::Internal(error.to_string())
+    }
+}
+
+impl From<TableError> for Fault {
+    fn from(error: TableError) -> Self {
+        Self::Internal(crate::worker::chain(&error))
+    }
+}
+
+pub(super) fn write_fault(error: AccessError) -> Fault {
+    match error {
+        AccessError::Gone(what) => Fault::Gone(what),
+        other @ AccessError::Io { .. } => Fault::Write(other),
+    }
+}
+
+pub(super) fn read_fault(error: AccessError) -> Fault {
+    match error {
+        AccessError::Gone(what) => Fault::Gone(what),
+        other @ AccessError::Io { .. } => Fault::Read(other),
+    }
+}
+
+/// A fault if anything differs.
+pub(super) fn mismatch_fault(mismatches: &[Mismatch]) -> Result<(), Fault> {
+    match mismatches.first() {
+        None => Ok(()),
+        Some(first) => Err(Fault::Mismatch {
+            count: mismatches.len(),
+            first: first.offset.0,
+            length: first.length.0,
+        }),
+    }
+}
