@@ -54,7 +54,7 @@ fn damaged_media_is_named_and_never_used() {
         let middle = d.len() / 2;
         d[middle] ^= 1;
     });
-    damage("header.wim", &|d| d[52] ^= 0xff);
+    damage("header.wim", &|d| d[57] ^= 0xff);
     damage("text.wim", &|d| *d = b"this is no WIM".to_vec());
     damage("empty.wim", &Vec::clear);
     rig.start();
