@@ -1,4 +1,4 @@
-//! One drive's job: its states, how it can end, and the verdict.
+//! One drive's job in words: its states, how it can be stopped, and how it ends. Pure; [`crate::replicate`] does it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -6,14 +6,6 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::identity::Identity;
-use crate::master::store::Master;
-use crate::record::{Mismatch, Reason};
-use crate::replicate::Replicator;
-use crate::replicate::engine::{self, Limits};
-use crate::replicate::fault::Fault;
-use crate::replicate::progress::Progress;
-use crate::target::Claim;
 use crate::units::{ByteRate, Bytes};
 
 /// Where a drive stands.
@@ -142,6 +134,28 @@ impl Stop {
     }
 }
 
+/// Why a drive did not pass.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    /// Stable snake_case code.
+    pub code: String,
+    /// For a person.
+    pub detail: String,
+}
+
+/// A range of the drive that does not hold what was written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mismatch {
+    /// Byte offset.
+    pub offset: Bytes,
+    /// Bytes.
+    pub length: Bytes,
+    /// SHA-256 of what should be there.
+    pub expected: Digest,
+    /// SHA-256 of what is there.
+    pub actual: Digest,
+}
+
 /// How a job went.
 #[derive(Clone, Debug)]
 pub struct Outcome {
@@ -163,64 +177,6 @@ pub struct Outcome {
     pub write_rate: Option<ByteRate>,
     /// Mean rate of the read-back phase.
     pub verify_rate: Option<ByteRate>,
-}
-
-/// Images one claimed drive. Blocks until it is done; run it on a thread of its own.
-pub fn run(
-    claim: &mut Claim,
-    master: &Arc<Master>,
-    identity: &Identity,
-    replicator: &Replicator,
-    limits: &Limits,
-    stop: &Stop,
-    progress: &Progress,
-) -> Outcome {
-    let mut tally = engine::Tally::default();
-    if !claim.reads_the_medium() {
-        tally.warnings.push(
-            "cached_read_back: the loop device has no direct I/O, so reads may come from memory"
-                .into(),
-        );
-    }
-    let work = engine::Work { master, identity, replicator, limits, stop, progress };
-    let result = work.replicate(claim, &mut tally);
-    let (verdict, reason) = match result {
-        Ok(()) => (Verdict::Passed, None),
-        Err(fault) => {
-            let (verdict, code) = judge(&fault, stop);
-            (verdict, Some(Reason { code: code.into(), detail: crate::worker::chain(&fault) }))
-        }
-    };
-    Outcome {
-        verdict,
-        reason,
-        warnings: tally.warnings,
-        written: tally.written,
-        verified: tally.verified,
-        readback: tally.readback,
-        mismatches: tally.mismatches,
-        write_rate: tally.write_rate,
-        verify_rate: tally.verify_rate,
-    }
-}
-
-fn judge(fault: &Fault, stop: &Stop) -> (Verdict, &'static str) {
-    // A pulled drive shows itself as an I/O error or as a stop request, whichever comes first.
-    if stop.reason() == Some(StopReason::Unplugged) {
-        return (Verdict::Failed, "unplugged");
-    }
-    match fault {
-        Fault::Gone(_) => (Verdict::Failed, "unplugged"),
-        Fault::Write(_) => (Verdict::Failed, "write_error"),
-        Fault::Read(_) => (Verdict::Failed, "read_error"),
-        Fault::Mismatch { .. } => (Verdict::Failed, "mismatch"),
-        Fault::TooSlow { .. } => (Verdict::Failed, "too_slow"),
-        Fault::Store(_) => (Verdict::Failed, "store_error"),
-        Fault::Internal(_) => (Verdict::Failed, "internal_error"),
-        Fault::Stopped(StopReason::Operator) => (Verdict::Stopped, "operator_stop"),
-        Fault::Stopped(StopReason::Shutdown) => (Verdict::Stopped, "station_shutdown"),
-        Fault::Stopped(StopReason::Unplugged) => (Verdict::Failed, "unplugged"),
-    }
 }
 
 #[cfg(test)]

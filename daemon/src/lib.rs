@@ -22,6 +22,7 @@ pub mod service;
 pub mod station;
 pub mod sys;
 pub mod target;
+pub mod task;
 pub mod tools;
 pub mod units;
 pub mod wim;

@@ -23,8 +23,9 @@ use crate::replicate::Replicator;
 use crate::replicate::engine::Limits;
 use crate::station::runner::{self, Means};
 use crate::station::{Event, Station};
+use crate::task::Task;
 use crate::tools::Tools;
-use crate::worker::{Task, Workers};
+use crate::worker::Workers;
 
 /// Sends the log to the journal, and to standard error unless that is the journal already.
 pub fn start_log() {

@@ -1,11 +1,11 @@
 //! Work that is done in a child process of this same program: reading media, pressing, auditing.
 //!
 //! libwim and libntfs-3g are C, a WIM comes from outside, and both kinds of work must be stoppable at any
-//! moment. So the station starts itself again as `prestaged worker`, writes one [`Task`] to its
-//! standard input and reads [`Line`]s from its standard output. Dropping the future that waits kills
+//! moment. So the station starts itself again as `prestaged worker`, writes one [`Task`](crate::task::Task) to
+//! its standard input and reads [`Line`]s from its standard output. Dropping the future that waits kills
 //! the child and what the child started.
 
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Stdio;
 
@@ -15,26 +15,8 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::audit::AuditTask;
-use crate::media::intake::IntakeTask;
-use crate::press::PressTask;
-
 /// First argument that makes the program a worker.
 pub const ARGUMENT: &str = "worker";
-
-/// What a worker is to do.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(tag = "task", rename_all = "snake_case")]
-pub enum Task {
-    /// Load libwim and say its version.
-    Probe,
-    /// Read and verify a WIM.
-    Intake(IntakeTask),
-    /// Press a master.
-    Press(Box<PressTask>),
-    /// Compare a drive with its media.
-    Audit(AuditTask),
-}
 
 /// One line of a worker's output.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -128,7 +110,7 @@ impl Workers {
     /// The worker's own [`Failure`]; code `worker_failed` if it crashed or was killed.
     pub async fn run<T: DeserializeOwned>(
         &self,
-        task: &Task,
+        task: &impl Serialize,
         mut report: impl FnMut(Progress),
     ) -> Result<T, Failure> {
         let broken = |what: &str, error: &dyn std::error::Error| Failure {
@@ -224,37 +206,11 @@ impl Reporter {
 }
 
 /// Writes a line to standard output. Nobody reading it means that the station is gone; so goes the worker.
-fn emit(line: &Line) {
+pub(crate) fn emit(line: &Line) {
     let mut text = serde_json::to_string(line).unwrap_or_default();
     text.push('\n');
     let mut out = std::io::stdout().lock();
     if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
         std::process::exit(1);
     }
-}
-
-/// The worker's main function: reads the task from standard input and does it.
-///
-/// # Errors
-/// Only if the task cannot be read; a task that fails says so in its last line.
-pub fn main() -> anyhow::Result<()> {
-    // A worker must not outlive the station, however that ends.
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-    let mut request = Vec::new();
-    std::io::stdin().read_to_end(&mut request)?;
-    let result = match serde_json::from_slice(&request)? {
-        Task::Probe => crate::wim::version().map_err(|e| Failure::of("libwim", &e)).and_then(value),
-        Task::Intake(task) => crate::media::intake::perform(&task).and_then(value),
-        Task::Press(task) => crate::press::build::perform(&task).and_then(value),
-        Task::Audit(task) => crate::audit::perform(&task).and_then(value),
-    };
-    emit(&match result {
-        Ok(value) => Line::Done(value),
-        Err(failure) => Line::Failed(failure),
-    });
-    Ok(())
-}
-
-fn value(result: impl Serialize) -> Result<serde_json::Value, Failure> {
-    serde_json::to_value(result).map_err(|e| Failure::of("worker_failed", &e))
 }

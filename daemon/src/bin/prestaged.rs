@@ -1,11 +1,11 @@
-//! The daemon. Also its own worker: see [`prestaged::worker`].
+//! The daemon. Also its own worker: see [`prestaged::task`].
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 use prestaged::config::{self, Config};
-use prestaged::{service, worker};
+use prestaged::{service, task, worker};
 
 /// `EX_CONFIG` of sysexits.h.
 const CONFIGURATION: u8 = 78;
@@ -24,7 +24,7 @@ struct Arguments {
 
 fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|first| first == worker::ARGUMENT) {
-        return report(worker::main(), 1);
+        return report(task::main(), 1);
     }
     let arguments = Arguments::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

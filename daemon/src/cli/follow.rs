@@ -11,8 +11,9 @@ use super::{Failure, exit, show};
 use crate::admission::Refusal;
 use crate::api::Attempt;
 use crate::audit::Report;
+use crate::job::Reason;
 use crate::master::MasterId;
-use crate::record::{Reason, Record};
+use crate::record::Record;
 use crate::station::snapshot::{
     Decision, DriveView, MasterView, MediaState, MediaView, PressState, Snapshot,
 };

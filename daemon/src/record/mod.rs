@@ -14,35 +14,13 @@ use crate::admission::Refusal;
 use crate::digest::Digest;
 use crate::drive::{Bay, Bus, Diskseq, Drive, Serial};
 use crate::identity::Identity;
-use crate::job::{Outcome, Verdict};
+use crate::job::{Mismatch, Outcome, Reason, Verdict};
 use crate::layout::Plan;
 use crate::master::{Manifest, MasterId};
 use crate::units::{ByteRate, Bytes, Lba};
 
 /// Version of the record's form.
 pub const SCHEMA: u32 = 1;
-
-/// Why a drive did not pass.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reason {
-    /// Stable snake_case code.
-    pub code: String,
-    /// For a person.
-    pub detail: String,
-}
-
-/// A range of the drive that does not hold what was written.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mismatch {
-    /// Byte offset.
-    pub offset: Bytes,
-    /// Bytes.
-    pub length: Bytes,
-    /// SHA-256 of what should be there.
-    pub expected: Digest,
-    /// SHA-256 of what is there.
-    pub actual: Digest,
-}
 
 /// The media a drive was imaged with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

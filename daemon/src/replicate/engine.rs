@@ -18,12 +18,11 @@ use crate::buffer::Buffer;
 use crate::digest::{Digest, Root};
 use crate::gpt_table::{self, Tables};
 use crate::identity::{Identity, stamp};
-use crate::job::{State, Stop};
+use crate::job::{Mismatch, State, Stop};
 use crate::layout::Plan;
 use crate::master::runs::{CHUNK, Runs};
 use crate::master::store::Master;
 use crate::master::{Chunk, Stage, map};
-use crate::record::Mismatch;
 use crate::target::Claim;
 use crate::units::{ByteRate, Bytes};
 

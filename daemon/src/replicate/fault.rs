@@ -3,8 +3,7 @@
 use super::source::SourceError;
 use crate::gpt_table::TableError;
 use crate::identity::MisplacedSite;
-use crate::job::StopReason;
-use crate::record::Mismatch;
+use crate::job::{Mismatch, StopReason};
 use crate::target::AccessError;
 use crate::units::ByteRate;
 

@@ -6,6 +6,7 @@
 pub mod engine;
 pub mod fault;
 pub mod hash;
+pub mod image;
 pub mod progress;
 pub mod source;
 pub mod watch;

@@ -4,9 +4,9 @@ use std::collections::HashSet;
 
 use super::snapshot::{PressState, PressView};
 use crate::digest::Digest;
+use crate::job::Reason;
 use crate::master::{MasterId, Recipe};
 use crate::media::MediaFile;
-use crate::record::Reason;
 use crate::units::Bytes;
 use crate::worker::{Failure, Progress};
 

@@ -22,7 +22,7 @@ use crate::drive::Drive;
 use crate::hotplug::host::Host;
 use crate::hotplug::probe::{self, Seen};
 use crate::identity::Identity;
-use crate::job::{self, Verdict};
+use crate::job::Verdict;
 use crate::master::store::{Store, StoreError};
 use crate::master::{Manifest, MasterId, Recipe};
 use crate::media::MediaFile;
@@ -31,11 +31,13 @@ use crate::press::PressTask;
 use crate::record::Record;
 use crate::record::ledger::Ledger;
 use crate::replicate::Replicator;
-use crate::replicate::engine::Limits;
+use crate::replicate::engine::{Limits, Work};
+use crate::replicate::image::image;
 use crate::target::{Claim, ClaimError};
+use crate::task::Task;
 use crate::tools::Tools;
 use crate::units::Bytes;
-use crate::worker::{Failure, Line, Task, Workers};
+use crate::worker::{Failure, Line, Workers};
 
 /// How often views are refreshed while something moves.
 const REFRESH: Duration = Duration::from_millis(200);
@@ -427,14 +429,16 @@ fn run_job(means: &Means, order: JobOrder) -> Record {
         tracing::error!(serial = %claim.drive().label(), "not touched: {detail}");
         return record.closed_with(Verdict::Refused, "ledger_unavailable", &detail);
     }
-    let outcome = job::run(
+    let outcome = image(
         &mut claim,
-        &master,
-        &identity,
-        &means.replicator,
-        &means.limits,
-        &stop,
-        &progress,
+        &Work {
+            master: &master,
+            identity: &identity,
+            replicator: &means.replicator,
+            limits: &means.limits,
+            stop: &stop,
+            progress: &progress,
+        },
     );
     let record = record.closed_by(outcome);
     keep(&means.ledger, &record);

@@ -7,9 +7,10 @@ use uuid::Uuid;
 use super::snapshot::{Decision, DeviceView, DriveView};
 use crate::admission::Refusal;
 use crate::drive::{Diskseq, Drive};
+use crate::job::Reason;
 use crate::job::{State, Stop, Verdict};
 use crate::master::{MasterId, Recipe};
-use crate::record::{Reason, Record};
+use crate::record::Record;
 use crate::replicate::progress::Progress;
 
 /// Names an insertion: the kernel name alone is reused at once.

@@ -6,10 +6,10 @@ use uuid::Uuid;
 use crate::admission::Refusal;
 use crate::digest::Digest;
 use crate::drive::{Bay, Bus, Geometry, Serial};
+use crate::job::Reason;
 use crate::job::{State, Verdict};
 use crate::master::MasterId;
 use crate::media::{Finding, Image, Inventory};
-use crate::record::Reason;
 use crate::units::{ByteRate, Bytes};
 
 /// Everything live, at one moment.

@@ -1,0 +1,55 @@
+//! A whole job on one claimed drive, and the verdict on it.
+
+use super::engine::{Tally, Work};
+use super::fault::Fault;
+use crate::job::{Outcome, Reason, Stop, StopReason, Verdict};
+use crate::target::Claim;
+
+/// Images one claimed drive. Blocks until it is done; run it on a thread of its own.
+pub fn image(claim: &mut Claim, work: &Work<'_>) -> Outcome {
+    let mut tally = Tally::default();
+    if !claim.reads_the_medium() {
+        tally.warnings.push(
+            "cached_read_back: the loop device has no direct I/O, so reads may come from memory"
+                .into(),
+        );
+    }
+    let result = work.replicate(claim, &mut tally);
+    let (verdict, reason) = match result {
+        Ok(()) => (Verdict::Passed, None),
+        Err(fault) => {
+            let (verdict, code) = judge(&fault, work.stop);
+            (verdict, Some(Reason { code: code.into(), detail: crate::worker::chain(&fault) }))
+        }
+    };
+    Outcome {
+        verdict,
+        reason,
+        warnings: tally.warnings,
+        written: tally.written,
+        verified: tally.verified,
+        readback: tally.readback,
+        mismatches: tally.mismatches,
+        write_rate: tally.write_rate,
+        verify_rate: tally.verify_rate,
+    }
+}
+
+fn judge(fault: &Fault, stop: &Stop) -> (Verdict, &'static str) {
+    // A pulled drive shows itself as an I/O error or as a stop request, whichever comes first.
+    if stop.reason() == Some(StopReason::Unplugged) {
+        return (Verdict::Failed, "unplugged");
+    }
+    match fault {
+        Fault::Gone(_) => (Verdict::Failed, "unplugged"),
+        Fault::Write(_) => (Verdict::Failed, "write_error"),
+        Fault::Read(_) => (Verdict::Failed, "read_error"),
+        Fault::Mismatch { .. } => (Verdict::Failed, "mismatch"),
+        Fault::TooSlow { .. } => (Verdict::Failed, "too_slow"),
+        Fault::Store(_) => (Verdict::Failed, "store_error"),
+        Fault::Internal(_) => (Verdict::Failed, "internal_error"),
+        Fault::Stopped(StopReason::Operator) => (Verdict::Stopped, "operator_stop"),
+        Fault::Stopped(StopReason::Shutdown) => (Verdict::Stopped, "station_shutdown"),
+        Fault::Stopped(StopReason::Unplugged) => (Verdict::Failed, "unplugged"),
+    }
+}

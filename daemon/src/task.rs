@@ -1,0 +1,52 @@
+//! What worker processes can do; see [`crate::worker`].
+
+use std::io::Read as _;
+
+use rustix::process::Signal;
+use serde::{Deserialize, Serialize};
+
+use crate::audit::{self, AuditTask};
+use crate::media::intake::{self, IntakeTask};
+use crate::press::{PressTask, build};
+use crate::wim;
+use crate::worker::{Failure, Line, emit};
+
+/// What a worker is to do.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "task", rename_all = "snake_case")]
+pub enum Task {
+    /// Load libwim and say its version.
+    Probe,
+    /// Read and verify a WIM.
+    Intake(IntakeTask),
+    /// Press a master.
+    Press(Box<PressTask>),
+    /// Compare a drive with its media.
+    Audit(AuditTask),
+}
+
+/// The worker's main function: reads the task from standard input and does it.
+///
+/// # Errors
+/// Only if the task cannot be read; a task that fails says so in its last line.
+pub fn main() -> anyhow::Result<()> {
+    // A worker must not outlive the station, however that ends.
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    let mut request = Vec::new();
+    std::io::stdin().read_to_end(&mut request)?;
+    let result = match serde_json::from_slice(&request)? {
+        Task::Probe => wim::version().map_err(|e| Failure::of("libwim", &e)).and_then(value),
+        Task::Intake(task) => intake::perform(&task).and_then(value),
+        Task::Press(task) => build::perform(&task).and_then(value),
+        Task::Audit(task) => audit::perform(&task).and_then(value),
+    };
+    emit(&match result {
+        Ok(value) => Line::Done(value),
+        Err(failure) => Line::Failed(failure),
+    });
+    Ok(())
+}
+
+fn value(result: impl Serialize) -> Result<serde_json::Value, Failure> {
+    serde_json::to_value(result).map_err(|e| Failure::of("worker_failed", &e))
+}
