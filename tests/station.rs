@@ -11,6 +11,8 @@ mod harness;
 mod imaging;
 #[path = "station/media.rs"]
 mod media;
+#[path = "station/pressing.rs"]
+mod pressing;
 #[path = "station/service.rs"]
 mod service;
 #[path = "station/tidy.rs"]

@@ -8,8 +8,11 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, OFlags, flock, major, minor};
+use rustix::io::Errno;
 
 use crate::admission::Admitted;
 use crate::buffer::Buffer;
@@ -61,6 +64,23 @@ pub enum AccessError {
     },
 }
 
+/// How long udevd may take to look at a drive before something else must be holding it.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Locks the drive against udevd. While udevd probes a drive it holds a shared lock itself, so the first attempt may
+/// fail on a drive that nobody uses.
+fn lock(file: &File) -> io::Result<()> {
+    let start = Instant::now();
+    loop {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) if start.elapsed() < LOCK_PATIENCE => {
+                thread::park_timeout(Duration::from_millis(20));
+            }
+            other => return Ok(other?),
+        }
+    }
+}
+
 /// Exclusive hold of one drive.
 #[derive(Debug)]
 pub struct Claim {
@@ -96,7 +116,7 @@ impl Claim {
                     open(error)
                 }
             })?;
-        flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|e| open(e.into()))?;
+        lock(&file).map_err(open)?;
         let meta = file.metadata().map_err(open)?;
         let number = DeviceNumber { major: major(meta.rdev()), minor: minor(meta.rdev()) };
         let claim = Self { file, geometry, uncached: true, drive };

@@ -203,3 +203,40 @@ fn every_record_is_a_journal_entry() {
     assert!(message.starts_with(&format!("{} passed: win.wim, ", drive.serial)), "{message}");
     let _ = fs::remove_dir_all(state.parent().unwrap());
 }
+
+/// A real udevd, in namespaces of its own: the udev group is silent without one, so this is another way in.
+#[test]
+fn where_udevd_runs_its_events_are_followed() {
+    const UDEVD: &str = "/lib/systemd/systemd-udevd";
+    let probe = || match fs::exists(UDEVD) {
+        Ok(true) => Ok(()),
+        _ => Err(format!("{UDEVD} is not installed")),
+    };
+    if !can_loop() || !can("udevd", probe) {
+        return;
+    }
+    // A network namespace, because udevd renames interfaces; a /run and a /dev/disk of its own. udevd ends when the
+    // daemon does.
+    let script = format!(
+        "mount -t tmpfs none /run && mkdir -p /run/udev /dev/disk && mount -t tmpfs none /dev/disk \
+         && {{ {UDEVD} & }} \
+         && for i in $(seq 500); do test -S /run/udev/control && break; sleep 0.01; done; \
+         \"$@\"; code=$?; kill %1; umount /dev/disk; rmdir /dev/disk; exit $code"
+    );
+    let wrapper = ["unshare", "-m", "-n", "--propagation", "private", "bash", "-c", &script, "sh"];
+    let wrapper = wrapper.map(str::to_owned).to_vec();
+    let rig = Rig::started(Setup { wrapper, ..Setup::default() });
+    let drives: Vec<_> = ["A", "B", "C"].map(|name| rig.attached(name, 420, 512)).into();
+    for drive in &drives {
+        rig.wait_pass(&drive.serial);
+        assert_eq!(rig.records(&drive.serial).len(), 1);
+    }
+    let parent = rig.pid().to_string();
+    let children =
+        Command::new("ps").args(["-o", "pid=,comm=", "--ppid", &parent]).output().unwrap();
+    let text = String::from_utf8_lossy(&children.stdout).into_owned();
+    let pid = text.lines().find(|line| line.ends_with("prestaged")).unwrap();
+    let pid = pid.split_whitespace().next().unwrap();
+    crate::harness::sample::run("kill", &["-TERM", pid]);
+    assert!(rig.wait_end(), "{}", rig.log());
+}

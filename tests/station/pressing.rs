@@ -1,0 +1,206 @@
+//! Presses that are interrupted, and a ledger that cannot be written: whatever fails here fails before a drive is
+//! touched.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use crate::harness::sample::run;
+use crate::harness::{Rig, Setup, can_loop, sample, wait_for};
+
+/// A station whose mkntfs waits until the file `go` is there, so that a press can be met in its middle.
+fn with_slow_mkntfs() -> Rig {
+    let rig = Rig::new(Setup::default());
+    let tools = rig.path("tools");
+    fs::create_dir(&tools).unwrap();
+    let go = rig.path("go");
+    let script = format!(
+        "#!/bin/sh\nwhile ! test -e {}; do sleep 0.02; done\nexec /usr/sbin/mkntfs \"$@\"\n",
+        go.display()
+    );
+    fs::write(tools.join("mkntfs"), script).unwrap();
+    fs::set_permissions(tools.join("mkntfs"), fs::Permissions::from_mode(0o755)).unwrap();
+    let text = fs::read_to_string(rig.path("prestaged.toml")).unwrap();
+    let search =
+        format!("\n[tools]\nsearch = [\"{}\", \"/usr/sbin\", \"/usr/bin\"]\n", tools.display());
+    fs::write(rig.path("prestaged.toml"), text + &search).unwrap();
+    rig.add_media(&sample(&["--compress=LZX"]), "win.wim");
+    rig.start();
+    rig.wait_media("win.wim", "valid");
+    rig
+}
+
+fn running_press(rig: &Rig) -> String {
+    wait_for("a running press", || {
+        let status = rig.json(&["status"]);
+        let press = status["presses"].as_array().unwrap().first()?.clone();
+        (press["state"] == "running").then(|| press["id"].as_str().unwrap().to_owned())
+    })
+}
+
+/// The daemon's pressing child.
+fn worker(rig: &Rig) -> Option<String> {
+    let pid = rig.pid().to_string();
+    let output = Command::new("ps").args(["-o", "pid=", "--ppid", &pid]).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).split_whitespace().next().map(str::to_owned)
+}
+
+fn leftovers(rig: &Rig) -> Vec<String> {
+    let entries = fs::read_dir(rig.path("store")).unwrap().flatten();
+    let names = entries.map(|entry| entry.file_name().into_string().unwrap());
+    names.filter(|name| name.starts_with("press-")).collect()
+}
+
+#[test]
+fn a_killed_press_fails_the_drive_untouched_and_leaves_nothing() {
+    if !can_loop() {
+        return;
+    }
+    let rig = with_slow_mkntfs();
+    let drive = rig.drive("A", 420);
+    let before = fs::read(&drive.file).unwrap();
+    drive.attach(&[]);
+    running_press(&rig);
+    let child = wait_for("the pressing child", || worker(&rig));
+    run("kill", &["-KILL", &child]);
+    let record = rig.wait_verdict(&drive.serial);
+    assert_eq!(record["verdict"], "failed", "{record:#}");
+    assert_eq!(record["reason"]["code"], "press_failed");
+    assert!(fs::read(&drive.file).unwrap() == before, "not a byte was written");
+    wait_for("the store to be clean", || leftovers(&rig).is_empty().then_some(()));
+    fs::write(rig.path("go"), "").unwrap();
+    let (code, text) = rig.ctl(&["retry", &drive.serial]);
+    assert_eq!(code, 0, "{text}");
+}
+
+#[test]
+fn an_operator_cancels_a_press() {
+    if !can_loop() {
+        return;
+    }
+    let rig = with_slow_mkntfs();
+    let drive = rig.attached("A", 420, 512);
+    let id = running_press(&rig);
+    assert_eq!(rig.ctl(&["master", "remove", &id]).0, 0);
+    let record = rig.wait_verdict(&drive.serial);
+    assert_eq!(record["verdict"], "stopped", "{record:#}");
+    wait_for("the child to be gone", || worker(&rig).is_none().then_some(()));
+    fs::write(rig.path("go"), "").unwrap();
+    assert_eq!(rig.ctl(&["retry", &drive.serial]).0, 0);
+    assert!(leftovers(&rig).is_empty(), "{:?}", leftovers(&rig));
+}
+
+#[test]
+fn media_that_leaves_ends_its_press() {
+    if !can_loop() {
+        return;
+    }
+    let rig = with_slow_mkntfs();
+    let drive = rig.attached("A", 420, 512);
+    running_press(&rig);
+    fs::remove_file(rig.path("inbox/win.wim")).unwrap();
+    wait_for("the refusal", || (rig.decision(&drive.serial)["code"] == "no_media").then_some(()));
+    wait_for("the child to be gone", || worker(&rig).is_none().then_some(()));
+    fs::write(rig.path("go"), "").unwrap();
+    rig.add_media(&sample(&["--compress=LZX"]), "win.wim");
+    wait_for("the drive to pass", || {
+        (rig.drive_status(&drive.serial)?["state"] == "passed").then_some(())
+    });
+}
+
+#[test]
+fn a_drive_pulled_while_its_master_is_pressed_is_recorded() {
+    if !can_loop() {
+        return;
+    }
+    let rig = with_slow_mkntfs();
+    let drive = rig.attached("A", 420, 512);
+    running_press(&rig);
+    drive.detach();
+    let record = wait_for("the record", || rig.records(&drive.serial).pop());
+    assert_eq!(record["reason"]["code"], "unplugged", "{record:#}");
+    assert_eq!(record["written_bytes"], 0);
+    fs::write(rig.path("go"), "").unwrap();
+    wait_for("the master", || {
+        (rig.json(&["master", "list"]).as_array().unwrap().len() == 1).then_some(())
+    });
+}
+
+#[test]
+fn a_press_can_be_watched() {
+    if !can_loop() {
+        return;
+    }
+    let rig = with_slow_mkntfs();
+    let drive = rig.attached("A", 420, 512);
+    running_press(&rig);
+    assert_eq!(
+        rig.wait_state(&drive.serial, &["waiting_for_master"])["verdict"],
+        serde_json::Value::Null
+    );
+    let mut watch = Command::new(env!("CARGO_BIN_EXE_prestagectl"))
+        .args(["--json", "--socket", rig.path("control.sock").to_str().unwrap(), "watch"])
+        .stdout(fs::File::create(rig.path("watched")).unwrap())
+        .spawn()
+        .unwrap();
+    wait_for("the first line", || {
+        (fs::metadata(rig.path("watched")).unwrap().len() > 0).then_some(())
+    });
+    fs::write(rig.path("go"), "").unwrap();
+    rig.wait_pass(&drive.serial);
+    let seen = wait_for("the verdict in the stream", || {
+        let text = fs::read_to_string(rig.path("watched")).unwrap();
+        text.lines().any(|line| line.contains("\"state\":\"passed\"")).then_some(text)
+    });
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+    for line in seen.lines().take(seen.lines().count() - 1) {
+        let snapshot: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(snapshot["armed"], true);
+    }
+    assert!(seen.contains("\"state\":\"waiting_for_master\""));
+}
+
+#[test]
+fn without_a_place_for_its_record_no_drive_is_touched() {
+    if !can_loop() {
+        return;
+    }
+    let rig = Rig::new(Setup::default());
+    let small = rig.path("small");
+    fs::create_dir(&small).unwrap();
+    run("mount", &["-t", "tmpfs", "-o", "size=1m", "none", small.to_str().unwrap()]);
+    let _mounted = Unmount(small.to_str().unwrap().to_owned());
+    let text = fs::read_to_string(rig.path("prestaged.toml")).unwrap();
+    let moved = text.replace("/ledger.db", "/small/ledger.db");
+    fs::write(rig.path("prestaged.toml"), moved).unwrap();
+    rig.add_media(&sample(&["--compress=LZX"]), "win.wim");
+    rig.start();
+    rig.wait_media("win.wim", "valid");
+    let (code, text) = rig.ctl(&["master", "press", "--media", "win.wim", "--size", "420MiB"]);
+    assert_eq!(code, 0, "{text}");
+    let filler = small.join("filler");
+    let full = Command::new("dd")
+        .args(["if=/dev/zero", "bs=4k", &format!("of={}", filler.display())])
+        .output()
+        .unwrap();
+    assert!(!full.status.success(), "the file system is full");
+    let drive = rig.drive("A", 420);
+    let before = fs::read(&drive.file).unwrap();
+    drive.attach(&[]);
+    let refused = rig.wait_state(&drive.serial, &["refused"]);
+    assert_eq!(refused["reason"]["code"], "ledger_unavailable", "{refused:#}");
+    assert!(fs::read(&drive.file).unwrap() == before, "not a byte was written");
+    fs::remove_file(&filler).unwrap();
+    let (code, text) = rig.ctl(&["retry", &drive.serial]);
+    assert_eq!(code, 0, "{text}");
+    rig.kill();
+}
+
+struct Unmount(String);
+
+impl Drop for Unmount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").args(["-l", &self.0]).status();
+    }
+}
