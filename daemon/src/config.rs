@@ -415,7 +415,8 @@ mod tests {
             ("[[layout]]\nname = \"x\"\npartitions = []", "windows"),
         ] {
             let error = parse(text).unwrap_err().to_string();
-            assert!(error.to_lowercase().contains(expected), "{text}: {error}");
+            let (found, wanted) = (error.to_lowercase(), expected.to_lowercase());
+            assert!(found.contains(&wanted), "{text}: {error}");
         }
     }
 
