@@ -7,6 +7,8 @@ use std::process::ExitCode;
 
 use sample::Sample;
 
+#[path = "harness/hive.rs"]
+mod hive;
 #[path = "harness/sample.rs"]
 mod sample;
 

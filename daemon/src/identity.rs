@@ -90,6 +90,24 @@ pub struct Site {
     pub fixup: Fixup,
 }
 
+impl Site {
+    /// Start and end of what must be at hand to stamp the site: itself, and for a checksum what it covers.
+    pub fn reach(&self) -> (Bytes, Bytes) {
+        let own = (self.offset, Bytes(self.offset.0 + self.length.0));
+        let covered = match self.fixup {
+            Fixup::GptEntriesCrc { entries, length } => (entries, Bytes(entries.0 + length.0)),
+            Fixup::GptHeaderCrc { header } => {
+                (header, Bytes(header.0 + Bytes::of(GPT_HEADER_BYTES).0))
+            }
+            Fixup::DiskGuid
+            | Fixup::PartitionGuid(_)
+            | Fixup::FatSerial(_)
+            | Fixup::NtfsSerial(_) => own,
+        };
+        (own.0.min(covered.0), own.1.max(covered.1))
+    }
+}
+
 /// Bytes of a GPT header that its checksum covers (UEFI 2.10, table 5-5).
 pub const GPT_HEADER_BYTES: usize = 92;
 

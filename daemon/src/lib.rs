@@ -3,10 +3,12 @@
 pub mod admission;
 pub mod api;
 pub mod audit;
+pub mod bcd;
 pub mod buffer;
 pub mod cli;
 pub mod config;
 pub mod digest;
+pub(crate) mod direct;
 pub mod drive;
 pub mod gpt_table;
 pub mod hotplug;

@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use tokio::net::UnixListener;
@@ -19,6 +20,7 @@ use crate::hotplug::{self, host::Host};
 use crate::master::store::Store;
 use crate::media::inbox;
 use crate::record::ledger::Ledger;
+use crate::record::scribe::Scribe;
 use crate::replicate::Replicator;
 use crate::replicate::engine::Limits;
 use crate::station::runner::{self, Means};
@@ -74,6 +76,7 @@ pub fn summary(config: &Config, tools: &Tools, libwim: &str) -> String {
         format!("mkntfs    {}", tools.mkntfs.display()),
         format!("mkfs.vfat {}", tools.mkfs_vfat.display()),
         format!("mcopy     {}", tools.mcopy.display()),
+        format!("hivexsh   {}", tools.hivexsh.display()),
     ]
     .join("\n")
 }
@@ -85,9 +88,15 @@ pub fn summary(config: &Config, tools: &Tools, libwim: &str) -> String {
 pub async fn run(config: Config) -> Result<()> {
     let (tools, libwim) = check(&config).await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), libwim, "prestaged starts");
+    crate::sys::ignore_lease_breaks();
     let policy = config.policy()?;
     let layout = config.chosen_layout();
     let host = Host::default();
+    if !host.counts_attachments() || host.boot_id().is_empty() {
+        bail!(
+            "this kernel does not count attachments of disks (diskseq); Linux 5.15 or later is needed"
+        );
+    }
 
     std::fs::create_dir_all(&config.media.inbox).with_context(|| {
         format!("cannot create the media inbox {}", config.media.inbox.display())
@@ -101,6 +110,7 @@ pub async fn run(config: Config) -> Result<()> {
     for record in ledger.close_interrupted()? {
         tracing::warn!(job = %record.job, "found open: {}", record.sentence());
     }
+    let scribe = Scribe::start(ledger.clone())?;
     let listener = listen(&config).await?;
 
     let (sender, receiver) = mpsc::channel(256);
@@ -115,6 +125,7 @@ pub async fn run(config: Config) -> Result<()> {
     let means = Means {
         store: Arc::new(store),
         ledger: ledger.clone(),
+        scribe: scribe.clone(),
         replicator: Arc::new(Replicator::new(config.replicate.memory)),
         workers: Workers::default(),
         tools,
@@ -149,6 +160,7 @@ pub async fn run(config: Config) -> Result<()> {
     runner::run(station, means, (sender, receiver), publish, beat).await;
     notify(&[sd_notify::NotifyState::Stopping]);
     server.abort();
+    tokio::task::spawn_blocking(move || scribe.finish()).await?;
     let _ = std::fs::remove_file(&config.control.socket);
     tracing::info!("prestaged ends");
     Ok(())
@@ -161,15 +173,24 @@ fn notify(states: &[sd_notify::NotifyState<'_>]) {
     }
 }
 
-/// The first signal lets running drives finish, the second stops them.
+/// How long a stopped drive may take to notice before the station ends without it.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The first signal lets running drives finish, the second stops them, the third does not wait for them.
 fn watch_signals(sender: mpsc::Sender<Event>) -> Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {
-        for event in [Event::Drain, Event::Halt] {
+        for event in [Event::Drain, Event::Halt, Event::Abandon] {
+            // After the second signal drives have so long to notice; one that hangs in the kernel never does.
+            let patience = match event {
+                Event::Abandon => PATIENCE,
+                _ => Duration::MAX,
+            };
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
+                () = tokio::time::sleep(patience) => {}
             }
             tracing::info!(?event, "told to end");
             if sender.send(event).await.is_err() {

@@ -78,6 +78,13 @@ pub fn set_loop_direct_io(device: impl AsFd) -> Result<()> {
     unsafe { ioctl::ioctl(device, IntegerSetter::<LOOP_SET_DIRECT_IO>::new_usize(1)) }
 }
 
+/// Ignores SIGIO, by which the kernel tells a lease holder that somebody wants to write. [`writers`] holds a lease for
+/// microseconds; a writer that opens the file just then must not end the station.
+pub fn ignore_lease_breaks() {
+    // SAFETY: setting a disposition to "ignore" runs no code of ours in signal context.
+    unsafe { libc::signal(libc::SIGIO, libc::SIG_IGN) };
+}
+
 /// Whether somebody has a file open for writing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Writers {

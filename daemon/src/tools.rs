@@ -20,6 +20,8 @@ pub struct Tools {
     pub mkfs_vfat: PathBuf,
     /// Copies into FAT without mounting it.
     pub mcopy: PathBuf,
+    /// Edits registry hives, which a BCD is.
+    pub hivexsh: PathBuf,
 }
 
 /// A program that is missing or failed.
@@ -73,6 +75,7 @@ impl Tools {
             mkntfs: find("mkntfs", "ntfs-3g")?,
             mkfs_vfat: find("mkfs.vfat", "dosfstools")?,
             mcopy: find("mcopy", "mtools")?,
+            hivexsh: find("hivexsh", "libhivex-bin")?,
         })
     }
 }

@@ -5,6 +5,7 @@
 //! a test fails. `PRESTAGED_KEEP=1` leaves the folder for a look.
 
 pub(crate) mod faulty;
+pub(crate) mod hive;
 pub(crate) mod sample;
 
 use std::cell::RefCell;
@@ -61,7 +62,7 @@ pub(crate) fn sample(compression: &[&str]) -> PathBuf {
     static MAKING: Mutex<()> = Mutex::new(());
     let _turn = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     let mut version = DefaultHasher::new();
-    include_str!("sample.rs").hash(&mut version);
+    (include_str!("sample.rs"), include_str!("hive.rs")).hash(&mut version);
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let name: String = compression.concat().replace(|c: char| !c.is_alphanumeric(), "");
     let path = folder.join(format!("sample-{:016x}-{name}.wim", version.finish()));

@@ -11,6 +11,8 @@ use std::process::{Command, Stdio};
 
 use rustix::fs::{XattrFlags, setxattr};
 
+use super::hive;
+
 /// What to make.
 #[derive(Clone, Debug)]
 pub(crate) struct Sample {
@@ -204,7 +206,7 @@ impl Sample {
             write(&at("Windows/Boot/EFI/memtest.efi"), &noise.contents(900_000));
             write(&at("Windows/Boot/Fonts/segoe_slboot.ttf"), &noise.contents(80_000));
             write(&at("Windows/Boot/Resources/bootres.dll"), &noise.contents(90_000));
-            write(&at("EFI/Microsoft/Boot/BCD"), &noise.contents(24_576));
+            write(&at("EFI/Microsoft/Boot/BCD"), &hive::bcd(work));
             write(&at("EFI/Boot/bootx64.efi"), &manager);
             write(&at("bootmgr.efi"), &manager);
         }

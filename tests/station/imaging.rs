@@ -174,6 +174,64 @@ fn the_esp_holds_what_firmware_looks_for() {
     }
 }
 
+/// The element's data in hexadecimal, as hivexget reads it: another reader than the station's.
+fn element(hive: &str, object: &str, name: &str) -> String {
+    let key = format!("\\Objects\\{object}\\Elements\\{name}");
+    let text = run("hivexget", &[hive, &key, "Element"]);
+    text.split(':').next_back().unwrap().trim().replace(',', "")
+}
+
+fn mixed_endian(guid: &Value) -> String {
+    let guid: uuid::Uuid = guid.as_str().unwrap().parse().unwrap();
+    guid.to_bytes_le().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn each_drive_s_bcd_names_its_own_partitions() {
+    if !can_loop() {
+        return;
+    }
+    let rig = Rig::started(Setup::default());
+    for name in ["A", "B"] {
+        let drive = rig.attached(name, 420, 512);
+        let record = rig.wait_pass(&drive.serial);
+        let image = format!("{}@@{}", drive.file.display(), partitions(&record)[0].1);
+        let copy = rig.path("bcd");
+        let _ = fs::remove_file(&copy);
+        run("mcopy", &["-i", &image, "::/EFI/Microsoft/Boot/BCD", copy.to_str().unwrap()]);
+        let identity = &record["identity"];
+        let disk = mixed_endian(&identity["disk_guid"]);
+        let esp = mixed_endian(&identity["partitions"][0]["guid"]);
+        let windows = mixed_endian(&identity["partitions"][2]["guid"]);
+        let manager = "{9dea862c-5cdd-4e70-acc1-f32b344d4795}";
+        let loader = "{7619dcc9-fafe-11d9-b411-000476eba25f}";
+        let options = "{ae5534e0-a924-466c-b836-758539a3ee3a}";
+        for (object, name, partition) in [
+            (manager, "11000001", &esp),
+            (loader, "11000001", &windows),
+            (loader, "21000001", &windows),
+            (options, "31000003", &windows),
+        ] {
+            let data = element(copy.to_str().unwrap(), object, name);
+            assert!(
+                data.contains(&disk) && data.contains(partition.as_str()),
+                "{object} {name}: {data}"
+            );
+        }
+        // What the media says otherwise is left alone.
+        let path: String = "\\boot\\boot.sdi".bytes().map(|byte| format!("{byte:02x}00")).collect();
+        let kept = run(
+            "hivexget",
+            &[
+                copy.to_str().unwrap(),
+                &format!("\\Objects\\{options}\\Elements\\32000004"),
+                "Element",
+            ],
+        );
+        assert!(kept.contains("boot.sdi") || kept.replace(',', "").contains(&path), "{kept}");
+    }
+}
+
 #[test]
 fn content_alone_needs_no_boot_files() {
     if !can_loop() {

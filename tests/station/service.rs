@@ -37,9 +37,12 @@ fn a_missing_program_names_its_package() {
     let text = fs::read_to_string(rig.path("prestaged.toml")).unwrap();
     let text = format!("{text}\n[tools]\nsearch = [\"{}\"]\n", tools.display());
     fs::write(rig.path("prestaged.toml"), text).unwrap();
-    for (program, package) in
-        [("mkntfs", "ntfs-3g"), ("mkfs.vfat", "dosfstools"), ("mcopy", "mtools")]
-    {
+    for (program, package) in [
+        ("mkntfs", "ntfs-3g"),
+        ("mkfs.vfat", "dosfstools"),
+        ("mcopy", "mtools"),
+        ("hivexsh", "libhivex-bin"),
+    ] {
         let (code, text) = check(&rig);
         assert_eq!(code, 78, "{text}");
         assert!(text.contains(program) && text.contains(package), "{program}: {text}");

@@ -5,7 +5,6 @@
 //! (libntfs-3g), through O_DIRECT, so that neither a common mistake nor the page cache can hide a
 //! difference.
 
-mod reader;
 mod volume;
 
 use std::collections::{BTreeMap, HashMap};
@@ -14,6 +13,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::direct::DirectReader;
 use crate::drive::Geometry;
 use crate::gpt_table::{self, TableError, Tables};
 use crate::layout::{Plan, Role};
@@ -21,7 +21,6 @@ use crate::media::{MediaChanged, MediaFile};
 use crate::units::{Bytes, SectorSize, UnitError};
 use crate::wim::{Entry, Flow, Wim, WimError};
 use crate::worker::{Failure, Reporter};
-use reader::DirectReader;
 use volume::{Node, Volume, VolumeError};
 
 /// What an audit worker is told.

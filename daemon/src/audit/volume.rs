@@ -7,7 +7,7 @@ use ntfs::structured_values::{NtfsFileNamespace, NtfsObjectId};
 use ntfs::{KnownNtfsFileRecordNumber, Ntfs, NtfsAttributeType, NtfsError, NtfsReadSeek};
 use sha1::{Digest as _, Sha1};
 
-use super::reader::DirectReader;
+use crate::direct::DirectReader;
 use crate::units::Bytes;
 
 /// A volume that is not sound.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::admission::Usage;
@@ -36,8 +37,16 @@ impl Host {
         Self { root }
     }
 
+    /// Names of mount points and files need not be UTF-8.
     fn read(&self, path: &str) -> Option<String> {
-        fs::read_to_string(self.root.join(path)).ok()
+        let bytes = fs::read(self.root.join(path)).ok()?;
+        Some(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Whether the kernel counts attachments of disks, which is what an insertion is known by.
+    pub fn counts_attachments(&self) -> bool {
+        let block = self.root.join("sys/block");
+        self.names(&block).iter().any(|name| block.join(name).join("diskseq").exists())
     }
 
     fn names(&self, path: &Path) -> Vec<String> {
@@ -54,7 +63,12 @@ impl Host {
     }
 
     /// Who uses a drive and its partitions.
-    pub fn usage(&self, drive: &str) -> Usage {
+    ///
+    /// # Errors
+    /// If the list of mounts cannot be read: then nothing is known, and the drive is not to be touched.
+    pub fn usage(&self, drive: &str) -> io::Result<Usage> {
+        let own = self.root.join("proc/self/mountinfo");
+        fs::metadata(&own)?;
         let block = self.root.join("sys/block").join(drive);
         let mut parts = vec![(drive.to_owned(), block.clone())];
         for name in self.names(&block) {
@@ -84,7 +98,7 @@ impl Host {
         }
         usage.system.sort();
         usage.system.dedup();
-        usage
+        Ok(usage)
     }
 
     /// Every mount of a block device, in this mount namespace and in that of PID 1. The device number in mountinfo is made up for btrfs and others, so the source
@@ -228,7 +242,7 @@ mod tests {
     #[test]
     fn the_system_disk_is_found_through_lvm() {
         let (_root, host) = machine();
-        let usage = host.usage("sda");
+        let usage = host.usage("sda").unwrap();
         assert_eq!(usage.system, ["/", "swap"]);
         assert_eq!(usage.holders, ["swap on sda2", "dm-0"]);
     }
@@ -236,10 +250,10 @@ mod tests {
     #[test]
     fn mounts_holders_and_loops_are_found() {
         let (_root, host) = machine();
-        assert_eq!(host.usage("sdb").mounts, ["/srv/old data"]);
-        assert!(host.usage("sdb").system.is_empty());
-        assert_eq!(host.usage("sdc").holders, ["md0"]);
-        assert_eq!(host.usage("sdd").holders, ["loop7"]);
-        assert_eq!(host.usage("sd"), Usage::default(), "no prefix matching");
+        assert_eq!(host.usage("sdb").unwrap().mounts, ["/srv/old data"]);
+        assert!(host.usage("sdb").unwrap().system.is_empty());
+        assert_eq!(host.usage("sdc").unwrap().holders, ["md0"]);
+        assert_eq!(host.usage("sdd").unwrap().holders, ["loop7"]);
+        assert_eq!(host.usage("sd").unwrap(), Usage::default(), "no prefix matching");
     }
 }

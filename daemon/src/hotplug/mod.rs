@@ -96,12 +96,16 @@ pub fn watch(
 /// Events of the udev group come after udevd has filled its database; where no udevd runs that group is silent and
 /// the kernel's own events must do.
 fn subscribe() -> io::Result<udev::MonitorSocket> {
-    let builder = if Path::new("/run/udev/control").exists() {
+    let builder = if udevd_runs() {
         udev::MonitorBuilder::new()?
     } else {
         udev::MonitorBuilder::new_kernel()?
     };
     builder.match_subsystem("block")?.listen()
+}
+
+fn udevd_runs() -> bool {
+    Path::new("/run/udev/control").exists()
 }
 
 /// Waits for an event or until it is time to look anyway, and takes in everything that is queued.
@@ -148,8 +152,11 @@ fn enumerate() -> io::Result<Picture> {
     let mut enumerator = udev::Enumerator::new()?;
     enumerator.match_subsystem("block")?;
     let mut all = Picture::new();
+    let udevd = udevd_runs();
     for device in enumerator.scan_devices()? {
-        if device.devtype().is_none_or(|kind| kind != "disk") {
+        // What udevd has not finished looking at has no bus and no bay yet; a guess must not decide about it.
+        let finished = !udevd || device.is_initialized();
+        if device.devtype().is_none_or(|kind| kind != "disk") || !finished {
             continue;
         }
         let property = |name: &str| {
@@ -172,7 +179,9 @@ pub fn describe(sysfs: &Path, property: &dyn Fn(&str) -> Option<String>) -> Opti
     let number = |path: &str| read(path).and_then(|text| text.parse::<u64>().ok());
     let is_loop = name.starts_with("loop");
     let backing = read("loop/backing_file");
-    let virtual_device = sysfs.starts_with("/sys/devices/virtual");
+    // The kernel puts NVMe drives with several paths there as well.
+    let virtual_device = sysfs.starts_with("/sys/devices/virtual")
+        && !sysfs.starts_with("/sys/devices/virtual/nvme-subsystem");
     if (is_loop && backing.is_none()) || (virtual_device && !is_loop) || name.starts_with("sr") {
         return None;
     }

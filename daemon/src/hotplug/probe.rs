@@ -43,12 +43,16 @@ fn inspect(file: &File, size: Bytes, sector: Bytes) -> io::Result<Seen> {
     if blank(&head) && blank(&tail) {
         return Ok(Seen::Blank);
     }
-    let header = head.get(sector.as_usize()..sector.as_usize() + 92);
-    if let Some(header) = header
-        && header.starts_with(b"EFI PART")
-        && let Ok(guid) = header[56..72].try_into()
+    let header = head.get(sector.as_usize()..);
+    if let Some(guid) = header.and_then(disk_guid) {
+        return Ok(Seen::Gpt(guid));
+    }
+    // An interrupted job may have left only the copy at the end.
+    let copy = tail.get(tail.len().saturating_sub(sector.as_usize())..);
+    if blank(&head)
+        && let Some(guid) = copy.and_then(disk_guid)
     {
-        return Ok(Seen::Gpt(Uuid::from_bytes_le(guid)));
+        return Ok(Seen::Gpt(guid));
     }
     // The commonest signatures, so that an operator recognises the drive.
     let at = |offset: usize, magic: &[u8]| head[offset.min(head.len())..].starts_with(magic);
@@ -63,6 +67,12 @@ fn inspect(file: &File, size: Bytes, sector: Bytes) -> io::Result<Seen> {
     ];
     let found = known.iter().find(|(_, offset, magic)| at(*offset, magic));
     Ok(Seen::Other(found.map_or("data of an unknown kind", |(name, _, _)| name)))
+}
+
+/// The disk GUID in a GPT header.
+fn disk_guid(header: &[u8]) -> Option<Uuid> {
+    let guid = header.get(56..72)?.try_into().ok()?;
+    header.starts_with(b"EFI PART").then(|| Uuid::from_bytes_le(guid))
 }
 
 #[cfg(test)]
@@ -87,5 +97,9 @@ mod tests {
         let mut guid = [0; 16];
         guid[0] = 7;
         assert_eq!(look(), Seen::Gpt(Uuid::from_bytes_le(guid)));
+        file.set_len(0).unwrap();
+        file.set_len(size.0).unwrap();
+        file.write_all_at(&header, size.0 - 512).unwrap();
+        assert_eq!(look(), Seen::Gpt(Uuid::from_bytes_le(guid)), "the copy alone");
     }
 }

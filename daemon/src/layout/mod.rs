@@ -5,12 +5,16 @@
 //! 1 MiB alignment, order ESP, MSR, Windows, Recovery, attributes 0 on the Windows partition (a
 //! missing drive letter breaks the first start), FAT32 needs at least 65,525 clusters.
 
+mod error;
 mod role;
 
+pub use error::LayoutError;
 pub use role::Role;
 use serde::{Deserialize, Serialize};
 
+use crate::bcd::Places;
 use crate::drive::Geometry;
+use crate::identity::Identity;
 use crate::units::{Bytes, Lba, MIB, SectorSize};
 
 /// GPT partition entries: 128 of 128 bytes, what every tool writes (UEFI 2.10, 5.3.1).
@@ -158,6 +162,16 @@ impl Plan {
         self.partitions.iter().enumerate().find(|(_, p)| p.role == role)
     }
 
+    /// The partitions that the BCD of a drive with this identity names; `None` without an ESP.
+    pub fn places(&self, identity: &Identity) -> Option<Places> {
+        let guid = |role| {
+            let (index, _) = self.find(role)?;
+            identity.partitions.get(index).map(|own| own.guid)
+        };
+        let (esp, windows) = (guid(Role::Esp)?, guid(Role::Windows)?);
+        Some(Places { disk: identity.disk, esp, windows })
+    }
+
     /// Bytes at the start of the drive that hold the protective MBR and the primary GPT.
     pub fn primary_table(geometry: Geometry) -> Bytes {
         let entries = Bytes(u64::from(GPT_ENTRY_COUNT * GPT_ENTRY_BYTES));
@@ -168,80 +182,6 @@ impl Plan {
     pub fn backup_table(geometry: Geometry) -> Bytes {
         Bytes(Self::primary_table(geometry).0 - geometry.sector.bytes())
     }
-}
-
-/// A layout that cannot be.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum LayoutError {
-    /// The same role twice.
-    #[error("layout {layout:?}: more than one {role:?} partition; each type may appear once")]
-    Twice {
-        /// Layout name.
-        layout: String,
-        /// The repeated role.
-        role: Role,
-    },
-    /// A partition that is required is missing.
-    #[error("layout {layout:?}: no {role:?} partition; {why}")]
-    Missing {
-        /// Layout name.
-        layout: String,
-        /// The missing role.
-        role: Role,
-        /// Why it is needed.
-        why: &'static str,
-    },
-    /// Partitions in an order Windows does not expect.
-    #[error("layout {0:?}: the order must be esp, msr, windows, recovery")]
-    Order(String),
-    /// No partition, or two, take the rest.
-    #[error("layout {layout:?}: {count} partitions have size \"rest\"; exactly one must")]
-    Rest {
-        /// Layout name.
-        layout: String,
-        /// How many do.
-        count: usize,
-    },
-    /// A partition too small for its file system.
-    #[error(
-        "layout {layout:?}: {role:?} of {size} bytes is too small; at least {least} are needed"
-    )]
-    Small {
-        /// Layout name.
-        layout: String,
-        /// The role.
-        role: Role,
-        /// Asked for.
-        size: u64,
-        /// Least that works.
-        least: u64,
-    },
-    /// A label the file system cannot hold.
-    #[error(
-        "layout {layout:?}: label {label:?} of {role:?} is longer than {most} or holds a character the file system forbids"
-    )]
-    Label {
-        /// Layout name.
-        layout: String,
-        /// The role.
-        role: Role,
-        /// The label.
-        label: String,
-        /// Longest allowed, in characters.
-        most: usize,
-    },
-    /// The drive is too small; the text shows the arithmetic.
-    #[error("layout {layout:?} needs {needed} bytes ({arithmetic}), the drive has {size}")]
-    DriveTooSmall {
-        /// Layout name.
-        layout: String,
-        /// Least drive size in bytes.
-        needed: u64,
-        /// How it adds up.
-        arithmetic: String,
-        /// The drive's size in bytes.
-        size: u64,
-    },
 }
 
 /// Least size of an NTFS volume here: mkntfs wants 1 MiB, the journal and MFT some more.

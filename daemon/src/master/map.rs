@@ -13,6 +13,7 @@ use std::os::unix::fs::FileExt;
 use ntfs::{KnownNtfsFileRecordNumber, Ntfs, NtfsReadSeek};
 
 use super::runs::{GRAIN, Runs};
+use crate::identity::Site;
 use crate::layout::{FAT32_MIN_CLUSTERS, Plan, PlannedPartition, Role};
 use crate::units::{Bytes, MIB};
 
@@ -37,6 +38,9 @@ pub enum MapError {
         /// The partition.
         role: Role,
     },
+    /// A place where drives differ lies across the edge of two chunks.
+    #[error("fix-up site {0:?} does not lie within one chunk")]
+    Site(Site),
     /// The ESP is not FAT32.
     #[error("the EFI system partition is not FAT32: {0}")]
     Fat(String),
@@ -280,5 +284,33 @@ impl Seek for Slice<'_> {
         };
         self.at = target.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
         Ok(self.at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drive::Geometry;
+    use crate::gpt_table;
+    use crate::layout::Layout;
+    use crate::units::SectorSize;
+
+    /// Drives come in every size; on all of them each table must be stamped in one piece.
+    #[test]
+    fn tables_of_drives_of_odd_sizes_are_committed_whole() {
+        for sector in [SectorSize::B512, SectorSize::B4096] {
+            for odd in 0..80 {
+                let size = Bytes((8 << 30) + odd * sector.bytes());
+                let plan = Layout::default().plan(Geometry { size, sector }).unwrap();
+                let commit = commit(&plan);
+                for site in gpt_table::sites(&plan) {
+                    let (start, end) = site.reach();
+                    assert!(commit.covers(start.0, end.0), "{size:?} {sector:?} {site:?}");
+                }
+                for (start, end) in commit.ranges() {
+                    assert!(end - start <= 64 << 10 && *end <= size.0, "{size:?} {sector:?}");
+                }
+            }
+        }
     }
 }

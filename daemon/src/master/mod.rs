@@ -24,7 +24,7 @@ use crate::layout::{Layout, Plan};
 use crate::units::Bytes;
 
 /// Format of the manifest and of what a press puts into an image. A master of another format is pressed anew.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// File name of the image in a master's folder.
 pub const IMAGE_FILE: &str = "disk.raw";
@@ -35,6 +35,13 @@ pub const MANIFEST_FILE: &str = "manifest.json";
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct MasterId(pub String);
+
+impl MasterId {
+    /// Whether this can be the name of a master at all: it becomes a folder's name.
+    pub fn is_valid(&self) -> bool {
+        self.0.len() == 16 && self.0.bytes().all(|byte| byte.is_ascii_hexdigit())
+    }
+}
 
 impl std::fmt::Display for MasterId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -109,6 +116,9 @@ pub struct Manifest {
     pub sites: Vec<Site>,
     /// Digest over all chunks.
     pub root_sha256: Digest,
+    /// Digest over recipe, plan, chunks and sites: a manifest decides what is written where, so it is checked as
+    /// strictly as the image.
+    pub seal_sha256: Digest,
     /// When pressed.
     pub pressed: Timestamp,
     /// Notes of the press that an operator should see.
@@ -130,31 +140,44 @@ impl Manifest {
     ) -> Result<Self, map::MapError> {
         let needed = map::needed(image, &plan)?;
         let commit = map::commit(&plan);
-        let staged = |runs: runs::Runs, stage| {
-            runs.pieces().into_iter().map(move |(offset, length)| (offset, length, stage))
-        };
-        let mut pieces: Vec<(Bytes, Bytes, Stage)> =
-            staged(needed.without(&commit), Stage::Body).collect();
-        pieces.extend(staged(commit, Stage::Commit));
+        let mut pieces: Vec<(Bytes, Bytes, Stage)> = needed
+            .without(&commit)
+            .pieces()
+            .into_iter()
+            .map(|(offset, length)| (offset, length, Stage::Body))
+            .collect();
+        // Not cut: a checksum and what it covers must be stamped together.
+        let whole = |(start, end): &(u64, u64)| (Bytes(*start), Bytes(end - start), Stage::Commit);
+        pieces.extend(commit.ranges().iter().map(whole));
         pieces.sort_by_key(|piece| piece.0);
         let ranges: Vec<(Bytes, Bytes)> = pieces.iter().map(|p| (p.0, p.1)).collect();
+        let stray = sites.iter().find(|site| {
+            let (start, end) = site.reach();
+            !ranges.iter().any(|(o, l)| *o <= start && end.0 <= o.0 + l.0)
+        });
+        if let Some(site) = stray {
+            return Err(map::MapError::Site(*site));
+        }
         let digests = hash_ranges(image, &ranges, report)?;
         let chunks: Vec<Chunk> = pieces
             .into_iter()
             .zip(digests)
             .map(|((offset, length, stage), sha256)| Chunk { offset, length, sha256, stage })
             .collect();
-        Ok(Self {
+        let mut manifest = Self {
             format: FORMAT,
             id: recipe.id(),
             root_sha256: root(&chunks),
+            seal_sha256: Digest([0; 32]),
             recipe,
             plan,
             chunks,
             sites,
             pressed: Timestamp::now(),
             warnings,
-        })
+        };
+        manifest.seal_sha256 = manifest.seal();
+        Ok(manifest)
     }
 
     /// Reads the manifest in a master's folder.
@@ -165,13 +188,21 @@ impl Manifest {
     pub fn load(folder: &Path) -> io::Result<Self> {
         let text = std::fs::read(folder.join(MANIFEST_FILE))?;
         let manifest: Self = serde_json::from_slice(&text)?;
+        let plan = manifest.recipe.layout.plan(manifest.recipe.geometry);
         let sound = manifest.format == FORMAT
             && manifest.id == manifest.recipe.id()
-            && manifest.root_sha256 == root(&manifest.chunks);
+            && plan.as_ref() == Ok(&manifest.plan)
+            && manifest.root_sha256 == root(&manifest.chunks)
+            && manifest.seal_sha256 == manifest.seal();
         if !sound {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "manifest contradicts itself"));
         }
         Ok(manifest)
+    }
+
+    fn seal(&self) -> Digest {
+        let parts = (&self.recipe, &self.plan, &self.chunks, &self.sites);
+        Digest::of(&serde_json::to_vec(&parts).unwrap_or_default())
     }
 
     /// Bytes that a drive gets.

@@ -96,6 +96,15 @@ pub enum StoreError {
         /// The first damaged chunk.
         chunk: Chunk,
     },
+    /// A master that cannot be read: its manifest or its image is damaged, missing or cut off.
+    #[error("master {id} is damaged")]
+    Unreadable {
+        /// Which.
+        id: MasterId,
+        /// How.
+        #[source]
+        source: io::Error,
+    },
     /// Its file system has not enough free space.
     #[error(
         "store {path}: {free} free, a master needs about {needed}; make room, or give [store] another path"
@@ -128,7 +137,7 @@ impl StoreError {
         match self {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => "store_full",
             Self::Io { .. } | Self::Locked(_) => "store_error",
-            Self::Damaged { .. } => "master_damaged",
+            Self::Damaged { .. } | Self::Unreadable { .. } => "master_damaged",
             Self::Budget { .. } => "store_budget",
             Self::Full { .. } => "store_full",
         }
@@ -177,12 +186,7 @@ impl Store {
         flock(&lock, FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| StoreError::Locked(path.to_owned()))?;
         let store = Self { path: path.to_owned(), budget, _lock: lock, checked: Mutex::default() };
-        for entry in fs::read_dir(path).map_err(failed("list it"))? {
-            let entry = entry.map_err(failed("list it"))?;
-            if entry.file_name().to_string_lossy().starts_with("press-") {
-                fs::remove_dir_all(entry.path()).map_err(failed("clear an interrupted press"))?;
-            }
-        }
+        store.tidy()?;
         Ok(store)
     }
 
@@ -195,30 +199,58 @@ impl Store {
         move |source| StoreError::Io { path, doing, source }
     }
 
-    /// Whether a master with this name is there, unchecked.
-    pub fn has(&self, id: &MasterId) -> bool {
-        self.folder(id).join(MANIFEST_FILE).exists()
+    fn unreadable(id: &MasterId) -> impl FnOnce(io::Error) -> StoreError {
+        let id = id.clone();
+        move |source| StoreError::Unreadable { id, source }
     }
 
-    /// An empty folder to press into.
+    /// Removes what interrupted presses left, and masters that this program cannot read: they can be pressed anew.
+    fn tidy(&self) -> Result<(), StoreError> {
+        self.clear_presses()?;
+        for folder in self.entries(&self.path.join("masters"))? {
+            if let Err(error) = Manifest::load(&folder) {
+                tracing::warn!(folder = %folder.display(), %error, "removing a master that cannot be read");
+                self.discard(&folder)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn clear_presses(&self) -> Result<(), StoreError> {
+        for path in self.entries(&self.path)? {
+            if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("press-")) {
+                self.discard(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn entries(&self, folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
+        let list = || -> io::Result<Vec<PathBuf>> {
+            fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect()
+        };
+        list().map_err(Self::io(folder, "list it"))
+    }
+
+    /// An empty folder to press into. Presses run one at a time, so what others left is cleared away.
     ///
     /// # Errors
     /// [`StoreError::Io`] if it cannot be created.
     pub fn staging(&self, id: &MasterId) -> Result<PathBuf, StoreError> {
+        self.clear_presses()?;
         let folder = self.path.join(format!("press-{id}"));
-        self.discard(&folder)?;
         fs::create_dir(&folder).map_err(Self::io(&folder, "create it"))?;
         Ok(folder)
     }
 
-    /// Removes a staging folder, if it is there.
+    /// Removes a folder of the store, if it is there.
     ///
     /// # Errors
     /// [`StoreError::Io`] if it cannot be removed.
-    pub fn discard(&self, staging: &Path) -> Result<(), StoreError> {
-        match fs::remove_dir_all(staging) {
+    pub fn discard(&self, folder: &Path) -> Result<(), StoreError> {
+        match fs::remove_dir_all(folder) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(Self::io(staging, "remove it")(error))
+                Err(Self::io(folder, "remove it")(error))
             }
             _ => Ok(()),
         }
@@ -254,15 +286,15 @@ impl Store {
         let manifest = match Manifest::load(&folder) {
             Ok(manifest) => manifest,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Self::io(&folder, "read its manifest")(error)),
+            Err(error) => return Err(Self::unreadable(id)(error)),
         };
         let path = folder.join(IMAGE_FILE);
-        let image = File::open(&path).map_err(Self::io(&path, "open it"))?;
+        let image = File::open(&path).map_err(Self::unreadable(id))?;
         let stamp = Stamp::of(&image).map_err(Self::io(&path, "query it"))?;
         let known = self.checked().get(id).copied();
         if known != Some(stamp) {
             tracing::info!(master = %id, "checking the stored master against its digests");
-            let damage = manifest.damage(&image).map_err(Self::io(&path, "read it"))?;
+            let damage = manifest.damage(&image).map_err(Self::unreadable(id))?;
             if let Some(chunk) = damage {
                 return Err(StoreError::Damaged { id: id.clone(), chunk });
             }
@@ -285,8 +317,13 @@ impl Store {
         }
         self.checked().remove(id);
         // The manifest goes first: a half-removed master is none.
-        fs::remove_file(folder.join(MANIFEST_FILE)).map_err(Self::io(&folder, "remove it"))?;
-        fs::remove_dir_all(&folder).map_err(Self::io(&folder, "remove it"))?;
+        match fs::remove_file(folder.join(MANIFEST_FILE)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Self::io(&folder, "remove it")(error));
+            }
+            _ => {}
+        }
+        self.discard(&folder)?;
         Ok(true)
     }
 
@@ -297,8 +334,7 @@ impl Store {
     pub fn list(&self) -> Result<Vec<Listed>, StoreError> {
         let parent = self.path.join("masters");
         let mut all = Vec::new();
-        for entry in fs::read_dir(&parent).map_err(Self::io(&parent, "list it"))? {
-            let folder = entry.map_err(Self::io(&parent, "list it"))?.path();
+        for folder in self.entries(&parent)? {
             let Ok(manifest) = Manifest::load(&folder) else {
                 tracing::warn!(folder = %folder.display(), "not a readable master; it is not used");
                 continue;

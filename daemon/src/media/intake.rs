@@ -14,8 +14,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::{Finding, Image, Inventory, Media, MediaFile};
+use crate::bcd;
 use crate::digest::Digest;
 use crate::master::store::Stamp;
+use crate::press::esp;
 use crate::units::Bytes;
 use crate::wim::{Entry, Flow, Info, Phase, Progress, Wim, WimError};
 use crate::worker::{Failure, Reporter};
@@ -316,6 +318,26 @@ fn take_inventory(wim: &mut Wim, image: u32) -> Result<(Inventory, u64), WimErro
     Ok((found, missing))
 }
 
+/// Whether the BCD can be made to name a drive's partitions.
+fn usable_bcd(wim: &mut Wim, image: u32) -> Result<(), String> {
+    let folder = std::env::temp_dir().join(format!("prestaged-intake-{}", std::process::id()));
+    let _ = fs::remove_dir_all(&folder);
+    let result = fs::create_dir(&folder)
+        .map_err(|error| format!("cannot unpack it to {}: {error}", folder.display()))
+        .and_then(|()| {
+            wim.extract_paths(image, &folder, &["\\EFI\\Microsoft\\Boot\\BCD"])
+                .map_err(|error| error.to_string())
+        })
+        .and_then(|()| {
+            let path = esp::find(&folder, esp::BCD).map_err(|error| error.to_string())?;
+            let path = path.ok_or("it was not unpacked")?;
+            let data = fs::read(&path).map_err(|error| error.to_string())?;
+            bcd::check_usable(&data).map_err(|error| error.to_string())
+        });
+    let _ = fs::remove_dir_all(&folder);
+    result
+}
+
 /// What will go wrong later.
 fn judge(
     wim: &mut Wim,
@@ -341,19 +363,24 @@ fn judge(
         "\\EFI\\Boot\\bootx64.efi",
         "\\EFI\\Boot\\bootaa64.efi",
     ];
-    if !managers.iter().any(|path| has(path)) {
+    let has_manager = managers.iter().any(|path| has(path));
+    let has_bcd = has("\\EFI\\Microsoft\\Boot\\BCD");
+    let has_sdi = ["\\boot\\boot.sdi", "\\sources\\boot.sdi"].iter().any(|path| has(path));
+    if !has_manager {
         let detail = format!("no boot manager: none of {}", managers.join(", "));
         problems.push(Finding::new("boot_files_missing", detail));
     }
-    if !has("\\EFI\\Microsoft\\Boot\\BCD") {
+    if !has_bcd {
         let detail = "no boot configuration: \\EFI\\Microsoft\\Boot\\BCD is missing";
         problems.push(Finding::new("bcd_missing", detail));
+    } else if let Err(detail) = usable_bcd(wim, task.image) {
+        problems.push(Finding::new("bcd_invalid", detail));
     }
     if inventory.boot_wim_bytes.is_none() {
         let detail = "no boot image: \\sources\\boot.wim is missing";
         problems.push(Finding::new("boot_image_missing", detail));
     }
-    if !["\\boot\\boot.sdi", "\\sources\\boot.sdi"].iter().any(|path| has(path)) {
+    if !has_sdi {
         let detail = "no \\boot\\boot.sdi; the boot image cannot be started without one";
         warnings.push(Finding::new("boot_sdi_missing", detail));
     }

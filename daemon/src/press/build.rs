@@ -87,6 +87,7 @@ pub fn perform(task: &PressTask) -> Result<Manifest, Failure> {
             _ if free < NEARLY_FULL => "store_full",
             PressError::Changed(_) => "media_changed",
             PressError::Wim(wim) if wim.is_volume() => "volume_full",
+            PressError::Esp(EspError::Bcd(_) | EspError::Missing(_)) => "media_invalid",
             PressError::Tool(ToolError::Missing { .. }) => "tool_missing",
             _ => "press_failed",
         };
@@ -123,7 +124,8 @@ fn press(task: &PressTask) -> Result<Manifest, PressError> {
             Role::Esp => {
                 format_fat(task, partition, sector, &volume)?;
                 if recipe.layout.boot == Boot::Prestaged {
-                    fill_esp(task, &mut wim, &volume)?;
+                    fill_esp(task, &mut wim, &plan, &volume)?;
+                    sites.extend(guid_sites(&volume, &plan, partition.offset(sector))?);
                 }
             }
             Role::Windows | Role::Recovery => format_ntfs(task, partition, sector, &volume)?,
@@ -227,9 +229,12 @@ fn format_fat(
     Ok(())
 }
 
-fn fill_esp(task: &PressTask, wim: &mut Wim, volume: &Path) -> Result<(), PressError> {
+fn fill_esp(task: &PressTask, wim: &mut Wim, plan: &Plan, volume: &Path) -> Result<(), PressError> {
     let work = task.staging.join("boot");
     let contents = esp::lay_out(wim, task.recipe.image, &work)?;
+    if let Some(places) = plan.places(&Identity::placeholder(plan.partitions.len())) {
+        esp::set_places(&contents, &task.tools.hivexsh, &places)?;
+    }
     let mut arguments = vec!["-s".into(), "-Q".into(), "-i".into(), volume.as_os_str().to_owned()];
     for entry in fs::read_dir(&contents).map_err(store("read the boot files"))? {
         arguments.push(entry.map_err(store("read the boot files"))?.path().into_os_string());
@@ -297,6 +302,30 @@ fn splice(volume: &Path, image: &File, offset: Bytes) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Where the ESP names the placeholder's GUIDs: in the BCD, and in the hive's unused cells, where stale copies do no
+/// harm but shall not be alike on all drives either. The placeholder is like nothing else on an ESP.
+fn guid_sites(volume: &Path, plan: &Plan, offset: Bytes) -> Result<Vec<Site>, PressError> {
+    let placeholder = Identity::placeholder(plan.partitions.len());
+    let mut wanted = vec![(placeholder.disk.to_bytes_le(), Fixup::DiskGuid)];
+    for (index, partition) in placeholder.partitions.iter().enumerate() {
+        wanted.push((partition.guid.to_bytes_le(), Fixup::PartitionGuid(index)));
+    }
+    let data = fs::read(volume).map_err(store("read a volume"))?;
+    // All placeholders begin alike, which makes the search a quick one.
+    let start = &wanted[0].0[..4];
+    let mut sites = Vec::new();
+    for at in 0..data.len().saturating_sub(16) {
+        if !data[at..].starts_with(start) {
+            continue;
+        }
+        if let Some((_, fixup)) = wanted.iter().find(|(guid, _)| data[at..at + 16] == *guid) {
+            let offset = Bytes(offset.0 + Bytes::of(at).0);
+            sites.push(Site { offset, length: Bytes(16), fixup: *fixup });
+        }
+    }
+    Ok(sites)
 }
 
 /// Where the volume serial stands: FAT32 in the boot sector and its copy in sector 6, at 0x43; NTFS in the boot

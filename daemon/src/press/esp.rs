@@ -12,6 +12,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::bcd::{self, BcdError, Places};
+use crate::tools::{self, ToolError};
 use crate::wim::{Wim, WimError};
 
 /// Boot files that are missing or cannot be laid out.
@@ -23,6 +25,12 @@ pub enum EspError {
     /// Two sources disagree whether a name is a folder.
     #[error("{0} is a folder in one place of the media and a file in another")]
     Clash(String),
+    /// The media's boot configuration cannot be used.
+    #[error(transparent)]
+    Bcd(#[from] BcdError),
+    /// The boot configuration could not be edited.
+    #[error(transparent)]
+    Tool(#[from] ToolError),
     /// libwim could not extract.
     #[error(transparent)]
     Wim(#[from] WimError),
@@ -90,6 +98,22 @@ pub fn lay_out(wim: &mut Wim, image: u32, work: &Path) -> Result<PathBuf, EspErr
     Ok(out)
 }
 
+/// Makes the BCD below `contents` name these partitions, and reads it again to see that it does.
+///
+/// # Errors
+/// [`EspError::Bcd`] if it cannot be used.
+pub fn set_places(contents: &Path, hivexsh: &Path, places: &Places) -> Result<(), EspError> {
+    let path = find(contents, BCD)?.ok_or(EspError::Missing("\\EFI\\Microsoft\\Boot\\BCD"))?;
+    let script = bcd::script(&fs::read(&path).map_err(at(&path))?, places)?;
+    let script_path = contents.with_extension("hivexsh");
+    fs::write(&script_path, script).map_err(at(&script_path))?;
+    tools::run(
+        hivexsh,
+        &["-w".as_ref(), "-f".as_ref(), script_path.as_os_str(), path.as_os_str()],
+    )?;
+    Ok(bcd::check(&fs::read(&path).map_err(at(&path))?, places)?)
+}
+
 /// The name under which firmware finds a boot manager without NVRAM entry (UEFI 2.10, 3.5.1.1), by the machine
 /// field of its PE header.
 fn fallback_name(program: &[u8]) -> &'static str {
@@ -118,7 +142,7 @@ fn entry(folder: &Path, name: &str) -> Result<Option<PathBuf>, EspError> {
 }
 
 /// The file or folder at a path below `root`, whatever its case.
-fn find(root: &Path, path: &str) -> Result<Option<PathBuf>, EspError> {
+pub(crate) fn find(root: &Path, path: &str) -> Result<Option<PathBuf>, EspError> {
     let mut place = root.to_owned();
     for name in path.split('/') {
         match entry(&place, name)? {

@@ -136,7 +136,8 @@ impl Ledger {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes a record durably: a new one, or a newer state of one that is there. Then tells the journal.
+    /// Writes a record durably: a new one, or a newer state of one that is there. Then tells the journal. A refusal
+    /// never replaces an open row or a verdict on an imaging: "no byte was written" would be a lie.
     ///
     /// # Errors
     /// [`LedgerError::Query`] if it cannot be written; then nothing may be done to the drive.
@@ -155,8 +156,10 @@ impl Ledger {
             .execute(
                 "INSERT INTO records (job, boot, diskseq, serial, disk_guid, verdict, opened, record)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-                 ON CONFLICT (job) DO UPDATE SET disk_guid = excluded.disk_guid,
-                 verdict = excluded.verdict, record = excluded.record",
+                 ON CONFLICT (job) DO UPDATE SET boot = excluded.boot, diskseq = excluded.diskseq,
+                 serial = excluded.serial, disk_guid = excluded.disk_guid,
+                 verdict = excluded.verdict, opened = excluded.opened, record = excluded.record
+                 WHERE excluded.verdict IS NOT 'refused' OR records.verdict IS 'refused'",
                 params![
                     job,
                     self.boot,
@@ -334,6 +337,9 @@ mod tests {
         assert_eq!(records[0].verdict, Some(Verdict::Stopped));
         assert_eq!(records[0].reason.as_ref().unwrap().code, "station_interrupted");
         assert!(ledger.of_insertion(opened.diskseq).unwrap().is_some());
+        ledger.put(&opened.clone().closed_with(Verdict::Refused, "in_use", "late")).unwrap();
+        let records = ledger.records(&Filter::default()).unwrap();
+        assert_eq!(records[0].verdict, Some(Verdict::Stopped), "a late refusal changes nothing");
         let refused = open_record().closed_with(Verdict::Refused, "in_use", "x");
         ledger.put(&refused).unwrap();
         let latest = ledger.of_insertion(opened.diskseq).unwrap().unwrap();
@@ -358,6 +364,17 @@ mod tests {
         assert_eq!((find("A"), find("B'; DROP TABLE records; --"), find("C")), (2, 1, 0));
         let filter = Filter { verdict: Some(Verdict::Failed), ..Filter::default() };
         assert!(ledger.records(&filter).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_serial_that_comes_late_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(&folder.path().join("l.db"), "b").unwrap();
+        let nameless = Record { serial: None, ..open_record() };
+        ledger.put(&nameless.clone().closed_with(Verdict::Refused, "no_serial", "x")).unwrap();
+        ledger.put(&Record { serial: Serial::new("LATE"), ..nameless }).unwrap();
+        let filter = Filter { serial: Some("LATE".into()), ..Filter::default() };
+        assert_eq!(ledger.records(&filter).unwrap().len(), 1);
     }
 
     #[test]

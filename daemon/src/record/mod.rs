@@ -5,6 +5,7 @@
 
 pub mod journal;
 pub mod ledger;
+pub mod scribe;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

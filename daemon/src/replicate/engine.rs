@@ -4,6 +4,7 @@
 //! drive is written and read back, and only when all of that is right are boot sectors and partition
 //! tables written and read back in turn. A drive that was interrupted never boots and never looks done.
 
+use std::io::{self, Read as _};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,12 +15,14 @@ use super::hash::{Hashed, Order};
 use super::progress::Progress;
 use super::watch::Watch;
 use super::{DRIVE_BUFFERS, Replicator};
+use crate::bcd;
 use crate::buffer::Buffer;
 use crate::digest::{Digest, Root};
+use crate::direct::DirectReader;
 use crate::gpt_table::{self, Tables};
 use crate::identity::{Identity, stamp};
 use crate::job::{Mismatch, State, Stop};
-use crate::layout::Plan;
+use crate::layout::{Boot, Plan, Role};
 use crate::master::runs::{CHUNK, Runs};
 use crate::master::store::Master;
 use crate::master::{Chunk, Stage, map};
@@ -100,13 +103,7 @@ impl Work<'_> {
         tally.verify_rate = Some(ByteRate::mean(tally.verified, start.elapsed()));
 
         self.progress.enter(State::Committing);
-        let committed = self.commit(claim, tally, &mut actual);
-        if committed.is_err() {
-            // It must not look finished. If this fails as well, the drive is gone or dead.
-            let _ = self.zero(claim, &table_ranges(&self.master.manifest.plan));
-            let _ = claim.flush();
-        }
-        committed?;
+        self.commit(claim, tally, &mut actual)?;
         claim.drop_cache();
 
         let mut root = Root::default();
@@ -137,13 +134,16 @@ impl Work<'_> {
     }
 
     fn zero(&self, claim: &mut Claim, runs: &Runs) -> Result<(), Fault> {
-        let mut zeros = Buffer::zeroed(CHUNK);
-        for (offset, length) in runs.pieces() {
-            self.check_stop()?;
-            zeros.resize(length);
-            claim.write(offset, &zeros).map_err(write_fault)?;
+        write_zeros(claim, runs, || self.check_stop())
+    }
+
+    /// Takes the tables away again: a drive that did not pass must not look finished. Told to stop or not; if it fails,
+    /// the drive is gone or dead.
+    pub(super) fn unfinish(&self, claim: &mut Claim) {
+        let gone = write_zeros(claim, &table_ranges(&self.master.manifest.plan), || Ok(()));
+        if let Err(error) = gone.and_then(|()| claim.flush().map_err(write_fault)) {
+            tracing::warn!(%error, "cannot take the tables from a drive that did not pass");
         }
-        Ok(())
     }
 
     /// Stamps a copy of a chunk if it holds fix-up sites.
@@ -155,6 +155,10 @@ impl Work<'_> {
         };
         if !sites.iter().any(touched) {
             return Ok(false);
+        }
+        // Its digest is about to become that of the stamped bytes, so what is stamped must be right.
+        if Digest::of(data) != chunk.sha256 {
+            return Err(Fault::Master(chunk.offset.0));
         }
         copy.resize(chunk.length);
         copy.copy_from_slice(data);
@@ -336,8 +340,7 @@ impl Work<'_> {
             let store = |e: std::io::Error| Fault::Internal(format!("read the master: {e}"));
             self.master.image.read_exact_at(&mut data, chunk.offset.0).map_err(store)?;
             if Digest::of(&data) != chunk.sha256 {
-                let text = format!("the master has changed at byte {}", chunk.offset.0);
-                return Err(Fault::Internal(text));
+                return Err(Fault::Master(chunk.offset.0));
             }
             stamp(&mut data, chunk.offset, &manifest.sites, self.identity)?;
             if chunk.offset.0 == 0 || chunk.offset.0 + chunk.length.0 == last {
@@ -365,7 +368,8 @@ impl Work<'_> {
             self.progress.add(chunk.length);
         }
         mismatch_fault(&tally.mismatches)?;
-        self.check_tables(claim)
+        self.check_tables(claim)?;
+        self.check_boot(claim)
     }
 
     /// Parses the tables as they stand on the drive with another reader than the code that stamped them.
@@ -384,6 +388,49 @@ impl Work<'_> {
         };
         Ok(gpt_table::check(plan, self.identity, &tables)?)
     }
+
+    /// Reads the BCD from the drive's ESP, as firmware's boot manager will, and checks that it names this drive's
+    /// partitions.
+    fn check_boot(&self, claim: &Claim) -> Result<(), Fault> {
+        let manifest = &self.master.manifest;
+        let plan = &manifest.plan;
+        if manifest.recipe.layout.boot != Boot::Prestaged {
+            return Ok(());
+        }
+        let (Some((_, esp)), Some(places)) = (plan.find(Role::Esp), plan.places(self.identity))
+        else {
+            return Ok(());
+        };
+        let wrong = |what: String| Fault::Boot(what);
+        let sector = plan.geometry.sector;
+        let drive = claim.drive();
+        let reader =
+            DirectReader::open(&drive.node, drive.size).map_err(|e| wrong(e.to_string()))?;
+        let volume = reader.slice(esp.offset(sector), esp.size(sector));
+        let bcd = read_bcd(volume).map_err(|e| wrong(format!("read it from the ESP: {e}")))?;
+        bcd::check(&bcd, &places).map_err(|e| wrong(e.to_string()))
+    }
+}
+
+fn write_zeros(
+    claim: &mut Claim,
+    runs: &Runs,
+    go_on: impl Fn() -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let mut zeros = Buffer::zeroed(CHUNK);
+    for (offset, length) in runs.pieces() {
+        go_on()?;
+        zeros.resize(length);
+        claim.write(offset, &zeros).map_err(write_fault)?;
+    }
+    Ok(())
+}
+
+fn read_bcd(volume: DirectReader) -> io::Result<Vec<u8>> {
+    let fat = fatfs::FileSystem::new(volume, fatfs::FsOptions::new())?;
+    let mut data = Vec::new();
+    fat.root_dir().open_file("EFI/Microsoft/Boot/BCD")?.read_to_end(&mut data)?;
+    Ok(data)
 }
 
 fn table_ranges(plan: &Plan) -> Runs {

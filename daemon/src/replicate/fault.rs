@@ -41,6 +41,12 @@ pub enum Fault {
         /// Configured.
         floor: ByteRate,
     },
+    /// The drive's boot configuration does not name the drive's partitions.
+    #[error("boot configuration: {0}")]
+    Boot(String),
+    /// The master is not what was pressed any more.
+    #[error("the stored master has changed at byte {0}; nothing wrong with the drive is known")]
+    Master(u64),
     /// The master cannot be read.
     #[error(transparent)]
     Store(#[from] SourceError),

@@ -1,8 +1,10 @@
 //! A whole job on one claimed drive, and the verdict on it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use super::engine::{Tally, Work};
 use super::fault::Fault;
-use crate::job::{Outcome, Reason, Stop, StopReason, Verdict};
+use crate::job::{Outcome, Reason, State, Stop, StopReason, Verdict};
 use crate::target::Claim;
 
 /// Images one claimed drive. Blocks until it is done; run it on a thread of its own.
@@ -14,7 +16,12 @@ pub fn image(claim: &mut Claim, work: &Work<'_>) -> Outcome {
                 .into(),
         );
     }
-    let result = work.replicate(claim, &mut tally);
+    // A panic must not leave tables on a drive that did not pass.
+    let replicated = catch_unwind(AssertUnwindSafe(|| work.replicate(claim, &mut tally)));
+    let result = replicated.unwrap_or_else(|_| Err(Fault::Internal("panic; see the log".into())));
+    if result.is_err() && work.progress.read().state == State::Committing {
+        work.unfinish(claim);
+    }
     let (verdict, reason) = match result {
         Ok(()) => (Verdict::Passed, None),
         Err(fault) => {
@@ -45,8 +52,9 @@ fn judge(fault: &Fault, stop: &Stop) -> (Verdict, &'static str) {
         Fault::Write(_) => (Verdict::Failed, "write_error"),
         Fault::Read(_) => (Verdict::Failed, "read_error"),
         Fault::Mismatch { .. } => (Verdict::Failed, "mismatch"),
+        Fault::Boot(_) => (Verdict::Failed, "boot_configuration"),
         Fault::TooSlow { .. } => (Verdict::Failed, "too_slow"),
-        Fault::Store(_) => (Verdict::Failed, "store_error"),
+        Fault::Store(_) | Fault::Master(_) => (Verdict::Failed, "store_error"),
         Fault::Internal(_) => (Verdict::Failed, "internal_error"),
         Fault::Stopped(StopReason::Operator) => (Verdict::Stopped, "operator_stop"),
         Fault::Stopped(StopReason::Shutdown) => (Verdict::Stopped, "station_shutdown"),

@@ -14,7 +14,7 @@ pub mod watch;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use crate::master::MasterId;
+use crate::digest::Digest;
 use crate::master::runs::CHUNK;
 use crate::master::store::Master;
 use crate::units::Bytes;
@@ -29,7 +29,7 @@ pub const DRIVE_BUFFERS: u64 = 4;
 pub struct Replicator {
     memory: Bytes,
     hashing: HashPool,
-    sources: Mutex<HashMap<MasterId, Weak<Source>>>,
+    sources: Mutex<HashMap<Digest, Weak<Source>>>,
 }
 
 impl Replicator {
@@ -48,14 +48,15 @@ impl Replicator {
         // A panic elsewhere cannot leave the map half changed.
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         sources.retain(|_, source| source.strong_count() > 0);
-        let id = &master.manifest.id;
-        if let Some(source) = sources.get(id).and_then(Weak::upgrade) {
+        // Not by name: a master that was pressed anew has other chunks.
+        let key = master.manifest.seal_sha256;
+        if let Some(source) = sources.get(&key).and_then(Weak::upgrade) {
             return source;
         }
         let active = Bytes::of(sources.len()).0 + 1;
         let slots = Bytes(self.memory.0 / CHUNK.0 / active).as_usize();
         let source = Source::new(Arc::clone(master), slots);
-        sources.insert(id.clone(), Arc::downgrade(&source));
+        sources.insert(key, Arc::downgrade(&source));
         source
     }
 }

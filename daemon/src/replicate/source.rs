@@ -133,7 +133,6 @@ impl Source {
                     state.bytes_read += chunk.length.0;
                     let load = state.loads;
                     state.window.insert(index, (load, Arc::new(buffer)));
-                    state.requests.remove(&index);
                     state.cursor = index + 1;
                 }
                 Err(error) => state.failed = Some(SourceError(error.to_string())),
@@ -177,8 +176,9 @@ impl State {
     /// The chunk to give up for `index`: the oldest that nobody lacks; if a drive waits for `index`, the oldest of
     /// those that the fewest drives lack; else none.
     fn victim(&self, index: usize) -> Option<usize> {
-        let oldest = self.window.iter().min_by_key(|(i, (load, _))| (self.wanted[**i], *load));
-        let (victim, _) = oldest?;
+        // A chunk that was asked for stays until it is taken.
+        let kept = self.window.iter().filter(|(i, _)| !self.requests.contains(i));
+        let (victim, _) = kept.min_by_key(|(i, (load, _))| (self.wanted[**i], *load))?;
         let idle = self.wanted[*victim] == 0;
         (idle || self.requests.contains(&index)).then_some(*victim)
     }
@@ -227,10 +227,10 @@ impl Subscription {
                 state.wanted[index] -= 1;
                 break Ok(Some((index, buffer)));
             }
-            if asked.is_none()
-                && let Some(index) = next
+            // On every turn: another drive that asked for the same and went away has taken the request with it.
+            if let Some(index) = next
+                && state.requests.insert(index)
             {
-                state.requests.insert(index);
                 asked = next;
                 self.source.changed.notify_all();
             }
@@ -294,6 +294,7 @@ mod tests {
             chunks: (0..chunks).map(chunk).collect(),
             sites: Vec::new(),
             root_sha256: zero,
+            seal_sha256: zero,
             pressed: jiff::Timestamp::now(),
             warnings: Vec::new(),
         };

@@ -50,6 +50,9 @@ impl Station {
                 }
             },
             Command::Press { media, geometry } => self.press_by_hand(&media, geometry),
+            Command::RemoveMaster { id } if !id.is_valid() => {
+                Err(Denial::new("no_such_master", format!("no master named {:?}", id.0)))
+            }
             Command::RemoveMaster { id } => {
                 if self.presses.is_running_for(&id) {
                     self.presses.cancel(&id);

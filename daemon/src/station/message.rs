@@ -164,6 +164,8 @@ pub enum Event {
     Drain,
     /// Stop everything.
     Halt,
+    /// End now; records that are open stay so until the next start closes them.
+    Abandon,
 }
 
 /// Something to be done.

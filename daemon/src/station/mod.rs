@@ -105,6 +105,7 @@ impl Station {
                 effects.extend(self.presses.cancel_all().then_some(Effect::CancelPress));
                 effects
             }
+            Event::Abandon => vec![Effect::Exit],
             Event::Halt => {
                 self.draining = true;
                 self.policy.armed = false;

@@ -30,6 +30,7 @@ use crate::media::intake::{IntakeTask, Outcome};
 use crate::press::PressTask;
 use crate::record::Record;
 use crate::record::ledger::Ledger;
+use crate::record::scribe::{Scribe, keep};
 use crate::replicate::Replicator;
 use crate::replicate::engine::{Limits, Work};
 use crate::replicate::image::image;
@@ -49,6 +50,8 @@ pub struct Means {
     pub store: Arc<Store>,
     /// Records.
     pub ledger: Ledger,
+    /// Writes records that no drive's thread waits for.
+    pub scribe: Scribe,
     /// Engine.
     pub replicator: Arc<Replicator>,
     /// Child processes.
@@ -124,10 +127,7 @@ impl Performer {
             }
             Effect::CancelPress => self.cancel_press(),
             Effect::RemoveMaster(id, reply) => self.remove_master(id, reply),
-            Effect::Record(record) => {
-                let ledger = self.means.ledger.clone();
-                spawn_blocking(move || keep(&ledger, &record));
-            }
+            Effect::Record(record) => self.means.scribe.write(*record),
             Effect::LookForGeometries(media) => {
                 let ledger = self.means.ledger.clone();
                 self.in_background(move || match ledger.geometries() {
@@ -162,14 +162,14 @@ impl Performer {
     fn judge(&self, ticket: Ticket, drive: Drive) {
         let Means { host, ledger, overwrite, .. } = self.means.clone();
         self.in_background(move || {
-            let usage = host.usage(&drive.name);
-            let facts = ledger
-                .of_insertion(drive.diskseq)
-                .and_then(|previous| {
+            let facts = host.usage(&drive.name).map_err(|e| format!("who uses it? {e}"));
+            let facts = facts.and_then(|usage| {
+                let known = ledger.of_insertion(drive.diskseq).and_then(|previous| {
                     let content = content(&drive, overwrite, &ledger)?;
                     Ok(Box::new(Facts { usage, content, previous }))
-                })
-                .map_err(|error| crate::worker::chain(&error));
+                });
+                known.map_err(|error| crate::worker::chain(&error))
+            });
             Some(Event::Judged(ticket, facts))
         });
     }
@@ -198,8 +198,9 @@ impl Performer {
         self.in_background(move || {
             let id = recipe.id();
             let found = match store.load(&id) {
-                Err(error @ StoreError::Damaged { .. }) => {
+                Err(error @ (StoreError::Damaged { .. } | StoreError::Unreadable { .. })) => {
                     // It is pressed anew from verified media; no drive has been touched.
+                    let error = crate::worker::chain(&error);
                     tracing::error!(master = %id, "{error}; it is removed and pressed anew");
                     store.remove(&id).map(|_| None)
                 }
@@ -231,7 +232,7 @@ impl Performer {
 
     fn cancel_press(&mut self) {
         let Some((id, press)) = self.press.take() else { return };
-        // Dropping the future kills the worker. What it leaves behind in the store is cleared before the next press.
+        // Dropping the future kills the worker. What it leaves in the store is cleared away by the next press or start.
         press.abort();
         let sender = self.sender.clone();
         tokio::spawn(async move {
@@ -270,9 +271,9 @@ impl Performer {
 
     fn start_job(&self, order: JobOrder) {
         let (means, sender) = (self.means.clone(), self.sender.clone());
-        let ticket = order.ticket.clone();
-        let fallback = order.record.clone();
+        let (ticket, record) = (order.ticket.clone(), order.record.clone());
         let serial = order.admitted.drive().label();
+        let (own_ticket, fallback) = (ticket.clone(), record.clone());
         let work = move || {
             let ended = catch_unwind(AssertUnwindSafe(|| run_job(&means, order)));
             let record = ended.unwrap_or_else(|_| {
@@ -281,12 +282,14 @@ impl Performer {
                 keep(&means.ledger, &record);
                 record
             });
-            let _ = sender.blocking_send(Event::JobEnded(ticket, Box::new(record)));
+            let _ = sender.blocking_send(Event::JobEnded(own_ticket, Box::new(record)));
         };
         let thread = thread::Builder::new().name(format!("drive/{serial}")).spawn(work);
         if let Err(error) = thread {
-            // The drive stays "claiming", which is what it is: nothing has touched it.
-            tracing::error!(serial, %error, "cannot start a thread for the drive");
+            let detail = format!("cannot start a thread for the drive: {error}");
+            let record = record.closed_with(Verdict::Refused, "internal_error", &detail);
+            self.means.scribe.write(record.clone());
+            self.in_background(move || Some(Event::JobEnded(ticket, Box::new(record))));
         }
     }
 
@@ -422,12 +425,16 @@ fn run_job(means: &Means, order: JobOrder) -> Record {
     let identity = Identity::random(manifest.plan.partitions.len());
     let record = record.with_master(manifest).with_identity(&manifest.plan, &identity);
     // Durable before the first destructive byte; without a place for its record no drive is touched.
-    let opened =
-        means.ledger.put(&record).and_then(|()| means.ledger.note_geometry(claim.geometry()));
-    if let Err(error) = opened {
+    if let Err(error) = means.ledger.put(&record) {
         let detail = crate::worker::chain(&error);
         tracing::error!(serial = %claim.drive().label(), "not touched: {detail}");
-        return record.closed_with(Verdict::Refused, "ledger_unavailable", &detail);
+        let record = record.closed_with(Verdict::Refused, "ledger_unavailable", &detail);
+        means.scribe.write(record.clone());
+        return record;
+    }
+    if let Err(error) = means.ledger.note_geometry(claim.geometry()) {
+        // Only pressing ahead rests on it.
+        tracing::warn!("{}", crate::worker::chain(&error));
     }
     let outcome = image(
         &mut claim,
@@ -443,23 +450,4 @@ fn run_job(means: &Means, order: JobOrder) -> Record {
     let record = record.closed_by(outcome);
     keep(&means.ledger, &record);
     record
-}
-
-/// How long to wait before a ledger that cannot be written is tried again.
-const LEDGER_RETRY: Duration = Duration::from_secs(1);
-
-/// Writes a record that must not be lost: until it is written the drive's thread waits.
-fn keep(ledger: &Ledger, record: &Record) {
-    let mut complained = false;
-    while let Err(error) = ledger.put(record) {
-        if !complained {
-            let detail = crate::worker::chain(&error);
-            tracing::error!(
-                "{detail}; this record is kept until it can be written: {}",
-                record.sentence()
-            );
-            complained = true;
-        }
-        thread::park_timeout(LEDGER_RETRY);
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -18,7 +18,7 @@ const KEPT: usize = 64;
 
 /// A drive, or a part of it, as a reader.
 #[derive(Debug)]
-pub(super) struct DirectReader {
+pub(crate) struct DirectReader {
     file: File,
     device_size: Bytes,
     start: Bytes,
@@ -29,7 +29,7 @@ pub(super) struct DirectReader {
 }
 
 impl DirectReader {
-    pub(super) fn open(node: &Path, size: Bytes) -> io::Result<Self> {
+    pub(crate) fn open(node: &Path, size: Bytes) -> io::Result<Self> {
         let flags = i32::try_from((OFlags::DIRECT | OFlags::CLOEXEC).bits()).unwrap_or(0);
         let file = OpenOptions::new().read(true).custom_flags(flags).open(node)?;
         Ok(Self {
@@ -44,7 +44,7 @@ impl DirectReader {
     }
 
     /// From now on, only this part of the drive.
-    pub(super) fn slice(mut self, start: Bytes, size: Bytes) -> Self {
+    pub(crate) fn slice(mut self, start: Bytes, size: Bytes) -> Self {
         self.start = start;
         self.size = size;
         self.at = 0;
@@ -52,7 +52,7 @@ impl DirectReader {
     }
 
     /// Reads a range.
-    pub(super) fn bytes(&mut self, offset: Bytes, length: Bytes) -> io::Result<Vec<u8>> {
+    pub(crate) fn bytes(&mut self, offset: Bytes, length: Bytes) -> io::Result<Vec<u8>> {
         let mut data = vec![0; length.as_usize()];
         self.seek(SeekFrom::Start(offset.0))?;
         self.read_exact(&mut data)?;
@@ -99,5 +99,16 @@ impl Seek for DirectReader {
         };
         self.at = target.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
         Ok(self.at)
+    }
+}
+
+/// Some readers of file systems ask for a writer too; this one refuses.
+impl Write for DirectReader {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
