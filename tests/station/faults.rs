@@ -265,6 +265,38 @@ fn a_damaged_master_is_found_before_a_drive_is_touched() {
     assert_eq!(code, 0, "{text}");
 }
 
+/// The manifest says what is written where and what is stamped over it: it is part of the master.
+#[test]
+fn a_damaged_manifest_is_found_before_a_drive_is_touched() {
+    if !can_loop() {
+        return;
+    }
+    let rig = Rig::started(Setup::default());
+    let first = rig.attached("A", 420, 512);
+    let record = rig.wait_pass(&first.serial);
+    let master = rig.path("store/masters").join(record["master"]["id"].as_str().unwrap());
+    let path = master.join("manifest.json");
+    let text = fs::read_to_string(&path).unwrap();
+    // One digit of a fix-up site: the volume serial would be stamped over other bytes of the boot sector.
+    let at = text.rfind("\"offset\":").unwrap() + "\"offset\":".len();
+    let mut bytes = text.into_bytes();
+    bytes[at + 3] = if bytes[at + 3] == b'1' { b'2' } else { b'1' };
+    fs::write(&path, bytes).unwrap();
+    let second = rig.attached("B", 420, 512);
+    rig.wait_pass(&second.serial);
+    assert!(rig.log().contains("manifest contradicts itself"), "{}", rig.log());
+    let (code, text) = rig.ctl(&["audit", &second.node()]);
+    assert_eq!(code, 0, "{text}");
+    // Two drives at once find the same damage; it is mended once.
+    fs::write(&path, "{").unwrap();
+    let (third, fourth) = (rig.drive("C", 420), rig.drive("D", 420));
+    third.attach(&[]);
+    fourth.attach(&[]);
+    rig.wait_pass(&third.serial);
+    rig.wait_pass(&fourth.serial);
+    assert_eq!(rig.log().matches("pressing a master").count(), 3);
+}
+
 #[test]
 fn a_full_store_fails_the_press_and_touches_nothing() {
     if !can_loop() {

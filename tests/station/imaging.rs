@@ -2,6 +2,8 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -152,6 +154,22 @@ fn two_drives_with_4096_byte_sectors() {
     two_drives(Setup { esp_mib: 300, ..Setup::default() }, 700, 4096);
 }
 
+/// Real drives have a few sectors more than a round number; the backup table then crosses a chunk's edge.
+#[test]
+fn a_drive_of_odd_size_passes() {
+    if !can_loop() {
+        return;
+    }
+    let rig = Rig::started(Setup::default());
+    let drive = rig.drive("A", 420);
+    let size = (420 << 20) + 9 * 512;
+    File::options().write(true).open(&drive.file).unwrap().set_len(size).unwrap();
+    drive.attach(&[]);
+    let record = rig.wait_pass(&drive.serial);
+    assert_eq!(record["size_bytes"], size);
+    tools_agree(&rig, &drive, &record, 512);
+}
+
 #[test]
 fn the_esp_holds_what_firmware_looks_for() {
     if !can_loop() {
@@ -174,16 +192,17 @@ fn the_esp_holds_what_firmware_looks_for() {
     }
 }
 
-/// The element's data in hexadecimal, as hivexget reads it: another reader than the station's.
-fn element(hive: &str, object: &str, name: &str) -> String {
+/// An element's data as hivexget prints it, byte by byte: another reader than the station's.
+fn element(hive: &Path, object: &str, name: &str) -> Vec<u8> {
     let key = format!("\\Objects\\{object}\\Elements\\{name}");
-    let text = run("hivexget", &[hive, &key, "Element"]);
-    text.split(':').next_back().unwrap().trim().replace(',', "")
+    let output = Command::new("hivexget").arg(hive).args([&key, "Element"]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    output.stdout
 }
 
-fn mixed_endian(guid: &Value) -> String {
+fn holds(data: &[u8], guid: &Value) -> bool {
     let guid: uuid::Uuid = guid.as_str().unwrap().parse().unwrap();
-    guid.to_bytes_le().iter().map(|byte| format!("{byte:02x}")).collect()
+    data.windows(16).any(|part| part == guid.to_bytes_le())
 }
 
 #[test]
@@ -200,35 +219,23 @@ fn each_drive_s_bcd_names_its_own_partitions() {
         let _ = fs::remove_file(&copy);
         run("mcopy", &["-i", &image, "::/EFI/Microsoft/Boot/BCD", copy.to_str().unwrap()]);
         let identity = &record["identity"];
-        let disk = mixed_endian(&identity["disk_guid"]);
-        let esp = mixed_endian(&identity["partitions"][0]["guid"]);
-        let windows = mixed_endian(&identity["partitions"][2]["guid"]);
+        let (esp, windows) = (&identity["partitions"][0], &identity["partitions"][2]);
         let manager = "{9dea862c-5cdd-4e70-acc1-f32b344d4795}";
         let loader = "{7619dcc9-fafe-11d9-b411-000476eba25f}";
         let options = "{ae5534e0-a924-466c-b836-758539a3ee3a}";
         for (object, name, partition) in [
-            (manager, "11000001", &esp),
-            (loader, "11000001", &windows),
-            (loader, "21000001", &windows),
-            (options, "31000003", &windows),
+            (manager, "11000001", esp),
+            (loader, "11000001", windows),
+            (loader, "21000001", windows),
+            (options, "31000003", windows),
         ] {
-            let data = element(copy.to_str().unwrap(), object, name);
-            assert!(
-                data.contains(&disk) && data.contains(partition.as_str()),
-                "{object} {name}: {data}"
-            );
+            let data = element(&copy, object, name);
+            let named = holds(&data, &identity["disk_guid"]) && holds(&data, &partition["guid"]);
+            assert!(named, "{object} {name}: {data:?}");
         }
         // What the media says otherwise is left alone.
-        let path: String = "\\boot\\boot.sdi".bytes().map(|byte| format!("{byte:02x}00")).collect();
-        let kept = run(
-            "hivexget",
-            &[
-                copy.to_str().unwrap(),
-                &format!("\\Objects\\{options}\\Elements\\32000004"),
-                "Element",
-            ],
-        );
-        assert!(kept.contains("boot.sdi") || kept.replace(',', "").contains(&path), "{kept}");
+        let path = String::from_utf8(element(&copy, options, "32000004")).unwrap();
+        assert_eq!(path.trim(), "\\boot\\boot.sdi");
     }
 }
 
