@@ -4,6 +4,8 @@
 
 #[path = "station/admission.rs"]
 mod admission;
+#[path = "station/boot.rs"]
+mod boot;
 #[path = "station/faults.rs"]
 mod faults;
 mod harness;

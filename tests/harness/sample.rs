@@ -24,11 +24,13 @@ pub(crate) struct Sample {
     pub(crate) seed: u64,
     /// Boot files and BCD.
     pub(crate) boot: bool,
+    /// A boot manager that a computer can really start, instead of a made-up one.
+    pub(crate) manager: Option<Vec<u8>>,
 }
 
 impl Default for Sample {
     fn default() -> Self {
-        Self { files: 300, bytes: 24 << 20, seed: 1, boot: true }
+        Self { files: 300, bytes: 24 << 20, seed: 1, boot: true, manager: None }
     }
 }
 
@@ -198,10 +200,13 @@ impl Sample {
         self.fill_windows(root, &mut noise);
         let at = |path: &str| root.join(path);
         if self.boot {
-            let mut manager = noise.contents(1_500_000);
-            manager[..2].copy_from_slice(b"MZ");
-            manager[0x3c..0x40].copy_from_slice(&0x80_u32.to_le_bytes());
-            manager[0x80..0x86].copy_from_slice(b"PE\0\0\x64\x86");
+            let manager = self.manager.clone().unwrap_or_else(|| {
+                let mut made_up = noise.contents(1_500_000);
+                made_up[..2].copy_from_slice(b"MZ");
+                made_up[0x3c..0x40].copy_from_slice(&0x80_u32.to_le_bytes());
+                made_up[0x80..0x86].copy_from_slice(b"PE\0\0\x64\x86");
+                made_up
+            });
             write(&at("Windows/Boot/EFI/bootmgfw.efi"), &manager);
             write(&at("Windows/Boot/EFI/memtest.efi"), &noise.contents(900_000));
             write(&at("Windows/Boot/Fonts/segoe_slboot.ttf"), &noise.contents(80_000));
@@ -227,6 +232,10 @@ impl Sample {
         let packages = at("_SMSTaskSequence/Packages");
         write(&packages.join("PRE00001/setup.exe"), &noise.contents(700_000));
         write(&packages.join("PRE00002/drivers/net/e1r.inf"), b"[Version]\r\n");
+        // What the first start checks.
+        let listed = "sources/boot.wim boot/boot.sdi _SMSTaskSequence/Packages/PRE00001/setup.exe";
+        let script = format!("cd \"$0\" && sha256sum {listed} > hashes.sha256");
+        run("sh", &["-c", &script, root.to_str().unwrap()]);
     }
 
     fn fill_windows(&self, root: &Path, noise: &mut Noise) {
