@@ -26,11 +26,23 @@ pub(crate) struct Sample {
     pub(crate) boot: bool,
     /// A boot manager that a computer can really start, instead of a made-up one.
     pub(crate) manager: Option<Vec<u8>>,
+    /// Another boot configuration than a good one.
+    pub(crate) bcd: Option<Vec<u8>>,
+    /// Architecture that boot.wim claims, as in winnt.h: 9 is amd64.
+    pub(crate) architecture: u32,
 }
 
 impl Default for Sample {
     fn default() -> Self {
-        Self { files: 300, bytes: 24 << 20, seed: 1, boot: true, manager: None }
+        Self {
+            files: 300,
+            bytes: 24 << 20,
+            seed: 1,
+            boot: true,
+            manager: None,
+            bcd: None,
+            architecture: 9,
+        }
     }
 }
 
@@ -211,7 +223,8 @@ impl Sample {
             write(&at("Windows/Boot/EFI/memtest.efi"), &noise.contents(900_000));
             write(&at("Windows/Boot/Fonts/segoe_slboot.ttf"), &noise.contents(80_000));
             write(&at("Windows/Boot/Resources/bootres.dll"), &noise.contents(90_000));
-            write(&at("EFI/Microsoft/Boot/BCD"), &hive::bcd(work));
+            let bcd = self.bcd.clone().unwrap_or_else(|| hive::bcd(work));
+            write(&at("EFI/Microsoft/Boot/BCD"), &bcd);
             write(&at("EFI/Boot/bootx64.efi"), &manager);
             write(&at("bootmgr.efi"), &manager);
         }
@@ -225,6 +238,20 @@ impl Sample {
         run(
             "wimlib-imagex",
             &["capture", tree.to_str().unwrap(), captured.to_str().unwrap(), "WinPE", "--boot"],
+        );
+        let (arch, build) =
+            (format!("WINDOWS/ARCH={}", self.architecture), "WINDOWS/VERSION/BUILD=26100");
+        run(
+            "wimlib-imagex",
+            &[
+                "info",
+                captured.to_str().unwrap(),
+                "1",
+                "--image-property",
+                &arch,
+                "--image-property",
+                build,
+            ],
         );
         fs::copy(&captured, &boot_wim).unwrap();
         write(&at("SMS/data/TsmBootstrap.ini"), b"[TSMBootstrap]\r\nMediaType=OEMMedia\r\n");

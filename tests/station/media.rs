@@ -114,6 +114,47 @@ fn missing_boot_files_are_told_at_intake() {
 }
 
 #[test]
+fn wrong_boot_files_are_told_at_intake() {
+    if !can_loop() {
+        return;
+    }
+    let rig = Rig::new(Setup::default());
+    let small = Sample { files: 20, bytes: 1 << 20, ..Sample::default() };
+    let mut dirty = crate::harness::hive::bcd(rig.path("drives").as_path());
+    // The second sequence number of a hive that was not closed, and its checksum.
+    dirty[8] ^= 2;
+    dirty[508] ^= 2;
+    let signed = b"MZ signed by Microsoft Windows Production PCA 2011".to_vec();
+    for (name, media, code) in [
+        ("x86.wim", Sample { architecture: 0, ..small.clone() }, "boot_image_architecture"),
+        ("dirty.wim", Sample { bcd: Some(dirty), ..small.clone() }, "bcd_invalid"),
+        ("junk.wim", Sample { bcd: Some(b"junk".to_vec()), ..small.clone() }, "bcd_invalid"),
+    ] {
+        let wim = rig.path(name);
+        media.make(&wim, &["--compress=none"]);
+        rig.add_media(&wim, name);
+        if rig.ctl(&["status"]).0 != 0 {
+            rig.start();
+        }
+        wait_for("the media to be seen", || {
+            rig.json(&["media", "list"]).to_string().contains(name).then_some(())
+        });
+        let found = rig.wait_media(name, "invalid");
+        assert_eq!(found["problems"][0]["code"], code, "{found:#}");
+        let text = rig.ctl(&["media", "show", name]).1;
+        assert!(text.contains(code), "{text}");
+    }
+    let wim = rig.path("old.wim");
+    Sample { manager: Some(signed), ..small }.make(&wim, &["--compress=none"]);
+    rig.add_media(&wim, "old.wim");
+    let found = rig.wait_media("old.wim", "valid");
+    assert_eq!(found["warnings"][0]["code"], "boot_manager_2011", "{found:#}");
+    let image = &found["boot_image"];
+    assert_eq!((&image["name"], &image["architecture"]), (&"WinPE".into(), &"amd64".into()));
+    assert_eq!(image["build"], "26100");
+}
+
+#[test]
 fn the_inventory_counts_what_makes_media_difficult() {
     if !can_loop() {
         return;

@@ -219,6 +219,13 @@ pub(super) fn media(media: &MediaView) -> String {
         line("boot.wim", boot_wim);
         line("needs at least", format!("{} bytes on the Windows volume", found.least_bytes.0));
     }
+    if let Some(boot) = &media.boot_image {
+        let unknown = || "unknown".to_owned();
+        let architecture = boot.architecture.clone().unwrap_or_else(unknown);
+        let build = boot.build.clone().unwrap_or_else(unknown);
+        line("boot image", format!("{}, {architecture}, build {build}", boot.name));
+        line("boot.wim sha256", boot.sha256.to_string());
+    }
     for problem in &media.problems {
         line("PROBLEM", format!("{}: {}", problem.code, problem.detail));
     }

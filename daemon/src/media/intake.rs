@@ -13,11 +13,9 @@ use std::thread;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{Finding, Image, Inventory, Media, MediaFile};
-use crate::bcd;
+use super::{Finding, Image, Inventory, Media, MediaFile, boot};
 use crate::digest::Digest;
 use crate::master::store::Stamp;
-use crate::press::esp;
 use crate::units::Bytes;
 use crate::wim::{Entry, Flow, Info, Phase, Progress, Wim, WimError};
 use crate::worker::{Failure, Reporter};
@@ -113,6 +111,7 @@ fn intake(task: &IntakeTask) -> Result<Outcome, IntakeError> {
     let images = images(&wim, &info);
     let mut inventory = Inventory::default();
     let mut warnings = Vec::new();
+    let mut boot_image = None;
     if task.image == 0 || task.image > info.images {
         let detail = format!("it has {} images, none with index {}", info.images, task.image);
         problems.push(Finding::new("image_missing", detail));
@@ -124,7 +123,19 @@ fn intake(task: &IntakeTask) -> Result<Outcome, IntakeError> {
                     let detail = format!("the contents of {missing} files are not in the WIM");
                     problems.push(Finding::new("wim_incomplete", detail));
                 }
-                judge(&mut wim, task, &inventory, &mut problems, &mut warnings);
+                if inventory.encrypted > 0 {
+                    let detail = format!(
+                        "{} files are encrypted with EFS, which cannot be restored; capture the media without them",
+                        inventory.encrypted
+                    );
+                    problems.push(Finding::new("encrypted_files", detail));
+                }
+                if task.boot {
+                    let found = boot::examine(&mut wim, task.image, &inventory);
+                    boot_image = found.image;
+                    problems.extend(found.problems);
+                    warnings.extend(found.warnings);
+                }
             }
             Err(error) => problems.push(Finding::new("wim_damaged", error.to_string())),
         }
@@ -146,6 +157,7 @@ fn intake(task: &IntakeTask) -> Result<Outcome, IntakeError> {
         images,
         image: task.image,
         inventory,
+        boot_image,
         problems,
         warnings,
     })))
@@ -316,72 +328,4 @@ fn take_inventory(wim: &mut Wim, image: u32) -> Result<(Inventory, u64), WimErro
         }
     })?;
     Ok((found, missing))
-}
-
-/// Whether the BCD can be made to name a drive's partitions.
-fn usable_bcd(wim: &mut Wim, image: u32) -> Result<(), String> {
-    let folder = std::env::temp_dir().join(format!("prestaged-intake-{}", std::process::id()));
-    let _ = fs::remove_dir_all(&folder);
-    let result = fs::create_dir(&folder)
-        .map_err(|error| format!("cannot unpack it to {}: {error}", folder.display()))
-        .and_then(|()| {
-            wim.extract_paths(image, &folder, &["\\EFI\\Microsoft\\Boot\\BCD"])
-                .map_err(|error| error.to_string())
-        })
-        .and_then(|()| {
-            let path = esp::find(&folder, esp::BCD).map_err(|error| error.to_string())?;
-            let path = path.ok_or("it was not unpacked")?;
-            let data = fs::read(&path).map_err(|error| error.to_string())?;
-            bcd::check_usable(&data).map_err(|error| error.to_string())
-        });
-    let _ = fs::remove_dir_all(&folder);
-    result
-}
-
-/// What will go wrong later.
-fn judge(
-    wim: &mut Wim,
-    task: &IntakeTask,
-    inventory: &Inventory,
-    problems: &mut Vec<Finding>,
-    warnings: &mut Vec<Finding>,
-) {
-    if inventory.encrypted > 0 {
-        let detail = format!(
-            "{} files are encrypted with EFS, which cannot be restored; capture the media without them",
-            inventory.encrypted
-        );
-        problems.push(Finding::new("encrypted_files", detail));
-    }
-    if !task.boot {
-        return;
-    }
-    let mut has = |path: &str| wim.has(task.image, path);
-    let managers = [
-        "\\Windows\\Boot\\EFI\\bootmgfw.efi",
-        "\\EFI\\Microsoft\\Boot\\bootmgfw.efi",
-        "\\EFI\\Boot\\bootx64.efi",
-        "\\EFI\\Boot\\bootaa64.efi",
-    ];
-    let has_manager = managers.iter().any(|path| has(path));
-    let has_bcd = has("\\EFI\\Microsoft\\Boot\\BCD");
-    let has_sdi = ["\\boot\\boot.sdi", "\\sources\\boot.sdi"].iter().any(|path| has(path));
-    if !has_manager {
-        let detail = format!("no boot manager: none of {}", managers.join(", "));
-        problems.push(Finding::new("boot_files_missing", detail));
-    }
-    if !has_bcd {
-        let detail = "no boot configuration: \\EFI\\Microsoft\\Boot\\BCD is missing";
-        problems.push(Finding::new("bcd_missing", detail));
-    } else if let Err(detail) = usable_bcd(wim, task.image) {
-        problems.push(Finding::new("bcd_invalid", detail));
-    }
-    if inventory.boot_wim_bytes.is_none() {
-        let detail = "no boot image: \\sources\\boot.wim is missing";
-        problems.push(Finding::new("boot_image_missing", detail));
-    }
-    if !has_sdi {
-        let detail = "no \\boot\\boot.sdi; the boot image cannot be started without one";
-        warnings.push(Finding::new("boot_sdi_missing", detail));
-    }
 }

@@ -3,6 +3,7 @@
 //! [`inbox`] notices complete files, [`intake`] reads and verifies them in a child process. Nothing here sees
 //! a drive.
 
+mod boot;
 pub mod inbox;
 pub mod intake;
 
@@ -123,6 +124,21 @@ pub struct Inventory {
     pub least_bytes: Bytes,
 }
 
+/// The boot image that the first start runs: to be compared with that of the deployed task sequence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BootImage {
+    /// Name from its XML.
+    pub name: String,
+    /// Architecture, if it says.
+    pub architecture: Option<String>,
+    /// Windows build, if it says.
+    pub build: Option<String>,
+    /// SHA-256 of boot.wim.
+    pub sha256: Digest,
+    /// Its size.
+    pub size_bytes: Bytes,
+}
+
 /// Everything intake found out about one media.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Media {
@@ -146,6 +162,8 @@ pub struct Media {
     pub image: u32,
     /// What that image contains.
     pub inventory: Inventory,
+    /// Its boot image, where a layout in use needs one.
+    pub boot_image: Option<BootImage>,
     /// Why it must not be used; empty for valid media.
     pub problems: Vec<Finding>,
     /// What an operator should know.

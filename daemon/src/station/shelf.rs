@@ -206,6 +206,7 @@ fn view(path: &Path, entry: &Entry) -> Option<MediaView> {
         images: Vec::new(),
         image: 0,
         inventory: None,
+        boot_image: None,
         problems: Vec::new(),
         warnings: Vec::new(),
     };
@@ -231,6 +232,7 @@ fn view(path: &Path, entry: &Entry) -> Option<MediaView> {
             view.images = media.images.clone();
             view.image = media.image;
             view.inventory = Some(media.inventory.clone());
+            view.boot_image = media.boot_image.clone();
             view.problems = media.problems.clone();
             view.warnings = media.warnings.clone();
         }

@@ -9,7 +9,7 @@ use crate::drive::{Bay, Bus, Geometry, Serial};
 use crate::job::Reason;
 use crate::job::{State, Verdict};
 use crate::master::MasterId;
-use crate::media::{Finding, Image, Inventory};
+use crate::media::{BootImage, Finding, Image, Inventory};
 use crate::units::{ByteRate, Bytes};
 
 /// Everything live, at one moment.
@@ -72,6 +72,8 @@ pub struct MediaView {
     pub image: u32,
     /// What that image contains.
     pub inventory: Option<Inventory>,
+    /// Its boot image.
+    pub boot_image: Option<BootImage>,
     /// Why it is invalid.
     pub problems: Vec<Finding>,
     /// What to know.
