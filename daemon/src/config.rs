@@ -402,6 +402,13 @@ mod tests {
         assert!(!config.needs_boot_files());
     }
 
+    fn windows(extra: &str) -> String {
+        format!(
+            "[[layout]]\nname = \"x\"\nboot = \"none\"\n\
+             partitions = [{{ type = \"windows\", size = \"rest\", {extra} }}]"
+        )
+    }
+
     #[test]
     fn mistakes_name_the_key_and_the_cure() {
         for (text, expected) in [
@@ -413,6 +420,10 @@ mod tests {
             ("[control]\nmode = \"rw\"", "octal"),
             ("[admission]\nbays = [\"a[\"]", "glob"),
             ("[[layout]]\nname = \"x\"\npartitions = []", "windows"),
+            (&windows("attributes = \"0x8000000000000000\""), "drive letter"),
+            (&windows("attributes = \"hidden\""), "attribute bits"),
+            (&windows("file_system = \"fat32\""), "ntfs"),
+            (&windows("name = \"a name that is far too long for a GPT entry\""), "36"),
         ] {
             let error = parse(text).unwrap_err().to_string();
             let (found, wanted) = (error.to_lowercase(), expected.to_lowercase());

@@ -82,8 +82,8 @@ pub fn render(plan: &Plan, identity: &Identity) -> Result<Tables, TableError> {
             part_guid: own.guid,
             first_lba: planned.first.0,
             last_lba: planned.last.0,
-            flags: planned.role.attributes(),
-            name: planned.role.gpt_name().to_owned(),
+            flags: planned.attributes.0,
+            name: planned.name.clone(),
         };
         partitions.insert(u32::try_from(index + 1).unwrap_or(u32::MAX), partition);
     }
@@ -175,8 +175,8 @@ pub fn check(plan: &Plan, identity: &Identity, tables: &Tables) -> Result<(), Ta
                 guid: own.guid,
                 first: planned.first,
                 last: planned.last,
-                attributes: planned.role.attributes(),
-                name: planned.role.gpt_name().to_owned(),
+                attributes: planned.attributes.0,
+                name: planned.name.clone(),
             })
             .collect(),
     };

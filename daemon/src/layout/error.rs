@@ -62,6 +62,16 @@ pub enum LayoutError {
         /// Longest allowed, in characters.
         most: usize,
     },
+    /// A name, file system or attribute that cannot be.
+    #[error("layout {layout:?}, {role:?}: {what}")]
+    Extra {
+        /// Layout name.
+        layout: String,
+        /// The role.
+        role: Role,
+        /// What is wrong.
+        what: String,
+    },
     /// The drive is too small; the text shows the arithmetic.
     #[error("layout {layout:?} needs {needed} bytes ({arithmetic}), the drive has {size}")]
     DriveTooSmall {

@@ -9,7 +9,7 @@ mod error;
 mod role;
 
 pub use error::LayoutError;
-pub use role::Role;
+pub use role::{Attributes, FileSystem, Role};
 use serde::{Deserialize, Serialize};
 
 use crate::bcd::Places;
@@ -73,9 +73,25 @@ pub struct Partition {
     pub role: Role,
     /// Its size.
     pub size: Extent,
+    /// GPT name; the role's own, which is what Windows writes, where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// File system: there is one that works for each role, so this can only say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_system: Option<FileSystem>,
     /// Volume label; the role's own where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
+    /// GPT attribute bits; the role's own where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attributes: Option<Attributes>,
+}
+
+impl Partition {
+    /// A partition with everything its role suggests.
+    pub fn new(role: Role, size: Extent) -> Self {
+        Self { role, size, name: None, file_system: None, label: None, attributes: None }
+    }
 }
 
 /// Whether the station makes the drive bootable from the media's boot files.
@@ -106,15 +122,14 @@ impl Default for Layout {
     /// ESP 300 MiB (valid FAT32 with 512- and 4096-byte sectors), MSR 16 MiB, Windows, Recovery
     /// 990 MiB.
     fn default() -> Self {
-        let fixed =
-            |role, mib| Partition { role, size: Extent::Fixed(Bytes::mib(mib)), label: None };
+        let fixed = |role, mib| Partition::new(role, Extent::Fixed(Bytes::mib(mib)));
         Self {
             name: "uefi".into(),
             boot: Boot::Prestaged,
             partitions: vec![
                 fixed(Role::Esp, 300),
                 fixed(Role::Msr, 16),
-                Partition { role: Role::Windows, size: Extent::Rest, label: None },
+                Partition::new(Role::Windows, Extent::Rest),
                 fixed(Role::Recovery, 990),
             ],
         }
@@ -126,6 +141,10 @@ impl Default for Layout {
 pub struct PlannedPartition {
     /// Its purpose.
     pub role: Role,
+    /// GPT name.
+    pub name: String,
+    /// GPT attribute bits.
+    pub attributes: Attributes,
     /// Volume label.
     pub label: String,
     /// First sector.
@@ -228,6 +247,7 @@ impl Layout {
         }
         for partition in &self.partitions {
             self.check_label(partition)?;
+            self.check_extras(partition)?;
             if let Extent::Fixed(size) = partition.size {
                 let least = least_size(partition.role, SectorSize::B512);
                 if size < least {
@@ -254,6 +274,30 @@ impl Layout {
         if !plain || label.encode_utf16().count() > most {
             let (layout, label) = (self.name.clone(), label.clone());
             return Err(LayoutError::Label { layout, role, label, most });
+        }
+        Ok(())
+    }
+
+    fn check_extras(&self, partition: &Partition) -> Result<(), LayoutError> {
+        let role = partition.role;
+        let wrong =
+            |what: String| Err(LayoutError::Extra { layout: self.name.clone(), role, what });
+        if let Some(name) = &partition.name
+            && (name.encode_utf16().count() > 36 || name.chars().any(char::is_control))
+        {
+            return wrong(format!("name {name:?} is longer than 36 characters or not printable"));
+        }
+        if partition.file_system.is_some_and(|asked| Some(asked) != role.file_system()) {
+            let only = role.file_system().map_or("none".into(), |fs| format!("{fs:?}"));
+            return wrong(format!("its file system can only be {}", only.to_lowercase()));
+        }
+        // Microsoft reserves bits 48 to 63 for basic data partitions; bit 63 takes the drive letter away, without which
+        // the first start finds neither boot image nor configuration (error 0x80070490).
+        const NO_DRIVE_LETTER: u64 = 1 << 63;
+        if role == Role::Windows
+            && partition.attributes.is_some_and(|bits| bits.0 & NO_DRIVE_LETTER != 0)
+        {
+            return wrong("without a drive letter the first start fails; clear bit 63".into());
         }
         Ok(())
     }
@@ -325,6 +369,11 @@ impl Layout {
                 partition.label.clone().unwrap_or_else(|| partition.role.label().to_owned());
             partitions.push(PlannedPartition {
                 role: partition.role,
+                name: partition
+                    .name
+                    .clone()
+                    .unwrap_or_else(|| partition.role.gpt_name().to_owned()),
+                attributes: partition.attributes.unwrap_or(partition.role.attributes()),
                 label,
                 first: Lba(at / sector.bytes()),
                 last: Lba((at + size) / sector.bytes() - 1),

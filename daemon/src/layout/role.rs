@@ -29,10 +29,19 @@ impl Role {
     }
 
     /// GPT attribute bits. Recovery is required by the platform and gets no drive letter.
-    pub fn attributes(self) -> u64 {
-        match self {
+    pub fn attributes(self) -> Attributes {
+        Attributes(match self {
             Self::Recovery => 0x8000_0000_0000_0001,
             Self::Esp | Self::Msr | Self::Windows => 0,
+        })
+    }
+
+    /// The file system that works for it; none where there is none.
+    pub fn file_system(self) -> Option<FileSystem> {
+        match self {
+            Self::Esp => Some(FileSystem::Fat32),
+            Self::Msr => None,
+            Self::Windows | Self::Recovery => Some(FileSystem::Ntfs),
         }
     }
 
@@ -53,5 +62,37 @@ impl Role {
             Self::Windows => "Windows",
             Self::Recovery => "Recovery",
         }
+    }
+}
+
+/// File systems that partitions are formatted with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FileSystem {
+    /// FAT32, for firmware.
+    Fat32,
+    /// NTFS.
+    Ntfs,
+}
+
+/// GPT attribute bits, in text as hexadecimal: `0x8000000000000001`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Attributes(pub u64);
+
+impl TryFrom<String> for Attributes {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let bits = text.strip_prefix("0x").and_then(|digits| u64::from_str_radix(digits, 16).ok());
+        bits.map(Self).ok_or_else(|| {
+            format!("{text:?} are no attribute bits; write for example \"0x8000000000000001\"")
+        })
+    }
+}
+
+impl From<Attributes> for String {
+    fn from(bits: Attributes) -> String {
+        format!("{:#x}", bits.0)
     }
 }

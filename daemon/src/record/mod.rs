@@ -80,12 +80,12 @@ impl IdentityRecord {
             .iter()
             .zip(&identity.partitions)
             .map(|(planned, own)| PartitionRecord {
-                name: planned.role.gpt_name().to_owned(),
+                name: planned.name.clone(),
                 type_guid: planned.role.type_guid(),
                 guid: own.guid,
                 first_lba: planned.first,
                 last_lba: planned.last,
-                attributes: format!("{:#x}", planned.role.attributes()),
+                attributes: planned.attributes.into(),
                 volume_serial: match planned.role {
                     Role::Msr => None,
                     Role::Esp => Some(format!("{:08x}", own.volume_serial & 0xffff_ffff)),
