@@ -13,6 +13,8 @@ pub mod runner;
 mod shelf;
 mod slot;
 pub mod snapshot;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
