@@ -6,8 +6,9 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use fuser::{
     BackgroundSession, BsdFileFlags, Config, Errno, FileAttr, FileHandle, FileType, Filesystem,
@@ -233,11 +234,23 @@ impl Drop for FaultyDrive {
     fn drop(&mut self) {
         self.set(Faults::default());
         if let Some(device) = self.device.borrow_mut().take() {
-            let _ = std::process::Command::new("losetup").args(["-d", &device]).status();
+            let _ = Command::new("losetup").args(["-d", &device]).status();
         }
-        if let Some(session) = self.session.take() {
-            let _ = session.umount_and_join();
+        // The kernel lets go of the loop device, and that of the file, a moment after the last user has.
+        let mount = self.folder.join("mount");
+        let unmounted = || {
+            let status = Command::new("umount").arg(&mount).stderr(Stdio::null()).status();
+            status.is_ok_and(|status| status.success())
+        };
+        let start = Instant::now();
+        while !unmounted() {
+            if start.elapsed() > Duration::from_secs(10) {
+                let _ = Command::new("umount").arg("--lazy").arg(&mount).status();
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
         }
+        drop(self.session.take());
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
