@@ -207,6 +207,10 @@ fn objections(candidate: &Candidate, policy: &Policy) -> Vec<Refusal> {
     let Candidate { drive, usage, .. } = candidate;
     let mut all = Vec::new();
     let mut object = |code, detail: String| all.push(Refusal { code, detail });
+    if !usage.system.is_empty() {
+        let detail = format!("the running system needs it: {}", usage.system.join(", "));
+        object(Code::SystemDisk, detail);
+    }
     if !policy.armed {
         object(Code::NotArmed, "the station is disarmed; arm it with `prestagectl arm`".into());
     }
@@ -219,10 +223,6 @@ fn objections(candidate: &Candidate, policy: &Policy) -> Vec<Refusal> {
         object(Code::BayNotAllowed, detail);
     }
     size_objections(candidate, policy, &mut object);
-    if !usage.system.is_empty() {
-        let detail = format!("the running system needs it: {}", usage.system.join(", "));
-        object(Code::SystemDisk, detail);
-    }
     if !usage.mounts.is_empty() {
         let detail = format!("mounted at {}; unmount it first", usage.mounts.join(", "));
         object(Code::Mounted, detail);

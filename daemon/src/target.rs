@@ -52,7 +52,7 @@ pub enum AccessError {
     #[error("the drive is gone: {0}")]
     Gone(String),
     /// The medium or the bus failed.
-    #[error("{length} bytes at {offset}")]
+    #[error("{} bytes at byte {}", length.0, offset.0)]
     Io {
         /// Where.
         offset: Bytes,

@@ -56,7 +56,7 @@ impl Failure {
     }
 }
 
-/// An error and what caused it, on one line.
+/// An error and what caused it, on one line: control characters, which file names may hold, become `?`.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -65,7 +65,7 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         text.push_str(&error.to_string());
         cause = error.source();
     }
-    text
+    text.replace(char::is_control, "?")
 }
 
 /// Starts workers.
@@ -183,7 +183,11 @@ impl Workers {
 }
 
 fn one_line(text: &str) -> String {
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|l| !l.is_empty() && !l.starts_with("[WARNING]"))
+        .collect();
     lines.join("; ")
 }
 

@@ -7,6 +7,8 @@ use clap::Parser;
 use prestaged::config::{self, Config};
 use prestaged::{service, task, worker};
 
+/// `EX_USAGE` of sysexits.h.
+const USAGE: u8 = 64;
 /// `EX_CONFIG` of sysexits.h.
 const CONFIGURATION: u8 = 78;
 
@@ -26,7 +28,13 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|first| first == worker::ARGUMENT) {
         return report(task::main(), 1);
     }
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
+        }
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return report(Err(error.into()), 1),

@@ -7,11 +7,11 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::client::{Client, ClientError, Lines, segment};
-use super::{Failure, exit, show};
+use super::{Failure, exit, put, show};
 use crate::admission::Refusal;
 use crate::api::Attempt;
 use crate::audit::Report;
-use crate::job::Reason;
+use crate::job::{Reason, Verdict};
 use crate::master::MasterId;
 use crate::record::Record;
 use crate::station::snapshot::{
@@ -25,6 +25,8 @@ use crate::worker::Line;
 pub(super) enum Ended {
     /// With a record.
     Record(Box<Record>),
+    /// With a verdict that is not in the ledger.
+    Unrecorded(Verdict, Option<Reason>),
     /// Before there was one.
     Refused(Vec<Refusal>),
     /// The drive was detached.
@@ -77,7 +79,7 @@ pub(super) async fn watch(client: &Client, json: bool) -> Result<(), ClientError
     while let Some(snapshot) = events.next::<Snapshot>().await? {
         if json {
             let line = serde_json::to_string(&snapshot)?;
-            println!("{line}");
+            put(&line);
         } else {
             board.show(&snapshot);
         }
@@ -119,7 +121,7 @@ impl Board {
         } else {
             for (name, _, _, state) in lines {
                 if self.said.get(&name) != Some(&state) {
-                    println!("{name}: {state}");
+                    put(&format!("{name}: {state}"));
                     self.said.insert(name, state);
                 }
             }
@@ -166,8 +168,13 @@ pub(super) async fn drive(
             {
                 bar.finish_and_clear();
                 let records: Vec<Record> = client.get("/v1/records").await?;
-                let record = records.into_iter().find(|record| record.job == job);
-                return Ok(record.map_or(Ended::Gone, |r| Ended::Record(Box::new(r))));
+                let same = |record: &Record| record.job == job && record.verdict == drive.verdict;
+                let record = records.into_iter().find(same);
+                return Ok(match (record, drive.verdict) {
+                    (Some(record), _) => Ended::Record(Box::new(record)),
+                    (None, Some(verdict)) => Ended::Unrecorded(verdict, drive.reason.clone()),
+                    (None, None) => Ended::Gone,
+                });
             }
         }
         if device.decision == Decision::Refused {

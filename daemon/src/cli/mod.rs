@@ -1,7 +1,5 @@
 //! `prestagectl`: everything an operator does, over the daemon's socket.
 
-#![expect(clippy::print_stdout, reason = "the output of a command-line program")]
-
 pub mod client;
 mod follow;
 mod show;
@@ -179,10 +177,14 @@ impl From<ClientError> for Failure {
 /// Does what the command line says; returns the exit code.
 #[expect(clippy::print_stderr, reason = "errors go to standard error")]
 pub async fn run(arguments: Arguments) -> u8 {
+    let json = arguments.json;
     match perform(&arguments).await {
         Ok(code) => code,
         Err(Failure { code, text }) => {
             eprintln!("prestagectl: {text}");
+            if json {
+                put(&json!({ "error": { "exit": code, "detail": text } }).to_string());
+            }
             code
         }
     }
@@ -237,10 +239,9 @@ async fn perform(arguments: &Arguments) -> Result<u8, Failure> {
                 .get(&records_path(serial.as_deref(), since.as_deref(), verdict.as_deref()))
                 .await?;
             if *csv {
-                print!(
-                    "{}",
-                    show::csv(&records).map_err(|text| Failure { code: exit::FAILED, text })?
-                );
+                let table =
+                    show::csv(&records).map_err(|text| Failure { code: exit::FAILED, text })?;
+                put(table.trim_end());
             } else {
                 out.print(&records, || show::records(&records));
             }
@@ -262,6 +263,16 @@ fn records_path(serial: Option<&str>, since: Option<&str>, verdict: Option<&str>
     format!("/v1/records?{}", query.join("&"))
 }
 
+/// Writes a line to standard output. A reader that has seen enough (`| head`) is no error.
+fn put(text: &str) {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    if let Err(error) = writeln!(out, "{text}").and_then(|()| out.flush()) {
+        let closed = error.kind() == std::io::ErrorKind::BrokenPipe;
+        std::process::exit(if closed { exit::DONE } else { exit::FAILED }.into());
+    }
+}
+
 struct Output {
     json: bool,
 }
@@ -269,9 +280,9 @@ struct Output {
 impl Output {
     fn print(&self, value: &impl Serialize, text: impl FnOnce() -> String) {
         if self.json {
-            println!("{}", serde_json::to_string_pretty(value).unwrap_or_default());
+            put(&serde_json::to_string_pretty(value).unwrap_or_default());
         } else {
-            println!("{}", text().trim_end());
+            put(text().trim_end());
         }
     }
 
@@ -294,17 +305,27 @@ async fn image(client: &Client, out: &Output, attempt: &Attempt) -> Result<u8, F
             });
             return Ok(exit::REFUSED);
         }
+        Ended::Unrecorded(verdict, reason) => {
+            let why = reason.as_ref().map(|r| format!(": {}: {}", r.code, r.detail));
+            let text = format!("{} {verdict}{}", attempt.device, why.unwrap_or_default());
+            out.print(&json!({ "verdict": verdict, "reason": reason }), || text);
+            return Ok(exit_code(verdict));
+        }
         Ended::Gone => {
             let text = format!("{} was detached", attempt.device);
             return Err(Failure { code: exit::FAILED, text });
         }
     };
     out.print(&record, || record.as_ref().map(|r| r.sentence()).unwrap_or_default());
-    Ok(match verdict {
+    Ok(exit_code(verdict))
+}
+
+fn exit_code(verdict: Verdict) -> u8 {
+    match verdict {
         Verdict::Passed => exit::DONE,
         Verdict::Failed | Verdict::Stopped => exit::FAILED,
         Verdict::Refused => exit::REFUSED,
-    })
+    }
 }
 
 async fn find_media(client: &Client, name: &str) -> Result<MediaView, Failure> {

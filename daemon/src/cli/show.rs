@@ -143,7 +143,10 @@ pub(super) fn devices(devices: &[DeviceView]) -> String {
                 device.bay.to_string(),
                 device.size_bytes.to_string(),
                 decision,
-                device.detail.clone().unwrap_or_default(),
+                match &device.refusals[..] {
+                    [] => device.detail.clone().unwrap_or_default(),
+                    all => all.iter().map(|r| r.detail.as_str()).collect::<Vec<_>>().join("; "),
+                },
             ]
         })
         .collect();
@@ -275,7 +278,7 @@ pub(super) fn records(all: &[Record]) -> String {
     let mut text = String::new();
     for record in all {
         let verdict = record.verdict.map_or_else(|| "RUNNING".into(), verdict_word);
-        let _ = writeln!(text, "{}  {verdict}  {}", record.opened, record.sentence());
+        let _ = writeln!(text, "{:.3}  {verdict}  {}", record.opened, record.sentence());
     }
     text
 }
@@ -342,8 +345,8 @@ pub(super) fn csv(all: &[Record]) -> Result<String, String> {
                 text(r.readback_sha256.as_ref().map(|v| v as _)),
                 text(r.write_bytes_per_second.as_ref().map(|v| &v.0 as _)),
                 text(r.verify_bytes_per_second.as_ref().map(|v| &v.0 as _)),
-                r.opened.to_string(),
-                text(r.closed.as_ref().map(|v| v as _)),
+                format!("{:.3}", r.opened),
+                r.closed.map(|time| format!("{time:.3}")).unwrap_or_default(),
                 r.prestaged_version.clone(),
             ])
             .map_err(failed)?;

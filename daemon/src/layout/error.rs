@@ -6,7 +6,7 @@ use super::Role;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LayoutError {
     /// The same role twice.
-    #[error("layout {layout:?}: more than one {role:?} partition; each type may appear once")]
+    #[error("layout {layout:?}: more than one {role} partition; each type may appear once")]
     Twice {
         /// Layout name.
         layout: String,
@@ -14,7 +14,7 @@ pub enum LayoutError {
         role: Role,
     },
     /// A partition that is required is missing.
-    #[error("layout {layout:?}: no {role:?} partition; {why}")]
+    #[error("layout {layout:?}: no {role} partition; {why}")]
     Missing {
         /// Layout name.
         layout: String,
@@ -36,7 +36,7 @@ pub enum LayoutError {
     },
     /// A partition too small for its file system.
     #[error(
-        "layout {layout:?}: {role:?} of {size} bytes is too small; at least {least} are needed"
+        "layout {layout:?}: the {role} partition of {size} bytes is too small for its file system with these sectors; at least {least} are needed"
     )]
     Small {
         /// Layout name.
@@ -50,7 +50,7 @@ pub enum LayoutError {
     },
     /// A label the file system cannot hold.
     #[error(
-        "layout {layout:?}: label {label:?} of {role:?} is longer than {most} or holds a character the file system forbids"
+        "layout {layout:?}: label {label:?} of {role} is longer than {most} or holds a character the file system forbids"
     )]
     Label {
         /// Layout name.
@@ -63,7 +63,7 @@ pub enum LayoutError {
         most: usize,
     },
     /// A name, file system or attribute that cannot be.
-    #[error("layout {layout:?}, {role:?}: {what}")]
+    #[error("layout {layout:?}, {role}: {what}")]
     Extra {
         /// Layout name.
         layout: String,

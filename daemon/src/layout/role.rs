@@ -17,6 +17,18 @@ pub enum Role {
     Recovery,
 }
 
+impl std::fmt::Display for Role {
+    /// The word used in the configuration.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Esp => "esp",
+            Self::Msr => "msr",
+            Self::Windows => "windows",
+            Self::Recovery => "recovery",
+        })
+    }
+}
+
 impl Role {
     /// The GPT type GUID (Microsoft, `PARTITION_INFORMATION_GPT`; UEFI 2.10, table 5-7).
     pub fn type_guid(self) -> Uuid {

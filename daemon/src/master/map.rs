@@ -24,7 +24,7 @@ pub enum MapError {
     #[error("read the master image")]
     Read(#[from] io::Error),
     /// The NTFS volume is not readable.
-    #[error("read the NTFS volume in the {role:?} partition")]
+    #[error("read the NTFS volume in the {role} partition")]
     Ntfs {
         /// The partition.
         role: Role,
@@ -33,7 +33,7 @@ pub enum MapError {
         source: ntfs::NtfsError,
     },
     /// The NTFS allocation bitmap is missing or too short.
-    #[error("the allocation bitmap of the {role:?} partition is missing or too short")]
+    #[error("the allocation bitmap of the {role} partition is missing or too short")]
     Bitmap {
         /// The partition.
         role: Role,

@@ -9,6 +9,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -118,8 +119,10 @@ impl Scan {
             if !is_wim(&path) {
                 continue;
             }
-            // A file may vanish at any moment; the next scan sees that.
-            let Ok(file) = File::open(&path) else { continue };
+            // A file may vanish at any moment; the next scan sees that. Opening a FIFO would wait for a writer.
+            let plain = fs::metadata(&path).is_ok_and(|meta| meta.is_file());
+            let open = || File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&path);
+            let Some(file) = plain.then(open).and_then(Result::ok) else { continue };
             let Ok(meta) = file.metadata() else { continue };
             if !meta.is_file() {
                 continue;
@@ -177,6 +180,18 @@ mod tests {
         (&again).write_all(b"more").unwrap();
         assert!(scan.run(inbox.path()).unwrap(), "a file that grows again is withdrawn");
         assert!(scan.known.is_empty());
+    }
+
+    #[test]
+    fn a_fifo_holds_nothing_up() {
+        let inbox = tempfile::tempdir().unwrap();
+        let path = inbox.path().join("fifo.wim");
+        let mode = rustix::fs::Mode::RUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        fs::create_dir(inbox.path().join("folder.wim")).unwrap();
+        let mut scan = Scan::default();
+        assert!(!scan.run(inbox.path()).unwrap());
+        assert!(scan.known.is_empty() && scan.pending.is_empty());
     }
 
     #[test]

@@ -145,7 +145,8 @@ fn intake(task: &IntakeTask) -> Result<Outcome, IntakeError> {
             return Err(IntakeError::Changed(file.path.clone()));
         }
     }
-    let name = task.path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = task.path.file_name().unwrap_or_default().to_string_lossy();
+    let name = name.replace(char::is_control, "?");
     Ok(Outcome::Media(Box::new(Media {
         name,
         size_bytes: Bytes(files.iter().map(|file| file.size.0).sum()),

@@ -51,7 +51,7 @@ pub enum PressError {
     #[error(transparent)]
     Site(#[from] MisplacedSite),
     /// A freshly made volume is not what it should be.
-    #[error("the new {role:?} volume is not as expected: {what}")]
+    #[error("the new {role} volume is not as expected: {what}")]
     Volume {
         /// Partition.
         role: Role,

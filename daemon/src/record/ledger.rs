@@ -167,7 +167,7 @@ impl Ledger {
                     record.serial.as_ref().map(Serial::as_str),
                     disk_guid,
                     record.verdict.map(|v| v.to_string()),
-                    record.opened.to_string(),
+                    format!("{:.3}", record.opened),
                     text,
                 ],
             )
@@ -218,7 +218,7 @@ impl Ledger {
         let reading = || query("read the records");
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let db = Connection::open_with_flags(&self.path, flags).map_err(reading())?;
-        let sql = format!("SELECT job, record FROM records {condition} ORDER BY job");
+        let sql = format!("SELECT job, record FROM records {condition} ORDER BY opened, job");
         let mut statement = db.prepare(&sql).map_err(reading())?;
         let rows = statement
             .query_map(rusqlite::params_from_iter(values), |row| {

@@ -20,6 +20,26 @@ use crate::layout::Plan;
 use crate::master::{Manifest, MasterId};
 use crate::units::{ByteRate, Bytes, Lba};
 
+/// Times in milliseconds, always with three digits, so that text sorts as time does.
+mod time {
+    use jiff::Timestamp;
+    use serde::Serializer;
+
+    pub(super) fn moment<S: Serializer>(time: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&format_args!("{time:.3}"))
+    }
+
+    pub(super) fn perhaps<S: Serializer>(
+        time: &Option<Timestamp>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        match time {
+            Some(time) => moment(time, to),
+            None => to.serialize_none(),
+        }
+    }
+}
+
 /// Version of the record's form.
 pub const SCHEMA: u32 = 1;
 
@@ -149,8 +169,10 @@ pub struct Record {
     /// Mean rate of reading back.
     pub verify_bytes_per_second: Option<ByteRate>,
     /// When the job was opened.
+    #[serde(serialize_with = "time::moment")]
     pub opened: Timestamp,
     /// When it was closed.
+    #[serde(serialize_with = "time::perhaps")]
     pub closed: Option<Timestamp>,
     /// Version of this program.
     pub prestaged_version: String,

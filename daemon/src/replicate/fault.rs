@@ -51,7 +51,11 @@ pub enum Fault {
     #[error(transparent)]
     Store(#[from] SourceError),
     /// It was told to stop.
-    #[error("stopped: {0:?}")]
+    #[error("{}", match .0 {
+        StopReason::Operator => "stopped by the operator",
+        StopReason::Unplugged => "the drive was detached",
+        StopReason::Shutdown => "stopped because the station ends",
+    })]
     Stopped(StopReason),
     /// Something that cannot be.
     #[error("internal error: {0}")]

@@ -11,6 +11,7 @@ use crate::admission::{self, Admitted, Candidate, Code, Need, Refusal};
 use crate::drive::Geometry;
 use crate::hotplug::Change;
 use crate::job::{State, Stop, StopReason, Verdict};
+use crate::layout::LayoutError;
 use crate::master::{MasterId, Recipe};
 use crate::media::Media;
 use crate::record::Record;
@@ -176,7 +177,12 @@ impl Station {
         let recipe = self.recipe(media, admitted.geometry());
         let id = recipe.id();
         if let Err(error) = recipe.layout.plan(recipe.geometry) {
-            return self.refuse(&ticket.key, vec![Refusal::new(Code::TooSmall, error.to_string())]);
+            let code = match &error {
+                LayoutError::DriveTooSmall { .. } => Code::TooSmall,
+                // The layout does not work with this drive's sectors.
+                _ => Code::SectorSize,
+            };
+            return self.refuse(&ticket.key, vec![Refusal::new(code, error.to_string())]);
         }
         let master = self.ready.iter().find(|master| master.manifest.id == id).cloned();
         let Some(record) = self.record_for(&ticket.key) else { return Vec::new() };

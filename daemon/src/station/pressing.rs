@@ -33,7 +33,13 @@ impl Station {
             }
             Ok(Outcome::LaterPart) => {}
             Err(failure) => {
-                tracing::error!(media = %path.display(), "media is not usable: {}: {}", failure.code, failure.detail);
+                let name = path.to_string_lossy().replace(char::is_control, "?");
+                tracing::error!(
+                    media = name,
+                    "media is not usable: {}: {}",
+                    failure.code,
+                    failure.detail
+                );
             }
         }
         let arrived = match &result {

@@ -178,6 +178,11 @@ impl Performer {
         let (sender, workers) = (self.sender.clone(), self.means.workers.clone());
         let permits = Arc::clone(&self.intakes);
         let Means { image, boot, .. } = self.means;
+        if path.to_str().is_none() {
+            let detail = "its name is not UTF-8; rename the file".to_owned();
+            let failure = Failure { code: "media_unreadable".into(), detail };
+            return self.in_background(move || Some(Event::IntakeEnded(path, Err(failure))));
+        }
         tokio::spawn(async move {
             let Ok(_permit) = permits.acquire().await else { return };
             let task = Task::Intake(IntakeTask { path: path.clone(), image, boot });

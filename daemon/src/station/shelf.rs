@@ -190,7 +190,9 @@ impl Shelf {
 }
 
 fn file_name(path: &Path) -> String {
-    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    // Names are shown on terminals and in logs: no control characters.
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.replace(char::is_control, "?")
 }
 
 fn view(path: &Path, entry: &Entry) -> Option<MediaView> {
