@@ -114,6 +114,30 @@ fn missing_boot_files_are_told_at_intake() {
 }
 
 #[test]
+fn what_cannot_be_restored_is_told() {
+    if !can_loop() {
+        return;
+    }
+    let rig = Rig::new(Setup { boot: "none", ..Setup::default() });
+    let tree = rig.path("tree");
+    fs::create_dir(&tree).unwrap();
+    fs::write(tree.join("file"), "with an attribute").unwrap();
+    let flags = rustix::fs::XattrFlags::empty();
+    rustix::fs::setxattr(tree.join("file"), "user.hint", b"1", flags).unwrap();
+    let wim = rig.path("ea.wim");
+    run(
+        "wimlib-imagex",
+        &["capture", tree.to_str().unwrap(), wim.to_str().unwrap(), "--unix-data"],
+    );
+    rig.add_media(&wim, "ea.wim");
+    rig.start();
+    let media = rig.wait_media("ea.wim", "valid");
+    let warning = &media["warnings"][0];
+    assert_eq!(warning["code"], "extended_attributes", "{media:#}");
+    assert!(warning["detail"].as_str().unwrap().contains("1 files"), "{warning}");
+}
+
+#[test]
 fn wrong_boot_files_are_told_at_intake() {
     if !can_loop() {
         return;

@@ -109,6 +109,18 @@ pub(super) fn examine(wim: &mut Wim, image: u32, inventory: &Inventory) -> Exami
     found
 }
 
+/// Extended attributes, which cannot be restored. Windows keeps hints of its own in them, so their loss is no reason to
+/// refuse media, but it is one to know.
+pub(super) fn losses(wim: &mut Wim, image: u32) -> Option<Finding> {
+    let name = format!("prestaged-losses-{}", std::process::id());
+    let scratch = Scratch(std::env::temp_dir().join(name));
+    fs::create_dir_all(&scratch.0).ok()?;
+    let losses = wim.losses(image, &scratch.0.join("messages"));
+    let lost = losses.into_iter().find(|line| line.starts_with("extended attributes"))?;
+    let detail = format!("{lost} cannot be restored: libwim leaves them out");
+    Some(Finding::new("extended_attributes", detail))
+}
+
 /// What the customer compares with the boot image of the deployed task sequence: they must be the same.
 /// `None` if the file is no WIM at all.
 fn read_boot_image(path: &Path) -> Result<Option<BootImage>, String> {

@@ -75,6 +75,9 @@ fn intake(task: &IntakeTask) -> Result<Outcome, IntakeError> {
     let before = stamp(&task.path)?;
     let mut reporter = Reporter::default();
     let mut wim = Wim::open(&task.path, move |progress: Progress| {
+        if progress.phase == Phase::Begin {
+            return Flow::Stop;
+        }
         report(&mut reporter, progress);
         Flow::Continue
     })?;
@@ -136,6 +139,7 @@ fn intake(task: &IntakeTask) -> Result<Outcome, IntakeError> {
                     problems.extend(found.problems);
                     warnings.extend(found.warnings);
                 }
+                warnings.extend(boot::losses(&mut wim, task.image));
             }
             Err(error) => problems.push(Finding::new("wim_damaged", error.to_string())),
         }

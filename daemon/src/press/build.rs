@@ -177,6 +177,7 @@ fn open(task: &PressTask) -> Result<Wim, PressError> {
     let report = move |progress: crate::wim::Progress| {
         let part = fraction(progress.done, progress.total);
         match progress.phase {
+            Phase::Begin => {}
             Phase::Integrity | Phase::Verify => reporter.report("checking", 0.02 * part),
             Phase::Structure => reporter.report("applying", 0.02 + 0.18 * part),
             Phase::Data => reporter.report("applying", 0.20 + 0.60 * part),

@@ -14,6 +14,9 @@ pub(super) unsafe extern "C" fn on_progress(
     // SAFETY: libwim passes the union member that belongs to the message.
     let progress = unsafe {
         match msg {
+            sys::PROGRESS_EXTRACT_IMAGE_BEGIN => {
+                Progress { phase: Phase::Begin, done: 0, total: 0 }
+            }
             sys::PROGRESS_VERIFY_INTEGRITY => {
                 let i = (*info).integrity;
                 Progress { phase: Phase::Integrity, done: i.completed_bytes, total: i.total_bytes }

@@ -33,6 +33,8 @@ pub struct Progress {
 /// The parts of libwim's work that report progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
+    /// An image is about to be extracted; nothing has been touched yet.
+    Begin,
     /// The integrity table is checked, in bytes.
     Integrity,
     /// Every blob is decompressed and its SHA-1 compared, in bytes.
@@ -359,6 +361,29 @@ impl Wim {
             (self.library.wimlib_extract_image)(self.raw, index(image), c_target.as_ptr(), flags)
         };
         self.library.check(code, doing)
+    }
+
+    /// What libwim says will be lost when an image is applied to an NTFS volume. It counts that before it begins and
+    /// prints it, which is the only way to learn of extended attributes. The report function must stop at
+    /// [`Phase::Begin`]. From then on libwim's messages go to `messages`: to be called last.
+    pub fn losses(&mut self, image: u32, messages: &Path) -> Vec<String> {
+        let Ok(name) = CString::new(messages.as_os_str().as_bytes()) else { return Vec::new() };
+        // SAFETY: the name is NUL-terminated; libwim opens the file itself.
+        let code = unsafe { (self.library.wimlib_set_error_file_by_name)(name.as_ptr()) };
+        if code != 0 {
+            return Vec::new();
+        }
+        let nowhere = messages.with_extension("no-volume");
+        if self.extract_to_volume(image, &nowhere).is_ok() {
+            return Vec::new();
+        }
+        let text = std::fs::read(messages).unwrap_or_default();
+        let lines = String::from_utf8_lossy(&text).into_owned();
+        lines
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("[WARNING] Ignoring "))
+            .map(str::to_owned)
+            .collect()
     }
 
     /// Extracts trees or files into a directory, with their paths, without Windows metadata.

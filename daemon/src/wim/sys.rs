@@ -20,6 +20,7 @@ pub(super) const EXTRACT_FLAG_NORPFIX: c_int = 0x200;
 pub(super) const EXTRACT_FLAG_NO_ATTRIBUTES: c_int = 0x10_0000;
 pub(super) const ITERATE_FLAG_RECURSIVE: c_int = 0x1;
 
+pub(super) const PROGRESS_EXTRACT_IMAGE_BEGIN: c_int = 0;
 pub(super) const PROGRESS_EXTRACT_FILE_STRUCTURE: c_int = 3;
 pub(super) const PROGRESS_EXTRACT_STREAMS: c_int = 4;
 pub(super) const PROGRESS_EXTRACT_METADATA: c_int = 6;
@@ -218,6 +219,7 @@ pub(super) const SONAME: &str = "libwim.so.15";
 library! {
     wimlib_global_init: fn(c_int) -> c_int;
     wimlib_set_print_errors: fn(bool) -> c_int;
+    wimlib_set_error_file_by_name: fn(*const c_char) -> c_int;
     wimlib_get_version: fn() -> u32;
     wimlib_get_error_string: fn(c_int) -> *const c_char;
     wimlib_get_compression_type_string: fn(c_int) -> *const c_char;
