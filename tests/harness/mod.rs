@@ -14,6 +14,7 @@ use std::fs::{self, File};
 use std::hash::{Hash as _, Hasher as _};
 use std::io::Write as _;
 use std::os::unix::fs::FileExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -199,6 +200,8 @@ impl Rig {
         let child = self
             .command()
             .env("RUST_LOG", "info")
+            // A wrapper's children, the daemon among them, shall end with it.
+            .process_group(0)
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
@@ -337,7 +340,10 @@ impl Rig {
 impl Drop for Rig {
     fn drop(&mut self) {
         if let Some(mut child) = self.daemon.borrow_mut().take() {
-            let _ = child.kill();
+            let group = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
+            if let Some(group) = group {
+                let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+            }
             let _ = child.wait();
         }
         if thread::panicking() {
