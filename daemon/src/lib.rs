@@ -1,4 +1,13 @@
-//! prestaged.
+//! A factory-floor imaging station: prestaged media onto every drive that is plugged in, verified and recorded.
+//!
+//! ```text
+//! uevent -> Drive -> admit() -> Admitted -> Claim -> job (erase, write, read back, commit) -> Record -> ledger, journal
+//! file   -> inbox -> intake -> Media -> press -> Master ---^
+//! ```
+//!
+//! Arrows never point back. ARCHITECTURE.md has the map of the modules and what each may touch; a good first stop is
+//! [`station`], where everything that happens is an event, then [`admission`], [`target`] and
+//! [`replicate`], where drives are judged, held and written.
 
 pub mod admission;
 pub mod api;
