@@ -92,12 +92,7 @@ impl Read for DirectReader {
 
 impl Seek for DirectReader {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let target = match to {
-            SeekFrom::Start(offset) => Some(offset),
-            SeekFrom::Current(delta) => self.at.checked_add_signed(delta),
-            SeekFrom::End(delta) => self.size.0.checked_add_signed(delta),
-        };
-        self.at = target.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        self.at = self.size.seek(self.at, to)?;
         Ok(self.at)
     }
 }

@@ -279,12 +279,7 @@ impl Write for Window {
 
 impl Seek for Window {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let target = match to {
-            SeekFrom::Start(offset) => Some(offset),
-            SeekFrom::Current(delta) => self.at.checked_add_signed(delta),
-            SeekFrom::End(delta) => self.geometry.size.0.checked_add_signed(delta),
-        };
-        self.at = target.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        self.at = self.geometry.size.seek(self.at, to)?;
         Ok(self.at)
     }
 }

@@ -65,7 +65,7 @@ pub enum Fixup {
     FatSerial(usize),
     /// NTFS volume serial of the partition with this index, 8 bytes.
     NtfsSerial(usize),
-    /// CRC-32 of the partition entries, which start this many bytes from the site's chunk start.
+    /// CRC-32 of the partition entries.
     GptEntriesCrc {
         /// Byte offset of the entries on the drive.
         entries: Bytes,

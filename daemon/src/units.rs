@@ -4,6 +4,7 @@
 //! bytes, so that factory systems need no parser of ours.
 
 use std::fmt;
+use std::io::{self, SeekFrom};
 use std::str::FromStr;
 
 use serde::de::{self, Deserializer, Visitor};
@@ -33,6 +34,19 @@ impl Bytes {
     #[must_use]
     pub fn align_up(self, unit: u64) -> Self {
         Self(self.0.div_ceil(unit) * unit)
+    }
+
+    /// Where a reader of this many bytes that stands at `at` comes to by seeking.
+    ///
+    /// # Errors
+    /// `InvalidInput` before the start or beyond what 64 bits can count.
+    pub fn seek(self, at: u64, to: SeekFrom) -> io::Result<u64> {
+        let target = match to {
+            SeekFrom::Start(offset) => Some(offset),
+            SeekFrom::Current(delta) => at.checked_add_signed(delta),
+            SeekFrom::End(delta) => self.0.checked_add_signed(delta),
+        };
+        target.ok_or_else(|| io::ErrorKind::InvalidInput.into())
     }
 
     /// For buffers: this size as an index type. The station runs on 64-bit machines only.

@@ -99,11 +99,6 @@ impl Drop for Guard {
 }
 
 impl Workers {
-    /// Workers that run another program than this one, for tests.
-    pub fn with_program(program: PathBuf) -> Self {
-        Self { program }
-    }
-
     /// Runs a task to its end. `report` is called for each progress line.
     ///
     /// # Errors

@@ -429,6 +429,24 @@ pub(crate) fn partitions(record: &Value) -> Vec<(String, u64, u64)> {
         .collect()
 }
 
+/// A small file system in memory, to be filled up; unmounted when dropped.
+pub(crate) struct Tmpfs(PathBuf);
+
+impl Tmpfs {
+    pub(crate) fn mount(folder: PathBuf, size: &str) -> Self {
+        fs::create_dir(&folder).unwrap();
+        let options = format!("size={size}");
+        run("mount", &["-t", "tmpfs", "-o", &options, "none", folder.to_str().unwrap()]);
+        Self(folder)
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
 /// A loop device over a part of an image file, for tools that want a volume of its own: this kernel may have no
 /// partition parser.
 pub(crate) struct Volume(pub(crate) String);

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::harness::sample::run;
-use crate::harness::{Drive, Rig, Setup, can_loop, sample, wait_for};
+use crate::harness::{Drive, Rig, Setup, Volume, attach, can_loop, sample, wait_for};
 
 /// Attaches a drive, expects a refusal, and that not a byte of the drive has changed.
 fn refused(rig: &Rig, drive: &Drive, options: &[&str], code: &str) {
@@ -52,23 +52,19 @@ fn other_buses_and_bays_are_none_of_its_business() {
     assert!(rig.records(&drive.serial).is_empty());
     drop(rig);
     let rig = Rig::started(Setup::default());
-    let stranger = Drive2::outside(&rig);
-    refused(&rig, &stranger.0, &[], "bay_not_allowed");
-    assert!(rig.records(&stranger.0.serial).is_empty());
+    let stranger = stranger_to(&rig);
+    refused(&rig, &stranger, &[], "bay_not_allowed");
+    assert!(rig.records(&stranger.serial).is_empty());
 }
 
 /// A drive whose bay is not the rig's.
-struct Drive2(Drive);
-
-impl Drive2 {
-    fn outside(rig: &Rig) -> Self {
-        let mut drive = rig.drive("A", 64);
-        drive.serial = format!("X{}", drive.serial);
-        let file = drive.file.with_file_name(format!("{}.img", drive.serial));
-        fs::rename(&drive.file, &file).unwrap();
-        drive.file = file;
-        Self(drive)
-    }
+fn stranger_to(rig: &Rig) -> Drive {
+    let mut drive = rig.drive("A", 64);
+    drive.serial = format!("X{}", drive.serial);
+    let file = drive.file.with_file_name(format!("{}.img", drive.serial));
+    fs::rename(&drive.file, &file).unwrap();
+    drive.file = file;
+    drive
 }
 
 #[test]
@@ -115,19 +111,10 @@ fn a_loop_device_on_a_drive_holds_it() {
     let drive = rig.drive("A", 420);
     drive.attach(&[]);
     rig.decision(&drive.serial);
-    let upper = crate::harness::attach(&drive.node(), &[]);
-    let guard = Detach(upper);
+    let upper = Volume(attach(&drive.node(), &[]));
     rig.ctl(&["arm"]);
     wait_for("the refusal", || (rig.decision(&drive.serial)["code"] == "in_use").then_some(()));
-    drop(guard);
-}
-
-struct Detach(String);
-
-impl Drop for Detach {
-    fn drop(&mut self) {
-        run("losetup", &["-d", &self.0]);
-    }
+    drop(upper);
 }
 
 #[test]
@@ -137,11 +124,11 @@ fn the_same_serial_twice_is_refused() {
     }
     let rig = Rig::started(Setup { armed: false, ..Setup::default() });
     let first = rig.drive("A", 420);
-    let second = rig.drive("B", 420);
+    let mut second = rig.drive("B", 420);
     // The serial number is the file's name without its extension.
     let twin = first.file.with_extension("raw");
     fs::rename(&second.file, &twin).unwrap();
-    let second = Drive2::at(second, twin, &first.serial);
+    (second.file, second.serial) = (twin, first.serial.clone());
     first.attach(&[]);
     second.attach(&[]);
     rig.ctl(&["arm"]);
@@ -151,14 +138,6 @@ fn the_same_serial_twice_is_refused() {
         let codes: Vec<_> = ours.map(|d| d["code"].clone()).collect();
         (codes == ["duplicate_serial", "duplicate_serial"]).then_some(())
     });
-}
-
-impl Drive2 {
-    fn at(mut drive: Drive, file: std::path::PathBuf, serial: &str) -> Drive {
-        drive.file = file;
-        drive.serial = serial.to_owned();
-        drive
-    }
 }
 
 #[test]

@@ -7,8 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::harness::faulty::{Faults, FaultyDrive, can_fuse};
-use crate::harness::sample::run;
-use crate::harness::{Rig, Setup, can_loop, sample, wait_for};
+use crate::harness::{Rig, Setup, Tmpfs, can_loop, sample, wait_for};
 
 /// A byte in the first mebibyte of the Windows volume behind its boot sector: written with the body.
 const BODY_BYTE: u64 = ((1 + 40 + 16) << 20) + 20_000;
@@ -303,10 +302,7 @@ fn a_full_store_fails_the_press_and_touches_nothing() {
         return;
     }
     let rig = Rig::new(Setup::default());
-    fs::create_dir(rig.path("store")).unwrap();
-    let store = rig.path("store");
-    run("mount", &["-t", "tmpfs", "-o", "size=24m", "none", store.to_str().unwrap()]);
-    let unmount = scope_guard(move || run("umount", &["-l", store.to_str().unwrap()]));
+    let store = Tmpfs::mount(rig.path("store"), "24m");
     rig.add_media(&sample(&["--compress=LZX"]), "win.wim");
     rig.start();
     rig.wait_media("win.wim", "valid");
@@ -319,17 +315,5 @@ fn a_full_store_fails_the_press_and_touches_nothing() {
     assert!(detail.contains("store_full") && detail.contains("make room"), "{detail}");
     assert!(fs::read(&drive.file).unwrap() == before, "not a byte was written");
     rig.kill();
-    drop(unmount);
-}
-
-struct Guard<F: FnMut() -> String>(F);
-
-impl<F: FnMut() -> String> Drop for Guard<F> {
-    fn drop(&mut self) {
-        self.0();
-    }
-}
-
-fn scope_guard<F: FnMut() -> String>(undo: F) -> Guard<F> {
-    Guard(undo)
+    drop(store);
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use crate::harness::sample::run;
-use crate::harness::{Rig, Setup, can_loop, sample, wait_for};
+use crate::harness::{Rig, Setup, Tmpfs, can_loop, sample, wait_for};
 
 /// A station whose mkntfs waits until the file `go` is there, so that a press can be met in its middle.
 fn with_slow_mkntfs() -> Rig {
@@ -168,9 +168,7 @@ fn without_a_place_for_its_record_no_drive_is_touched() {
     }
     let rig = Rig::new(Setup::default());
     let small = rig.path("small");
-    fs::create_dir(&small).unwrap();
-    run("mount", &["-t", "tmpfs", "-o", "size=1m", "none", small.to_str().unwrap()]);
-    let _mounted = Unmount(small.to_str().unwrap().to_owned());
+    let _mounted = Tmpfs::mount(small.clone(), "1m");
     let text = fs::read_to_string(rig.path("prestaged.toml")).unwrap();
     let moved = text.replace("/ledger.db", "/small/ledger.db");
     fs::write(rig.path("prestaged.toml"), moved).unwrap();
@@ -195,12 +193,4 @@ fn without_a_place_for_its_record_no_drive_is_touched() {
     let (code, text) = rig.ctl(&["retry", &drive.serial]);
     assert_eq!(code, 0, "{text}");
     rig.kill();
-}
-
-struct Unmount(String);
-
-impl Drop for Unmount {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").args(["-l", &self.0]).status();
-    }
 }

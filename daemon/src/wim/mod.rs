@@ -69,16 +69,6 @@ pub struct WimError {
 }
 
 impl WimError {
-    /// Whether a path or a part of the media was not there, as opposed to being damaged.
-    pub fn is_absent(&self) -> bool {
-        matches!(
-            self.code,
-            sys::ERR_PATH_DOES_NOT_EXIST
-                | sys::ERR_RESOURCE_NOT_FOUND
-                | sys::ERR_METADATA_NOT_FOUND
-        )
-    }
-
     /// Whether libntfs-3g failed: the volume is full, or the store under it.
     pub fn is_volume(&self) -> bool {
         self.code == sys::ERR_NTFS_3G
@@ -389,7 +379,7 @@ impl Wim {
     /// Extracts trees or files into a directory, with their paths, without Windows metadata.
     ///
     /// # Errors
-    /// [`WimError::is_absent`] if a path does not exist.
+    /// [`WimError`], also if a path does not exist.
     pub fn extract_paths(
         &mut self,
         image: u32,

@@ -30,9 +30,6 @@ pub(super) const PROGRESS_CONTINUE: c_int = 0;
 pub(super) const PROGRESS_ABORT: c_int = 1;
 
 pub(super) const ERR_NTFS_3G: c_int = 46;
-pub(super) const ERR_PATH_DOES_NOT_EXIST: c_int = 49;
-pub(super) const ERR_RESOURCE_NOT_FOUND: c_int = 55;
-pub(super) const ERR_METADATA_NOT_FOUND: c_int = 36;
 
 #[repr(C)]
 #[derive(Clone, Copy)]
