@@ -11,10 +11,14 @@ mod faults;
 mod harness;
 #[path = "station/imaging.rs"]
 mod imaging;
+#[path = "station/matrix.rs"]
+mod matrix;
 #[path = "station/media.rs"]
 mod media;
 #[path = "station/pressing.rs"]
 mod pressing;
+#[path = "station/rights.rs"]
+mod rights;
 #[path = "station/service.rs"]
 mod service;
 #[path = "station/tidy.rs"]

@@ -18,7 +18,7 @@ const KEPT: usize = 64;
 
 /// A drive, or a part of it, as a reader.
 #[derive(Debug)]
-pub(crate) struct DirectReader {
+pub struct DirectReader {
     file: File,
     device_size: Bytes,
     start: Bytes,
@@ -32,7 +32,12 @@ impl DirectReader {
     pub(crate) fn open(node: &Path, size: Bytes) -> io::Result<Self> {
         let flags = i32::try_from((OFlags::DIRECT | OFlags::CLOEXEC).bits()).unwrap_or(0);
         let file = OpenOptions::new().read(true).custom_flags(flags).open(node)?;
-        Ok(Self {
+        Ok(Self::new(file, size))
+    }
+
+    /// Reads a file that was opened with O_DIRECT.
+    pub(crate) fn new(file: File, size: Bytes) -> Self {
+        Self {
             file,
             device_size: size,
             start: Bytes(0),
@@ -40,7 +45,7 @@ impl DirectReader {
             at: 0,
             blocks: HashMap::new(),
             order: VecDeque::new(),
-        })
+        }
     }
 
     /// From now on, only this part of the drive.

@@ -24,6 +24,34 @@ impl Serial {
         printable(reported).map(Self)
     }
 
+    /// A name for a drive that reports no serial number of its own, from its world-wide name: `wwn-0x5000c500a1b2c3d4`,
+    /// as udev's links in `/dev/disk/by-id` have it. `None` for a name that need not be unique: only the registered
+    /// forms of NAA (types 2, 3, 5 and 6; SPC-4, 7.8.6.6) and EUI-64 are, and only if they are not all zeros. What
+    /// begins with `t10.` or `nvme.` is made from model and serial number, so it repeats the latter's faults.
+    pub fn from_wwn(wwn: &str) -> Option<Self> {
+        let lower = wwn.to_ascii_lowercase();
+        let digits = ["0x", "naa.", "eui."].iter().find_map(|form| lower.strip_prefix(form))?;
+        let registered = lower.starts_with("eui.") || digits.starts_with(['2', '3', '5', '6']);
+        let whole = digits.len() >= 16 && digits.chars().all(|c| c.is_ascii_hexdigit());
+        // The first digit says which form it is; the rest must say which drive.
+        let telling = digits.chars().skip(1).any(|c| c != '0' && c != 'f');
+        (registered && whole && telling).then(|| Self(format!("wwn-{lower}")))
+    }
+
+    /// Whether many drives report this: all the same digit, or counted up, as USB bridges and early firmware do, or
+    /// one of the texts that stand for nothing.
+    pub fn is_placeholder(&self) -> bool {
+        let lower = self.0.to_ascii_lowercase();
+        let digits: Vec<char> = lower.chars().filter(|c| c.is_alphanumeric()).collect();
+        let same = digits.windows(2).all(|pair| pair[0] == pair[1]);
+        let text: String = digits.into_iter().collect();
+        let counted = ["0123456789abcdef", "1234567890abcdef", "12345678901234567890"];
+        let words = ["none", "na", "unknown", "notspecified", "default", "defaultstring", "serial"];
+        let words = words.iter().chain(&["serialnumber", "tobefilledbyoem", "deadbeef", "invalid"]);
+        let counted = text.len() >= 6 && counted.iter().any(|all| all.starts_with(&text));
+        same || counted || words.into_iter().any(|word| *word == text)
+    }
+
     /// The serial number as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -46,7 +74,7 @@ pub fn printable(reported: &str) -> Option<String> {
     (!clean.is_empty()).then_some(clean)
 }
 
-/// The place a drive is plugged into: udev's `ID_PATH`, or `loop-<backing file name>`.
+/// The place a drive is plugged into: its name in `[[bay]]`, or else udev's `ID_PATH`, or `loop-<backing file name>`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Bay(pub String);
@@ -126,8 +154,10 @@ pub struct Drive {
     pub number: DeviceNumber,
     /// Attachment count; 0 where the kernel is too old to tell.
     pub diskseq: Diskseq,
-    /// Serial number, if the drive reports one.
+    /// Serial number as reported; where that is missing or a placeholder, made from the WWN.
     pub serial: Option<Serial>,
+    /// What the drive reports as its serial number although it says nothing.
+    pub placeholder: Option<Serial>,
     /// World-wide name, if the drive reports one.
     pub wwn: Option<String>,
     /// Model as reported.
@@ -136,7 +166,9 @@ pub struct Drive {
     pub firmware: Option<String>,
     /// Bus it is attached by.
     pub bus: Bus,
-    /// Where it is plugged in.
+    /// Where it is plugged in, as udev's `ID_PATH` or `loop-<backing file name>`.
+    pub path: String,
+    /// The same as a person calls it.
     pub bay: Bay,
     /// Capacity in bytes; 0 while a reader has no medium.
     pub size: Bytes,
@@ -153,6 +185,20 @@ impl Drive {
         Some(Geometry { size: self.size, sector })
     }
 
+    /// Those of `others` that have the same serial number, so that a record could mean either: a second drive, or a
+    /// second path to this one. Empty slots of a card reader do not count.
+    pub fn twins<'a>(
+        &'a self,
+        others: impl IntoIterator<Item = &'a Self>,
+    ) -> impl Iterator<Item = &'a Self> {
+        others.into_iter().filter(|other| {
+            (&other.name, other.diskseq) != (&self.name, self.diskseq)
+                && self.serial.is_some()
+                && other.serial == self.serial
+                && other.size > Bytes(0)
+        })
+    }
+
     /// Serial number, or the kernel name in brackets for a drive that has none: for messages only.
     pub fn label(&self) -> String {
         match &self.serial {
@@ -165,6 +211,50 @@ impl Drive {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_many_drives_report_is_no_serial_number() {
+        let junk = |text: &str| Serial::new(text).unwrap().is_placeholder();
+        for text in [
+            "0",
+            "0000000000000000",
+            "FFFFFFFF",
+            "0123456789ABCDEF",
+            "1234567890",
+            "123456789012",
+            "00:00:00:00",
+            "None",
+            "N/A",
+            "To be filled by O.E.M.",
+            "DEADBEEF",
+            "----",
+        ] {
+            assert!(junk(text), "{text}");
+        }
+        for text in ["S4EVNX0M", "12345", "0000000000000001", "123456789013", "WD-WXA1", "T1N0A"] {
+            assert!(!junk(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_a_telling_wwn_stands_for_a_serial_number() {
+        let name = |wwn: &str| Serial::from_wwn(wwn).map(|serial| serial.to_string());
+        assert_eq!(name("0x5000C500A1B2C3D4").as_deref(), Some("wwn-0x5000c500a1b2c3d4"));
+        assert_eq!(name("naa.600a0b80002aa2d8").as_deref(), Some("wwn-naa.600a0b80002aa2d8"));
+        assert_eq!(name("eui.0025385b71b0a2c3").as_deref(), Some("wwn-eui.0025385b71b0a2c3"));
+        for wwn in [
+            "0x0000000000000000",
+            "0x5000000000000000",
+            "0xffffffffffffffff",
+            "eui.0000000000000000",
+            "t10.ATA     QEMU HARDDISK",
+            "nvme.1b36-30-51454d55-00000001",
+            "0x5000",
+            "",
+        ] {
+            assert_eq!(name(wwn), None, "{wwn}");
+        }
+    }
 
     #[test]
     fn a_drive_cannot_forge_a_log_line() {

@@ -106,6 +106,8 @@ pub enum StopReason {
     Unplugged,
     /// The station shuts down.
     Shutdown,
+    /// The drive has not answered for too long, and has its verdict.
+    Stalled,
 }
 
 /// Tells a running job to stop; it looks between chunks. The first reason counts.
@@ -119,6 +121,7 @@ impl Stop {
             StopReason::Operator => 1,
             StopReason::Unplugged => 2,
             StopReason::Shutdown => 3,
+            StopReason::Stalled => 4,
         };
         let _ = self.0.compare_exchange(0, code, Ordering::Relaxed, Ordering::Relaxed);
     }
@@ -129,6 +132,7 @@ impl Stop {
             1 => Some(StopReason::Operator),
             2 => Some(StopReason::Unplugged),
             3 => Some(StopReason::Shutdown),
+            4 => Some(StopReason::Stalled),
             _ => None,
         }
     }

@@ -9,6 +9,7 @@
 //! [`station`], where everything that happens is an event, then [`admission`], [`target`] and
 //! [`replicate`], where drives are judged, held and written.
 
+pub mod account;
 pub mod admission;
 pub mod api;
 pub mod audit;

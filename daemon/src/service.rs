@@ -2,7 +2,6 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,17 +13,17 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::api;
+use crate::account;
+use crate::api::{self, peer::Peer};
 use crate::config::Config;
-use crate::hotplug::{self, host::Host};
+use crate::hotplug::{self, host::Host, rules};
 use crate::master::store::Store;
 use crate::media::inbox;
 use crate::record::ledger::Ledger;
 use crate::record::scribe::Scribe;
 use crate::replicate::Replicator;
-use crate::replicate::engine::Limits;
 use crate::station::runner::{self, Means};
-use crate::station::{Event, Station};
+use crate::station::{Event, Setup, Station};
 use crate::task::Task;
 use crate::tools::Tools;
 use crate::worker::Workers;
@@ -49,10 +48,11 @@ pub fn start_log() {
 ///
 /// # Errors
 /// The first thing that is missing, with the package to install.
-pub async fn check(config: &Config) -> Result<(Tools, String)> {
+pub async fn check(config: &Config) -> Result<(Tools, Workers, String)> {
     let tools = Tools::find(&config.tools.search)?;
-    let libwim: String = Workers::default().run(&Task::Probe, |_| ()).await?;
-    Ok((tools, libwim))
+    let workers = Workers::new(account::for_workers(config.tools.user.as_deref())?);
+    let libwim: String = workers.run(&Task::Probe, |_| ()).await?;
+    Ok((tools, workers, libwim))
 }
 
 /// For `--check`: the configuration in words.
@@ -78,6 +78,9 @@ pub fn summary(config: &Config, tools: &Tools, libwim: &str) -> String {
         format!("mcopy     {}", tools.mcopy.display()),
         format!("hivexsh   {}", tools.hivexsh.display()),
     ]
+    .into_iter()
+    .chain(config.doubts().iter().map(|doubt| format!("warning   {doubt}")))
+    .collect::<Vec<_>>()
     .join("\n")
 }
 
@@ -86,9 +89,12 @@ pub fn summary(config: &Config, tools: &Tools, libwim: &str) -> String {
 /// # Errors
 /// Whatever keeps it from starting; nothing has been written to any drive then.
 pub async fn run(config: Config) -> Result<()> {
-    let (tools, libwim) = check(&config).await?;
+    let (tools, workers, libwim) = check(&config).await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), libwim, "prestaged starts");
     crate::sys::ignore_lease_breaks();
+    for doubt in config.doubts() {
+        tracing::warn!("{doubt}");
+    }
     let policy = config.policy()?;
     let layout = config.chosen_layout();
     let host = Host::default();
@@ -101,7 +107,7 @@ pub async fn run(config: Config) -> Result<()> {
     std::fs::create_dir_all(&config.media.inbox).with_context(|| {
         format!("cannot create the media inbox {}", config.media.inbox.display())
     })?;
-    let store = Store::open(&config.store.path, config.store.budget)?;
+    let store = Arc::new(Store::open(&config.store.path, config.store.budget, workers.account())?);
     if let Some(folder) = config.ledger.path.parent() {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot create the ledger's folder {}", folder.display()))?;
@@ -111,29 +117,29 @@ pub async fn run(config: Config) -> Result<()> {
         tracing::warn!(job = %record.job, "found open: {}", record.sentence());
     }
     let scribe = Scribe::start(ledger.clone())?;
-    let listener = listen(&config).await?;
+    let group = config.control.group.as_deref();
+    let group = group.map(|name| account::group("control.group", name)).transpose()?;
+    let listener = listen(&config, group).await?;
 
     let (sender, receiver) = mpsc::channel(256);
-    let station = Station::new(
-        &config.station.name,
-        policy.clone(),
+    let station = Station::new(Setup {
+        name: config.station.name.clone(),
+        policy: policy.clone(),
         layout,
-        config.media.image,
-        config.store.press_ahead,
-    );
+        image: config.media.image,
+        expires: config.media.expires.clone(),
+        press_ahead: config.store.press_ahead,
+    });
     let (publish, snapshot) = watch::channel(Arc::new(station.snapshot()));
     let means = Means {
-        store: Arc::new(store),
+        store: Arc::clone(&store),
         ledger: ledger.clone(),
         scribe: scribe.clone(),
         replicator: Arc::new(Replicator::new(config.replicate.memory)),
-        workers: Workers::default(),
+        workers,
         tools,
         host,
-        limits: Limits {
-            min_rate: config.replicate.min_write_rate,
-            rewrites: config.replicate.rewrites,
-        },
+        limits: config.limits(),
         overwrite: policy.overwrite,
         image: config.media.image,
         boot: config.needs_boot_files(),
@@ -143,6 +149,7 @@ pub async fn run(config: Config) -> Result<()> {
     inbox::watch(&config.media.inbox, move |listing| {
         inbox_events.blocking_send(Event::Inbox(listing)).is_ok()
     })?;
+    rules::install(&policy);
     let drive_events = sender.clone();
     hotplug::watch(move |changes| {
         if changes.is_empty() {
@@ -150,8 +157,9 @@ pub async fn run(config: Config) -> Result<()> {
         }
         drive_events.blocking_send(Event::Drives(changes)).is_ok()
     })?;
-    let context = api::Context { snapshot, commands: sender.clone(), ledger };
-    let server = tokio::spawn(async move { axum::serve(listener, api::router(context)).await });
+    let context = api::Context { snapshot, commands: sender.clone(), ledger, group };
+    let service = api::router(context).into_make_service_with_connect_info::<Peer>();
+    let server = tokio::spawn(async move { axum::serve(listener, service).await });
     tokio::spawn(watch_signals(sender.clone())?);
 
     notify(&[sd_notify::NotifyState::Ready]);
@@ -162,6 +170,8 @@ pub async fn run(config: Config) -> Result<()> {
     server.abort();
     tokio::task::spawn_blocking(move || scribe.finish()).await?;
     let _ = std::fs::remove_file(&config.control.socket);
+    // A thread stuck in a dead drive keeps the process and its files; the next station must not wait for it.
+    store.unlock();
     tracing::info!("prestaged ends");
     Ok(())
 }
@@ -200,7 +210,7 @@ fn watch_signals(sender: mpsc::Sender<Event>) -> Result<impl Future<Output = ()>
     })
 }
 
-async fn listen(config: &Config) -> Result<UnixListener> {
+async fn listen(config: &Config, group: Option<u32>) -> Result<UnixListener> {
     let path = &config.control.socket;
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)
@@ -212,19 +222,11 @@ async fn listen(config: &Config) -> Result<UnixListener> {
     let _ = std::fs::remove_file(path);
     let listener =
         UnixListener::bind(path).with_context(|| format!("cannot listen on {}", path.display()))?;
-    if let Some(group) = &config.control.group {
-        let number = group_number(group)
-            .with_context(|| format!("control.group: no group {group:?} on this machine"))?;
-        std::os::unix::fs::chown(path, None, Some(number))
+    if let Some(group) = group {
+        std::os::unix::fs::chown(path, None, Some(group))
             .with_context(|| format!("cannot give {} to group {group}", path.display()))?;
     }
     std::fs::set_permissions(path, PermissionsExt::from_mode(config.socket_mode()?))
         .with_context(|| format!("cannot set the mode of {}", path.display()))?;
     Ok(listener)
-}
-
-fn group_number(name: &str) -> Option<u32> {
-    let groups = std::fs::read_to_string(Path::new("/etc/group")).ok()?;
-    let line = groups.lines().find(|line| line.split(':').next() == Some(name))?;
-    line.split(':').nth(2)?.parse().ok()
 }

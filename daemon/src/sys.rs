@@ -1,4 +1,5 @@
-//! Kernel calls for which no library has a safe function: ioctls of block and loop devices, and leases.
+//! Kernel calls for which no library has a safe function: ioctls of block and loop devices, leases, and who is at the
+//! other end of a socket.
 //!
 //! Each is one call on a file that the caller holds open; none decides anything.
 
@@ -8,7 +9,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd};
 
 use rustix::io::{Errno, Result};
-use rustix::ioctl::{self, Getter, IntegerSetter, NoArg, Opcode, Setter, opcode};
+use rustix::ioctl::{self, Getter, IntegerSetter, Opcode, Setter, opcode};
 
 use crate::units::Bytes;
 
@@ -17,7 +18,6 @@ const BLKROGET: Opcode = opcode::none(0x12, 94);
 const BLKGETSIZE64: Opcode = opcode::read::<usize>(0x12, 114);
 const BLKDISCARD: Opcode = opcode::none(0x12, 119);
 const BLKGETDISKSEQ: Opcode = opcode::read::<u64>(0x12, 128);
-const BLKFLSBUF: Opcode = opcode::none(0x12, 97);
 // <linux/loop.h>
 const LOOP_SET_DIRECT_IO: Opcode = 0x4C08;
 
@@ -59,15 +59,6 @@ pub fn discard(device: impl AsFd, offset: Bytes, length: Bytes) -> Result<()> {
     unsafe { ioctl::ioctl(device, Setter::<BLKDISCARD, [u64; 2]>::new([offset.0, length.0])) }
 }
 
-/// Writes out and drops what the page cache holds of a block device (`BLKFLSBUF`).
-///
-/// # Errors
-/// The kernel's error number.
-pub fn drop_cache(device: impl AsFd) -> Result<()> {
-    // SAFETY: BLKFLSBUF takes no argument.
-    unsafe { ioctl::ioctl(device, NoArg::<BLKFLSBUF>::new()) }
-}
-
 /// Makes a loop device use direct I/O on its backing file, so that a read comes from there and not from the
 /// page cache (`LOOP_SET_DIRECT_IO`).
 ///
@@ -76,6 +67,28 @@ pub fn drop_cache(device: impl AsFd) -> Result<()> {
 pub fn set_loop_direct_io(device: impl AsFd) -> Result<()> {
     // SAFETY: LOOP_SET_DIRECT_IO takes an integer by value.
     unsafe { ioctl::ioctl(device, IntegerSetter::<LOOP_SET_DIRECT_IO>::new_usize(1)) }
+}
+
+/// The supplementary groups of the process at the other end of a unix socket, as they were when it connected
+/// (`SO_PEERGROUPS`, Linux 4.13; socket(7)).
+///
+/// # Errors
+/// The kernel's error number.
+pub fn peer_groups(socket: impl AsFd) -> Result<Vec<u32>> {
+    // As many as Linux lets a process have (NGROUPS_MAX, <linux/limits.h>).
+    let mut groups = vec![0_u32; 65_536];
+    let mut length =
+        libc::socklen_t::try_from(size_of_val(&groups[..])).map_err(|_| Errno::INVAL)?;
+    let fd = socket.as_fd().as_raw_fd();
+    let (level, name) = (libc::SOL_SOCKET, libc::SO_PEERGROUPS);
+    // SAFETY: the kernel writes at most `length` bytes, which `groups` has, and gid_t is a u32.
+    let result =
+        unsafe { libc::getsockopt(fd, level, name, groups.as_mut_ptr().cast(), &raw mut length) };
+    if result != 0 {
+        return Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL));
+    }
+    groups.truncate(usize::try_from(length).unwrap_or(0) / size_of::<u32>());
+    Ok(groups)
 }
 
 /// Ignores SIGIO, by which the kernel tells a lease holder that somebody wants to write. [`writers`] holds a lease for

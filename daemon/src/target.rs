@@ -8,14 +8,16 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, OFlags, flock, major, minor};
+use rustix::fs::{Advice, FlockOperation, OFlags, fadvise, flock, major, minor};
 use rustix::io::Errno;
 
 use crate::admission::Admitted;
 use crate::buffer::Buffer;
+use crate::direct::DirectReader;
 use crate::drive::{DeviceNumber, Drive, Geometry};
 use crate::sys;
 use crate::units::Bytes;
@@ -81,10 +83,34 @@ fn lock(file: &File) -> io::Result<()> {
     }
 }
 
+/// Since when a drive has been at one request. Its thread winds it; the station looks, because a thread that is stuck in
+/// the kernel cannot tell.
+#[derive(Clone, Debug, Default)]
+pub struct IoClock(Arc<Mutex<Option<Instant>>>);
+
+impl IoClock {
+    /// How long the current request has taken so far; `None` between requests.
+    pub fn waiting(&self) -> Option<Duration> {
+        self.lock().map(|since| since.elapsed())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn during<T>(&self, request: impl FnOnce() -> T) -> T {
+        *self.lock() = Some(Instant::now());
+        let done = request();
+        *self.lock() = None;
+        done
+    }
+}
+
 /// Exclusive hold of one drive.
 #[derive(Debug)]
 pub struct Claim {
     file: File,
+    clock: IoClock,
     drive: Drive,
     geometry: Geometry,
     /// Whether reads certainly come from the medium.
@@ -98,7 +124,11 @@ impl Claim {
     ///
     /// # Errors
     /// [`ClaimError`]; nothing was written.
-    pub fn take(admitted: Admitted) -> Result<Self, ClaimError> {
+    pub fn take(admitted: Admitted, clock: &IoClock) -> Result<Self, ClaimError> {
+        clock.during(|| Self::open(admitted, clock.clone()))
+    }
+
+    fn open(admitted: Admitted, clock: IoClock) -> Result<Self, ClaimError> {
         let (drive, geometry) = admitted.into_parts();
         let node = drive.node.clone();
         let open = |source| ClaimError::Open { node: node.clone(), source };
@@ -119,7 +149,7 @@ impl Claim {
         lock(&file).map_err(open)?;
         let meta = file.metadata().map_err(open)?;
         let number = DeviceNumber { major: major(meta.rdev()), minor: minor(meta.rdev()) };
-        let claim = Self { file, geometry, uncached: true, drive };
+        let claim = Self { file, clock, geometry, uncached: true, drive };
         let changed = |what: String| ClaimError::Changed { node: node.clone(), what };
         if !meta.file_type().is_block_device() || number != claim.drive.number {
             return Err(changed(format!("it is device {number} now, not {}", claim.drive.number)));
@@ -206,7 +236,8 @@ impl Claim {
     /// [`AccessError`] with the range.
     pub fn write(&mut self, offset: Bytes, data: &Buffer) -> Result<(), AccessError> {
         let length = Bytes::of(data.len());
-        self.file.write_all_at(data, offset.0).map_err(|source| self.failed(offset, length, source))
+        let written = self.clock.during(|| self.file.write_all_at(data, offset.0));
+        written.map_err(|source| self.failed(offset, length, source))
     }
 
     /// Fills `data` from a byte offset.
@@ -215,9 +246,8 @@ impl Claim {
     /// [`AccessError`] with the range.
     pub fn read(&self, offset: Bytes, data: &mut Buffer) -> Result<(), AccessError> {
         let length = Bytes::of(data.len());
-        self.file
-            .read_exact_at(data, offset.0)
-            .map_err(|source| self.failed(offset, length, source))
+        let read = self.clock.during(|| self.file.read_exact_at(data, offset.0));
+        read.map_err(|source| self.failed(offset, length, source))
     }
 
     /// Makes the drive write its cache to the medium.
@@ -225,16 +255,26 @@ impl Claim {
     /// # Errors
     /// [`AccessError`] for the whole drive.
     pub fn flush(&mut self) -> Result<(), AccessError> {
-        self.file.sync_all().map_err(|e| self.failed(Bytes(0), self.geometry.size, e))
+        let flushed = self.clock.during(|| self.file.sync_all());
+        flushed.map_err(|e| self.failed(Bytes(0), self.geometry.size, e))
     }
 
-    /// Tells the drive that it holds nothing worth keeping. Returns whether it took notice; many drives cannot.
-    pub fn discard_all(&mut self) -> bool {
-        sys::discard(&self.file, Bytes(0), self.geometry.size).is_ok()
+    /// Tells the drive that a range holds nothing worth keeping. Returns whether it took notice; many drives cannot.
+    pub fn discard(&mut self, offset: Bytes, length: Bytes) -> bool {
+        self.clock.during(|| sys::discard(&self.file, offset, length).is_ok())
+    }
+
+    /// Reads of the drive as a file system is read.
+    ///
+    /// # Errors
+    /// Whatever `read` fails with.
+    pub fn reading<T>(&self, read: impl FnOnce(DirectReader) -> io::Result<T>) -> io::Result<T> {
+        let reader = DirectReader::new(self.file.try_clone()?, self.geometry.size);
+        self.clock.during(|| read(reader))
     }
 
     /// Drops what the page cache holds of the drive, so that other readers see what was written around it.
     pub fn drop_cache(&self) {
-        let _ = sys::drop_cache(&self.file);
+        let _ = self.clock.during(|| fadvise(&self.file, 0, None, Advice::DontNeed));
     }
 }

@@ -25,6 +25,13 @@ pub enum Task {
     Audit(AuditTask),
 }
 
+impl Task {
+    /// Whether it opens a drive; then it needs the station's own rights.
+    pub fn needs_a_drive(&self) -> bool {
+        matches!(self, Self::Audit(_))
+    }
+}
+
 /// The worker's main function: reads the task from standard input and does it.
 ///
 /// # Errors
@@ -32,6 +39,7 @@ pub enum Task {
 pub fn main() -> anyhow::Result<()> {
     // A worker must not outlive the station, however that ends.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    rustix::thread::set_no_new_privs(true)?;
     let mut request = Vec::new();
     std::io::stdin().read_to_end(&mut request)?;
     let result = match serde_json::from_slice(&request)? {

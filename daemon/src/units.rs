@@ -73,7 +73,9 @@ impl FromStr for Bytes {
     fn from_str(text: &str) -> Result<Self, UnitError> {
         let size: bytesize::ByteSize =
             text.trim().parse().map_err(|_| UnitError::Size(text.to_owned()))?;
-        Ok(Self(size.as_u64()))
+        // The library saturates; more bytes than can be counted are a slip of the pen.
+        let counted = Some(size.as_u64()).filter(|size| *size < u64::MAX);
+        counted.map(Self).ok_or_else(|| UnitError::Size(text.to_owned()))
     }
 }
 
@@ -98,6 +100,84 @@ impl<'de> Deserialize<'de> for Bytes {
         from.deserialize_any(SizeVisitor)
     }
 }
+
+/// Text in a configuration file, parsed by its type.
+macro_rules! deserialize_from_text {
+    ($type:ty) => {
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                String::deserialize(from)?.parse().map_err(de::Error::custom)
+            }
+        }
+    };
+}
+
+/// A part of a whole, in hundredths of a percent; in text `2.5%`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Share(u16);
+
+impl Share {
+    /// So many percent, 100 at most.
+    pub const fn percent(percent: u8) -> Self {
+        // `u16::from` is not const.
+        let percent = if percent > 100 { 100 } else { percent };
+        Self(percent as u16 * 100)
+    }
+
+    /// This part of a number of bytes, rounded down.
+    pub fn of(self, whole: Bytes) -> Bytes {
+        let part = u128::from(whole.0) * u128::from(self.0) / 10_000;
+        Bytes(u64::try_from(part).unwrap_or(whole.0))
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}%", f64::from(self.0) / 100.0)
+    }
+}
+
+impl FromStr for Share {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        let wrong = || UnitError::Share(text.to_owned());
+        let number = text.trim().strip_suffix('%').ok_or_else(wrong)?.trim();
+        let (whole, rest) = number.split_once('.').unwrap_or((number, ""));
+        let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+        if whole.is_empty() || !digits(whole) || !digits(rest) || rest.len() > 2 {
+            return Err(wrong());
+        }
+        let hundredths: u32 = format!("{whole}{rest:0<2}").parse().map_err(|_| wrong())?;
+        let share = u16::try_from(hundredths).ok().filter(|share| *share <= 10_000);
+        share.map(Self).ok_or_else(wrong)
+    }
+}
+
+deserialize_from_text!(Share);
+
+/// A length of time in a configuration file: `90s`, `2m`, `1h 30m`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Period(pub std::time::Duration);
+
+impl Period {
+    /// So many seconds.
+    pub const fn seconds(seconds: u64) -> Self {
+        Self(std::time::Duration::from_secs(seconds))
+    }
+}
+
+impl FromStr for Period {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        let parsed = text.parse::<jiff::SignedDuration>().ok();
+        let period = parsed.and_then(|period| std::time::Duration::try_from(period).ok());
+        period.map(Self).ok_or_else(|| UnitError::Period(text.to_owned()))
+    }
+}
+
+deserialize_from_text!(Period);
 
 /// Bytes per second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -209,6 +289,12 @@ pub enum UnitError {
     /// Not a rate.
     #[error("{0:?} is not a rate; write for example \"5MB/s\"")]
     Rate(String),
+    /// Not a share.
+    #[error("{0:?} is not a share; write for example \"2.5%\"")]
+    Share(String),
+    /// Not a length of time.
+    #[error("{0:?} is not a length of time; write for example \"90s\" or \"2m\"")]
+    Period(String),
     /// A sector size no layout is defined for.
     #[error("logical sectors of {0} bytes; 512 and 4096 are supported")]
     SectorSize(u32),
@@ -227,6 +313,22 @@ mod tests {
         assert!("5MB".parse::<ByteRate>().is_err());
         assert!("lots".parse::<Bytes>().is_err());
         assert_eq!(Bytes(512_110_190_592).to_string(), "512.1 GB");
+    }
+
+    #[test]
+    fn shares_and_periods_are_read() {
+        assert_eq!("1%".parse::<Share>().unwrap(), Share::percent(1));
+        assert_eq!("0.25%".parse::<Share>().unwrap().of(Bytes(40_000)), Bytes(100));
+        assert_eq!(Share::percent(100).of(Bytes(u64::MAX)), Bytes(u64::MAX));
+        for text in ["1", "101%", "-1%", "1.234%", "%", "1e2%", "x%"] {
+            assert!(text.parse::<Share>().is_err(), "{text}");
+        }
+        assert_eq!("2m".parse::<Period>().unwrap(), Period::seconds(120));
+        assert_eq!("1h 30m".parse::<Period>().unwrap(), Period::seconds(5400));
+        for text in ["-2s", "soon", "10", ""] {
+            assert!(text.parse::<Period>().is_err(), "{text}");
+        }
+        assert!("99999999999999TiB".parse::<Bytes>().is_err(), "more than can be counted");
     }
 
     #[test]

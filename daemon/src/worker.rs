@@ -15,6 +15,9 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 
+use crate::account::Account;
+use crate::task::Task;
+
 /// First argument that makes the program a worker.
 pub const ARGUMENT: &str = "worker";
 
@@ -72,13 +75,7 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 #[derive(Clone, Debug)]
 pub struct Workers {
     program: PathBuf,
-}
-
-impl Default for Workers {
-    /// This very program, even if its file has been replaced by an upgrade meanwhile.
-    fn default() -> Self {
-        Self { program: "/proc/self/exe".into() }
-    }
+    account: Option<Account>,
 }
 
 /// Kills the worker and its children when dropped.
@@ -99,21 +96,39 @@ impl Drop for Guard {
 }
 
 impl Workers {
+    /// Workers are this very program, even if its file has been replaced by an upgrade meanwhile. Those that need no
+    /// drive run under `account`, with no other groups and no way to more rights: what they read comes from
+    /// outside, and they must not be able to open a drive.
+    pub fn new(account: Option<Account>) -> Self {
+        Self { program: "/proc/self/exe".into(), account }
+    }
+
+    /// The account of workers that need no drive, if it is another than the station's.
+    pub fn account(&self) -> Option<Account> {
+        self.account
+    }
+
     /// Runs a task to its end. `report` is called for each progress line.
     ///
     /// # Errors
     /// The worker's own [`Failure`]; code `worker_failed` if it crashed or was killed.
     pub async fn run<T: DeserializeOwned>(
         &self,
-        task: &impl Serialize,
+        task: &Task,
         mut report: impl FnMut(Progress),
     ) -> Result<T, Failure> {
         let broken = |what: &str, error: &dyn std::error::Error| Failure {
             code: "worker_failed".into(),
             detail: format!("{what}: {}", chain(error)),
         };
-        let child = Command::new(&self.program)
+        let mut command = Command::new(&self.program);
+        if let Some(Account { uid, gid }) = self.account.filter(|_| !task.needs_a_drive()) {
+            // Supplementary groups go with it: the standard library drops them when root changes the user.
+            command.uid(uid).gid(gid);
+        }
+        let child = command
             .arg(ARGUMENT)
+            .current_dir("/")
             // A panic's message is of use in a failure's detail, a backtrace is not.
             .env_remove("RUST_BACKTRACE")
             .stdin(Stdio::piped())

@@ -29,6 +29,10 @@ pub(crate) struct Faults {
     pub(crate) flip_at: Option<u64>,
     /// Writes that begin in this range are acknowledged and forgotten.
     pub(crate) forget: Option<(u64, u64)>,
+    /// The medium is smaller than the drive claims: what lies beyond is written to the beginning.
+    pub(crate) wraps_at: Option<u64>,
+    /// No write, or no read, that covers this byte is answered until the fault is taken away.
+    pub(crate) hangs_at: Option<u64>,
     /// Every access takes this much longer.
     pub(crate) delay: Duration,
 }
@@ -65,10 +69,33 @@ impl FaultyFile {
         }
     }
 
-    fn faults(&self) -> Faults {
-        let faults = self.faults.lock().unwrap().clone();
-        std::thread::sleep(faults.delay);
-        faults
+    /// What goes wrong with an access, once it is its turn.
+    fn faults(&self, offset: u64, length: usize) -> Faults {
+        loop {
+            let faults = self.faults.lock().unwrap().clone();
+            if !covers(offset, length, faults.hangs_at) {
+                std::thread::sleep(faults.delay);
+                return faults;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The pieces of the real medium behind a range: offset on it, start and end in the range.
+    fn pieces(offset: u64, length: usize, wraps_at: Option<u64>) -> Vec<(u64, usize, usize)> {
+        let mut pieces = Vec::new();
+        let mut done = 0;
+        while done < length {
+            let at = offset + u64::try_from(done).unwrap();
+            let (place, left) = match wraps_at {
+                Some(end) => (at % end, usize::try_from(end - at % end).unwrap()),
+                None => (at, length - done),
+            };
+            let count = left.min(length - done);
+            pieces.push((place, done, done + count));
+            done += count;
+        }
+        pieces
     }
 }
 
@@ -125,15 +152,17 @@ impl Filesystem for FaultyFile {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let faults = self.faults();
         let mut data = vec![0; usize::try_from(size).unwrap()];
+        let faults = self.faults(offset, data.len());
         if covers(offset, data.len(), faults.read_error_at) {
             return reply.error(Errno::EIO);
         }
-        match self.file.read_at(&mut data, offset) {
-            Ok(count) => reply.data(&data[..count]),
-            Err(_) => reply.error(Errno::EIO),
+        for (place, start, end) in Self::pieces(offset, data.len(), faults.wraps_at) {
+            if self.file.read_exact_at(&mut data[start..end], place).is_err() {
+                return reply.error(Errno::EIO);
+            }
         }
+        reply.data(&data);
     }
 
     fn write(
@@ -148,7 +177,7 @@ impl Filesystem for FaultyFile {
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        let faults = self.faults();
+        let faults = self.faults(offset, data.len());
         if covers(offset, data.len(), faults.write_error_at) {
             return reply.error(Errno::EIO);
         }
@@ -162,10 +191,12 @@ impl Filesystem for FaultyFile {
         {
             data[usize::try_from(at - offset).unwrap()] ^= 1;
         }
-        match self.file.write_all_at(&data, offset) {
-            Ok(()) => reply.written(count),
-            Err(_) => reply.error(Errno::EIO),
+        for (place, start, end) in Self::pieces(offset, data.len(), faults.wraps_at) {
+            if self.file.write_all_at(&data[start..end], place).is_err() {
+                return reply.error(Errno::EIO);
+            }
         }
+        reply.written(count);
     }
 
     fn fsync(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
@@ -222,6 +253,13 @@ impl FaultyDrive {
         if let Some(device) = self.device.borrow_mut().take() {
             super::run("losetup", &["-d", &device]);
         }
+    }
+
+    /// What the medium holds at a place.
+    pub(crate) fn holds(&self, offset: u64, length: usize) -> Vec<u8> {
+        let mut data = vec![0; length];
+        File::open(self.folder.join("inner")).unwrap().read_exact_at(&mut data, offset).unwrap();
+        data
     }
 
     /// Changes what goes wrong.

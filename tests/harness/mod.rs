@@ -230,6 +230,11 @@ impl Rig {
         self.wait_end();
     }
 
+    /// Lets go of a daemon that has ended as far as it can.
+    pub(crate) fn leave(&self) -> Left {
+        Left(self.daemon.borrow_mut().take().unwrap())
+    }
+
     /// Tells the daemon to end.
     pub(crate) fn terminate(&self) {
         self.signal(rustix::process::Signal::TERM);
@@ -352,6 +357,22 @@ impl Drop for Rig {
         if std::env::var_os("PRESTAGED_KEEP").is_none() {
             let _ = fs::remove_dir_all(&self.folder);
         }
+    }
+}
+
+/// A daemon that is still there only because the kernel does not let it go. Reaped when dropped.
+pub(crate) struct Left(Child);
+
+impl Left {
+    /// Waits until the kernel has let it go.
+    pub(crate) fn wait(mut self) {
+        wait_for("the old daemon to go", || self.0.try_wait().unwrap());
+    }
+}
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
     }
 }
 

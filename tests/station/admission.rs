@@ -172,3 +172,58 @@ fn without_media_a_drive_waits() {
         (rig.drive_status(&drive.serial)?["state"] == "passed").then_some(())
     });
 }
+
+#[test]
+fn a_drive_that_has_passed_is_left_alone_until_retried() {
+    if !can_loop() {
+        return;
+    }
+    let rig = Rig::started(Setup::default());
+    let drive = rig.attached("A", 420, 512);
+    rig.wait_pass(&drive.serial);
+    drive.detach();
+    wait_for("the drive to go", || rig.drive_status(&drive.serial).is_none().then_some(()));
+    let before = fs::read(&drive.file).unwrap();
+    drive.attach(&[]);
+    let decision = rig.decision(&drive.serial);
+    assert_eq!(decision["code"], "already_passed", "{decision:#}");
+    assert!(fs::read(&drive.file).unwrap() == before, "not a byte was written");
+    let (code, text) = rig.ctl(&["retry", &drive.serial]);
+    assert_eq!(code, 0, "{text}");
+    // Other media is another job.
+    drive.detach();
+    wait_for("the drive to go", || rig.drive_status(&drive.serial).is_none().then_some(()));
+    rig.add_media(&sample(&["--compress=none"]), "newer.wim");
+    rig.wait_media("newer.wim", "valid");
+    drive.attach(&[]);
+    wait_for("another pass", || {
+        (rig.drive_status(&drive.serial)?["state"] == "passed").then_some(())
+    });
+    assert_eq!(rig.records(&drive.serial).last().unwrap()["media"]["name"], "newer.wim");
+}
+
+#[test]
+fn bays_have_names_and_models_and_sizes_are_listed() {
+    if !can_loop() {
+        return;
+    }
+    let named = "[[bay]]\nname = \"left 1\"\npath = \"loop-*LEFT*\"\n";
+    let rig = Rig::started(Setup { more: named.into(), ..Setup::default() });
+    let drive = rig.attached("LEFT", 420, 512);
+    let record = rig.wait_pass(&drive.serial);
+    assert_eq!(record["bay"], "left 1");
+    assert_eq!(rig.drive_status(&drive.serial).unwrap()["bay"], "left 1");
+    drop(rig);
+    for (list, code) in [
+        ("models = [\"Samsung*\"]", "model_not_allowed"),
+        ("serials = [\"X*\"]", "serial_not_allowed"),
+        ("sizes = [\"512GB\", \"1TB\"]", "size_not_allowed"),
+    ] {
+        let rig = Rig::new(Setup::default());
+        let path = rig.path("prestaged.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replace("[admission]", &format!("[admission]\n{list}"))).unwrap();
+        rig.start();
+        refused(&rig, &rig.drive("A", 64), &[], code);
+    }
+}

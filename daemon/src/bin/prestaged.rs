@@ -45,7 +45,7 @@ fn main() -> ExitCode {
     };
     if arguments.check {
         let checked = runtime.block_on(service::check(&config));
-        let shown = checked.map(|(tools, libwim)| {
+        let shown = checked.map(|(tools, _, libwim)| {
             say(&service::summary(&config, &tools, &libwim));
         });
         return report(shown, CONFIGURATION);

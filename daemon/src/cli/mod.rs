@@ -166,6 +166,7 @@ impl From<ClientError> for Failure {
             ClientError::Refused(refusal) => match refusal.code.as_str() {
                 "bad_request" => exit::USAGE,
                 "ending" => exit::UNAVAILABLE,
+                "not_permitted" => exit::NOT_PERMITTED,
                 "ledger_unavailable" => exit::FAILED,
                 _ => exit::REFUSED,
             },

@@ -62,11 +62,12 @@ impl Host {
         self.read("proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
     }
 
-    /// Who uses a drive and its partitions.
+    /// Who uses a drive and its partitions. `in_pool` says of a device node whether a ZFS pool's label stands there; it is
+    /// asked only where pools are imported.
     ///
     /// # Errors
     /// If the list of mounts cannot be read: then nothing is known, and the drive is not to be touched.
-    pub fn usage(&self, drive: &str) -> io::Result<Usage> {
+    pub fn usage(&self, drive: &str, in_pool: &dyn Fn(&Path) -> bool) -> io::Result<Usage> {
         let own = self.root.join("proc/self/mountinfo");
         fs::metadata(&own)?;
         let block = self.root.join("sys/block").join(drive);
@@ -79,7 +80,9 @@ impl Host {
         }
         let mounts = self.mounts();
         let swaps = self.swaps();
-        let system = self.system_devices(&mounts, &swaps);
+        let pools = self.btrfs_pools();
+        let system = self.system_devices(&mounts, &swaps, &pools);
+        let zfs = self.zfs_mounts();
         let mut usage = Usage::default();
         for (name, folder) in &parts {
             for mount in mounts.iter().filter(|m| m.device == *name) {
@@ -90,6 +93,16 @@ impl Host {
                 usage.holders.push(format!("swap on {name}"));
             }
             usage.holders.extend(self.loops_on(name));
+            if pools.iter().any(|pool| pool.contains(name)) {
+                usage.holders.push(format!("btrfs on {name}"));
+            }
+            if let Some(points) = &zfs
+                && in_pool(&Path::new("/dev").join(name))
+            {
+                usage.holders.push(format!("a ZFS pool on {name}"));
+                // Which pool it is cannot be told without ZFS's own tools.
+                usage.system.extend(points.iter().filter(|p| is_system(p)).cloned());
+            }
             for (device, why) in &system {
                 if device == name {
                     usage.system.push(why.clone());
@@ -101,20 +114,34 @@ impl Host {
         Ok(usage)
     }
 
-    /// Every mount of a block device, in this mount namespace and in that of PID 1. The device number in mountinfo is made up for btrfs and others, so the source
-    /// is looked at as well.
+    /// What mounts look like from every mount namespace that can be seen into, each read once. Containers and services
+    /// have their own; what they mount is in use as well.
+    fn mountinfos(&self) -> Vec<String> {
+        let processes = self.names(&self.root.join("proc"));
+        let numbers = processes.iter().filter(|name| name.bytes().all(|b| b.is_ascii_digit()));
+        let mut seen = BTreeSet::new();
+        let mut all: Vec<String> = self.read("proc/self/mountinfo").into_iter().collect();
+        for process in numbers {
+            let namespace = fs::read_link(self.root.join("proc").join(process).join("ns/mnt"));
+            // Without the right to look, the exclusive open of the claim still finds such mounts.
+            if namespace.is_ok_and(|namespace| seen.insert(namespace)) {
+                all.extend(self.read(&format!("proc/{process}/mountinfo")));
+            }
+        }
+        all
+    }
+
+    /// Every mount of a block device. The device number in mountinfo is made up for btrfs and others, so the source is
+    /// looked at as well; bcachefs lists several there.
     fn mounts(&self) -> Vec<Mount> {
-        let views = ["proc/self/mountinfo", "proc/1/mountinfo"];
-        let text: String = views.iter().filter_map(|view| self.read(view)).collect();
         let mut mounts: Vec<Mount> = Vec::new();
-        for line in text.lines() {
-            let fields: Vec<&str> = line.split(' ').collect();
-            let (Some(number), Some(point)) = (fields.get(2), fields.get(4)) else { continue };
-            let source = fields.iter().position(|f| *f == "-").and_then(|at| fields.get(at + 2));
-            let by_number = self.name_of_number(number);
-            let by_source = source.and_then(|source| self.name_of_node(&unescape(source)));
+        for line in self.mountinfos().iter().flat_map(|text| text.lines()) {
+            let Some(fields) = MountFields::of(line) else { continue };
+            let source = unescape(fields.source);
+            let by_source = source.split(':').filter_map(|node| self.name_of_node(node));
+            let by_number = self.name_of_number(fields.number);
             for device in BTreeSet::from_iter(by_number.into_iter().chain(by_source)) {
-                let mount = Mount { device, point: unescape(point) };
+                let mount = Mount { device, point: unescape(fields.point) };
                 if !mounts.contains(&mount) {
                     mounts.push(mount);
                 }
@@ -123,18 +150,47 @@ impl Host {
         mounts
     }
 
+    /// Where ZFS is mounted, if a pool is imported at all. Nothing in /sys says on which drives a pool lies.
+    fn zfs_mounts(&self) -> Option<Vec<String>> {
+        let mut points = BTreeSet::new();
+        for line in self.mountinfos().iter().flat_map(|text| text.lines()) {
+            if let Some(fields) = MountFields::of(line).filter(|fields| fields.kind == "zfs") {
+                points.insert(unescape(fields.point));
+            }
+        }
+        // Each imported pool has a folder there (OpenZFS, module/os/linux/spl/spl-kstat.c).
+        let pools = self.root.join("proc/spl/kstat/zfs");
+        let imported = self.names(&pools).iter().any(|name| pools.join(name).is_dir());
+        (imported || !points.is_empty()).then(|| points.into_iter().collect())
+    }
+
+    /// The devices of each mounted btrfs file system; mountinfo names only one of them.
+    fn btrfs_pools(&self) -> Vec<Vec<String>> {
+        let folder = self.root.join("sys/fs/btrfs");
+        self.names(&folder)
+            .iter()
+            .map(|uuid| self.names(&folder.join(uuid).join("devices")))
+            .filter(|devices| !devices.is_empty())
+            .collect()
+    }
+
     fn swaps(&self) -> Vec<String> {
         let Some(text) = self.read("proc/swaps") else { return Vec::new() };
         let nodes = text.lines().skip(1).filter_map(|line| line.split_whitespace().next());
         nodes.filter_map(|node| self.name_of_node(&unescape(node))).collect()
     }
 
-    /// Devices that the running system stands on, with the reason, followed down through device-mapper, MD and
-    /// partitions.
-    fn system_devices(&self, mounts: &[Mount], swaps: &[String]) -> Vec<(String, String)> {
+    /// Devices that the running system stands on, with the reason, followed down through device-mapper, MD, bcache,
+    /// loop devices, btrfs and partitions.
+    fn system_devices(
+        &self,
+        mounts: &[Mount],
+        swaps: &[String],
+        pools: &[Vec<String>],
+    ) -> Vec<(String, String)> {
         let mut todo: Vec<(String, String)> = mounts
             .iter()
-            .filter(|mount| SYSTEM_MOUNTS.contains(&mount.point.as_str()))
+            .filter(|mount| is_system(&mount.point))
             .map(|mount| (mount.device.clone(), mount.point.clone()))
             .chain(swaps.iter().map(|swap| (swap.clone(), "swap".to_owned())))
             .collect();
@@ -144,25 +200,35 @@ impl Host {
                 continue;
             }
             let folder = self.root.join("sys/class/block").join(&device);
-            for below in self.names(&folder.join("slaves")) {
-                todo.push((below, why.clone()));
-            }
+            let siblings = pools.iter().filter(|pool| pool.contains(&device)).flatten().cloned();
+            let below = self.names(&folder.join("slaves")).into_iter().chain(siblings);
+            todo.extend(below.chain(self.under_loop(&device, mounts)).map(|b| (b, why.clone())));
             found.push((device, why));
         }
         found
     }
 
+    /// The block device that a loop device's file is, or lies on.
+    fn under_loop(&self, device: &str, mounts: &[Mount]) -> Option<String> {
+        let file = self.backing_file(device)?;
+        let holds = |mount: &&Mount| Path::new(&file).starts_with(&mount.point);
+        let around = || mounts.iter().filter(holds).max_by_key(|mount| mount.point.len());
+        self.name_of_node(&file).or_else(|| around().map(|mount| mount.device.clone()))
+    }
+
     /// Loop devices whose file is a block device.
     fn loops_on(&self, name: &str) -> Vec<String> {
-        let node = format!("/dev/{name}");
         let mut loops = self.names(&self.root.join("sys/block"));
         loops.retain(|candidate| {
-            candidate.starts_with("loop")
-                && self
-                    .read(&format!("sys/block/{candidate}/loop/backing_file"))
-                    .is_some_and(|file| file.trim() == node)
+            let file = self.backing_file(candidate);
+            file.and_then(|file| self.name_of_node(&file)).is_some_and(|below| below == name)
         });
         loops
+    }
+
+    fn backing_file(&self, device: &str) -> Option<String> {
+        let file = self.read(&format!("sys/class/block/{device}/loop/backing_file"))?;
+        Some(file.trim_end_matches('\n').trim_end_matches(" (deleted)").to_owned())
     }
 
     fn name_of_number(&self, number: &str) -> Option<String> {
@@ -178,6 +244,31 @@ impl Host {
         let real = fs::canonicalize(&path).unwrap_or(path);
         Some(real.file_name()?.to_string_lossy().into_owned())
     }
+}
+
+/// The fields of a line of mountinfo that matter here (proc_pid_mountinfo(5)).
+struct MountFields<'a> {
+    number: &'a str,
+    point: &'a str,
+    kind: &'a str,
+    source: &'a str,
+}
+
+impl<'a> MountFields<'a> {
+    fn of(line: &'a str) -> Option<Self> {
+        let fields: Vec<&str> = line.split(' ').collect();
+        let rest = fields.iter().position(|field| *field == "-")?;
+        Some(Self {
+            number: fields.get(2)?,
+            point: fields.get(4)?,
+            kind: fields.get(rest + 1)?,
+            source: fields.get(rest + 2)?,
+        })
+    }
+}
+
+fn is_system(point: &str) -> bool {
+    SYSTEM_MOUNTS.contains(&point)
 }
 
 /// Undoes the octal escapes of /proc (`\040` for a blank).
@@ -202,58 +293,10 @@ fn unescape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
-
     use super::*;
 
-    /// A machine with its system on LVM on sda3, swap on sda2, data on sdb1 and an MD member sdc.
-    fn machine() -> (tempfile::TempDir, Host) {
-        let root = tempfile::tempdir().unwrap();
-        let write = |path: &str, text: &str| {
-            let path = root.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        };
-        for (disk, part) in [("sda", "sda1"), ("sda", "sda2"), ("sda", "sda3"), ("sdb", "sdb1")] {
-            write(&format!("sys/block/{disk}/{part}/partition"), "1");
-            write(&format!("dev/{part}"), "");
-        }
-        write("sys/block/sda/sda3/holders/dm-0", "");
-        write("sys/class/block/dm-0/slaves/sda3", "");
-        write("sys/block/sdc/holders/md0", "");
-        write("sys/block/sdd/dev", "8:48");
-        write("sys/block/loop7/loop/backing_file", "/dev/sdd\n");
-        write("dev/dm-0", "");
-        fs::create_dir_all(root.path().join("dev/mapper")).unwrap();
-        symlink("../dm-0", root.path().join("dev/mapper/vg-root")).unwrap();
-        write(
-            "proc/self/mountinfo",
-            "22 1 0:21 / / rw,relatime shared:1 - btrfs /dev/mapper/vg-root rw\n\
-             23 22 8:17 / /srv/old\\040data rw shared:2 - ext4 /dev/sdb1 rw\n\
-             24 22 0:5 / /proc rw - proc proc rw\n",
-        );
-        fs::create_dir_all(root.path().join("sys/dev/block")).unwrap();
-        symlink("../../block/sdb/sdb1", root.path().join("sys/dev/block/8:17")).unwrap();
-        write("proc/swaps", "Filename\tType\tSize\tUsed\tPriority\n/dev/sda2 partition 1 0 -2\n");
-        let host = Host::at(root.path().to_owned());
-        (root, host)
-    }
-
     #[test]
-    fn the_system_disk_is_found_through_lvm() {
-        let (_root, host) = machine();
-        let usage = host.usage("sda").unwrap();
-        assert_eq!(usage.system, ["/", "swap"]);
-        assert_eq!(usage.holders, ["swap on sda2", "dm-0"]);
-    }
-
-    #[test]
-    fn mounts_holders_and_loops_are_found() {
-        let (_root, host) = machine();
-        assert_eq!(host.usage("sdb").unwrap().mounts, ["/srv/old data"]);
-        assert!(host.usage("sdb").unwrap().system.is_empty());
-        assert_eq!(host.usage("sdc").unwrap().holders, ["md0"]);
-        assert_eq!(host.usage("sdd").unwrap().holders, ["loop7"]);
-        assert_eq!(host.usage("sd").unwrap(), Usage::default(), "no prefix matching");
+    fn escapes_are_undone() {
+        assert_eq!(unescape("/srv/old\\040data\\011x\\"), "/srv/old data\tx\\");
     }
 }

@@ -6,7 +6,10 @@
 //! compares is the whole picture, keyed by kernel name and attachment count.
 
 pub mod host;
+#[cfg(test)]
+mod machines;
 pub mod probe;
+pub mod rules;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -24,7 +27,7 @@ use crate::units::Bytes;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// A drive is there, for the first time or with other properties than before.
-    Present(Drive),
+    Present(Box<Drive>),
     /// The drive of this name and attachment is gone.
     Gone {
         /// Kernel name.
@@ -142,7 +145,7 @@ fn compare(before: &Picture, now: &Picture) -> Vec<Change> {
     }
     for (name, new) in now {
         if before.get(name) != Some(new) {
-            changes.push(Change::Present(new.clone()));
+            changes.push(Change::Present(Box::new(new.clone())));
         }
     }
     changes
@@ -180,8 +183,17 @@ pub fn describe(sysfs: &Path, property: &dyn Fn(&str) -> Option<String>) -> Opti
     let is_loop = name.starts_with("loop");
     let backing = read("loop/backing_file");
     // The kernel puts NVMe drives with several paths there as well.
-    let virtual_device = sysfs.starts_with("/sys/devices/virtual")
-        && !sysfs.starts_with("/sys/devices/virtual/nvme-subsystem");
+    let place = sysfs.to_string_lossy();
+    let virtual_device =
+        place.contains("/devices/virtual/") && !place.contains("/devices/virtual/nvme-subsystem/");
+    // The boot areas of an eMMC have its serial number but are no drives.
+    if name.starts_with("mmcblk") && name.contains("boot") {
+        return None;
+    }
+    // Of an NVMe drive with several paths only the drive itself is shown, not its paths.
+    if read("hidden").as_deref() == Some("1") {
+        return None;
+    }
     if (is_loop && backing.is_none()) || (virtual_device && !is_loop) || name.starts_with("sr") {
         return None;
     }
@@ -193,7 +205,7 @@ pub fn describe(sysfs: &Path, property: &dyn Fn(&str) -> Option<String>) -> Opti
         .split_once(':')
         .and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)))?;
     let backing = backing.map(|path| path.trim_end_matches(" (deleted)").to_owned());
-    let (serial, bay) = match &backing {
+    let (reported, path) = match &backing {
         Some(path) => {
             let path = Path::new(path);
             let file = path.file_name()?.to_string_lossy().into_owned();
@@ -205,18 +217,25 @@ pub fn describe(sysfs: &Path, property: &dyn Fn(&str) -> Option<String>) -> Opti
             property("ID_PATH").unwrap_or_else(|| format!("unknown-{name}")),
         ),
     };
+    let wwn = property("ID_WWN").or_else(|| read("wwid")).or_else(|| read("device/wwid"));
+    let (serial, placeholder) = match reported {
+        Some(serial) if !serial.is_placeholder() => (Some(serial), None),
+        other => (wwn.as_deref().and_then(Serial::from_wwn), other),
+    };
     Some(Drive {
         node: Path::new("/dev").join(&name),
         number: DeviceNumber { major, minor },
         diskseq: Diskseq(number("diskseq").unwrap_or(0)),
         serial,
-        wwn: property("ID_WWN").or_else(|| read("wwid")).or_else(|| read("device/wwid")),
+        placeholder,
+        wwn,
         model: read("device/model").or_else(|| property("ID_MODEL")),
         firmware: property("ID_REVISION")
             .or_else(|| read("device/firmware_rev"))
             .or_else(|| read("device/rev")),
         bus: bus(&name, sysfs, property),
-        bay: Bay(bay),
+        bay: Bay(path.clone()),
+        path,
         size: Bytes(number("size").unwrap_or(0).saturating_mul(512)),
         logical_sector_bytes: number("queue/logical_block_size")
             .and_then(|size| u32::try_from(size).ok())
@@ -319,7 +338,15 @@ mod tests {
         assert_eq!(drive.serial, Serial::new("ZA1B2C"));
         assert_eq!(drive.wwn.as_deref(), Some("0x5000c500a1b2c3d4"));
         let without = |name: &str| udev(name).filter(|_| name != "ID_SCSI_SERIAL");
-        assert_eq!(describe(&folder, &without).unwrap().serial, None);
+        let nameless = describe(&folder, &without).unwrap();
+        assert_eq!(nameless.serial, Serial::new("wwn-0x5000c500a1b2c3d4"));
+        let zeros = |name: &str| match name {
+            "ID_SCSI_SERIAL" => Some("000000000000".to_owned()),
+            "ID_WWN" => None,
+            _ => udev(name),
+        };
+        let junk = describe(&folder, &zeros).unwrap();
+        assert_eq!((junk.serial, junk.placeholder), (None, Serial::new("000000000000")));
     }
 
     #[test]
@@ -330,7 +357,7 @@ mod tests {
         let next = Drive { diskseq: Diskseq(43), ..drive.clone() };
         let gone = Change::Gone { name: "loop3".into(), diskseq: Diskseq(42) };
         let changes = compare(&picture(&drive), &picture(&next));
-        assert_eq!(changes, [gone, Change::Present(next)]);
+        assert_eq!(changes, [gone, Change::Present(Box::new(next))]);
         assert!(compare(&picture(&drive), &picture(&drive)).is_empty());
     }
 }

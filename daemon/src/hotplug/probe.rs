@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use uuid::Uuid;
 
@@ -69,6 +70,21 @@ fn inspect(file: &File, size: Bytes, sector: Bytes) -> io::Result<Seen> {
     Ok(Seen::Other(found.map_or("data of an unknown kind", |(name, _, _)| name)))
 }
 
+/// Whether a ZFS pool's label stands at the start of a device or partition. Each label is 256 KiB; its second half is an
+/// array of uberblocks that begin with this magic number (OpenZFS, include/sys/uberblock_impl.h and
+/// include/sys/vdev_impl.h). What cannot be read counts as labelled: the question is asked only to keep away.
+pub fn is_in_pool(node: &Path) -> bool {
+    const LABEL: Bytes = Bytes(256 << 10);
+    const MAGIC: [[u8; 8]; 2] = [0x00ba_b10c_u64.to_le_bytes(), 0x00ba_b10c_u64.to_be_bytes()];
+    let mut label = vec![0; LABEL.as_usize()];
+    match File::open(node).and_then(|device| device.read_exact_at(&mut label, 0)) {
+        Ok(()) => {
+            label[label.len() / 2..].chunks(1024).any(|u| MAGIC.iter().any(|m| u.starts_with(m)))
+        }
+        Err(error) => error.kind() != io::ErrorKind::UnexpectedEof,
+    }
+}
+
 /// The disk GUID in a GPT header.
 fn disk_guid(header: &[u8]) -> Option<Uuid> {
     let guid = header.get(56..72)?.try_into().ok()?;
@@ -78,6 +94,19 @@ fn disk_guid(header: &[u8]) -> Option<Uuid> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pool_s_label_is_known() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert!(!is_in_pool(file.path()), "too short for a label");
+        file.as_file().set_len(1 << 20).unwrap();
+        assert!(!is_in_pool(file.path()));
+        for magic in [0x00ba_b10c_u64.to_le_bytes(), 0x00ba_b10c_u64.to_be_bytes()] {
+            file.as_file().write_all_at(&magic, (128 << 10) + 7 * 1024).unwrap();
+            assert!(is_in_pool(file.path()));
+        }
+        assert!(is_in_pool(Path::new("/no/such/device")), "unreadable is not free");
+    }
 
     #[test]
     fn only_uniform_ends_are_blank() {

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -16,6 +16,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use super::{Chunk, IMAGE_FILE, MANIFEST_FILE, Manifest, MasterId, Recipe};
+use crate::account::Account;
 use crate::units::Bytes;
 
 /// A master that was found whole: manifest and open image.
@@ -166,7 +167,9 @@ pub struct Listed {
 pub struct Store {
     path: PathBuf,
     budget: Bytes,
-    _lock: File,
+    lock: File,
+    /// Who presses, if it is not the station itself.
+    presser: Option<Account>,
     /// Images already checked since the station started, as they were then.
     checked: Mutex<HashMap<MasterId, Stamp>>,
 }
@@ -176,7 +179,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] if the folder is not writable or another process holds it.
-    pub fn open(path: &Path, budget: Bytes) -> Result<Self, StoreError> {
+    pub fn open(path: &Path, budget: Bytes, presser: Option<Account>) -> Result<Self, StoreError> {
         let failed = |doing| {
             let path = path.to_owned();
             move |source| StoreError::Io { path, doing, source }
@@ -185,9 +188,17 @@ impl Store {
         let lock = File::create(path.join("lock")).map_err(failed("write to it"))?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| StoreError::Locked(path.to_owned()))?;
-        let store = Self { path: path.to_owned(), budget, _lock: lock, checked: Mutex::default() };
+        let checked = Mutex::default();
+        let store = Self { path: path.to_owned(), budget, lock, presser, checked };
         store.tidy()?;
         Ok(store)
+    }
+
+    /// Lets another station have the store, though this process may not be able to end yet.
+    pub fn unlock(&self) {
+        if let Err(error) = flock(&self.lock, FlockOperation::Unlock) {
+            tracing::warn!(%error, "cannot unlock the store");
+        }
     }
 
     fn folder(&self, id: &MasterId) -> PathBuf {
@@ -240,6 +251,9 @@ impl Store {
         self.clear_presses()?;
         let folder = self.path.join(format!("press-{id}"));
         fs::create_dir(&folder).map_err(Self::io(&folder, "create it"))?;
+        if let Some(Account { uid, gid }) = self.presser {
+            chown(&folder, Some(uid), Some(gid)).map_err(Self::io(&folder, "give it away"))?;
+        }
         Ok(folder)
     }
 
@@ -262,6 +276,14 @@ impl Store {
     /// [`StoreError::Io`] if it cannot be renamed.
     pub fn adopt(&self, staging: &Path, id: &MasterId) -> Result<(), StoreError> {
         let folder = self.folder(id);
+        if self.presser.is_some() {
+            // From now on only the station can change it.
+            let files = [IMAGE_FILE, MANIFEST_FILE].map(|name| staging.join(name));
+            for path in files.iter().map(PathBuf::as_path).chain([staging]) {
+                let back = chown(path, Some(0), Some(0));
+                back.map_err(Self::io(path, "take it back"))?;
+            }
+        }
         if folder.exists() {
             fs::remove_dir_all(&folder).map_err(Self::io(&folder, "replace it"))?;
         }

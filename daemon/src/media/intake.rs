@@ -67,7 +67,14 @@ pub fn perform(task: &IntakeTask) -> Result<Outcome, Failure> {
             IntakeError::Read { .. } => "media_unreadable",
             IntakeError::Wim(_) => "wim_damaged",
         };
-        Failure::of(code, &error)
+        let mut failure = Failure::of(code, &error);
+        if let IntakeError::Read { source, .. } = &error
+            && source.kind() == std::io::ErrorKind::PermissionDenied
+        {
+            let user = rustix::process::geteuid().as_raw();
+            failure.detail += &format!("; it is read by user {user} (tools.user)");
+        }
+        failure
     })
 }
 

@@ -159,7 +159,9 @@ impl Ledger {
                  ON CONFLICT (job) DO UPDATE SET boot = excluded.boot, diskseq = excluded.diskseq,
                  serial = excluded.serial, disk_guid = excluded.disk_guid,
                  verdict = excluded.verdict, opened = excluded.opened, record = excluded.record
-                 WHERE excluded.verdict IS NOT 'refused' OR records.verdict IS 'refused'",
+                 WHERE records.verdict IS NULL AND excluded.verdict IS NOT 'refused'
+                    OR records.verdict IS 'refused'
+                    OR records.verdict IS excluded.verdict",
                 params![
                     job,
                     self.boot,
@@ -192,7 +194,7 @@ impl Ledger {
         Ok(closed)
     }
 
-    /// The records that match, oldest first.
+    /// The records that match, oldest first: in the order in which they were opened, whatever the clock said.
     ///
     /// # Errors
     /// [`LedgerError`] if they cannot be read.
@@ -218,7 +220,7 @@ impl Ledger {
         let reading = || query("read the records");
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let db = Connection::open_with_flags(&self.path, flags).map_err(reading())?;
-        let sql = format!("SELECT job, record FROM records {condition} ORDER BY opened, job");
+        let sql = format!("SELECT job, record FROM records {condition} ORDER BY rowid");
         let mut statement = db.prepare(&sql).map_err(reading())?;
         let rows = statement
             .query_map(rusqlite::params_from_iter(values), |row| {
@@ -249,6 +251,15 @@ impl Ledger {
             Some(at) => Some(records.swap_remove(at)),
             None => records.pop(),
         })
+    }
+
+    /// The last imaging of a drive, in whichever boot of the machine; refusals do not count.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if it cannot be read.
+    pub fn last_imaging(&self, serial: &Serial) -> Result<Option<Record>, LedgerError> {
+        let condition = "WHERE serial = ?1 AND verdict IS NOT 'refused'";
+        Ok(self.select(condition, &[serial.as_str().to_owned()])?.pop())
     }
 
     /// Whether a drive with this GPT disk GUID was imaged by this station.

@@ -3,6 +3,7 @@
 //! The ledger is the record of truth, durable before the first destructive byte; the journal gets a copy. Field names
 //! are an interface (schema 1): factory systems read them.
 
+pub mod desk;
 pub mod journal;
 pub mod ledger;
 pub mod scribe;

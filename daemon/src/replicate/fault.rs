@@ -31,15 +31,17 @@ pub enum Fault {
         /// Length of the first.
         length: u64,
     },
-    /// The drive is below the configured floor.
-    #[error("{rate} over the last {seconds} s, the floor is {floor} (replicate.min_write_rate)")]
+    /// The drive is below a configured floor.
+    #[error("{rate} over the last {seconds} s, the floor is {floor} ({configured})")]
     TooSlow {
         /// Measured.
         rate: ByteRate,
         /// Over how long.
         seconds: u64,
-        /// Configured.
+        /// Least rate allowed.
         floor: ByteRate,
+        /// By which key.
+        configured: &'static str,
     },
     /// The drive's boot configuration does not name the drive's partitions.
     #[error("boot configuration: {0}")]
@@ -55,6 +57,7 @@ pub enum Fault {
         StopReason::Operator => "stopped by the operator",
         StopReason::Unplugged => "the drive was detached",
         StopReason::Shutdown => "stopped because the station ends",
+        StopReason::Stalled => "the drive did not answer",
     })]
     Stopped(StopReason),
     /// Something that cannot be.

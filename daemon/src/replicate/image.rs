@@ -19,7 +19,12 @@ pub fn image(claim: &mut Claim, work: &Work<'_>) -> Outcome {
     // A panic must not leave tables on a drive that did not pass.
     let replicated = catch_unwind(AssertUnwindSafe(|| work.replicate(claim, &mut tally)));
     let result = replicated.unwrap_or_else(|_| Err(Fault::Internal("panic; see the log".into())));
-    if result.is_err() && work.progress.read().state == State::Committing {
+    // Markers and tables go: a drive that did not pass must look neither finished nor like anything else. One that was
+    // pulled or does not answer is left alone.
+    let touched = !matches!(work.progress.read().state, State::Claiming);
+    let reachable =
+        !matches!(work.stop.reason(), Some(StopReason::Unplugged | StopReason::Stalled));
+    if result.is_err() && touched && reachable {
         work.unfinish(claim);
     }
     let (verdict, reason) = match result {
@@ -58,6 +63,7 @@ fn judge(fault: &Fault, stop: &Stop) -> (Verdict, &'static str) {
         Fault::Internal(_) => (Verdict::Failed, "internal_error"),
         Fault::Stopped(StopReason::Operator) => (Verdict::Stopped, "operator_stop"),
         Fault::Stopped(StopReason::Shutdown) => (Verdict::Stopped, "station_shutdown"),
+        Fault::Stopped(StopReason::Stalled) => (Verdict::Failed, "stalled"),
         Fault::Stopped(StopReason::Unplugged) => (Verdict::Failed, "unplugged"),
     }
 }

@@ -3,7 +3,10 @@
 //! A [`Replicator`] is shared by all drives of the station. It hands out [`source::Source`]s, which read a master
 //! once for all drives that overlap in time, and owns the pool that hashes what is read back.
 
+pub mod batch;
+mod commit;
 pub mod engine;
+mod erase;
 pub mod fault;
 pub mod hash;
 pub mod image;
@@ -18,6 +21,7 @@ use crate::digest::Digest;
 use crate::master::runs::CHUNK;
 use crate::master::store::Master;
 use crate::units::Bytes;
+use batch::Batches;
 use hash::HashPool;
 use source::Source;
 
@@ -29,18 +33,29 @@ pub const DRIVE_BUFFERS: u64 = 4;
 pub struct Replicator {
     memory: Bytes,
     hashing: HashPool,
+    batches: Batches,
     sources: Mutex<HashMap<Digest, Weak<Source>>>,
 }
 
 impl Replicator {
     /// A replicator that keeps at most about `memory` bytes of chunks for all drives together.
     pub fn new(memory: Bytes) -> Self {
-        Self { memory, hashing: HashPool::new(), sources: Mutex::default() }
+        Self {
+            memory,
+            hashing: HashPool::new(),
+            batches: Batches::default(),
+            sources: Mutex::default(),
+        }
     }
 
     /// The pool that hashes.
     pub fn hashing(&self) -> &HashPool {
         &self.hashing
+    }
+
+    /// What drives that run beside each other are compared by.
+    pub fn batches(&self) -> &Batches {
+        &self.batches
     }
 
     /// The shared reader of a master; made when the first drive asks, gone when the last one is done.

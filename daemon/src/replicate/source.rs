@@ -31,6 +31,12 @@ const PATIENCE: Duration = Duration::from_millis(200);
 #[error("cannot read the master from the store: {0}")]
 pub struct SourceError(String);
 
+impl From<io::Error> for SourceError {
+    fn from(error: io::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
 /// One master being read.
 #[derive(Debug)]
 pub struct Source {
@@ -94,7 +100,7 @@ impl Source {
             thread::Builder::new()
                 .name("source".into())
                 .spawn(move || source.read_in_a_circle())
-                .map_err(|e| SourceError(e.to_string()))?;
+                .map_err(SourceError::from)?;
             state.reader = true;
         }
         drop(state);
@@ -135,7 +141,7 @@ impl Source {
                     state.window.insert(index, (load, Arc::new(buffer)));
                     state.cursor = index + 1;
                 }
-                Err(error) => state.failed = Some(SourceError(error.to_string())),
+                Err(error) => state.failed = Some(error.into()),
             }
             self.changed.notify_all();
             if state.failed.is_some() {

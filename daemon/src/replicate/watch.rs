@@ -1,50 +1,96 @@
-//! Watching over a drive while bytes move.
+//! Watching over a drive while bytes move: is it there, is it fast enough?
 
 use std::time::{Duration, Instant};
 
+use uuid::Uuid;
+
+use super::batch::{Batches, Key};
+use super::engine::Limits;
 use super::fault::{Fault, read_fault};
 use crate::target::Claim;
-use crate::units::{ByteRate, Bytes};
-
-/// How long a drive may be slow.
-pub const SLOW_WINDOW: Duration = Duration::from_secs(10);
+use crate::units::{ByteRate, Bytes, Share};
 
 /// How often it is checked that the drive is still there.
 const PRESENCE: Duration = Duration::from_millis(200);
 
-/// Watches over a drive while bytes move: is it there, is it fast enough?
-pub(super) struct Watch {
-    floor: Option<ByteRate>,
-    window: Instant,
+/// Below this share of its batch's median a drive's record carries a warning.
+const OUTLIER: Share = Share::percent(50);
+
+/// Watches over one drive in one state.
+pub(super) struct Watch<'a> {
+    limits: &'a Limits,
+    batches: &'a Batches,
+    key: Key,
+    drive: Uuid,
     moved: Bytes,
+    /// How long the drive itself has been at it: waiting for the store or for hashes is not its fault.
+    busy: Duration,
     looked: Instant,
+    outlier: Option<String>,
 }
 
-impl Watch {
-    pub(super) fn new(floor: Option<ByteRate>) -> Self {
-        let now = Instant::now();
-        Self { floor, window: now, moved: Bytes(0), looked: now }
+impl<'a> Watch<'a> {
+    pub(super) fn new(limits: &'a Limits, batches: &'a Batches, key: Key, drive: Uuid) -> Self {
+        let looked = Instant::now();
+        let (moved, busy) = (Bytes(0), Duration::ZERO);
+        Self { limits, batches, key, drive, moved, busy, looked, outlier: None }
     }
 
-    /// Counts bytes.
-    pub(super) fn moved(&mut self, bytes: Bytes, claim: &Claim) -> Result<(), Fault> {
-        self.moved.0 += bytes.0;
+    /// Does a request of the drive and counts its bytes.
+    pub(super) fn during(
+        &mut self,
+        claim: &mut Claim,
+        bytes: Bytes,
+        request: impl FnOnce(&mut Claim) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let start = Instant::now();
+        request(claim)?;
         let now = Instant::now();
+        self.busy += now - start;
+        self.moved.0 += bytes.0;
         if now - self.looked >= PRESENCE {
             self.looked = now;
             claim.check_present().map_err(read_fault)?;
         }
-        let elapsed = now - self.window;
-        if elapsed >= SLOW_WINDOW {
-            let rate = ByteRate::mean(self.moved, elapsed);
-            if let Some(floor) = self.floor
-                && rate < floor
-            {
-                return Err(Fault::TooSlow { rate, seconds: elapsed.as_secs(), floor });
-            }
-            self.window = now;
-            self.moved = Bytes(0);
+        if self.busy >= self.limits.window {
+            self.judge()?;
+            (self.moved, self.busy) = (Bytes(0), Duration::ZERO);
         }
         Ok(())
+    }
+
+    fn judge(&mut self) -> Result<(), Fault> {
+        let rate = ByteRate::mean(self.moved, self.busy);
+        let below = |floor: ByteRate, configured| {
+            let seconds = self.busy.as_secs();
+            let slow = Fault::TooSlow { rate, seconds, floor, configured };
+            if rate < floor { Err(slow) } else { Ok(()) }
+        };
+        if let Some(floor) = self.limits.min_rate {
+            below(floor, "replicate.min_write_rate")?;
+        }
+        let Some(median) = self.batches.compare(&self.key, self.drive, rate) else { return Ok(()) };
+        let share = |share: Share| ByteRate(share.of(Bytes(median.0)).0);
+        if let Some(least) = self.limits.min_batch_share {
+            below(share(least), "replicate.min_batch_share of its batch's median")?;
+        }
+        if rate < share(OUTLIER) {
+            self.outlier = Some(format!(
+                "slow_for_its_batch: {:?} at {rate}, the median of the drives beside it is {median}",
+                self.key.state
+            ));
+        }
+        Ok(())
+    }
+
+    /// What an operator should know about the drive's rate.
+    pub(super) fn warning(&mut self) -> Option<String> {
+        self.outlier.take()
+    }
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        self.batches.leave(self.drive);
     }
 }

@@ -21,7 +21,7 @@ impl Station {
                     "the operator {} the station",
                     if armed { "armed" } else { "disarmed" }
                 );
-                self.policy.armed = armed;
+                self.setup.policy.armed = armed;
                 effects = self.judge_waiting();
                 Ok(Answer::Done)
             }
@@ -98,6 +98,10 @@ impl Station {
         let Some(slot) = self.slots.get_mut(key) else {
             return Err(Denial::new("no_such_drive", "the drive has just been detached"));
         };
+        if slot.stuck {
+            let detail = "the drive still does not answer; detach it";
+            return Err(Denial::new("stalled", detail));
+        }
         // A drive that is already on its way is not started again; the operator gets to see it.
         let under_way = matches!(slot.phase, Phase::Running { .. } | Phase::Waiting(_));
         if under_way && wish.is_some() {

@@ -3,12 +3,14 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use jiff::civil::Date;
+
 use super::Station;
 use super::message::{Effect, Facts, JobOrder, Ticket};
 use super::shelf::Lacking;
 use super::slot::{Key, Phase, Slot};
 use crate::admission::{self, Admitted, Candidate, Code, Need, Refusal};
-use crate::drive::Geometry;
+use crate::drive::{Geometry, Serial};
 use crate::hotplug::Change;
 use crate::job::{State, Stop, StopReason, Verdict};
 use crate::layout::LayoutError;
@@ -21,6 +23,7 @@ impl Station {
     pub(super) fn changed(&mut self, change: Change) -> Vec<Effect> {
         match change {
             Change::Present(drive) => {
+                let drive = self.setup.policy.placed(*drive);
                 let key = (drive.name.clone(), drive.diskseq);
                 if let Some(slot) = self.slots.get_mut(&key) {
                     // Its own writing and partitioning show up as changes; the insertion is the same.
@@ -44,7 +47,8 @@ impl Station {
                 let key = (name, diskseq);
                 let Some(slot) = self.slots.get_mut(&key) else { return Vec::new() };
                 tracing::info!(device = %slot.drive.node.display(), serial = %slot.drive.label(), "drive detached");
-                match &slot.phase {
+                let serial = slot.drive.serial.clone();
+                let mut effects = match &slot.phase {
                     Phase::Running { stop, .. } => {
                         stop.request(StopReason::Unplugged);
                         slot.departed = true;
@@ -62,7 +66,9 @@ impl Station {
                         self.slots.remove(&key);
                         Vec::new()
                     }
-                }
+                };
+                effects.extend(self.judge_former_twins(serial.as_ref()));
+                effects
             }
         }
     }
@@ -88,10 +94,19 @@ impl Station {
         self.judge_all(&keys)
     }
 
+    /// Judges again what was refused only because a drive of the same serial number was there too.
+    fn judge_former_twins(&mut self, serial: Option<&Serial>) -> Vec<Effect> {
+        let twin = |slot: &&Slot| {
+            serial.is_some() && slot.drive.serial.as_ref() == serial && slot.is_refused_as_twin()
+        };
+        let keys: Vec<Key> = self.slots.values().filter(twin).map(Slot::key).collect();
+        self.judge_all(&keys)
+    }
+
     pub(super) fn judged(
         &mut self,
         ticket: &Ticket,
-        facts: Result<Box<Facts>, String>,
+        facts: Result<Box<Facts>, Refusal>,
     ) -> Vec<Effect> {
         let Some(slot) = self.slot(ticket) else { return Vec::new() };
         if !matches!(slot.phase, Phase::Judging | Phase::Waiting(_)) {
@@ -99,10 +114,7 @@ impl Station {
         }
         let facts = match facts {
             Ok(facts) => facts,
-            Err(detail) => {
-                let detail = format!("cannot be judged: {detail}");
-                return self.refuse(&ticket.key, vec![Refusal::new(Code::InUse, detail)]);
-            }
+            Err(refusal) => return self.refuse(&ticket.key, vec![refusal]),
         };
         if slot.record.is_none() {
             slot.record = facts.previous;
@@ -114,28 +126,29 @@ impl Station {
             slot.phase = Phase::Done;
             return Vec::new();
         }
-        let (drive, wish) = (slot.drive.clone(), slot.wish.clone());
+        let (drive, wish, by_hand) = (slot.drive.clone(), slot.wish.clone(), slot.by_hand);
         let chosen = self.shelf.choose(wish.as_deref());
-        let geometry = drive.geometry();
         let wanted = match &chosen {
-            Ok(media) => Ok(self.need(media, geometry)),
+            Ok(media) => {
+                self.unexpired(media, facts.today).map(|()| self.need(media, drive.geometry()))
+            }
             Err(lacking) => Err(lacking.clone().refusal()),
         };
-        let twins = self
-            .slots
-            .values()
-            .filter(|other| {
-                other.drive.serial.is_some()
-                    && other.drive.serial == drive.serial
-                    && other.key() != ticket.key
-                    && !other.departed
-                    && !other.is_out_of_scope()
-            })
-            .map(|other| other.drive.name.clone())
-            .collect();
+        let attached = self.slots.values().filter(|other| !other.departed);
+        let twins = drive.twins(attached.map(|other| &other.drive));
+        let twins = twins.map(|other| other.name.clone()).collect();
+        let passed = match (&chosen, drive.geometry()) {
+            (Ok(media), Some(geometry)) if !by_hand => facts.last.filter(|last| {
+                let master = last.master.as_ref().map(|master| &master.id);
+                last.verdict == Some(Verdict::Passed)
+                    && master == Some(&self.recipe(media, geometry).id())
+            }),
+            _ => None,
+        };
+        let passed = passed.and_then(|last| Some(format!("{:.0}, job {}", last.closed?, last.job)));
         let Facts { usage, content, .. } = *facts;
-        let candidate = Candidate { drive, usage, content, twins, wanted };
-        match (admission::admit(candidate, &self.policy), chosen) {
+        let candidate = Candidate { drive, usage, content, twins, passed, wanted };
+        match (admission::admit(candidate, &self.setup.policy), chosen) {
             (Ok(admitted), Ok(media)) => self.admitted(ticket, admitted, &media),
             (Err(refusals), Err(Lacking::Undecided)) if refusals.len() == 1 => {
                 // Nothing else speaks against the drive: the decision waits for the media.
@@ -149,10 +162,24 @@ impl Station {
         }
     }
 
+    /// What stands on the media's order, not in the media.
+    fn unexpired(&self, media: &Media, today: Date) -> Result<(), Refusal> {
+        match self.setup.expires.get(&media.name) {
+            Some(last) if today > *last => {
+                let detail = format!(
+                    "the certificate in {} was valid until {last} (media.expires); order new media",
+                    media.name
+                );
+                Err(Refusal::new(Code::MediaExpired, detail))
+            }
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn need(&self, media: &Media, geometry: Option<Geometry>) -> Need {
         let sector = geometry.map_or(SectorSize::B512, |g| g.sector);
         let content = media.inventory.least_bytes;
-        let (least, arithmetic) = self.layout.least_drive(content, sector);
+        let (least, arithmetic) = self.setup.layout.least_drive(content, sector);
         Need { least, arithmetic }
     }
 
@@ -160,8 +187,8 @@ impl Station {
         Recipe {
             media_name: media.name.clone(),
             media_sha256: media.sha256,
-            image: self.image,
-            layout: self.layout.clone(),
+            image: self.setup.image,
+            layout: self.setup.layout.clone(),
             geometry,
         }
     }
@@ -224,7 +251,7 @@ impl Station {
     /// A record for this attempt: the one a refusal has left, or a new one.
     pub(super) fn record_for(&self, key: &Key) -> Option<Record> {
         let slot = self.slots.get(key)?;
-        let fresh = Record::open(&self.name, &slot.drive);
+        let fresh = Record::open(&self.setup.name, &slot.drive);
         let refused = slot.record.as_ref().filter(|r| r.verdict == Some(Verdict::Refused));
         Some(match refused {
             Some(old) => Record { job: old.job, ..fresh },

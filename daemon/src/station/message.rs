@@ -121,6 +121,10 @@ pub struct Facts {
     pub content: Content,
     /// The latest record of this insertion, also from before a restart.
     pub previous: Option<Record>,
+    /// The last imaging of a drive with this serial number, in any insertion.
+    pub last: Option<Record>,
+    /// Today, where the station stands.
+    pub today: jiff::civil::Date,
 }
 
 /// Code of a press that was cancelled on purpose.
@@ -145,7 +149,7 @@ pub enum Event {
     /// A check of media has ended.
     IntakeEnded(PathBuf, Result<Outcome, Failure>),
     /// A drive's facts were read.
-    Judged(Ticket, Result<Box<Facts>, String>),
+    Judged(Ticket, Result<Box<Facts>, Refusal>),
     /// A master was looked for in the store; `None` if it must be pressed.
     MasterLooked(Recipe, Result<Option<Arc<Master>>, Failure>),
     /// A press has come so far.
@@ -158,6 +162,10 @@ pub enum Event {
     Geometries(Arc<Media>, Vec<Geometry>),
     /// A job has ended, with its record.
     JobEnded(Ticket, Box<Record>),
+    /// A drive does not answer; its job has been closed without its thread.
+    JobStuck(Ticket, Box<Record>),
+    /// The thread of a job that was closed without it has come back.
+    DriveAnswered(Ticket),
     /// An operator wants something.
     Command(Command, Reply),
     /// Take no new drives; end when none is left.

@@ -5,6 +5,8 @@
 //! tested without a drive or a runtime. [`runner`] receives events and carries effects out.
 
 mod commands;
+mod facts;
+mod jobs;
 mod judging;
 mod message;
 mod press_queue;
@@ -19,6 +21,8 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::civil::Date;
+
 pub use message::{
     Answer, CANCELLED, Command, Denial, Effect, Event, Facts, JobOrder, Reply, Ticket,
 };
@@ -32,14 +36,27 @@ use shelf::Shelf;
 use slot::{Key, Phase, Slot};
 use snapshot::{MasterView, Snapshot};
 
+/// What the configuration says.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Station's name.
+    pub name: String,
+    /// Who may be imaged. Arming changes it.
+    pub policy: Policy,
+    /// What drives get.
+    pub layout: Layout,
+    /// Index of the image that is applied.
+    pub image: u32,
+    /// By media name, the last day on which it may be used.
+    pub expires: BTreeMap<String, Date>,
+    /// Whether new media is pressed for drive sizes already seen.
+    pub press_ahead: bool,
+}
+
 /// Live state.
 #[derive(Debug)]
 pub struct Station {
-    name: String,
-    policy: Policy,
-    layout: Layout,
-    image: u32,
-    press_ahead: bool,
+    setup: Setup,
     draining: bool,
     shelf: Shelf,
     slots: BTreeMap<Key, Slot>,
@@ -51,13 +68,9 @@ pub struct Station {
 
 impl Station {
     /// A station with nothing attached.
-    pub fn new(name: &str, policy: Policy, layout: Layout, image: u32, press_ahead: bool) -> Self {
+    pub fn new(setup: Setup) -> Self {
         Self {
-            name: name.to_owned(),
-            policy,
-            layout,
-            image,
-            press_ahead,
+            setup,
             draining: false,
             shelf: Shelf::default(),
             slots: BTreeMap::new(),
@@ -99,10 +112,22 @@ impl Station {
                 Vec::new()
             }
             Event::JobEnded(ticket, record) => self.job_ended(&ticket, *record),
+            Event::JobStuck(ticket, record) => {
+                if let Some(slot) = self.slots.get_mut(&ticket.key) {
+                    slot.stuck = true;
+                }
+                self.job_ended(&ticket, *record)
+            }
+            Event::DriveAnswered(ticket) => {
+                if let Some(slot) = self.slots.get_mut(&ticket.key) {
+                    slot.stuck = false;
+                }
+                Vec::new()
+            }
             Event::Command(command, reply) => self.command(command, reply),
             Event::Drain => {
                 self.draining = true;
-                self.policy.armed = false;
+                self.setup.policy.armed = false;
                 let mut effects = self.judge_waiting();
                 effects.extend(self.presses.cancel_all().then_some(Effect::CancelPress));
                 effects
@@ -110,7 +135,7 @@ impl Station {
             Event::Abandon => vec![Effect::Exit],
             Event::Halt => {
                 self.draining = true;
-                self.policy.armed = false;
+                self.setup.policy.armed = false;
                 for slot in self.slots.values() {
                     if let Phase::Running { stop, .. } = &slot.phase {
                         stop.request(StopReason::Shutdown);
@@ -139,9 +164,9 @@ impl Station {
     pub fn snapshot(&self) -> Snapshot {
         let in_scope = self.slots.values().filter(|slot| !slot.is_out_of_scope());
         Snapshot {
-            station: self.name.clone(),
+            station: self.setup.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            armed: self.policy.armed,
+            armed: self.setup.policy.armed,
             draining: self.draining,
             media: self.shelf.views(),
             masters: self.masters.clone(),

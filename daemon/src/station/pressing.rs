@@ -43,7 +43,7 @@ impl Station {
             }
         }
         let arrived = match &result {
-            Ok(Outcome::Media(media)) if media.problems.is_empty() && self.press_ahead => {
+            Ok(Outcome::Media(media)) if media.problems.is_empty() && self.setup.press_ahead => {
                 Some(Effect::LookForGeometries(Arc::new((**media).clone())))
             }
             _ => None,

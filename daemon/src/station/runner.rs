@@ -4,37 +4,30 @@
 //! effect ends in at most one event.
 
 use std::collections::HashSet;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::jobs::Jobs;
 use super::snapshot::{MasterView, Snapshot};
-use super::{Answer, CANCELLED, Denial, Effect, Event, Facts, JobOrder, Reply, Station, Ticket};
-use crate::admission::{Content, Overwrite};
+use super::{Answer, CANCELLED, Denial, Effect, Event, Reply, Station, Ticket, facts};
+use crate::admission::Overwrite;
 use crate::audit::AuditTask;
 use crate::drive::Drive;
 use crate::hotplug::host::Host;
-use crate::hotplug::probe::{self, Seen};
-use crate::identity::Identity;
-use crate::job::Verdict;
 use crate::master::store::{Store, StoreError};
 use crate::master::{Manifest, MasterId, Recipe};
 use crate::media::MediaFile;
 use crate::media::intake::{IntakeTask, Outcome};
 use crate::press::PressTask;
-use crate::record::Record;
 use crate::record::ledger::Ledger;
-use crate::record::scribe::{Scribe, keep};
+use crate::record::scribe::Scribe;
 use crate::replicate::Replicator;
-use crate::replicate::engine::{Limits, Work};
-use crate::replicate::image::image;
-use crate::target::{Claim, ClaimError};
+use crate::replicate::engine::Limits;
 use crate::task::Task;
 use crate::tools::Tools;
 use crate::units::Bytes;
@@ -81,7 +74,8 @@ pub async fn run(
 ) {
     let (sender, mut receiver) = events;
     let intakes = Arc::new(Semaphore::new(1));
-    let mut performer = Performer { means, sender, intakes, press: None };
+    let jobs = Jobs::default();
+    let mut performer = Performer { means, sender, intakes, press: None, jobs };
     performer.list_masters();
     let mut clock = interval(REFRESH);
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -89,11 +83,16 @@ pub async fn run(
         let event = tokio::select! {
             event = receiver.recv() => event,
             _ = clock.tick() => {
-                if station.is_busy() {
-                    snapshot.send_replace(Arc::new(station.snapshot()));
-                }
                 tick(&snapshot.borrow());
-                continue;
+                match performer.jobs.stuck(&performer.means) {
+                    Some(event) => Some(event),
+                    None => {
+                        if station.is_busy() {
+                            snapshot.send_replace(Arc::new(station.snapshot()));
+                        }
+                        continue;
+                    }
+                }
             }
         };
         let Some(event) = event else { return };
@@ -114,6 +113,7 @@ struct Performer {
     /// One check of media at a time: each uses a core and the inbox's disk.
     intakes: Arc<Semaphore>,
     press: Option<(MasterId, JoinHandle<()>)>,
+    jobs: Jobs,
 }
 
 impl Performer {
@@ -138,7 +138,7 @@ impl Performer {
                     }
                 });
             }
-            Effect::Job(order) => self.start_job(*order),
+            Effect::Job(order) => self.jobs.start(&self.means, &self.sender, *order),
             Effect::Audit(task, reply) => self.audit(task, reply),
             Effect::Answer(reply, answer) => {
                 // The operator may have gone away.
@@ -160,17 +160,10 @@ impl Performer {
     }
 
     fn judge(&self, ticket: Ticket, drive: Drive) {
-        let Means { host, ledger, overwrite, .. } = self.means.clone();
-        self.in_background(move || {
-            let facts = host.usage(&drive.name).map_err(|e| format!("who uses it? {e}"));
-            let facts = facts.and_then(|usage| {
-                let known = ledger.of_insertion(drive.diskseq).and_then(|previous| {
-                    let content = content(&drive, overwrite, &ledger)?;
-                    Ok(Box::new(Facts { usage, content, previous }))
-                });
-                known.map_err(|error| crate::worker::chain(&error))
-            });
-            Some(Event::Judged(ticket, facts))
+        let (means, sender) = (self.means.clone(), self.sender.clone());
+        tokio::spawn(async move {
+            let facts = facts::gather(means, drive).await;
+            let _ = sender.send(Event::Judged(ticket, facts)).await;
         });
     }
 
@@ -274,30 +267,6 @@ impl Performer {
         tokio::spawn(async move { list_masters(&store, &sender).await });
     }
 
-    fn start_job(&self, order: JobOrder) {
-        let (means, sender) = (self.means.clone(), self.sender.clone());
-        let (ticket, record) = (order.ticket.clone(), order.record.clone());
-        let serial = order.admitted.drive().label();
-        let (own_ticket, fallback) = (ticket.clone(), record.clone());
-        let work = move || {
-            let ended = catch_unwind(AssertUnwindSafe(|| run_job(&means, order)));
-            let record = ended.unwrap_or_else(|_| {
-                let detail = "the station's own error; see the log";
-                let record = fallback.closed_with(Verdict::Failed, "internal_error", detail);
-                keep(&means.ledger, &record);
-                record
-            });
-            let _ = sender.blocking_send(Event::JobEnded(own_ticket, Box::new(record)));
-        };
-        let thread = thread::Builder::new().name(format!("drive/{serial}")).spawn(work);
-        if let Err(error) = thread {
-            let detail = format!("cannot start a thread for the drive: {error}");
-            let record = record.closed_with(Verdict::Refused, "internal_error", &detail);
-            self.means.scribe.write(record.clone());
-            self.in_background(move || Some(Event::JobEnded(ticket, Box::new(record))));
-        }
-    }
-
     fn audit(&self, task: AuditTask, reply: Reply) {
         let workers = self.means.workers.clone();
         tokio::spawn(async move {
@@ -320,24 +289,6 @@ impl Performer {
             let _ = lines.send(last).await;
         });
     }
-}
-
-/// What a drive holds, as far as the policy cares.
-fn content(
-    drive: &Drive,
-    overwrite: Overwrite,
-    ledger: &Ledger,
-) -> Result<Content, crate::record::ledger::LedgerError> {
-    if overwrite == Overwrite::Any || drive.size == Bytes(0) {
-        return Ok(Content::Unknown);
-    }
-    Ok(match probe::look(drive) {
-        Ok(Seen::Blank) => Content::Blank,
-        Ok(Seen::Gpt(guid)) if ledger.knows_disk(&guid)? => Content::Ours,
-        Ok(Seen::Gpt(_)) => Content::Foreign("a partition table (GPT)".into()),
-        Ok(Seen::Other(what)) => Content::Foreign(what.into()),
-        Err(error) => Content::Foreign(format!("what cannot be read ({error})")),
-    })
 }
 
 async fn list_masters(store: &Arc<Store>, sender: &mpsc::Sender<Event>) {
@@ -406,53 +357,4 @@ async fn press(
         }
     });
     kept.await.unwrap_or_else(|error| Err(Failure::of("internal_error", &error)))
-}
-
-/// One drive, on its own thread: claim, put on record, image, put on record.
-fn run_job(means: &Means, order: JobOrder) -> Record {
-    let JobOrder { admitted, master, record, stop, progress, .. } = order;
-    let manifest = &master.manifest;
-    let record = Record { opened: jiff::Timestamp::now(), ..record };
-    let mut claim = match Claim::take(admitted) {
-        Ok(claim) => claim,
-        Err(error) => {
-            let code = match error {
-                ClaimError::Open { .. } => "in_use",
-                ClaimError::Changed { .. } => "drive_changed",
-                ClaimError::ReadOnly(_) => "read_only",
-            };
-            let detail = crate::worker::chain(&error);
-            let record = record.closed_with(Verdict::Refused, code, &detail);
-            keep(&means.ledger, &record);
-            return record;
-        }
-    };
-    let identity = Identity::random(manifest.plan.partitions.len());
-    let record = record.with_master(manifest).with_identity(&manifest.plan, &identity);
-    // Durable before the first destructive byte; without a place for its record no drive is touched.
-    if let Err(error) = means.ledger.put(&record) {
-        let detail = crate::worker::chain(&error);
-        tracing::error!(serial = %claim.drive().label(), "not touched: {detail}");
-        let record = record.closed_with(Verdict::Refused, "ledger_unavailable", &detail);
-        means.scribe.write(record.clone());
-        return record;
-    }
-    if let Err(error) = means.ledger.note_geometry(claim.geometry()) {
-        // Only pressing ahead rests on it.
-        tracing::warn!("{}", crate::worker::chain(&error));
-    }
-    let outcome = image(
-        &mut claim,
-        &Work {
-            master: &master,
-            identity: &identity,
-            replicator: &means.replicator,
-            limits: &means.limits,
-            stop: &stop,
-            progress: &progress,
-        },
-    );
-    let record = record.closed_by(outcome);
-    keep(&means.ledger, &record);
-    record
 }

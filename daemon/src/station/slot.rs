@@ -5,7 +5,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::snapshot::{Decision, DeviceView, DriveView};
-use crate::admission::Refusal;
+use crate::admission::{Code, Refusal};
 use crate::drive::{Diskseq, Drive};
 use crate::job::Reason;
 use crate::job::{State, Stop, Verdict};
@@ -33,6 +33,8 @@ pub(super) struct Slot {
     pub(super) record: Option<Record>,
     /// Detached, but its job has not noticed yet.
     pub(super) departed: bool,
+    /// Its job was closed while its thread was stuck in the kernel, where it still is.
+    pub(super) stuck: bool,
 }
 
 /// Where an insertion stands.
@@ -63,6 +65,7 @@ impl Slot {
             phase: Phase::Judging,
             record: None,
             departed: false,
+            stuck: false,
         }
     }
 
@@ -92,6 +95,16 @@ impl Slot {
             Phase::AwaitingMedia => true,
             Phase::Refused(refusals) if !self.imaged => {
                 refusals.first().is_some_and(|r| r.code.is_waiting())
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether it was refused because another drive has its serial number, and may be judged anew when that goes.
+    pub(super) fn is_refused_as_twin(&self) -> bool {
+        match &self.phase {
+            Phase::Refused(refusals) if !self.imaged => {
+                refusals.first().is_some_and(|r| r.code == Code::DuplicateSerial)
             }
             _ => false,
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::*;
-use crate::admission::{Code, Content, Overwrite, Usage};
+use crate::admission::{Code, Content, Overwrite, Policy, Refusal, Usage};
 use crate::digest::Digest;
 use crate::drive::{Bay, Bus, DeviceNumber, Diskseq, Drive, Serial};
 use crate::hotplug::Change;
@@ -17,6 +17,7 @@ use crate::master::store::{Master, Stamp};
 use crate::master::{Manifest, Recipe};
 use crate::media::intake::Outcome;
 use crate::media::{Inventory, Media};
+use crate::record::Record;
 use crate::units::Bytes;
 
 fn station() -> Station {
@@ -24,11 +25,17 @@ fn station() -> Station {
         armed: true,
         buses: vec!["usb".into()],
         bays: vec![glob::Pattern::new("*").unwrap()],
-        min_size: None,
-        max_size: None,
         overwrite: Overwrite::Any,
+        ..Policy::closed()
     };
-    Station::new("test", policy, Layout::default(), 1, false)
+    Station::new(Setup {
+        name: "test".into(),
+        policy,
+        layout: Layout::default(),
+        image: 1,
+        expires: BTreeMap::from([("win.wim".into(), Date::constant(2027, 6, 30))]),
+        press_ahead: false,
+    })
 }
 
 fn drive(name: &str, diskseq: u64) -> Drive {
@@ -38,10 +45,12 @@ fn drive(name: &str, diskseq: u64) -> Drive {
         number: DeviceNumber { major: 8, minor: 0 },
         diskseq: Diskseq(diskseq),
         serial: Serial::new(&format!("S{diskseq}")),
+        placeholder: None,
         wwn: None,
         model: None,
         firmware: None,
         bus: Bus("usb".into()),
+        path: "port-1".into(),
         bay: Bay("port-1".into()),
         size: Bytes(8 << 30),
         logical_sector_bytes: 512,
@@ -49,8 +58,18 @@ fn drive(name: &str, diskseq: u64) -> Drive {
     }
 }
 
-fn facts() -> Result<Box<Facts>, String> {
-    Ok(Box::new(Facts { usage: Usage::default(), content: Content::Unknown, previous: None }))
+fn nothing_known() -> Facts {
+    Facts {
+        usage: Usage::default(),
+        content: Content::Unknown,
+        previous: None,
+        last: None,
+        today: Date::constant(2027, 6, 30),
+    }
+}
+
+fn facts() -> Result<Box<Facts>, Refusal> {
+    Ok(Box::new(nothing_known()))
 }
 
 /// Media is in the inbox and found valid.
@@ -107,7 +126,7 @@ fn judge(effects: Vec<Effect>) -> Ticket {
 }
 
 fn attach(station: &mut Station, name: &str, diskseq: u64) -> Ticket {
-    judge(station.apply(Event::Drives(vec![Change::Present(drive(name, diskseq))])))
+    judge(station.apply(Event::Drives(vec![Change::Present(Box::new(drive(name, diskseq)))])))
 }
 
 /// A drive up to the moment where its master is looked for.
@@ -146,7 +165,7 @@ fn mounted_meanwhile_it_is_refused() {
     let found = Ok(Some(master(recipe.clone())));
     let ticket = judge(station.apply(Event::MasterLooked(recipe, found)));
     let usage = Usage { mounts: vec!["/mnt".into()], ..Usage::default() };
-    let facts = Facts { usage, content: Content::Unknown, previous: None };
+    let facts = Facts { usage, ..nothing_known() };
     let effects = station.apply(Event::Judged(ticket, Ok(Box::new(facts))));
     match &effects[..] {
         [Effect::Record(record)] => {
@@ -209,4 +228,90 @@ fn draining_it_ends_when_nothing_runs() {
     assert_eq!(order.stop.reason(), Some(StopReason::Shutdown));
     let record = order.record.closed_with(Verdict::Stopped, "station_shutdown", "x");
     assert!(exits(&station.apply(Event::JobEnded(order.ticket, Box::new(record)))));
+}
+
+/// The code of the one refusal that was recorded.
+fn refusal(effects: &[Effect]) -> String {
+    match effects {
+        [Effect::Record(record)] => {
+            assert_eq!(record.verdict, Some(Verdict::Refused));
+            record.reason.as_ref().unwrap().code.clone()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn media_past_its_day_is_not_used() {
+    let mut station = station();
+    with_media(&mut station);
+    let ticket = attach(&mut station, "sdb", 1);
+    let tomorrow = Facts { today: Date::constant(2027, 7, 1), ..nothing_known() };
+    let effects = station.apply(Event::Judged(ticket, Ok(Box::new(tomorrow))));
+    assert_eq!(refusal(&effects), "media_expired");
+}
+
+#[test]
+fn a_drive_that_has_passed_is_imaged_again_only_if_asked_for() {
+    let mut station = station();
+    with_media(&mut station);
+    let (_, recipe) = waiting(&mut station);
+    let passed = |recipe: &Recipe| {
+        let record =
+            Record::open("test", &drive("sdb", 1)).with_master(&master(recipe.clone()).manifest);
+        let record = record.closed_with(Verdict::Passed, "", "");
+        Ok(Box::new(Facts { last: Some(Record { reason: None, ..record }), ..nothing_known() }))
+    };
+    let ticket = attach(&mut station, "sdc", 2);
+    let effects = station.apply(Event::Judged(ticket, passed(&recipe)));
+    assert_eq!(refusal(&effects), "already_passed");
+    // With other media it is a new job.
+    let ticket = attach(&mut station, "sdd", 3);
+    let other = Recipe { media_sha256: Digest([8; 32]), ..recipe.clone() };
+    let effects = station.apply(Event::Judged(ticket, passed(&other)));
+    assert!(matches!(&effects[..], [Effect::LookForMaster(_)]), "{effects:?}");
+    let (reply, _answer) = tokio::sync::oneshot::channel();
+    let retry = Command::Retry { serial: "S2".into() };
+    let ticket = judge(station.apply(Event::Command(retry, reply)));
+    let effects = station.apply(Event::Judged(ticket, passed(&recipe)));
+    assert!(matches!(&effects[..], [Effect::LookForMaster(_)]), "{effects:?}");
+}
+
+#[test]
+fn a_twin_that_goes_leaves_the_other_admissible() {
+    let mut station = station();
+    with_media(&mut station);
+    let twin = |name: &str, diskseq| Drive { serial: Serial::new("SAME"), ..drive(name, diskseq) };
+    let present = |drive| Event::Drives(vec![Change::Present(Box::new(drive))]);
+    let first = judge(station.apply(present(twin("sdb", 1))));
+    let second = judge(station.apply(present(twin("sdc", 2))));
+    for ticket in [first, second] {
+        let effects = station.apply(Event::Judged(ticket, facts()));
+        assert_eq!(refusal(&effects), "duplicate_serial");
+    }
+    let gone = Change::Gone { name: "sdc".into(), diskseq: Diskseq(2) };
+    let ticket = judge(station.apply(Event::Drives(vec![gone])));
+    let effects = station.apply(Event::Judged(ticket, facts()));
+    assert!(matches!(&effects[..], [Effect::LookForMaster(_)]), "{effects:?}");
+}
+
+#[test]
+fn a_stuck_drive_holds_neither_the_end_nor_a_retry_forever() {
+    let mut station = station();
+    with_media(&mut station);
+    let (_, recipe) = waiting(&mut station);
+    let found = Ok(Some(master(recipe.clone())));
+    let ticket = judge(station.apply(Event::MasterLooked(recipe, found)));
+    let mut effects = station.apply(Event::Judged(ticket, facts()));
+    let Some(Effect::Job(order)) = effects.pop() else { panic!("a job") };
+    let record = order.record.closed_with(Verdict::Failed, "stalled", "x");
+    station.apply(Event::JobStuck(order.ticket.clone(), Box::new(record)));
+    let retry = |station: &mut Station| {
+        let (reply, _answer) = tokio::sync::oneshot::channel();
+        station.apply(Event::Command(Command::Retry { serial: "S1".into() }, reply))
+    };
+    assert!(matches!(&retry(&mut station)[..], [Effect::Answer(_, Err(_))]), "its thread is there");
+    station.apply(Event::DriveAnswered(order.ticket));
+    assert!(matches!(&retry(&mut station)[..], [Effect::Judge(..), Effect::Answer(_, Ok(_))]));
+    assert!(matches!(station.apply(Event::Drain)[..], [.., Effect::Exit]));
 }

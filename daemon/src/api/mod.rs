@@ -1,12 +1,15 @@
 //! The HTTP API on the unix socket: reads the snapshot and the ledger, sends commands. JSON throughout; errors are
 //! `{"code", "detail"}`.
 
+pub mod peer;
+
 use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes as Chunk};
-use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
 use axum::http::{StatusCode, header};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
@@ -35,6 +38,8 @@ pub struct Context {
     pub commands: mpsc::Sender<Event>,
     /// For reading.
     pub ledger: Ledger,
+    /// Group whose members may control the station.
+    pub group: Option<u32>,
 }
 
 /// An error as it goes over the wire.
@@ -91,6 +96,11 @@ pub struct RecordQuery {
     pub verdict: Option<String>,
 }
 
+mod mime {
+    pub(super) const JSON: &str = "application/json";
+    pub(super) const LINES: &str = "application/x-ndjson";
+}
+
 type Result<T> = std::result::Result<T, (StatusCode, Json<ApiError>)>;
 
 fn error(
@@ -119,8 +129,29 @@ pub fn router(context: Context) -> Router {
         .fallback(|| async {
             error(StatusCode::NOT_FOUND, "no_such_path", "no such path; see /v1/status")
         })
+        .method_not_allowed_fallback(|| async {
+            error(StatusCode::METHOD_NOT_ALLOWED, "wrong_method", "this path takes another method")
+        })
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(from_fn(in_our_form))
+        .layer(from_fn_with_state(context.clone(), peer::guard))
         .with_state(context)
+}
+
+/// Says in the API's own form what the library has refused by itself: a body that is too large, a query it cannot read.
+async fn in_our_form(request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let ours = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind == mime::JSON || kind == mime::LINES);
+    if response.status().is_success() || ours {
+        return response;
+    }
+    let status = response.status();
+    let said = axum::body::to_bytes(response.into_body(), BODY_LIMIT).await.unwrap_or_default();
+    let said = String::from_utf8_lossy(&said).replace(char::is_control, " ");
+    error(status, "bad_request", said).into_response()
 }
 
 /// Sends a command and waits for the answer.
@@ -160,7 +191,7 @@ fn stream<T: Serialize>(items: impl StreamExt<Item = T> + Send + 'static) -> Res
         line.push(b'\n');
         Ok::<_, Infallible>(Chunk::from(line))
     });
-    ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
+    ([(header::CONTENT_TYPE, mime::LINES)], Body::from_stream(lines)).into_response()
 }
 
 async fn status(State(context): State<Context>) -> Json<Arc<Snapshot>> {

@@ -1,0 +1,75 @@
+//! Who is at the other end of the control socket, and whether they may be there. The socket's mode is the first door;
+//! this is the second, which also holds where a mode was set too wide.
+
+use axum::extract::connect_info::{ConnectInfo, Connected};
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::serve::IncomingStream;
+use tokio::net::UnixListener;
+
+use super::{Context, error};
+use crate::sys;
+
+/// A process that has connected. Unknown parts are `None`, and allow nothing.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    uid: Option<u32>,
+    groups: Vec<u32>,
+}
+
+impl Connected<IncomingStream<'_, UnixListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
+        let credentials = stream.io().peer_cred().ok();
+        let mut groups = sys::peer_groups(stream.io()).unwrap_or_default();
+        groups.extend(credentials.map(|peer| peer.gid()));
+        Self { uid: credentials.map(|peer| peer.uid()), groups }
+    }
+}
+
+impl Peer {
+    /// Root, the station's own user, and the members of the control group.
+    fn may_control(&self, own: u32, group: Option<u32>) -> bool {
+        self.uid.is_some_and(|uid| uid == 0 || uid == own)
+            || group.is_some_and(|group| self.groups.contains(&group))
+    }
+}
+
+/// Lets requests of those pass who may control the station.
+pub(super) async fn guard(
+    State(context): State<Context>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let own = rustix::process::geteuid().as_raw();
+    if peer.may_control(own, context.group) {
+        return next.run(request).await;
+    }
+    let user = peer.uid.map_or("an unknown user".to_owned(), |uid| format!("user {uid}"));
+    let detail = match context.group {
+        Some(group) => {
+            format!("{user} is neither root nor a member of group {group} (control.group)")
+        }
+        None => format!("{user} is not root, and no group is allowed (control.group)"),
+    };
+    tracing::warn!("denied on the control socket: {detail}");
+    error(StatusCode::FORBIDDEN, "not_permitted", detail).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_root_the_station_s_user_and_the_group_may_control() {
+        let peer = |uid, groups: &[u32]| Peer { uid, groups: groups.to_vec() };
+        assert!(peer(Some(0), &[]).may_control(500, None));
+        assert!(peer(Some(500), &[]).may_control(500, None));
+        assert!(!peer(Some(501), &[0, 500]).may_control(500, None));
+        assert!(peer(Some(501), &[7, 42]).may_control(500, Some(42)));
+        assert!(!peer(Some(501), &[7]).may_control(500, Some(42)));
+        assert!(!peer(None, &[]).may_control(0, None));
+    }
+}

@@ -1,0 +1,290 @@
+//! The configuration: one file and its drop-ins, checked once, at start.
+//!
+//! `prestaged.toml`, then `prestaged.toml.d/*.toml` in order of name; later keys win, key by key. An unknown key is an
+//! error that names the key and the nearest known one: a misspelt limit must not silently be no limit.
+
+mod sections;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+pub use sections::{
+    Admission, Control, Ledger, Media, NamedPath, Replicate, Station, Store, Tools,
+};
+
+use crate::admission::{NamedBay, Policy};
+use crate::layout::{Boot, Layout, LayoutError};
+use crate::replicate::engine::Limits;
+use crate::units::Bytes;
+
+/// Where the configuration is unless the command line or the environment says otherwise.
+pub const DEFAULT_PATH: &str = "/etc/prestaged/prestaged.toml";
+/// Environment variable that names another file.
+pub const VARIABLE: &str = "PRESTAGED_CONFIG";
+/// Control socket unless configured otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/prestaged/control.sock";
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file cannot be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// File.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file is not TOML.
+    #[error("{path}: {text}")]
+    Syntax {
+        /// File.
+        path: PathBuf,
+        /// Where and why.
+        text: String,
+    },
+    /// A key or a value is wrong.
+    #[error("{text}{}", hint.as_ref().map(|h| format!("; did you mean {h:?}?")).unwrap_or_default())]
+    Value {
+        /// What is wrong.
+        text: String,
+        /// The nearest known key.
+        hint: Option<String>,
+    },
+    /// A layout that cannot be.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// A pattern that is none.
+    #[error("{key}: {pattern:?} is not a glob pattern")]
+    Pattern {
+        /// Where it stands.
+        key: &'static str,
+        /// The text.
+        pattern: String,
+        /// Why.
+        #[source]
+        source: glob::PatternError,
+    },
+}
+
+/// The whole configuration.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// `[station]`
+    pub station: Station,
+    /// `[media]`
+    pub media: Media,
+    /// `[store]`
+    pub store: Store,
+    /// `[ledger]`
+    pub ledger: Ledger,
+    /// `[control]`
+    pub control: Control,
+    /// `[admission]`
+    pub admission: Admission,
+    /// `[replicate]`
+    pub replicate: Replicate,
+    /// `[tools]`
+    pub tools: Tools,
+    /// `[[bay]]`
+    pub bay: Vec<NamedPath>,
+    /// `[[layout]]`
+    pub layout: Vec<Layout>,
+}
+
+impl Config {
+    /// Reads a file and its drop-ins.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the file, the key, and the nearest known key.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let mut table = read(path)?;
+        let drop_ins = PathBuf::from(format!("{}.d", path.display()));
+        let mut files: Vec<PathBuf> = match std::fs::read_dir(&drop_ins) {
+            Ok(entries) => entries.flatten().map(|entry| entry.path()).collect(),
+            Err(_) => Vec::new(),
+        };
+        files.retain(|file| file.extension().is_some_and(|e| e == "toml"));
+        files.sort();
+        for file in files {
+            merge(&mut table, read(&file)?);
+        }
+        Self::from_table(table)
+    }
+
+    fn from_table(table: toml::Table) -> Result<Self, ConfigError> {
+        let mut config: Self = table.try_into().map_err(|error: toml::de::Error| {
+            let text = error.to_string();
+            ConfigError::Value { hint: nearest(&text), text: text.trim().replace('\n', " ") }
+        })?;
+        if config.layout.is_empty() {
+            config.layout.push(Layout::default());
+        }
+        for layout in &config.layout {
+            layout.check()?;
+        }
+        config.policy()?;
+        config.socket_mode()?;
+        let value = |text: &str| Err(ConfigError::Value { text: text.into(), hint: None });
+        if config.media.image == 0 {
+            return value("media.image counts from 1");
+        }
+        if config.replicate.memory < Bytes::mib(64) {
+            return value("replicate.memory: at least 64MiB are needed to keep drives busy");
+        }
+        if let (Some(min), Some(max)) = (config.admission.min_size, config.admission.max_size)
+            && min > max
+        {
+            return value("admission.min_size is larger than admission.max_size: no drive fits");
+        }
+        if config.replicate.rate_window.0.is_zero() || config.replicate.stall_timeout.0.is_zero() {
+            return value("replicate: rate_window and stall_timeout must be longer than nothing");
+        }
+        let mut names: Vec<&str> = config.bay.iter().map(|bay| bay.name.trim()).collect();
+        if names.iter().any(|name| name.is_empty() || name.contains(char::is_control)) {
+            return value("[[bay]]: a name must be printable text");
+        }
+        names.sort_unstable();
+        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            let text = format!("[[bay]]: the name {:?} is given twice", twice[0]);
+            return Err(ConfigError::Value { text, hint: None });
+        }
+        Ok(config)
+    }
+
+    /// The admission policy.
+    ///
+    /// # Errors
+    /// [`ConfigError::Pattern`] for a pattern that is none.
+    pub fn policy(&self) -> Result<Policy, ConfigError> {
+        let admission = &self.admission;
+        let named = |bay: &NamedPath| -> Result<NamedBay, ConfigError> {
+            let path = pattern("bay.path", &bay.path)?;
+            Ok(NamedBay { name: bay.name.trim().to_owned(), path })
+        };
+        let closed = Policy::closed();
+        Ok(Policy {
+            armed: admission.armed,
+            buses: admission.buses.clone(),
+            bays: patterns("admission.bays", &admission.bays)?,
+            named: self.bay.iter().map(named).collect::<Result<_, _>>()?,
+            models: patterns("admission.models", &admission.models)?,
+            serials: patterns("admission.serials", &admission.serials)?,
+            sizes: admission.sizes.clone(),
+            size_tolerance: admission.size_tolerance.unwrap_or(closed.size_tolerance),
+            min_size: admission.min_size,
+            max_size: admission.max_size,
+            overwrite: admission.overwrite,
+            reimage: admission.reimage,
+        })
+    }
+
+    /// The limits of jobs.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            min_rate: self.replicate.min_write_rate,
+            min_batch_share: self.replicate.min_batch_share,
+            window: self.replicate.rate_window.0,
+            stall: self.replicate.stall_timeout.0,
+            rewrites: self.replicate.rewrites,
+        }
+    }
+
+    /// What is not wrong but probably not meant either.
+    pub fn doubts(&self) -> Vec<String> {
+        let known = |bus: &&String| !BUSES.contains(&bus.as_str());
+        let unknown = self.admission.buses.iter().filter(known);
+        let bus = |bus: &String| {
+            format!(
+                "admission.buses: no drive is known to be on {bus:?}; known are {}",
+                BUSES.join(", ")
+            )
+        };
+        let relative =
+            [&self.media.inbox, &self.store.path, &self.ledger.path, &self.control.socket];
+        let relative = relative.into_iter().filter(|path| path.is_relative());
+        let path = |path: &PathBuf| {
+            format!("{} depends on the folder the station is started in", path.display())
+        };
+        unknown.map(bus).chain(relative.map(path)).collect()
+    }
+
+    /// The layout drives get.
+    pub fn chosen_layout(&self) -> Layout {
+        self.layout.first().cloned().unwrap_or_default()
+    }
+
+    /// Whether media must bring boot files.
+    pub fn needs_boot_files(&self) -> bool {
+        self.chosen_layout().boot == Boot::Prestaged
+    }
+
+    /// Mode of the control socket.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] if it is not octal.
+    pub fn socket_mode(&self) -> Result<u32, ConfigError> {
+        let mode = u32::from_str_radix(&self.control.mode, 8).ok().filter(|mode| *mode <= 0o777);
+        mode.ok_or_else(|| ConfigError::Value {
+            text: format!(
+                "control.mode: {:?} is not an octal mode such as \"0660\"",
+                self.control.mode
+            ),
+            hint: None,
+        })
+    }
+}
+
+/// What [`crate::hotplug`] calls buses: udev's `ID_BUS`, and its own words where udev has none.
+const BUSES: [&str; 9] =
+    ["ata", "scsi", "usb", "nvme", "mmc", "virtio", "loop", "ieee1394", "cciss"];
+
+fn pattern(key: &'static str, text: &str) -> Result<glob::Pattern, ConfigError> {
+    glob::Pattern::new(text).map_err(|source| ConfigError::Pattern {
+        key,
+        pattern: text.to_owned(),
+        source,
+    })
+}
+
+fn patterns(key: &'static str, texts: &[String]) -> Result<Vec<glob::Pattern>, ConfigError> {
+    texts.iter().map(|text| pattern(key, text)).collect()
+}
+
+fn read(path: &Path) -> Result<toml::Table, ConfigError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    text.parse().map_err(|error: toml::de::Error| ConfigError::Syntax {
+        path: path.to_owned(),
+        text: error.to_string().trim().to_owned(),
+    })
+}
+
+/// Later tables win key by key; arrays are replaced as a whole.
+fn merge(base: &mut toml::Table, over: toml::Table) {
+    for (key, value) in over {
+        match (base.get_mut(&key), value) {
+            (Some(toml::Value::Table(below)), toml::Value::Table(value)) => merge(below, value),
+            (_, value) => {
+                base.insert(key, value);
+            }
+        }
+    }
+}
+
+/// For serde's "unknown field `x`, expected one of `a`, `b`": the expected name nearest to `x`.
+fn nearest(text: &str) -> Option<String> {
+    let (_, rest) =
+        text.split_once("unknown field `").or_else(|| text.split_once("unknown variant `"))?;
+    let mut quoted = rest.split('`');
+    let wrong = quoted.next()?;
+    let known: Vec<&str> = quoted.skip(1).step_by(2).collect();
+    let near = known.into_iter().map(|k| (strsim::jaro_winkler(wrong, k), k));
+    let best = near.max_by(|a, b| a.0.total_cmp(&b.0))?;
+    (best.0 > 0.7).then(|| best.1.to_owned())
+}

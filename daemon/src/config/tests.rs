@@ -1,0 +1,114 @@
+//! What is read, and what is refused with which words.
+
+use super::*;
+use crate::admission::Overwrite;
+use crate::units::ByteRate;
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::from_table(text.parse().unwrap())
+}
+
+#[test]
+fn a_fresh_install_is_disarmed_and_allows_nothing() {
+    let policy = parse("").unwrap().policy().unwrap();
+    assert!(!policy.armed && policy.buses.is_empty() && policy.bays.is_empty());
+    assert_eq!(policy.overwrite, Overwrite::BlankOrOurs);
+}
+
+#[test]
+fn the_contract_s_example_is_read() {
+    let config = parse(
+        r#"
+        [station]
+        name = "ci"
+        [media]
+        inbox = "/x/inbox"
+        [store]
+        path = "/x/store"
+        budget = "20GiB"
+        [ledger]
+        path = "/x/ledger.db"
+        [control]
+        socket = "/x/control.sock"
+        [admission]
+        armed = true
+        buses = ["loop"]
+        bays = ["*"]
+        overwrite = "any"
+        [replicate]
+        memory = "512MiB"
+        min_write_rate = "5MB/s"
+        rewrites = 0
+        [[layout]]
+        name = "uefi"
+        boot = "none"
+        partitions = [ { type = "esp", size = "300MiB" }, { type = "msr", size = "16MiB" },
+            { type = "windows", size = "rest" }, { type = "recovery", size = "990MiB" } ]
+        "#,
+    )
+    .unwrap();
+    assert_eq!(config.store.budget, Bytes(20 << 30));
+    assert_eq!(config.replicate.min_write_rate, Some(ByteRate(5_000_000)));
+    assert!(!config.needs_boot_files());
+}
+
+fn windows(extra: &str) -> String {
+    format!(
+        "[[layout]]\nname = \"x\"\nboot = \"none\"\n\
+         partitions = [{{ type = \"windows\", size = \"rest\", {extra} }}]"
+    )
+}
+
+#[test]
+fn mistakes_name_the_key_and_the_cure() {
+    for (text, expected) in [
+        ("[admission]\narmd = true", "\"armed\""),
+        ("[admision]\narmed = true", "\"admission\""),
+        ("[store]\nbudget = \"many\"", "many"),
+        ("[replicate]\nmin_write_rate = \"5MB\"", "5MB/s"),
+        ("[replicate]\nmemory = \"1MiB\"", "64MiB"),
+        ("[control]\nmode = \"rw\"", "octal"),
+        ("[admission]\nbays = [\"a[\"]", "admission.bays"),
+        ("[admission]\nmodels = [\"a[\"]", "admission.models"),
+        ("[admission]\nsizes = [\"512GB\"]\nsize_tolerance = \"2\"", "2.5%"),
+        ("[replicate]\nstall_timeout = \"soon\"", "90s"),
+        ("[replicate]\nstall_timeout = \"0s\"", "longer than nothing"),
+        ("[media.expires]\n\"a.wim\" = \"soon\"", "a.wim"),
+        ("[[bay]]\nname = \"1\"", "path"),
+        ("[[bay]]\nname = \" \"\npath = \"x\"", "printable"),
+        ("[[bay]]\nname = \"1\"\npath = \"x\"\n[[bay]]\nname = \"1\"\npath = \"y\"", "twice"),
+        ("[[layout]]\nname = \"x\"\npartitions = []", "windows"),
+        (&windows("attributes = \"0x8000000000000000\""), "drive letter"),
+        (&windows("attributes = \"hidden\""), "attribute bits"),
+        (&windows("file_system = \"fat32\""), "ntfs"),
+        (&windows("name = \"a name that is far too long for a GPT entry\""), "36"),
+    ] {
+        let error = parse(text).unwrap_err().to_string();
+        let (found, wanted) = (error.to_lowercase(), expected.to_lowercase());
+        assert!(found.contains(&wanted), "{text}: {error}");
+    }
+}
+
+#[test]
+fn what_is_probably_not_meant_is_told() {
+    let text = "[admission]\nbuses = [\"sata\", \"usb\"]\n[media]\ninbox = \"here\"";
+    let doubts = parse(text).unwrap().doubts().join("\n");
+    assert!(doubts.contains("\"sata\"") && doubts.contains("here"), "{doubts}");
+    assert!(!doubts.contains("\"usb\""), "{doubts}");
+    assert!(parse("").unwrap().doubts().is_empty());
+}
+
+#[test]
+fn drop_ins_win_key_by_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("prestaged.toml");
+    let drop_ins = folder.path().join("prestaged.toml.d");
+    std::fs::create_dir(&drop_ins).unwrap();
+    std::fs::write(&path, "[admission]\nbuses = [\"usb\"]\nbays = [\"*\"]").unwrap();
+    std::fs::write(drop_ins.join("10.toml"), "[admission]\nbuses = [\"loop\"]").unwrap();
+    let config = Config::load(&path).unwrap();
+    assert_eq!(
+        (config.admission.buses, config.admission.bays),
+        (vec!["loop".into()], vec!["*".into()])
+    );
+}

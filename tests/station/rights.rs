@@ -1,0 +1,241 @@
+//! Who may do what: peers of the control socket, workers, the unit.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
+
+use crate::harness::{Rig, Setup, can, can_loop, sample, wait_for};
+
+const NOBODY: u32 = 65_534;
+
+fn is_root() -> bool {
+    can("root", || {
+        let root = rustix::process::geteuid().is_root();
+        root.then_some(()).ok_or("becoming somebody else needs root".into())
+    })
+}
+
+/// Sends bytes to the control socket and returns all that comes back.
+fn talk(rig: &Rig, request: &[u8]) -> String {
+    let mut stream = UnixStream::connect(rig.path("control.sock")).unwrap();
+    // A server that has heard enough may close before everything was said.
+    let _ = stream.write_all(request);
+    if !request.windows(17).any(|part| part == b"connection: close") {
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+    }
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// A socket that was opened too wide is no open door.
+#[test]
+fn strangers_on_the_control_socket_are_sent_away() {
+    if !can_loop() || !is_root() {
+        return;
+    }
+    let rig = Rig::new(Setup::default());
+    let path = rig.path("prestaged.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let open = |group: &str| {
+        let control = format!("[control]\nmode = \"0666\"\n{group}");
+        fs::write(&path, text.replace("[control]", &control)).unwrap();
+    };
+    // The program may lie where only root can go.
+    let program = fs::read(env!("CARGO_BIN_EXE_prestagectl")).unwrap();
+    let copy = rig.path("prestagectl");
+    fs::write(&copy, program).unwrap();
+    fs::set_permissions(&copy, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let as_nobody = |gid: u32, verb: &str| {
+        let mut command = Command::new(&copy);
+        command.arg("--socket").arg(rig.path("control.sock")).arg(verb).stdin(Stdio::null());
+        let output = command.uid(NOBODY).gid(gid).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    open("");
+    rig.start();
+    for verb in ["status", "arm", "disarm"] {
+        let (code, text) = as_nobody(NOBODY, verb);
+        assert_eq!(code, 77, "{verb}: {text}");
+        assert!(text.contains("user 65534") && text.contains("control.group"), "{text}");
+    }
+    rig.kill();
+    open("group = \"disk\"");
+    rig.start();
+    let disk = fs::read_to_string("/etc/group").unwrap();
+    let disk = disk.lines().find(|line| line.starts_with("disk:")).unwrap();
+    let disk = disk.split(':').nth(2).unwrap().parse().unwrap();
+    assert_eq!(as_nobody(disk, "status").0, 0);
+    assert_eq!(as_nobody(NOBODY, "status").0, 77);
+}
+
+#[test]
+fn what_is_no_request_gets_an_answer_and_harms_nothing() {
+    if !can_loop() {
+        return;
+    }
+    let rig = Rig::new(Setup::default());
+    rig.start();
+    let post = |path: &str, body: &str| {
+        let length = body.len();
+        format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+        )
+    };
+    let huge = post("/v1/image", &"x".repeat(1 << 20));
+    let long = format!("GET /v1/{} HTTP/1.1\r\nhost: x\r\n\r\n", "a".repeat(1 << 20));
+    for (request, status, code) in [
+        (post("/v1/image", "{"), "400", "bad_request"),
+        (post("/v1/image", "{\"device\": 7}"), "400", "bad_request"),
+        (post("/v1/image", "{\"device\": \"x\", \"force\": true}"), "400", "force"),
+        (post("/v1/image", "\u{1b}[2J"), "400", "bad_request"),
+        (huge, "413", "bad_request"),
+        (post("/v1/status", ""), "405", "wrong_method"),
+        (post("/v1/no-such", ""), "404", "no_such_path"),
+        (post("/v1/drives/%ff%00/retry", ""), "400", "bad_request"),
+        (
+            post("/v1/masters", "{\"media\":\"x\",\"size_bytes\":1,\"logical_sector_bytes\":7}"),
+            "400",
+            "sectors",
+        ),
+        (
+            "DELETE /v1/masters/..%2f..%2fetc HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+                .into(),
+            "404",
+            "no_such_master",
+        ),
+        (
+            "GET /v1/records?verdict=maybe HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".into(),
+            "400",
+            "maybe",
+        ),
+        (
+            "GET /v1/records?colour=red HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".into(),
+            "400",
+            "bad_request",
+        ),
+    ] {
+        let answer = talk(&rig, request.as_bytes());
+        let first = answer.lines().next().unwrap_or_default();
+        let head: String = request.chars().take(60).collect();
+        assert!(first.contains(status), "{head:?}: {answer}");
+        assert!(answer.contains(code), "{head:?}: {answer}");
+        let body = answer.split("\r\n\r\n").nth(1).unwrap();
+        assert!(!body.contains(char::is_control), "{body:?}");
+    }
+    for request in [&long.into_bytes()[..], b"\0\0\0\0", b"GET", b"", &[0xff; 70_000]] {
+        talk(&rig, request);
+    }
+    assert_eq!(rig.ctl(&["status"]).0, 0, "it still answers");
+}
+
+/// Reading media and pressing happen without root, without further groups, and with no way back.
+#[test]
+fn workers_have_no_rights() {
+    if !can_loop() || !is_root() {
+        return;
+    }
+    let rig = Rig::new(Setup::default());
+    rig.add_media(&sample(&["--solid"]), "win.wim");
+    rig.start();
+    let drive = rig.attached("A", 420, 512);
+    let seen = wait_for("a pressing worker", || {
+        let parent = rig.pid().to_string();
+        let children = Command::new("pgrep").args(["-P", &parent]).output().unwrap();
+        let worker = String::from_utf8_lossy(&children.stdout).lines().next()?.to_owned();
+        let command = fs::read(format!("/proc/{worker}/cmdline")).ok()?;
+        let pressing = rig.json(&["status"])["presses"].as_array().is_some_and(|p| !p.is_empty());
+        (pressing && command.ends_with(b"worker\0")).then_some(())?;
+        let status = fs::read_to_string(format!("/proc/{worker}/status")).ok()?;
+        status.contains("NoNewPrivs:\t1").then_some(status)
+    });
+    let field = |name: &str| {
+        let line = seen.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().skip(1).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert!(!field("Uid:").contains(&"0".to_owned()), "{seen}");
+    assert!(!field("Gid:").contains(&"0".to_owned()), "{seen}");
+    assert!(field("Groups:").is_empty(), "{seen}");
+    for set in ["CapPrm:", "CapEff:", "CapAmb:"] {
+        assert_eq!(field(set), ["0000000000000000"], "{seen}");
+    }
+    rig.wait_pass(&drive.serial);
+    // What it made belongs to the station.
+    let masters = rig.path("store/masters");
+    for master in fs::read_dir(masters).unwrap() {
+        for path in [master.unwrap().path()].iter().flat_map(|m| [m.clone(), m.join("disk.raw")]) {
+            assert_eq!(std::os::unix::fs::MetadataExt::uid(&fs::metadata(&path).unwrap()), 0);
+        }
+    }
+}
+
+#[test]
+fn media_that_only_root_may_read_is_told() {
+    if !can_loop() || !is_root() {
+        return;
+    }
+    let rig = Rig::new(Setup::default());
+    let wim = rig.path("inbox/secret.wim");
+    fs::copy(sample(&["--compress=LZX"]), &wim).unwrap();
+    fs::set_permissions(&wim, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    rig.start();
+    let media = rig.wait_media("secret.wim", "invalid");
+    let detail = media["problems"][0]["detail"].as_str().unwrap();
+    assert!(detail.contains("tools.user"), "{detail}");
+}
+
+const UNIT: &str = include_str!("../../systemd/prestaged.service");
+
+/// The daemon does its whole job with the capabilities that the unit leaves it.
+#[test]
+fn the_unit_s_capabilities_are_enough() {
+    if !can_loop() || !is_root() {
+        return;
+    }
+    let line = UNIT.lines().find_map(|line| line.strip_prefix("CapabilityBoundingSet=")).unwrap();
+    let names = line.split(' ').map(|name| name.strip_prefix("CAP_").unwrap().to_lowercase());
+    let set = names.fold("-all".to_owned(), |set, name| format!("{set},+{name}"));
+    let wrapper = ["setpriv", "--bounding-set", &set, "--no-new-privs", "--"];
+    let wrapper = wrapper.map(str::to_owned).to_vec();
+    let rig = Rig::started(Setup { wrapper, ..Setup::default() });
+    let status = fs::read_to_string(format!("/proc/{}/status", rig.pid())).unwrap();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:\t")).unwrap();
+    let count = u64::from_str_radix(effective, 16).unwrap().count_ones();
+    assert_eq!(usize::try_from(count).unwrap(), line.split(' ').count(), "{status}");
+    let drive = rig.attached("A", 420, 512);
+    let record = rig.wait_pass(&drive.serial);
+    assert_eq!(record["warnings"], serde_json::json!([]), "{record:#}");
+    // A press that is cancelled: its worker is somebody else and must be killed all the same.
+    let size = (1_u64 << 30).to_string();
+    let pressed = rig.json(&["master", "press", "--media", "win.wim", "--size", &size]);
+    wait_for("the press", || rig.log().matches("pressing a master").nth(1).map(|_| ()));
+    let (code, text) = rig.ctl(&["master", "remove", pressed["id"].as_str().unwrap()]);
+    assert_eq!(code, 0, "{text}");
+    wait_for("the worker to be gone", || {
+        let children = Command::new("pgrep").args(["-P", &rig.pid().to_string()]).output().unwrap();
+        children.stdout.is_empty().then_some(())
+    });
+}
+
+/// The unit gives the station no more than it needs. Read without starting anything.
+#[test]
+fn the_unit_is_strict() {
+    let unit = concat!(env!("CARGO_MANIFEST_DIR"), "/../systemd/prestaged.service");
+    let probe = || match Command::new("systemd-analyze").arg("--version").output() {
+        Ok(output) if output.status.success() => Ok(()),
+        _ => Err("systemd-analyze is not installed (package systemd)".to_owned()),
+    };
+    if !can("systemd-analyze", probe) {
+        return;
+    }
+    // 24 is an exposure of 2.4; every point that is left is argued in the unit.
+    let output = Command::new("systemd-analyze")
+        .args(["security", "--offline=true", "--no-pager", "--threshold=24", unit])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}");
+}
