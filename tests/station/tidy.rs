@@ -26,9 +26,11 @@ fn all(folders: &[&str]) -> Vec<(PathBuf, String)> {
 }
 
 #[test]
-fn unsafe_stays_in_its_two_modules() {
+fn unsafe_stays_where_it_is_allowed() {
     for (path, text) in all(&["daemon/src"]) {
-        let allowed = path.ends_with("sys.rs") || path.to_string_lossy().contains("/wim/");
+        let allowed = path.ends_with("sys.rs")
+            || path.ends_with("digest/lanes.rs")
+            || path.to_string_lossy().contains("/wim/");
         let word = ["unsafe ", "{"].concat();
         let found = text.lines().any(|line| {
             let code = line.split("//").next().unwrap_or_default();

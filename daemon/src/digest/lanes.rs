@@ -1,0 +1,146 @@
+//! SHA-256 (FIPS 180-4) of two messages at once with the x86 SHA extensions.
+//!
+//! Each pair of rounds waits for the one before, so one message leaves the unit that computes them idle for part of the
+//! time. A second, independent message in the same instruction stream fills these gaps.
+
+#![expect(unsafe_code, reason = "one call of code for a CPU that has the SHA extensions")]
+
+use std::arch::x86_64::{
+    __m128i, _mm_add_epi32, _mm_alignr_epi8, _mm_extract_epi32, _mm_set_epi32, _mm_set_epi64x,
+    _mm_setr_epi32, _mm_sha256msg1_epu32, _mm_sha256msg2_epu32, _mm_sha256rnds2_epu32,
+    _mm_shuffle_epi8, _mm_shuffle_epi32,
+};
+
+use sha2::block_api::compress256;
+
+use super::Digest;
+
+const BLOCK: usize = 64;
+
+/// FIPS 180-4, 5.3.3: the state before the first block.
+const START: [u32; 8] = [
+    0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
+];
+
+/// FIPS 180-4, 4.2.2: one constant for each round, in groups of four.
+const K: [[u32; 4]; 16] = [
+    [0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5],
+    [0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5],
+    [0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3],
+    [0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174],
+    [0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc],
+    [0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da],
+    [0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7],
+    [0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967],
+    [0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13],
+    [0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85],
+    [0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3],
+    [0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070],
+    [0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5],
+    [0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3],
+    [0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208],
+    [0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2],
+];
+
+/// Both digests, if this CPU has the instructions.
+pub(super) fn pair(a: &[u8], b: &[u8]) -> Option<[Digest; 2]> {
+    if !(is_x86_feature_detected!("sha")
+        && is_x86_feature_detected!("ssse3")
+        && is_x86_feature_detected!("sse4.1"))
+    {
+        return None;
+    }
+    let (a_blocks, b_blocks) = (a.as_chunks().0, b.as_chunks().0);
+    let common = a_blocks.len().min(b_blocks.len());
+    // SAFETY: the CPU has SSE2, as every x86-64 one does, and the other features were found just now.
+    let [a_state, b_state] = unsafe { compress_common(a_blocks, b_blocks) };
+    Some([finish(a_state, a, common), finish(b_state, b, common)])
+}
+
+/// The digest of `message`, whose first `done` blocks led to `state`: what one message has more than the other, and
+/// the padding.
+fn finish(mut state: [u32; 8], message: &[u8], done: usize) -> Digest {
+    let (blocks, rest) = message[done * BLOCK..].as_chunks();
+    compress256(&mut state, blocks);
+    // FIPS 180-4, 5.1.1: a one bit, zeros, and the length in bits at the end of this block or of one more.
+    let mut last = [0; 2 * BLOCK];
+    last[..rest.len()].copy_from_slice(rest);
+    last[rest.len()] = 0x80;
+    let end = if rest.len() < BLOCK - 8 { BLOCK } else { 2 * BLOCK };
+    last[end - 8..end].copy_from_slice(&(message.len() as u64 * 8).to_be_bytes());
+    compress256(&mut state, last[..end].as_chunks().0);
+    let mut digest = [0; 32];
+    for (bytes, word) in digest.as_chunks_mut().0.iter_mut().zip(state) {
+        *bytes = word.to_be_bytes();
+    }
+    Digest(digest)
+}
+
+/// The states after as many blocks as both messages have.
+#[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
+fn compress_common(a: &[[u8; BLOCK]], b: &[[u8; BLOCK]]) -> [[u32; 8]; 2] {
+    let mut lanes = [pack(START), pack(START)];
+    for (a, b) in a.iter().zip(b) {
+        let before = lanes;
+        let mut words = [load(a), load(b)];
+        // Written out, so that each group's constants are immediate, the words stay in registers, and what the last
+        // groups compute for groups to come is dropped.
+        macro_rules! groups {
+            ($($group:literal)*) => { $(
+                for (lane, words) in lanes.iter_mut().zip(&mut words) {
+                    four_rounds(lane, words, K[$group]);
+                }
+            )* };
+        }
+        groups!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+        for (lane, before) in lanes.iter_mut().zip(before) {
+            *lane = [_mm_add_epi32(lane[0], before[0]), _mm_add_epi32(lane[1], before[1])];
+        }
+    }
+    let [a, b] = lanes;
+    [unpack(a), unpack(b)]
+}
+
+/// Four rounds of one lane. `words` are the next sixteen of its message schedule, and are moved on by four.
+#[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
+#[inline]
+fn four_rounds([abef, cdgh]: &mut [__m128i; 2], words: &mut [__m128i; 4], k: [u32; 4]) {
+    let [w0, w1, w2, w3] = *words;
+    let [k0, k1, k2, k3] = k.map(u32::cast_signed);
+    let sum = _mm_add_epi32(w0, _mm_setr_epi32(k0, k1, k2, k3));
+    // Two rounds make of (a, b, e, f) and (c, d, g, h) a new (a, b, e, f); the old one is the new (c, d, g, h).
+    *cdgh = _mm_sha256rnds2_epu32(*cdgh, *abef, sum);
+    *abef = _mm_sha256rnds2_epu32(*abef, *cdgh, _mm_shuffle_epi32(sum, 0b1110));
+    let sum = _mm_add_epi32(_mm_sha256msg1_epu32(w0, w1), _mm_alignr_epi8(w3, w2, 4));
+    *words = [w1, w2, w3, _mm_sha256msg2_epu32(sum, w3)];
+}
+
+/// A block as sixteen big-endian words.
+#[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
+#[inline]
+fn load(block: &[u8; BLOCK]) -> [__m128i; 4] {
+    let swap = _mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203);
+    // The compiler makes one load of the two halves; a load by pointer would need `unsafe`.
+    let four = |quarter: usize| {
+        let halves = block.as_chunks::<16>().0[quarter].as_chunks().0;
+        let [low, high] = [halves[0], halves[1]].map(i64::from_le_bytes);
+        _mm_shuffle_epi8(_mm_set_epi64x(high, low), swap)
+    };
+    [four(0), four(1), four(2), four(3)]
+}
+
+/// A state in the order that the instructions want.
+#[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
+fn pack(state: [u32; 8]) -> [__m128i; 2] {
+    let [a, b, c, d, e, f, g, h] = state.map(u32::cast_signed);
+    [_mm_set_epi32(a, b, e, f), _mm_set_epi32(c, d, g, h)]
+}
+
+#[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
+fn unpack([abef, cdgh]: [__m128i; 2]) -> [u32; 8] {
+    let [a, b] = [_mm_extract_epi32(abef, 3), _mm_extract_epi32(abef, 2)];
+    let [c, d] = [_mm_extract_epi32(cdgh, 3), _mm_extract_epi32(cdgh, 2)];
+    let [e, f] = [_mm_extract_epi32(abef, 1), _mm_extract_epi32(abef, 0)];
+    let [g, h] = [_mm_extract_epi32(cdgh, 1), _mm_extract_epi32(cdgh, 0)];
+    [a, b, c, d, e, f, g, h].map(i32::cast_unsigned)
+}
