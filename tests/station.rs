@@ -23,3 +23,5 @@ mod rights;
 mod service;
 #[path = "station/tidy.rs"]
 mod tidy;
+#[path = "station/trouble.rs"]
+mod trouble;

@@ -27,6 +27,8 @@ pub(crate) struct Faults {
     pub(crate) read_error_at: Option<u64>,
     /// This byte is stored with one bit flipped.
     pub(crate) flip_at: Option<u64>,
+    /// Only so many writes of that byte are flipped; all if `None`.
+    pub(crate) flips: Option<u32>,
     /// Writes that begin in this range are acknowledged and forgotten.
     pub(crate) forget: Option<(u64, u64)>,
     /// The medium is smaller than the drive claims: what lies beyond is written to the beginning.
@@ -78,6 +80,18 @@ impl FaultyFile {
                 return faults;
             }
             std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Whether this write is one of those that are flipped.
+    fn flips(&self) -> bool {
+        match &mut self.faults.lock().unwrap().flips {
+            Some(0) => false,
+            Some(left) => {
+                *left -= 1;
+                true
+            }
+            None => true,
         }
     }
 
@@ -188,6 +202,7 @@ impl Filesystem for FaultyFile {
         let mut data = data.to_vec();
         if let Some(at) = faults.flip_at
             && covers(offset, data.len(), Some(at))
+            && self.flips()
         {
             data[usize::try_from(at - offset).unwrap()] ^= 1;
         }
@@ -248,10 +263,15 @@ impl FaultyDrive {
         *self.device.borrow_mut() = Some(attach(self.path.to_str().unwrap(), &[]));
     }
 
+    /// Its device node.
+    pub(crate) fn node(&self) -> String {
+        self.device.borrow().clone().expect("the drive is attached")
+    }
+
     /// Detaches it; the kernel lets go when its last user does.
     pub(crate) fn detach(&self) {
         if let Some(device) = self.device.borrow_mut().take() {
-            super::run("losetup", &["-d", &device]);
+            super::sample::run("losetup", &["-d", &device]);
         }
     }
 

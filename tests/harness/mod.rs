@@ -4,6 +4,7 @@
 //! tests that run beside it, are none of its business. Everything is cleaned up when dropped, also when
 //! a test fails. `PRESTAGED_KEEP=1` leaves the folder for a look.
 
+mod drives;
 pub(crate) mod faulty;
 pub(crate) mod hive;
 pub(crate) mod sample;
@@ -13,7 +14,6 @@ use std::collections::hash_map::DefaultHasher;
 use std::fs::{self, File};
 use std::hash::{Hash as _, Hasher as _};
 use std::io::Write as _;
-use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -22,7 +22,8 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sample::{Noise, Sample, run};
+pub(crate) use drives::{Drive, Tmpfs, Volume, attach, fill_with_noise, partitions};
+use sample::Sample;
 use serde_json::Value;
 
 /// Whether a test can run here. If not it says so loudly, and fails if `PRESTAGED_REQUIRE` names what is missing.
@@ -314,6 +315,11 @@ impl Rig {
     /// Waits for the verdict on a drive; returns its record.
     pub(crate) fn wait_verdict(&self, serial: &str) -> Value {
         self.wait_state(serial, &["passed", "failed", "stopped", "refused"]);
+        self.wait_recorded(serial)
+    }
+
+    /// Waits for a verdict in the ledger; the drive may be gone.
+    pub(crate) fn wait_recorded(&self, serial: &str) -> Value {
         wait_for(&format!("the record of {serial}"), || {
             self.records(serial).pop().filter(|record| !record["verdict"].is_null())
         })
@@ -331,7 +337,7 @@ impl Rig {
         let serial = format!("{}{name}", self.name);
         let file = self.path("drives").join(format!("{serial}.img"));
         fill_with_noise(&file, mib << 20);
-        Drive { serial, file, device: RefCell::new(None) }
+        Drive::new(serial, file)
     }
 
     /// A drive full of noise, attached.
@@ -373,117 +379,5 @@ impl Left {
 impl Drop for Left {
     fn drop(&mut self) {
         let _ = self.0.kill();
-    }
-}
-
-/// Fills a file with noise: what a master leaves out must not matter.
-pub(crate) fn fill_with_noise(path: &Path, size: u64) {
-    let file = File::create(path).unwrap();
-    let mut block = vec![0; 4 << 20];
-    Noise::new(size).fill(&mut block);
-    let mut at = 0;
-    while at < size {
-        let count = usize::try_from((size - at).min(4 << 20)).unwrap();
-        file.write_all_at(&block[..count], at).unwrap();
-        at += 4 << 20;
-    }
-}
-
-/// A loop drive; detached when dropped.
-pub(crate) struct Drive {
-    pub(crate) serial: String,
-    pub(crate) file: PathBuf,
-    device: RefCell<Option<String>>,
-}
-
-impl Drive {
-    /// Attaches it, with further options of losetup.
-    pub(crate) fn attach(&self, options: &[&str]) {
-        let file = self.file.to_str().unwrap();
-        *self.device.borrow_mut() = Some(attach(file, options));
-    }
-
-    /// Its device node.
-    pub(crate) fn node(&self) -> String {
-        self.device.borrow().clone().expect("the drive is attached")
-    }
-
-    /// Detaches it.
-    pub(crate) fn detach(&self) {
-        if let Some(device) = self.device.borrow_mut().take() {
-            run("losetup", &["-d", &device]);
-        }
-    }
-}
-
-impl Drop for Drive {
-    fn drop(&mut self) {
-        if let Some(device) = self.device.borrow_mut().take() {
-            let _ = Command::new("losetup").args(["-d", &device]).status();
-        }
-    }
-}
-
-/// Attaches a file to a free loop device. Another process may take the free one first; then once more.
-pub(crate) fn attach(file: &str, options: &[&str]) -> String {
-    let mut arguments = vec!["--find", "--show", "--direct-io=on"];
-    arguments.extend(options);
-    arguments.push(file);
-    wait_for("a loop device", || {
-        let output = Command::new("losetup").args(&arguments).output().unwrap();
-        let text = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() || text.contains("busy"), "losetup {arguments:?}: {text}");
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    })
-}
-
-/// Every partition of an imaged drive as its record tells: name of the type, byte offset, size.
-pub(crate) fn partitions(record: &Value) -> Vec<(String, u64, u64)> {
-    let sector = record["logical_sector_bytes"].as_u64().unwrap();
-    let all = record["identity"]["partitions"].as_array().unwrap();
-    all.iter()
-        .map(|p| {
-            let (first, last) = (p["first_lba"].as_u64().unwrap(), p["last_lba"].as_u64().unwrap());
-            let kind = p["type_guid"].as_str().unwrap()[..8].to_owned();
-            (kind, first * sector, (last + 1 - first) * sector)
-        })
-        .collect()
-}
-
-/// A small file system in memory, to be filled up; unmounted when dropped.
-pub(crate) struct Tmpfs(PathBuf);
-
-impl Tmpfs {
-    pub(crate) fn mount(folder: PathBuf, size: &str) -> Self {
-        fs::create_dir(&folder).unwrap();
-        let options = format!("size={size}");
-        run("mount", &["-t", "tmpfs", "-o", &options, "none", folder.to_str().unwrap()]);
-        Self(folder)
-    }
-}
-
-impl Drop for Tmpfs {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
-/// A loop device over a part of an image file, for tools that want a volume of its own: this kernel may have no
-/// partition parser.
-pub(crate) struct Volume(pub(crate) String);
-
-impl Volume {
-    pub(crate) fn of(drive: &Drive, offset: u64, size: u64, sector: u32) -> Self {
-        let (offset, size) = (offset.to_string(), size.to_string());
-        let sector = sector.to_string();
-        let options =
-            ["--read-only", "--offset", &offset, "--sizelimit", &size, "--sector-size", &sector];
-        Self(attach(drive.file.to_str().unwrap(), &options))
-    }
-}
-
-impl Drop for Volume {
-    fn drop(&mut self) {
-        let _ = Command::new("losetup").args(["-d", &self.0]).status();
     }
 }

@@ -112,9 +112,7 @@ fn a_stuck_drive_holds_neither_the_end_nor_the_next_station() {
     wait_for("the end", || rig.log().contains("prestaged ends").then_some(()));
     let old = rig.leave();
     rig.start();
-    let record = wait_for("the record to be closed", || {
-        rig.records(&bad.serial).pop().filter(|record| !record["verdict"].is_null())
-    });
+    let record = rig.wait_recorded(&bad.serial);
     assert_eq!(record["reason"]["code"], "station_interrupted");
     let other = rig.attached("OTHER", 420, 512);
     rig.wait_pass(&other.serial);

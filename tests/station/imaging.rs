@@ -320,7 +320,12 @@ fn a_replugged_drive_is_a_new_insertion() {
     if !can_loop() {
         return;
     }
-    let rig = Rig::started(Setup::default());
+    let rig = Rig::new(Setup::default());
+    let path = rig.path("prestaged.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("[admission]", "[admission]\nreimage = true")).unwrap();
+    rig.add_media(&sample(&["--compress=LZX"]), "win.wim");
+    rig.start();
     let drive = rig.attached("A", 420, 512);
     let first = rig.wait_pass(&drive.serial);
     drive.detach();

@@ -101,9 +101,7 @@ impl Row {
         }
         // The others do not notice.
         rig.wait_pass(&good.serial);
-        let record = wait_for("the verdict", || {
-            rig.records(&bad.serial).pop().filter(|record| !record["verdict"].is_null())
-        });
+        let record = rig.wait_recorded(&bad.serial);
         assert_eq!(record["verdict"], "failed", "{name}: {record:#}");
         assert_eq!(record["reason"]["code"], self.code, "{name}: {record:#}");
         if let Some(at) = self.place {

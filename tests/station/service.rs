@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::{Command, Output};
 
-use crate::harness::{Rig, Setup, can, can_loop, sample, wait_for};
+use crate::harness::{Rig, Setup, Volume, attach, can, can_loop, sample, wait_for};
 
 fn check(rig: &Rig) -> (i32, String) {
     let Output { status, stdout, stderr } = rig.command().arg("--check").output().unwrap();
@@ -158,9 +158,13 @@ fn every_record_is_a_journal_entry() {
          && {{ test -s /etc/machine-id || {{ echo {MACHINE} > /run/machine-id && touch /etc/machine-id \
          && mount --bind /run/machine-id /etc/machine-id; }}; }} \
          && mount -t tmpfs none /var/log \
-         && {{ {JOURNALD} & }} && for i in $(seq 500); do test -S /run/systemd/journal/socket && break; \
-         sleep 0.01; done; \"$@\" & echo $! >\"$0\"; wait $!; code=$?; \
-         journalctl --no-pager -o json > \"$0.json\"; kill %1; exit $code"
+         && start() {{ {JOURNALD} & journal=$!; for i in $(seq 500); do \
+         test -S /run/systemd/journal/socket && break; sleep 0.01; done; }} && start \
+         && {{ \"$@\" & daemon=$!; echo $daemon >\"$0\"; }}; \
+         trap 'kill -9 $journal; wait $journal; rm /run/systemd/journal/socket; touch \"$0.gone\"' USR1; \
+         trap 'start; touch \"$0.back\"' USR2; \
+         code=160; while [ $code -gt 128 ]; do wait $daemon; code=$?; done; \
+         journalctl --no-pager -o json > \"$0.json\"; kill $journal; exit $code"
     );
     let shell = Rig::new(Setup::default());
     // The shell's files lie in a folder of a rig of their own, which outlives the daemon's.
@@ -181,6 +185,18 @@ fn every_record_is_a_journal_entry() {
     rig.wait_media("win.wim", "valid");
     let drive = rig.attached("A", 420, 512);
     let record = rig.wait_pass(&drive.serial);
+    // journald dies; the station goes on, and when journald is back so are the entries.
+    let signal = |name: &str, file: &str| {
+        crate::harness::sample::run("kill", &[name, &rig.pid().to_string()]);
+        let file = format!("{}.{file}", state.display());
+        wait_for(&file, || fs::exists(&file).unwrap().then_some(()));
+    };
+    signal("-USR1", "gone");
+    let silent = rig.attached("B", 420, 512);
+    rig.wait_pass(&silent.serial);
+    signal("-USR2", "back");
+    let later = rig.attached("C", 420, 512);
+    rig.wait_pass(&later.serial);
     let pid = fs::read_to_string(&state).unwrap().trim().to_owned();
     crate::harness::sample::run("kill", &["-TERM", &pid]);
     rig.wait_end();
@@ -191,6 +207,8 @@ fn every_record_is_a_journal_entry() {
     let ours: Vec<_> =
         entries.iter().filter(|e| e["PRESTAGED_SERIAL"] == drive.serial.as_str()).collect();
     assert_eq!(ours.len(), 2, "one when opened, one when closed: {ours:#?}");
+    let of = |serial: &str| entries.iter().filter(|e| e["PRESTAGED_SERIAL"] == serial).count();
+    assert_eq!((of(&silent.serial), of(&later.serial)), (0, 2), "while it was gone, and after");
     let closed = ours[1];
     for (field, value) in [
         ("PRESTAGED_VERDICT", "passed"),
@@ -220,10 +238,12 @@ fn where_udevd_runs_its_events_are_followed() {
     if !can_loop() || !can("udevd", probe) {
         return;
     }
+    let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/../systemd/62-prestaged.rules");
     // A network namespace, because udevd renames interfaces; a /run and a /dev/disk of its own. udevd ends when the
     // daemon does.
     let script = format!(
         "mount -t tmpfs none /run && mkdir -p /run/udev /dev/disk && mount -t tmpfs none /dev/disk \
+         && mkdir -p /run/udev/rules.d && cp {rules} /run/udev/rules.d/62-prestaged.rules \
          && {{ {UDEVD} & }} \
          && for i in $(seq 500); do test -S /run/udev/control && break; sleep 0.01; done; \
          \"$@\"; code=$?; kill %1; umount /dev/disk; rmdir /dev/disk; exit $code"
@@ -236,6 +256,20 @@ fn where_udevd_runs_its_events_are_followed() {
         rig.wait_pass(&drive.serial);
         assert_eq!(rig.records(&drive.serial).len(), 1);
     }
+    // udevd has marked the drives as none of a desktop's business, and hidden what is on them from assemblers.
+    let inside = |words: &[&str]| {
+        let target = rig.pid().to_string();
+        let enter = ["--target", &target, "--mount", "--net", "--"];
+        crate::harness::sample::run("nsenter", &[&enter[..], words].concat())
+    };
+    let properties = || inside(&["udevadm", "info", "--query=property", &drives[0].node()]);
+    let file = rig.path("stray.img");
+    fs::File::create(&file).unwrap().set_len(1 << 20).unwrap();
+    let stranger = Volume(attach(file.to_str().unwrap(), &[]));
+    let others = inside(&["udevadm", "info", "--query=property", &stranger.0]);
+    wait_for("the mark", || properties().contains("UDISKS_IGNORE=1").then_some(()));
+    assert!(!others.contains("UDISKS_IGNORE=1"), "{others}");
+    drop(stranger);
     let parent = rig.pid().to_string();
     let children =
         Command::new("ps").args(["-o", "pid=,comm=", "--ppid", &parent]).output().unwrap();

@@ -1,7 +1,7 @@
-//! Drives of one model that get the same master at the same time: a batch. One that is much slower than its batch is
+//! Drives of one model that get the same master, at the same time or one after the other: a batch. One that is much slower than its batch is
 //! suspect, whatever the floor.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
@@ -24,33 +24,50 @@ pub struct Key {
 /// With fewer others than this there is no telling which of them is the odd one.
 const LEAST_OTHERS: usize = 2;
 
-/// The latest rates of all drives that run.
+/// So many drives that have finished are remembered: a slow drive is often alone at the end.
+const REMEMBERED: usize = 16;
+
 #[derive(Debug, Default)]
-pub struct Batches(Mutex<HashMap<Key, BTreeMap<Uuid, ByteRate>>>);
+struct Batch {
+    running: BTreeMap<Uuid, ByteRate>,
+    /// Last rates of drives that have finished, the latest last.
+    finished: VecDeque<ByteRate>,
+}
+
+/// The latest rates of all drives that run, and of the last ones that did.
+#[derive(Debug, Default)]
+pub struct Batches(Mutex<HashMap<Key, Batch>>);
 
 impl Batches {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, BTreeMap<Uuid, ByteRate>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Batch>> {
         // Each change is one insertion or removal.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes a drive's latest rate; returns the median of the others in its batch, if they are enough to compare with.
+    /// Notes a drive's latest rate; returns the median of the others in its batch, if they are enough to compare with:
+    /// of those that run now, since they share its bus, or else of the last ones that have finished.
     pub fn compare(&self, key: &Key, drive: Uuid, rate: ByteRate) -> Option<ByteRate> {
         let mut all = self.lock();
         let batch = all.entry(key.clone()).or_default();
-        batch.insert(drive, rate);
-        let others = batch.iter().filter(|(other, _)| **other != drive);
+        batch.running.insert(drive, rate);
+        let others = batch.running.iter().filter(|(other, _)| **other != drive);
         let mut rates: Vec<ByteRate> = others.map(|(_, rate)| *rate).collect();
+        if rates.len() < LEAST_OTHERS {
+            rates.extend(&batch.finished);
+        }
         rates.sort_unstable();
         (rates.len() >= LEAST_OTHERS).then(|| rates[rates.len() / 2])
     }
 
-    /// Forgets a drive.
-    pub fn leave(&self, drive: Uuid) {
-        self.lock().retain(|_, batch| {
-            batch.remove(&drive);
-            !batch.is_empty()
-        });
+    /// A drive does not run any more.
+    pub fn finish(&self, key: &Key, drive: Uuid) {
+        let mut all = self.lock();
+        let Some(batch) = all.get_mut(key) else { return };
+        if let Some(rate) = batch.running.remove(&drive) {
+            batch.finished.push_back(rate);
+            let excess = batch.finished.len().saturating_sub(REMEMBERED);
+            batch.finished.drain(..excess);
+        }
     }
 }
 
@@ -71,7 +88,15 @@ mod tests {
         assert_eq!((post(0, 100), post(1, 110)), (None, None));
         assert_eq!(post(2, 5), Some(ByteRate(110)));
         assert_eq!(batches.compare(&key("b"), names[3], ByteRate(5)), None, "another model");
-        batches.leave(names[0]);
-        assert_eq!(post(2, 5), None);
+        for name in &names[..2] {
+            batches.finish(&key("a"), *name);
+        }
+        assert_eq!(post(2, 5), Some(ByteRate(110)), "those that were faster are remembered");
+        for n in 100..200 {
+            let drive = Uuid::from_u128(n);
+            batches.compare(&key("a"), drive, ByteRate(7));
+            batches.finish(&key("a"), drive);
+        }
+        assert_eq!(post(2, 5), Some(ByteRate(7)), "but not for ever");
     }
 }

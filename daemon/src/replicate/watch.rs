@@ -76,7 +76,7 @@ impl<'a> Watch<'a> {
         }
         if rate < share(OUTLIER) {
             self.outlier = Some(format!(
-                "slow_for_its_batch: {:?} at {rate}, the median of the drives beside it is {median}",
+                "slow_for_its_batch: {:?} at {rate}, the median of the others is {median}",
                 self.key.state
             ));
         }
@@ -91,6 +91,6 @@ impl<'a> Watch<'a> {
 
 impl Drop for Watch<'_> {
     fn drop(&mut self) {
-        self.batches.leave(self.drive);
+        self.batches.finish(&self.key, self.drive);
     }
 }

@@ -1,0 +1,139 @@
+//! Loop drives and small file systems, gone when dropped.
+
+use std::cell::RefCell;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::sample::{Noise, run};
+use super::wait_for;
+
+/// Fills a file with noise: what a master leaves out must not matter.
+pub(crate) fn fill_with_noise(path: &Path, size: u64) {
+    let file = File::create(path).unwrap();
+    let mut block = vec![0; 4 << 20];
+    Noise::new(size).fill(&mut block);
+    let mut at = 0;
+    while at < size {
+        let count = usize::try_from((size - at).min(4 << 20)).unwrap();
+        file.write_all_at(&block[..count], at).unwrap();
+        at += 4 << 20;
+    }
+}
+
+/// A loop drive; detached when dropped.
+pub(crate) struct Drive {
+    pub(crate) serial: String,
+    pub(crate) file: PathBuf,
+    device: RefCell<Option<String>>,
+}
+
+impl Drive {
+    /// A drive on a file, not attached yet.
+    pub(crate) fn new(serial: String, file: PathBuf) -> Self {
+        Self { serial, file, device: RefCell::new(None) }
+    }
+
+    /// Attaches it, with further options of losetup.
+    pub(crate) fn attach(&self, options: &[&str]) {
+        let file = self.file.to_str().unwrap();
+        *self.device.borrow_mut() = Some(attach(file, options));
+    }
+
+    /// Attaches it to this very node as soon as nobody uses that; returns its node.
+    pub(crate) fn attach_as(&self, node: &str) {
+        let file = self.file.to_str().unwrap();
+        wait_for(&format!("{node} to be free"), || {
+            let attached = Command::new("losetup").args([node, file]).output().unwrap();
+            attached.status.success().then_some(())
+        });
+        *self.device.borrow_mut() = Some(node.to_owned());
+    }
+
+    /// Its device node.
+    pub(crate) fn node(&self) -> String {
+        self.device.borrow().clone().expect("the drive is attached")
+    }
+
+    /// Detaches it.
+    pub(crate) fn detach(&self) {
+        if let Some(device) = self.device.borrow_mut().take() {
+            run("losetup", &["-d", &device]);
+        }
+    }
+}
+
+impl Drop for Drive {
+    fn drop(&mut self) {
+        if let Some(device) = self.device.borrow_mut().take() {
+            let _ = Command::new("losetup").args(["-d", &device]).status();
+        }
+    }
+}
+
+/// Attaches a file to a free loop device. Another process may take the free one first; then once more.
+pub(crate) fn attach(file: &str, options: &[&str]) -> String {
+    let mut arguments = vec!["--find", "--show", "--direct-io=on"];
+    arguments.extend(options);
+    arguments.push(file);
+    wait_for("a loop device", || {
+        let output = Command::new("losetup").args(&arguments).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() || text.contains("busy"), "losetup {arguments:?}: {text}");
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    })
+}
+
+/// Every partition of an imaged drive as its record tells: name of the type, byte offset, size.
+pub(crate) fn partitions(record: &Value) -> Vec<(String, u64, u64)> {
+    let sector = record["logical_sector_bytes"].as_u64().unwrap();
+    let all = record["identity"]["partitions"].as_array().unwrap();
+    all.iter()
+        .map(|p| {
+            let (first, last) = (p["first_lba"].as_u64().unwrap(), p["last_lba"].as_u64().unwrap());
+            let kind = p["type_guid"].as_str().unwrap()[..8].to_owned();
+            (kind, first * sector, (last + 1 - first) * sector)
+        })
+        .collect()
+}
+
+/// A small file system in memory, to be filled up; unmounted when dropped.
+pub(crate) struct Tmpfs(PathBuf);
+
+impl Tmpfs {
+    pub(crate) fn mount(folder: PathBuf, size: &str) -> Self {
+        fs::create_dir(&folder).unwrap();
+        let options = format!("size={size}");
+        run("mount", &["-t", "tmpfs", "-o", &options, "none", folder.to_str().unwrap()]);
+        Self(folder)
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// A loop device over a part of an image file, for tools that want a volume of its own: this kernel may have no
+/// partition parser.
+pub(crate) struct Volume(pub(crate) String);
+
+impl Volume {
+    pub(crate) fn of(drive: &Drive, offset: u64, size: u64, sector: u32) -> Self {
+        let (offset, size) = (offset.to_string(), size.to_string());
+        let sector = sector.to_string();
+        let options =
+            ["--read-only", "--offset", &offset, "--sizelimit", &size, "--sector-size", &sector];
+        Self(attach(drive.file.to_str().unwrap(), &options))
+    }
+}
+
+impl Drop for Volume {
+    fn drop(&mut self) {
+        let _ = Command::new("losetup").args(["-d", &self.0]).status();
+    }
+}
