@@ -30,10 +30,11 @@ impl Bytes {
         Self(self.0 - self.0 % unit)
     }
 
-    /// The smallest multiple of `unit` that is not below this size. `unit` is not zero.
+    /// The smallest multiple of `unit` that is not below this size; all 64 bits where that is more than they can
+    /// count. `unit` is not zero.
     #[must_use]
     pub fn align_up(self, unit: u64) -> Self {
-        Self(self.0.div_ceil(unit) * unit)
+        Self(self.0.checked_next_multiple_of(unit).unwrap_or(u64::MAX))
     }
 
     /// Where a reader of this many bytes that stands at `at` comes to by seeking.
@@ -336,5 +337,6 @@ mod tests {
         assert_eq!(Bytes(4096).align_up(4096), Bytes(4096));
         assert_eq!(Bytes(4097).align_up(4096), Bytes(8192));
         assert_eq!(Bytes(8191).align_down(4096), Bytes(4096));
+        assert_eq!(Bytes(u64::MAX - 9).align_up(4096), Bytes(u64::MAX), "no wrapping to nothing");
     }
 }
