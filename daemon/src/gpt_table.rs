@@ -125,6 +125,15 @@ pub struct ParsedPartition {
 /// # Errors
 /// [`TableError`] if a header or an array does not match its checksum, or the two differ.
 pub fn read(geometry: Geometry, tables: &Tables) -> Result<Parsed, TableError> {
+    let sector = Bytes(geometry.sector.bytes()).as_usize();
+    // The crate panics on entries of any other size.
+    let entries = [GPT_ENTRY_COUNT.to_le_bytes(), GPT_ENTRY_BYTES.to_le_bytes()].concat();
+    let last = tables.backup.len().saturating_sub(sector);
+    for (table, header) in [(&tables.primary, sector), (&tables.backup, last)] {
+        if table.get(header + 80..header + 88) != Some(&entries[..]) {
+            return Err(TableError::Mismatch("not 128 entries of 128 bytes".into()));
+        }
+    }
     let window =
         Window { geometry, head: tables.primary.clone(), tail: tables.backup.clone(), at: 0 };
     let disk = gpt::GptConfig::new()
@@ -139,7 +148,7 @@ pub fn read(geometry: Geometry, tables: &Tables) -> Result<Parsed, TableError> {
     }
     // The crate reads the entries of the primary table only.
     let length = Bytes(u64::from(GPT_ENTRY_COUNT * GPT_ENTRY_BYTES)).as_usize();
-    let first = 2 * Bytes(geometry.sector.bytes()).as_usize();
+    let first = 2 * sector;
     if tables.primary.get(first..first + length) != tables.backup.get(..length) {
         return Err(TableError::Mismatch("the entries of primary and backup differ".into()));
     }
