@@ -32,8 +32,10 @@ pub enum MapError {
         #[source]
         source: ntfs::NtfsError,
     },
-    /// The NTFS allocation bitmap is missing or too short.
-    #[error("the allocation bitmap of the {role} partition is missing or too short")]
+    /// The NTFS allocation bitmap is missing, too short, or that of a larger volume.
+    #[error(
+        "the allocation bitmap of the {role} partition is missing, too short or for another size"
+    )]
     Bitmap {
         /// The partition.
         role: Role,
@@ -135,7 +137,7 @@ fn allocated(
     }
 }
 
-fn ntfs_allocated(
+pub(crate) fn ntfs_allocated(
     slice: &mut Slice<'_>,
     role: Role,
     into: &mut Vec<(u64, u64)>,
@@ -147,6 +149,9 @@ fn ntfs_allocated(
     let attribute = item.to_attribute().map_err(failed)?;
     let mut value = attribute.value(slice).map_err(failed)?;
     let cluster = u64::from(ntfs.cluster_size());
+    if cluster == 0 || ntfs.size() > slice.size.0 {
+        return Err(MapError::Bitmap { role });
+    }
     let clusters = ntfs.size() / cluster;
     let mut buffer = vec![0_u8; 64 << 10];
     let mut first = 0;
@@ -229,7 +234,10 @@ impl Fat32 {
     }
 }
 
-fn fat_allocated(slice: &mut Slice<'_>, into: &mut Vec<(u64, u64)>) -> Result<(), MapError> {
+pub(crate) fn fat_allocated(
+    slice: &mut Slice<'_>,
+    into: &mut Vec<(u64, u64)>,
+) -> Result<(), MapError> {
     let mut boot = [0_u8; 512];
     slice.read_exact(&mut boot)?;
     let fat = Fat32::parse(&boot, slice.size)?;
@@ -269,6 +277,9 @@ impl Read for Slice<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = Bytes(self.size.0.saturating_sub(self.at)).as_usize();
         let count = buffer.len().min(left);
+        if count == 0 {
+            return Ok(0);
+        }
         let count = self.file.read_at(&mut buffer[..count], self.offset.0 + self.at)?;
         self.at += Bytes::of(count).0;
         Ok(count)
