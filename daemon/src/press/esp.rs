@@ -135,7 +135,8 @@ pub fn machine(program: &[u8]) -> Option<u16> {
     header.starts_with(b"PE\0\0").then(|| u16::from_le_bytes(machine))
 }
 
-/// The entry of `folder` with this name, whatever its case.
+/// The entry of `folder` with this name, whatever its case. Links do not count: media can hold one that leads anywhere
+/// on the station, and what it names would be read in the media's stead.
 fn entry(folder: &Path, name: &str) -> Result<Option<PathBuf>, EspError> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -143,6 +144,9 @@ fn entry(folder: &Path, name: &str) -> Result<Option<PathBuf>, EspError> {
     };
     for found in entries {
         let found = found.map_err(at(folder))?;
+        if found.file_type().map_err(at(folder))?.is_symlink() {
+            continue;
+        }
         if found.file_name().to_string_lossy().eq_ignore_ascii_case(name) {
             return Ok(Some(found.path()));
         }
@@ -217,6 +221,7 @@ mod tests {
         merge(&from, &to).unwrap();
         assert_eq!(fs::read(to.join("Microsoft/Boot/bcd")).unwrap(), b"new");
         assert_eq!(fs::read_dir(&to).unwrap().count(), 1);
+        assert_eq!(find(&from, "link").unwrap(), None);
         assert_eq!(
             find(&to, "microsoft/BOOT/Bcd").unwrap().unwrap(),
             to.join("Microsoft/Boot/bcd")
