@@ -198,7 +198,7 @@ fn one_line(text: &str) -> String {
         .map(str::trim)
         .filter(|l| !l.is_empty() && !l.starts_with("[WARNING]"))
         .collect();
-    lines.join("; ")
+    lines.join("; ").replace(char::is_control, "?")
 }
 
 /// Where a worker's task reports to; at most ten lines a second.

@@ -72,7 +72,8 @@ impl Report {
 
     fn differs(&mut self, path: &str, what: impl Into<String>) {
         if self.differences.len() < LISTED {
-            self.differences.push(Difference { path: path.to_owned(), what: what.into() });
+            let shown = |text: &str| text.replace(char::is_control, "?");
+            self.differences.push(Difference { path: shown(path), what: shown(&what.into()) });
         } else {
             self.more_differences += 1;
         }
@@ -155,7 +156,8 @@ fn audit(task: &AuditTask) -> Result<Report, AuditError> {
     let mut report = Report::default();
     if let Some((first, others)) = task.files.split_first() {
         task.files.iter().try_for_each(MediaFile::check_unchanged)?;
-        report.media = first.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = first.path.file_name().unwrap_or_default().to_string_lossy();
+        report.media = name.replace(char::is_control, "?");
         let mut wim = Wim::open(&first.path, |_| Flow::Continue)?;
         let others: Vec<&PathBuf> = others.iter().map(|file| &file.path).collect();
         wim.reference(&others)?;
