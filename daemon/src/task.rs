@@ -2,7 +2,7 @@
 
 use std::io::Read as _;
 
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal};
 use serde::{Deserialize, Serialize};
 
 use crate::audit::{self, AuditTask};
@@ -40,6 +40,7 @@ pub fn main() -> anyhow::Result<()> {
     // A worker must not outlive the station, however that ends.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     rustix::thread::set_no_new_privs(true)?;
+    limit_memory();
     let mut request = Vec::new();
     std::io::stdin().read_to_end(&mut request)?;
     let result = match serde_json::from_slice(&request)? {
@@ -53,6 +54,16 @@ pub fn main() -> anyhow::Result<()> {
         Err(failure) => Line::Failed(failure),
     });
     Ok(())
+}
+
+/// A WIM may claim that its metadata takes any amount of memory. Up to half of the machine's may be had; beyond that
+/// the claim is refused here, before the kernel has to choose between this process and the station.
+fn limit_memory() {
+    let machine = rustix::system::sysinfo();
+    let half = machine.totalram.saturating_mul(machine.mem_unit.into()) / 2;
+    let limit = Rlimit { current: Some(half), maximum: Some(half) };
+    // Without the limit everything works as well.
+    let _ = rustix::process::setrlimit(Resource::Data, limit);
 }
 
 fn value(result: impl Serialize) -> Result<serde_json::Value, Failure> {
