@@ -114,7 +114,8 @@ pub(super) fn examine(wim: &mut Wim, image: u32, inventory: &Inventory) -> Exami
 pub(super) fn losses(wim: &mut Wim, image: u32) -> Option<Finding> {
     let name = format!("prestaged-losses-{}", std::process::id());
     let scratch = Scratch(std::env::temp_dir().join(name));
-    fs::create_dir_all(&scratch.0).ok()?;
+    let _ = fs::remove_dir_all(&scratch.0);
+    fs::create_dir(&scratch.0).ok()?;
     let losses = wim.losses(image, &scratch.0.join("messages"));
     let lost = losses.into_iter().find(|line| line.starts_with("extended attributes"))?;
     let detail = format!("{lost} cannot be restored: libwim leaves them out");
@@ -170,9 +171,13 @@ fn judge_architecture(image: &BootImage, machine: Option<u16>, found: &mut Exami
 
 /// The names of the issuing certificates stand in the signature as they are. Microsoft's of 2011 expires in 2026, and
 /// firmware will come that trusts only its successor.
-fn judge_signer(program: &[u8], found: &mut Examined) {
+pub(crate) fn is_signed_2011_only(program: &[u8]) -> bool {
     let names = |wanted: &str| program.windows(wanted.len()).any(|part| part == wanted.as_bytes());
-    if names("Microsoft Windows Production PCA 2011") && !names("Windows UEFI CA 2023") {
+    names("Microsoft Windows Production PCA 2011") && !names("Windows UEFI CA 2023")
+}
+
+fn judge_signer(program: &[u8], found: &mut Examined) {
+    if is_signed_2011_only(program) {
         let detail = "the boot manager is signed by the certificate of 2011 only, which expires in 2026; computers that trust only that of 2023 will not start it";
         found.warning("boot_manager_2011", detail);
     }

@@ -8,7 +8,9 @@ use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -18,7 +20,7 @@ use crate::digest::Digest;
 use crate::master::store::Stamp;
 use crate::units::Bytes;
 use crate::wim::{Entry, Flow, Info, Phase, Progress, Wim, WimError};
-use crate::worker::{Failure, Reporter};
+use crate::worker::{Failure, Line, Reporter, emit};
 
 /// What an intake worker is told.
 #[derive(Debug, Serialize, Deserialize)]
@@ -108,6 +110,9 @@ fn intake(task: &IntakeTask) -> Result<Outcome, IntakeError> {
         wim.reference(&paths[1..])?;
     }
     let (files, sha256) = thread::scope(|scope| {
+        // Dropped at the end of the scope, also by a panic.
+        let (_reading, ended) = mpsc::channel();
+        scope.spawn(|| stop_if_withdrawn(&paths, &stamps, ended));
         let hashing = scope.spawn(|| hash(&paths, &stamps));
         if whole && let Err(error) = wim.verify() {
             problems.push(Finding::new("wim_damaged", error.to_string()));
@@ -127,11 +132,17 @@ fn intake(task: &IntakeTask) -> Result<Outcome, IntakeError> {
         problems.push(Finding::new("image_missing", detail));
     } else {
         match take_inventory(&mut wim, task.image) {
-            Ok((counted, missing)) => {
+            Ok((counted, missing, misnamed)) => {
                 inventory = counted;
                 if missing > 0 && whole {
                     let detail = format!("the contents of {missing} files are not in the WIM");
                     problems.push(Finding::new("wim_incomplete", detail));
+                }
+                if misnamed > 0 {
+                    let detail = format!(
+                        "{misnamed} files or folders have names that Windows does not allow, with a slash, a backslash, a colon or a control character; capture the media without them"
+                    );
+                    problems.push(Finding::new("names_invalid", detail));
                 }
                 if inventory.encrypted > 0 {
                     let detail = format!(
@@ -194,6 +205,22 @@ fn stamp(path: &Path) -> Result<Stamp, IntakeError> {
     File::open(path).and_then(|file| Stamp::of(&file)).map_err(read_failed(path))
 }
 
+/// Ends the process as soon as a file is not there any more as it was. A few megabytes of WIM can truly hold
+/// terabytes of zeros, and libwim says nothing until a blob is done; no length of time is too long for all real
+/// media. So an operator who does not want to wait takes the file out of the inbox.
+fn stop_if_withdrawn(paths: &[PathBuf], stamps: &[Stamp], ended: Receiver<()>) {
+    while ended.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
+        let changed = |(path, before): (&PathBuf, &Stamp)| {
+            let same = stamp(path).is_ok_and(|now| now == *before);
+            (!same).then(|| IntakeError::Changed(path.clone()))
+        };
+        if let Some(error) = paths.iter().zip(stamps).find_map(changed) {
+            emit(&Line::Failed(Failure::of("media_changed", &error)));
+            std::process::exit(1);
+        }
+    }
+}
+
 /// Finds the other parts of a split set: files beside the first one that say they belong to it. Names do not
 /// count, only the GUID and the part numbers in the headers.
 fn other_parts(
@@ -208,7 +235,12 @@ fn other_parts(
     let folder = first.parent().unwrap_or(Path::new("."));
     for entry in fs::read_dir(folder).map_err(read_failed(folder))? {
         let path = entry.map_err(read_failed(folder))?.path();
-        if path == first || !path.extension().is_some_and(|e| e.eq_ignore_ascii_case("swm")) {
+        // Opening a FIFO would wait for a writer.
+        let plain = fs::metadata(&path).is_ok_and(|meta| meta.is_file());
+        if path == first
+            || !plain
+            || !path.extension().is_some_and(|e| e.eq_ignore_ascii_case("swm"))
+        {
             continue;
         }
         let Ok(other) = Wim::open(&path, |_| Flow::Continue).and_then(|wim| wim.info()) else {
@@ -225,11 +257,12 @@ fn other_parts(
     let missing: Vec<String> =
         (2_usize..).zip(&parts).filter(|(_, p)| p.is_none()).map(|(n, _)| n.to_string()).collect();
     if !missing.is_empty() {
-        let detail = format!(
-            "part {} of {} is not in the inbox; copy all parts",
-            missing.join(", "),
-            info.parts
-        );
+        let more = missing.len().saturating_sub(LISTED_PARTS);
+        let mut named = missing[..missing.len() - more].join(", ");
+        if more > 0 {
+            named = format!("{named} and {more} more");
+        }
+        let detail = format!("part {named} of {} is not in the inbox; copy all parts", info.parts);
         problems.push(Finding::new("split_part_missing", detail));
     }
     Ok(parts.into_iter().flatten().collect())
@@ -262,17 +295,23 @@ fn hash(paths: &[PathBuf], stamps: &[Stamp]) -> Result<(Vec<MediaFile>, Digest),
     Ok((files, Digest(all.finalize().into())))
 }
 
-/// More images than this are not listed one by one; prestaged media has a handful.
-const LISTED_IMAGES: u32 = 256;
+/// More missing parts than this are counted, not named.
+const LISTED_PARTS: usize = 16;
+/// More images, names in the root folder or packages than this are not listed one by one: everybody who asks for the
+/// station's status gets them. Prestaged media has a handful.
+pub const LISTED: u32 = 256;
+/// Texts from the XML are shown up to this many characters.
+const SHOWN: usize = 256;
 
 fn images(wim: &Wim, info: &Info) -> Vec<Image> {
     let number = |image, name: &str| -> u64 {
         wim.property(image, name).and_then(|text| text.trim().parse().ok()).unwrap_or(0)
     };
     let text = |image, name: &str| {
-        wim.property(image, name).and_then(|t| crate::drive::printable(&t)).unwrap_or_default()
+        let text = wim.property(image, name).and_then(|t| crate::drive::printable(&t));
+        text.map(|text| text.chars().take(SHOWN).collect()).unwrap_or_default()
     };
-    (1..=info.images.min(LISTED_IMAGES))
+    (1..=info.images.min(LISTED))
         .map(|index| Image {
             index,
             name: text(index, "NAME"),
@@ -295,21 +334,31 @@ const RECORD: u64 = 1024;
 /// A cluster.
 const CLUSTER: u64 = 4096;
 
-/// Counts what an image holds, and the streams whose blobs are missing.
-fn take_inventory(wim: &mut Wim, image: u32) -> Result<(Inventory, u64), WimError> {
+/// What Windows allows in no name. libwim leaves a file with a slash in its name out when it applies an image; the
+/// others nothing on the drive could open.
+fn is_never_in_names(letter: char) -> bool {
+    letter < ' ' || matches!(letter, '/' | '\\' | ':')
+}
+
+/// Counts what an image holds, the streams whose blobs are missing, and the names that cannot be.
+fn take_inventory(wim: &mut Wim, image: u32) -> Result<(Inventory, u64, u64), WimError> {
     let mut found = Inventory::default();
-    let mut missing = 0;
+    let (mut missing, mut misnamed) = (0, 0);
     let mut seen = HashSet::new();
     wim.entries(image, |entry: &Entry<'_>| {
         let depth = entry.path.matches('/').count();
-        if depth == 1 && !entry.name.is_empty() {
-            found.root.push(entry.name.to_owned());
+        let listed = |names: &Vec<String>| Bytes::of(names.len()).0 < LISTED.into();
+        let shown = || entry.name.replace(char::is_control, "?");
+        if depth == 1 && !entry.name.is_empty() && listed(&found.root) {
+            found.root.push(shown());
         }
+        misnamed += u64::from(entry.name.contains(is_never_in_names));
         let lower = entry.path.to_lowercase();
         if let Some(package) = lower.strip_prefix("/_smstasksequence/packages/")
             && !package.contains('/')
+            && listed(&found.packages)
         {
-            found.packages.push(entry.name.to_owned());
+            found.packages.push(shown());
         }
         if lower == "/sources/boot.wim" {
             found.boot_wim_bytes = entry.streams.first().map(|s| Bytes(s.size));
@@ -327,7 +376,7 @@ fn take_inventory(wim: &mut Wim, image: u32) -> Result<(Inventory, u64), WimErro
         found.reparse_points += u64::from(entry.attributes & ATTRIBUTE_REPARSE != 0);
         found.encrypted += u64::from(entry.attributes & ATTRIBUTE_ENCRYPTED != 0);
         found.secured += u64::from(!entry.security.is_empty());
-        found.least_bytes.0 += RECORD;
+        found.least_bytes.0 = found.least_bytes.0.saturating_add(RECORD);
         for stream in &entry.streams {
             found.named_streams += u64::from(!stream.name.is_empty());
             missing += u64::from(stream.missing);
@@ -339,5 +388,5 @@ fn take_inventory(wim: &mut Wim, image: u32) -> Result<(Inventory, u64), WimErro
             }
         }
     })?;
-    Ok((found, missing))
+    Ok((found, missing, misnamed))
 }

@@ -3,7 +3,7 @@
 //! [`inbox`] notices complete files, [`intake`] reads and verifies them in a child process. Nothing here sees
 //! a drive.
 
-mod boot;
+pub(crate) mod boot;
 pub mod inbox;
 pub mod intake;
 
@@ -72,9 +72,9 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// A finding.
+    /// A finding. Control characters, which names of files may hold, become `?`.
     pub fn new(code: &str, detail: impl Into<String>) -> Self {
-        Self { code: code.into(), detail: detail.into() }
+        Self { code: code.into(), detail: detail.into().replace(char::is_control, "?") }
     }
 }
 
@@ -98,7 +98,7 @@ pub struct Image {
 /// What the image to be applied contains, counted from its directory tree.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inventory {
-    /// Names in the root folder.
+    /// Names in the root folder, the first [`LISTED`](intake::LISTED) of them.
     pub root: Vec<String>,
     /// Folders.
     pub directories: u64,
@@ -116,7 +116,7 @@ pub struct Inventory {
     pub secured: u64,
     /// Files encrypted with EFS, which libwim cannot restore.
     pub encrypted: u64,
-    /// Package folders below `\_SMSTaskSequence\Packages`.
+    /// Package folders below `\_SMSTaskSequence\Packages`, as many.
     pub packages: Vec<String>,
     /// Size of `\sources\boot.wim`, if there.
     pub boot_wim_bytes: Option<Bytes>,
