@@ -134,8 +134,12 @@ impl Host {
     /// Every mount of a block device. The device number in mountinfo is made up for btrfs and others, so the source is
     /// looked at as well; bcachefs lists several there.
     fn mounts(&self) -> Vec<Mount> {
+        self.mounts_in(&self.mountinfos())
+    }
+
+    fn mounts_in(&self, texts: &[String]) -> Vec<Mount> {
         let mut mounts: Vec<Mount> = Vec::new();
-        for line in self.mountinfos().iter().flat_map(|text| text.lines()) {
+        for line in texts.iter().flat_map(|text| text.lines()) {
             let Some(fields) = MountFields::of(line) else { continue };
             let source = unescape(fields.source);
             let by_source = source.split(':').filter_map(|node| self.name_of_node(node));
@@ -175,9 +179,17 @@ impl Host {
     }
 
     fn swaps(&self) -> Vec<String> {
-        let Some(text) = self.read("proc/swaps") else { return Vec::new() };
+        self.swaps_in(&self.read("proc/swaps").unwrap_or_default())
+    }
+
+    fn swaps_in(&self, text: &str) -> Vec<String> {
         let nodes = text.lines().skip(1).filter_map(|line| line.split_whitespace().next());
         nodes.filter_map(|node| self.name_of_node(&unescape(node))).collect()
+    }
+
+    /// Reads a text as the kernel's lists of mounts and of swap: for fuzzing.
+    pub(crate) fn read_lists(&self, text: &str) -> (usize, usize) {
+        (self.mounts_in(&[text.to_owned()]).len(), self.swaps_in(text).len())
     }
 
     /// Devices that the running system stands on, with the reason, followed down through device-mapper, MD, bcache,
@@ -276,7 +288,8 @@ fn unescape(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, tail)) = rest.split_first() {
-        let digits = tail.get(..3).and_then(|d| std::str::from_utf8(d).ok());
+        let octal = |d: &&[u8]| d.iter().all(|digit| matches!(digit, b'0'..=b'7'));
+        let digits = tail.get(..3).filter(octal).and_then(|d| std::str::from_utf8(d).ok());
         match digits.and_then(|d| u8::from_str_radix(d, 8).ok()) {
             Some(byte) if *first == b'\\' => {
                 bytes.push(byte);
@@ -298,5 +311,26 @@ mod tests {
     #[test]
     fn escapes_are_undone() {
         assert_eq!(unescape("/srv/old\\040data\\011x\\"), "/srv/old data\tx\\");
+    fn the_system_disk_is_found_through_lvm() {
+        let (_root, host) = machine();
+        let usage = host.usage("sda").unwrap();
+        assert_eq!(usage.system, ["/", "swap"]);
+        assert_eq!(usage.holders, ["swap on sda2", "dm-0"]);
+    }
+
+    #[test]
+    fn only_octal_escapes_are_undone() {
+        assert_eq!(unescape("a\\040b\\134"), "a b\\");
+        assert_eq!(unescape("\\+12\\08\\777\\"), "\\+12\\08\\777\\");
+    }
+
+    #[test]
+    fn mounts_holders_and_loops_are_found() {
+        let (_root, host) = machine();
+        assert_eq!(host.usage("sdb").unwrap().mounts, ["/srv/old data"]);
+        assert!(host.usage("sdb").unwrap().system.is_empty());
+        assert_eq!(host.usage("sdc").unwrap().holders, ["md0"]);
+        assert_eq!(host.usage("sdd").unwrap().holders, ["loop7"]);
+        assert_eq!(host.usage("sd").unwrap(), Usage::default(), "no prefix matching");
     }
 }
