@@ -6,9 +6,13 @@
 mod admission;
 #[path = "station/boot.rs"]
 mod boot;
+#[path = "station/corpus.rs"]
+mod corpus;
 #[path = "station/faults.rs"]
 mod faults;
 mod harness;
+#[path = "station/hostile.rs"]
+mod hostile;
 #[path = "station/imaging.rs"]
 mod imaging;
 #[path = "station/matrix.rs"]

@@ -20,6 +20,8 @@ pub mod config;
 pub mod digest;
 pub(crate) mod direct;
 pub mod drive;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gpt_table;
 pub mod hotplug;
 pub mod identity;

@@ -8,6 +8,7 @@ mod drives;
 pub(crate) mod faulty;
 pub(crate) mod hive;
 pub(crate) mod sample;
+pub(crate) mod wim;
 
 use std::cell::RefCell;
 use std::collections::hash_map::DefaultHasher;

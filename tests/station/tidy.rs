@@ -11,7 +11,10 @@ fn sources(folder: &Path, into: &mut Vec<(PathBuf, String)>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            sources(&path, into);
+            // What cargo-fuzz builds lies beside what it builds from.
+            if !path.ends_with("target") {
+                sources(&path, into);
+            }
         } else if path.extension().is_some_and(|e| e == "rs") {
             into.push((path.clone(), fs::read_to_string(path).unwrap()));
         }

@@ -117,7 +117,7 @@ impl Config {
         Self::from_table(table)
     }
 
-    fn from_table(table: toml::Table) -> Result<Self, ConfigError> {
+    pub(crate) fn from_table(table: toml::Table) -> Result<Self, ConfigError> {
         let mut config: Self = table.try_into().map_err(|error: toml::de::Error| {
             let text = error.to_string();
             ConfigError::Value { hint: nearest(&text), text: text.trim().replace('\n', " ") }

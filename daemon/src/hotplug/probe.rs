@@ -34,7 +34,7 @@ pub fn look(drive: &Drive) -> io::Result<Seen> {
     inspect(&file, drive.size, sector)
 }
 
-fn inspect(file: &File, size: Bytes, sector: Bytes) -> io::Result<Seen> {
+pub(crate) fn inspect(file: &File, size: Bytes, sector: Bytes) -> io::Result<Seen> {
     let length = MIB.min(size);
     let mut head = vec![0; length.as_usize()];
     let mut tail = head.clone();

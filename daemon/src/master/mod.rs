@@ -186,8 +186,11 @@ impl Manifest {
     /// An I/O error; one of kind `InvalidData` if it is not a manifest of this format or contradicts
     /// itself.
     pub fn load(folder: &Path) -> io::Result<Self> {
-        let text = std::fs::read(folder.join(MANIFEST_FILE))?;
-        let manifest: Self = serde_json::from_slice(&text)?;
+        Self::parse(&std::fs::read(folder.join(MANIFEST_FILE))?)
+    }
+
+    pub(crate) fn parse(text: &[u8]) -> io::Result<Self> {
+        let manifest: Self = serde_json::from_slice(text)?;
         let plan = manifest.recipe.layout.plan(manifest.recipe.geometry);
         let sound = manifest.format == FORMAT
             && manifest.id == manifest.recipe.id()

@@ -1,0 +1,196 @@
+//! Entry points for fuzzing: one for each thing that this program itself reads and others wrote.
+//!
+//! Each takes bytes, reads them as the station would, and panics if that does or if the result breaks a promise.
+//! `tests/fuzz` has a libFuzzer target for each, and the station tests replay its corpus.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use uuid::Uuid;
+
+use crate::bcd::{self, Places};
+use crate::config::Config;
+use crate::drive::Geometry;
+use crate::gpt_table::{self, Tables};
+use crate::hotplug::{host::Host, probe};
+use crate::identity::{GPT_HEADER_BYTES, Identity};
+use crate::layout::{Layout, Plan, Role};
+use crate::master::Manifest;
+use crate::master::map::{self, Slice};
+use crate::media::boot;
+use crate::media::intake::Outcome;
+use crate::press::esp;
+use crate::task::Task;
+use crate::units::{ByteRate, Bytes, MIB, SectorSize};
+use crate::worker::Line;
+
+/// A function that reads hostile bytes.
+pub type Target = fn(&[u8]);
+
+/// Every target with its name.
+pub const TARGETS: &[(&str, Target)] = &[
+    ("bcd", bcd),
+    ("config", config),
+    ("fat", fat),
+    ("gpt", gpt),
+    ("host", host),
+    ("manifest", manifest),
+    ("ntfs", ntfs),
+    ("pe", pe),
+    ("probe", probe),
+    ("units", units),
+    ("worker", worker),
+];
+
+/// A boot configuration from media.
+pub fn bcd(data: &[u8]) {
+    let places = Places { disk: Uuid::max(), esp: Uuid::nil(), windows: Uuid::max() };
+    let usable = bcd::check_usable(data);
+    let _ = bcd::check(data, &places);
+    let script = bcd::script(data, &places);
+    assert_eq!(usable.is_ok(), script.is_ok());
+    // hivexsh must be told nothing but what was meant.
+    for line in script.iter().flat_map(|text| text.lines()) {
+        let known = ["cd ", "add ", "setval 1", "Element", "hex:3:", "commit"];
+        assert!(known.iter().any(|word| line.starts_with(word)) && line.is_ascii(), "{line}");
+    }
+}
+
+/// The configuration.
+pub fn config(data: &[u8]) {
+    let Ok(table) = String::from_utf8_lossy(data).parse::<toml::Table>() else { return };
+    let Ok(config) = Config::from_table(table) else { return };
+    for (size, sector) in [
+        (0, SectorSize::B512),
+        (64 << 30, SectorSize::B512),
+        (20 << 40, SectorSize::B4096),
+        (u64::MAX - 4095, SectorSize::B4096),
+    ] {
+        let geometry = Geometry { size: Bytes(size), sector };
+        let _ = config.chosen_layout().least_drive(Bytes(size), sector);
+        if let Ok(plan) = config.chosen_layout().plan(geometry) {
+            check_plan(&plan);
+        }
+    }
+}
+
+/// Partitions are in order, on whole mebibytes, and between the tables.
+fn check_plan(plan: &Plan) {
+    let sector = plan.geometry.sector;
+    let mut at = Plan::primary_table(plan.geometry).0;
+    for partition in &plan.partitions {
+        let (start, size) = (partition.offset(sector), partition.size(sector));
+        assert!(start.0 >= at && start.0.is_multiple_of(MIB.0) && size.0.is_multiple_of(MIB.0));
+        at = start.0 + size.0;
+    }
+    assert!(at <= plan.geometry.size.0 - Plan::backup_table(plan.geometry).0);
+}
+
+/// A file in memory that begins with `data`.
+fn file(data: &[u8], size: Bytes) -> Option<File> {
+    let kept = &data[..data.len().min(size.as_usize())];
+    let file = rustix::fs::memfd_create("fuzz", rustix::fs::MemfdFlags::CLOEXEC).ok()?;
+    let file = File::from(file);
+    file.set_len(size.0).and_then(|()| file.write_all_at(kept, 0)).ok()?;
+    Some(file)
+}
+
+/// A volume of `size` bytes whose first ones are `data`, a mebibyte into a file.
+fn volume(data: &[u8], size: Bytes, read: impl Fn(&mut Slice<'_>, &mut Vec<(u64, u64)>) -> bool) {
+    let mut whole = vec![0; MIB.as_usize()];
+    whole.extend(&data[..data.len().min(size.as_usize())]);
+    let Some(file) = file(&whole, Bytes(MIB.0 + size.0)) else { return };
+    let mut ranges = Vec::new();
+    if read(&mut Slice::new(&file, MIB, size), &mut ranges) {
+        let within = |range: &&(u64, u64)| MIB.0 <= range.0 && range.1 <= MIB.0 + size.0;
+        assert_eq!(ranges.iter().find(|range| !within(range)), None);
+    }
+}
+
+/// The start of an EFI system partition.
+pub fn fat(data: &[u8]) {
+    volume(data, Bytes::mib(40), |slice, ranges| map::fat_allocated(slice, ranges).is_ok());
+}
+
+/// The start of an NTFS volume.
+pub fn ntfs(data: &[u8]) {
+    volume(data, Bytes::mib(2), |slice, ranges| {
+        map::ntfs_allocated(slice, Role::Windows, ranges).is_ok()
+    });
+}
+
+/// A drive's primary partition table, then its backup.
+pub fn gpt(data: &[u8]) {
+    let geometry = Geometry { size: Bytes(8 << 30), sector: SectorSize::B512 };
+    let Ok(plan) = Layout::default().plan(geometry) else { return };
+    let (head, tail) = (Plan::primary_table(geometry), Plan::backup_table(geometry));
+    let mut both = data.to_vec();
+    both.resize(head.as_usize() + tail.as_usize(), 0);
+    let backup = both.split_off(head.as_usize());
+    let mut tables = Tables { primary: both, backup };
+    let own = Identity::placeholder(plan.partitions.len());
+    let _ = gpt_table::check(&plan, &own, &tables);
+    // Once more with right checksums, behind which most of the reading lies.
+    seal(&mut tables.primary, 512, 1024);
+    let header = tables.backup.len() - 512;
+    seal(&mut tables.backup, header, 0);
+    let _ = gpt_table::check(&plan, &own, &tables);
+}
+
+/// Makes the checksums of a GPT header and of its 128 entries right.
+fn seal(table: &mut [u8], header: usize, entries: usize) {
+    let sum = crc32fast::hash(&table[entries..entries + 128 * 128]);
+    table[header + 88..header + 92].copy_from_slice(&sum.to_le_bytes());
+    table[header + 16..header + 20].fill(0);
+    let sum = crc32fast::hash(&table[header..header + GPT_HEADER_BYTES]);
+    table[header + 16..header + 20].copy_from_slice(&sum.to_le_bytes());
+}
+
+/// The kernel's lists of mounts and swap.
+pub fn host(data: &[u8]) {
+    let _ = Host::at("/nonexistent".into()).read_lists(&String::from_utf8_lossy(data));
+}
+
+/// A master's manifest.
+pub fn manifest(data: &[u8]) {
+    if let Ok(manifest) = Manifest::parse(data) {
+        check_plan(&manifest.plan);
+        let _ = manifest.payload();
+    }
+}
+
+/// A boot manager.
+pub fn pe(data: &[u8]) {
+    let _ = (esp::machine(data), boot::is_signed_2011_only(data));
+}
+
+/// A drive that is looked at, in both supported sector sizes and in one that is not.
+pub fn probe(data: &[u8]) {
+    let size = Bytes::of(data.len());
+    let Some(file) = file(data, size) else { return };
+    for sector in [512, 4096, u32::MAX] {
+        let seen = probe::inspect(&file, size, Bytes(sector.into()));
+        assert!(seen.is_ok(), "{seen:?}");
+    }
+}
+
+/// Sizes and rates as text.
+pub fn units(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    if let Ok(size) = text.parse::<Bytes>() {
+        let _ = (size.to_string(), size.align_down(MIB.0));
+        assert!(size.align_up(MIB.0) >= size);
+        assert_eq!(size.0.to_string().parse::<Bytes>().ok(), Some(size));
+    }
+    if let Ok(rate) = text.parse::<ByteRate>() {
+        let _ = rate.to_string();
+    }
+}
+
+/// A worker's task, and a line of what it answers.
+pub fn worker(data: &[u8]) {
+    let _ = serde_json::from_slice::<Task>(data);
+    if let Ok(Line::Done(value)) = serde_json::from_slice(data) {
+        let _ = serde_json::from_value::<Outcome>(value);
+    }
+}
