@@ -209,6 +209,23 @@ fn links_in_media_lead_nowhere() {
     }
 }
 
+/// What boot.wim claims to take is not unpacked until the disk is full.
+#[test]
+fn boot_files_without_end_are_not_unpacked() {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = folder.path().join("tree");
+    fs::create_dir_all(tree.join("sources")).unwrap();
+    fs::write(tree.join("sources/boot.wim"), "MSWIM").unwrap();
+    let path = folder.path().join("large.wim");
+    let mut wim = Raw::capture(&tree, &path, &["--compress=none"]);
+    let entry = wim.entries()[1];
+    wim.put(entry, 7, 1 << 52);
+    wim.put(entry + 16, 8, 1 << 52);
+    fs::write(&path, &wim.0).unwrap();
+    let answer = intake(&path, 1, true);
+    assert_eq!(codes(&answer), ["wim_damaged", "unpack_failed"], "{answer}");
+}
+
 #[test]
 fn a_thousand_images_are_counted_not_listed() {
     let (folder, good) = small();
@@ -245,7 +262,7 @@ fn an_inbox_full_of_traps_harms_nothing() {
         &[&[b'n'; 251], &b".wim"[..]].concat(),
         b"latin1\xff.wim",
     ];
-    // Each is split in two, and its second part lacks: a name in a problem's text as well.
+    // Each is the first part of a set whose others are missing.
     let mut part = good.clone();
     part.put(42, 2, 0xffff);
     for name in names {

@@ -53,7 +53,20 @@ impl Drop for Scratch {
 /// Looks at everything the first start needs.
 pub(super) fn examine(wim: &mut Wim, image: u32, inventory: &Inventory) -> Examined {
     let mut found = Examined::default();
-    let path = std::env::temp_dir().join(format!("prestaged-intake-{}", std::process::id()));
+    let folder = std::env::temp_dir();
+    // The station's ledger may lie on the same file system: what claims to be endless must not fill it.
+    let files = MANAGERS.iter().chain([&BCD, &BOOT_WIM]);
+    let needed = files.map(|path| wim.size(image, path)).fold(0, u64::saturating_add);
+    let free = rustix::fs::statvfs(&folder).map_or(0, |s| s.f_bavail.saturating_mul(s.f_frsize));
+    if needed > free / 2 {
+        let at = folder.display();
+        let detail = format!(
+            "the boot files take {needed} bytes in {at}, where {free} are free, of which half may be used"
+        );
+        found.problem("unpack_failed", detail);
+        return found;
+    }
+    let path = folder.join(format!("prestaged-intake-{}", std::process::id()));
     let _ = fs::remove_dir_all(&path);
     if let Err(error) = fs::create_dir(&path) {
         found.problem("unpack_failed", format!("cannot unpack to {}: {error}", path.display()));

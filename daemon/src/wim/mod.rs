@@ -312,6 +312,15 @@ impl Wim {
         self.iterate(image, path, 0, |_| ()).is_ok()
     }
 
+    /// Bytes of a file in an image; 0 if there is none.
+    pub fn size(&mut self, image: u32, path: &str) -> u64 {
+        let mut size = 0;
+        let of = |entry: &Entry<'_>| size = entry.streams.first().map_or(0, |stream| stream.size);
+        // A path that does not exist leaves it as it is.
+        let _ = self.iterate(image, path, 0, of);
+        size
+    }
+
     fn iterate<F: FnMut(&Entry<'_>)>(
         &mut self,
         image: u32,
