@@ -2,10 +2,12 @@
 //!
 //! Desktops mount what is plugged in, and udev's own rules assemble RAIDs and activate volume groups. The shipped
 //! `62-prestaged.rules` forbids both for block devices that carry a mark; which devices those are depends on the
-//! configured bays, so the rules that set the mark are written at every start. udevd notices new files by itself.
+//! configured bays, so the rules that set the mark are written at every start. udevd would notice the new file by itself,
+//! but only within seconds, and a drive may be plugged in before.
 
 use std::fs;
 use std::path::Path;
+use std::process::{Command, ExitStatus};
 
 use crate::admission::Policy;
 
@@ -23,6 +25,11 @@ pub fn install(policy: &Policy) {
     let written = fs::create_dir_all(folder).and_then(|()| fs::write(path, rules(policy)));
     if let Err(error) = written {
         tracing::warn!(%error, "cannot write {FILE}; automounters may touch drives in the bays");
+        return;
+    }
+    let reloaded = Command::new("udevadm").args(["control", "--reload"]).status();
+    if !reloaded.as_ref().is_ok_and(ExitStatus::success) {
+        tracing::debug!(?reloaded, "udevd reads the rules when it looks again");
     }
 }
 

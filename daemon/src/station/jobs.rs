@@ -50,7 +50,12 @@ impl Jobs {
                 });
                 let event = match record {
                     Some(record) => {
-                        keep(&means.ledger, &record);
+                        if record.verdict == Some(Verdict::Refused) {
+                            // Nothing has been done that would have to be on record first.
+                            means.scribe.write(record.clone());
+                        } else {
+                            keep(&means.ledger, &record);
+                        }
                         Event::JobEnded(ticket, Box::new(record))
                     }
                     None => Event::DriveAnswered(ticket),
