@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -160,6 +161,31 @@ pub struct Mismatch {
     pub actual: Digest,
 }
 
+/// What a phase was limited by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bound {
+    /// The drive itself.
+    Drive,
+    /// The controller or hub that it shares with others.
+    Bus,
+    /// Reading the master from the store.
+    Store,
+    /// The machine's processors.
+    Cpu,
+}
+
+impl std::fmt::Display for Bound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Drive => "drive",
+            Self::Bus => "bus",
+            Self::Store => "store",
+            Self::Cpu => "cpu",
+        })
+    }
+}
+
 /// How a job went.
 #[derive(Clone, Debug)]
 pub struct Outcome {
@@ -181,6 +207,12 @@ pub struct Outcome {
     pub write_rate: Option<ByteRate>,
     /// Mean rate of the read-back phase.
     pub verify_rate: Option<ByteRate>,
+    /// What limited the write phase.
+    pub write_bound: Option<Bound>,
+    /// What limited the read-back phase.
+    pub verify_bound: Option<Bound>,
+    /// Time on a processor.
+    pub cpu: Duration,
 }
 
 #[cfg(test)]

@@ -83,26 +83,62 @@ fn lock(file: &File) -> io::Result<()> {
     }
 }
 
-/// Since when a drive has been at one request. Its thread winds it; the station looks, because a thread that is stuck in
+/// Since when a drive has been at its requests. Its threads wind it; the station looks, because a thread that is stuck in
 /// the kernel cannot tell.
 #[derive(Clone, Debug, Default)]
-pub struct IoClock(Arc<Mutex<Option<Instant>>>);
+pub struct IoClock(Arc<Mutex<Vec<Instant>>>);
 
 impl IoClock {
-    /// How long the current request has taken so far; `None` between requests.
+    /// How long the oldest request has taken so far; `None` between requests.
     pub fn waiting(&self) -> Option<Duration> {
-        self.lock().map(|since| since.elapsed())
+        self.lock().iter().min().map(Instant::elapsed)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Instant>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn during<T>(&self, request: impl FnOnce() -> T) -> T {
-        *self.lock() = Some(Instant::now());
+        let start = Instant::now();
+        self.lock().push(start);
         let done = request();
-        *self.lock() = None;
+        let mut running = self.lock();
+        if let Some(at) = running.iter().position(|other| *other == start) {
+            running.swap_remove(at);
+        }
         done
+    }
+}
+
+/// One of several threads' way to a claimed drive.
+#[derive(Clone, Copy, Debug)]
+pub struct Lane<'a>(&'a Claim);
+
+impl Lane<'_> {
+    /// Writes all of `data` at a byte offset.
+    ///
+    /// # Errors
+    /// [`AccessError`] with the range.
+    pub fn write(&mut self, offset: Bytes, data: &Buffer) -> Result<(), AccessError> {
+        let Claim { file, clock, .. } = self.0;
+        let written = clock.during(|| file.write_all_at(data, offset.0));
+        written.map_err(|source| self.0.failed(offset, Bytes::of(data.len()), source))
+    }
+
+    /// Fills `data` from a byte offset.
+    ///
+    /// # Errors
+    /// [`AccessError`] with the range.
+    pub fn read(&self, offset: Bytes, data: &mut Buffer) -> Result<(), AccessError> {
+        self.0.read(offset, data)
+    }
+
+    /// See [`Claim::check_present`].
+    ///
+    /// # Errors
+    /// [`AccessError::Gone`].
+    pub fn check_present(&self) -> Result<(), AccessError> {
+        self.0.check_present()
     }
 }
 
@@ -235,9 +271,13 @@ impl Claim {
     /// # Errors
     /// [`AccessError`] with the range.
     pub fn write(&mut self, offset: Bytes, data: &Buffer) -> Result<(), AccessError> {
-        let length = Bytes::of(data.len());
-        let written = self.clock.during(|| self.file.write_all_at(data, offset.0));
-        written.map_err(|source| self.failed(offset, length, source))
+        self.lane().write(offset, data)
+    }
+
+    /// For one of several threads that write or read at the same time. Whoever has one got it from the owner of the
+    /// claim.
+    pub fn lane(&mut self) -> Lane<'_> {
+        Lane(self)
     }
 
     /// Fills `data` from a byte offset.

@@ -284,7 +284,7 @@ fn holes_in_a_master_are_written_as_zeros() {
         &|_, _| (),
     )
     .unwrap();
-    let zeros = Vec::from([0_u8; 4 << 20]);
+    let zeros = vec![0; prestaged::master::runs::CHUNK.as_usize()];
     let zero = prestaged::digest::Digest::of(&zeros);
     assert!(anew.chunks.iter().any(|chunk| chunk.sha256 == zero), "zeros that are data are kept");
     let second = rig.attached("B", 420, 512);

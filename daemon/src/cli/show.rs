@@ -116,11 +116,15 @@ pub(super) fn status(snapshot: &Snapshot) -> String {
                 drive.serial.as_ref().map(ToString::to_string).unwrap_or_default(),
                 drive.size_bytes.to_string(),
                 format!("{:.0} %", drive.percent),
-                [rate.map(|r| r.to_string()), left]
-                    .into_iter()
-                    .flatten()
-                    .collect::<Vec<_>>()
-                    .join(", "),
+                [
+                    rate.map(|r| r.to_string()),
+                    left,
+                    drive.limited_by.map(|by| format!("limited by {by}")),
+                ]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+                .join(", "),
                 state_words(drive),
             ]
         })
@@ -308,6 +312,9 @@ pub(super) fn csv(all: &[Record]) -> Result<String, String> {
         "readback_sha256",
         "write_bytes_per_second",
         "verify_bytes_per_second",
+        "write_limited_by",
+        "verify_limited_by",
+        "cpu_milliseconds",
         "opened",
         "closed",
         "prestaged_version",
@@ -345,6 +352,9 @@ pub(super) fn csv(all: &[Record]) -> Result<String, String> {
                 text(r.readback_sha256.as_ref().map(|v| v as _)),
                 text(r.write_bytes_per_second.as_ref().map(|v| &v.0 as _)),
                 text(r.verify_bytes_per_second.as_ref().map(|v| &v.0 as _)),
+                text(r.write_limited_by.as_ref().map(|v| v as _)),
+                text(r.verify_limited_by.as_ref().map(|v| v as _)),
+                r.cpu_milliseconds.to_string(),
                 format!("{:.3}", r.opened),
                 r.closed.map(|time| format!("{time:.3}")).unwrap_or_default(),
                 r.prestaged_version.clone(),

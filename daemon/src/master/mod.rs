@@ -24,7 +24,7 @@ use crate::layout::{Layout, Plan};
 use crate::units::Bytes;
 
 /// Format of the manifest and of what a press puts into an image. A master of another format is pressed anew.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// File name of the image in a master's folder.
 pub const IMAGE_FILE: &str = "disk.raw";

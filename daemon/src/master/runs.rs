@@ -3,7 +3,7 @@
 use crate::units::Bytes;
 
 /// Largest chunk: one write and one read of this size reach the speed of every drive tried.
-pub const CHUNK: Bytes = Bytes::mib(4);
+pub const CHUNK: Bytes = Bytes::mib(1);
 
 /// Gaps up to this long between two runs are written too: cheaper than another request.
 const BRIDGE: u64 = 64 << 10;

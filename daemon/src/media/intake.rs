@@ -74,7 +74,7 @@ pub fn perform(task: &IntakeTask) -> Result<Outcome, Failure> {
             && source.kind() == std::io::ErrorKind::PermissionDenied
         {
             let user = rustix::process::geteuid().as_raw();
-            failure.detail += &format!("; it is read by user {user} (tools.user)");
+            failure.detail += &format!("; it and its folder are read by user {user} (tools.user)");
         }
         failure
     })

@@ -16,7 +16,7 @@ use crate::admission::Refusal;
 use crate::digest::Digest;
 use crate::drive::{Bay, Bus, Diskseq, Drive, Serial};
 use crate::identity::Identity;
-use crate::job::{Mismatch, Outcome, Reason, Verdict};
+use crate::job::{Bound, Mismatch, Outcome, Reason, Verdict};
 use crate::layout::Plan;
 use crate::master::{Manifest, MasterId};
 use crate::units::{ByteRate, Bytes, Lba};
@@ -169,6 +169,15 @@ pub struct Record {
     pub write_bytes_per_second: Option<ByteRate>,
     /// Mean rate of reading back.
     pub verify_bytes_per_second: Option<ByteRate>,
+    /// What limited writing.
+    #[serde(default)]
+    pub write_limited_by: Option<Bound>,
+    /// What limited reading back.
+    #[serde(default)]
+    pub verify_limited_by: Option<Bound>,
+    /// Processor time that the drive took, in milliseconds.
+    #[serde(default)]
+    pub cpu_milliseconds: u64,
     /// When the job was opened.
     #[serde(serialize_with = "time::moment")]
     pub opened: Timestamp,
@@ -207,6 +216,9 @@ impl Record {
             mismatches: Vec::new(),
             write_bytes_per_second: None,
             verify_bytes_per_second: None,
+            write_limited_by: None,
+            verify_limited_by: None,
+            cpu_milliseconds: 0,
             opened: Timestamp::now(),
             closed: None,
             prestaged_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -246,6 +258,9 @@ impl Record {
         self.mismatches = outcome.mismatches;
         self.write_bytes_per_second = outcome.write_rate;
         self.verify_bytes_per_second = outcome.verify_rate;
+        self.write_limited_by = outcome.write_bound;
+        self.verify_limited_by = outcome.verify_bound;
+        self.cpu_milliseconds = u64::try_from(outcome.cpu.as_millis()).unwrap_or(u64::MAX);
         self.closed = Some(Timestamp::now());
         self
     }
@@ -308,6 +323,12 @@ mod tests {
         let before: serde_json::Value = serde_json::from_str(text).unwrap();
         let after = serde_json::to_value(sample()).unwrap();
         assert_eq!(before, after);
+        // What was added later may be missing.
+        let mut older = before;
+        for added in ["write_limited_by", "verify_limited_by", "cpu_milliseconds"] {
+            older.as_object_mut().unwrap().remove(added).unwrap();
+        }
+        serde_json::from_value::<Record>(older).unwrap();
     }
 
     #[test]

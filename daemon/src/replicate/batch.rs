@@ -6,7 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
 
-use crate::job::State;
+use super::bound;
+use crate::job;
 use crate::master::MasterId;
 use crate::units::ByteRate;
 
@@ -18,7 +19,7 @@ pub struct Key {
     /// Model as reported.
     pub model: Option<String>,
     /// What they are doing.
-    pub state: State,
+    pub state: job::State,
 }
 
 /// With fewer others than this there is no telling which of them is the odd one.
@@ -34,12 +35,21 @@ struct Batch {
     finished: VecDeque<ByteRate>,
 }
 
+#[derive(Debug, Default)]
+struct State {
+    batches: HashMap<Key, Batch>,
+    /// The best that a model has shown.
+    best: HashMap<(Option<String>, job::State), ByteRate>,
+    /// The controller of each drive that runs.
+    controllers: HashMap<Uuid, String>,
+}
+
 /// The latest rates of all drives that run, and of the last ones that did.
 #[derive(Debug, Default)]
-pub struct Batches(Mutex<HashMap<Key, Batch>>);
+pub struct Batches(Mutex<State>);
 
 impl Batches {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Batch>> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         // Each change is one insertion or removal.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -48,7 +58,7 @@ impl Batches {
     /// of those that run now, since they share its bus, or else of the last ones that have finished.
     pub fn compare(&self, key: &Key, drive: Uuid, rate: ByteRate) -> Option<ByteRate> {
         let mut all = self.lock();
-        let batch = all.entry(key.clone()).or_default();
+        let batch = all.batches.entry(key.clone()).or_default();
         batch.running.insert(drive, rate);
         let others = batch.running.iter().filter(|(other, _)| **other != drive);
         let mut rates: Vec<ByteRate> = others.map(|(_, rate)| *rate).collect();
@@ -62,7 +72,7 @@ impl Batches {
     /// A drive does not run any more.
     pub fn finish(&self, key: &Key, drive: Uuid) {
         let mut all = self.lock();
-        let Some(batch) = all.get_mut(key) else { return };
+        let Some(batch) = all.batches.get_mut(key) else { return };
         if let Some(rate) = batch.running.remove(&drive) {
             batch.finished.push_back(rate);
             let excess = batch.finished.len().saturating_sub(REMEMBERED);
@@ -71,9 +81,56 @@ impl Batches {
     }
 }
 
+/// The part of a path that drives on one controller or hub share: `pci-0000:03:00.0` of `pci-0000:03:00.0-sas-phy3-lun-0`.
+fn controller(path: &str) -> &str {
+    let marks = ["-ata-", "-sas-", "-scsi-", "-usb-", "-nvme-"];
+    let ends = marks.iter().filter_map(|mark| path.find(mark));
+    ends.min().map_or(path, |end| &path[..end])
+}
+
+impl Batches {
+    /// A drive's job begins.
+    pub fn attend(&self, drive: Uuid, path: &str) {
+        self.lock().controllers.insert(drive, controller(path).to_owned());
+    }
+
+    /// A drive's job has ended.
+    pub fn leave(&self, drive: Uuid) {
+        self.lock().controllers.remove(&drive);
+    }
+
+    /// Whether a drive that went at `rate` in a state looks as if others on its controller had taken part of it.
+    pub fn is_shared(&self, key: &Key, drive: Uuid, rate: ByteRate) -> bool {
+        let mut all = self.lock();
+        let own = all.controllers.get(&drive).cloned();
+        let beside = all
+            .controllers
+            .iter()
+            .filter(|(other, at)| **other != drive && Some(*at) == own.as_ref());
+        let neighbours = beside.count();
+        let best = all.best.entry((key.model.clone(), key.state)).or_default();
+        *best = rate.max(*best);
+        bound::is_shared(rate.0, best.0, neighbours)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn drives_on_one_controller_take_from_each_other() {
+        let batches = Batches::default();
+        let key = Key { master: MasterId("m".into()), model: None, state: job::State::Writing };
+        let names: Vec<Uuid> = (0..2).map(Uuid::from_u128).collect();
+        batches.attend(names[0], "pci-0000:03:00.0-sas-phy0-lun-0");
+        assert!(!batches.is_shared(&key, names[0], ByteRate(500)), "alone");
+        assert!(!batches.is_shared(&key, names[0], ByteRate(200)), "slow, but alone");
+        batches.attend(names[1], "pci-0000:03:00.0-sas-phy1-lun-0");
+        assert!(batches.is_shared(&key, names[1], ByteRate(200)));
+        batches.leave(names[0]);
+        assert!(!batches.is_shared(&key, names[1], ByteRate(200)));
+    }
 
     #[test]
     fn a_drive_is_compared_with_the_others_of_its_batch() {
@@ -81,7 +138,7 @@ mod tests {
         let key = |model: &str| Key {
             master: MasterId("m".into()),
             model: Some(model.into()),
-            state: State::Writing,
+            state: job::State::Writing,
         };
         let names: Vec<Uuid> = (0..4).map(Uuid::from_u128).collect();
         let post = |n: usize, rate| batches.compare(&key("a"), names[n], ByteRate(rate));

@@ -72,7 +72,8 @@ impl Work<'_> {
             if digest == Digest::of(good) {
                 tally.verified.0 += chunk.length.0;
             } else {
-                self.note_mismatch(*index, Digest::of(good), &back, tally);
+                let differing = self.mismatches(*index, Digest::of(good), &back);
+                tally.mismatches.extend(differing);
             }
             self.progress.add(chunk.length);
         }

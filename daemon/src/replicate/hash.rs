@@ -1,13 +1,17 @@
 //! SHA-256 of read-back chunks on every core, two at a time where chunks would wait.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::buffer::Buffer;
+use super::bound::cpu_time;
+use super::pool::Pooled;
 use crate::digest::Digest;
+
+/// How long a chunk waits for a partner: less than half of what it takes to hash it alone. Where chunks come slower than
+/// that, no time is short.
+const PATIENCE: Duration = Duration::from_micros(200);
 
 /// A chunk to be hashed, and where the result goes.
 #[derive(Debug)]
@@ -15,15 +19,15 @@ pub struct Order {
     /// The sender's name for the chunk.
     pub index: usize,
     /// Its bytes; they come back with the digest.
-    pub data: Buffer,
+    pub data: Pooled,
     /// Where to.
     pub reply: Sender<Hashed>,
 }
 
 impl Order {
-    fn answer(self, digest: Digest) {
+    fn answer(self, digest: Digest, cpu: Duration) {
         // The drive that asked may have been stopped meanwhile.
-        let _ = self.reply.send(Hashed { index: self.index, data: self.data, digest });
+        let _ = self.reply.send(Hashed { index: self.index, data: self.data, digest, cpu });
     }
 }
 
@@ -33,9 +37,11 @@ pub struct Hashed {
     /// The sender's name for the chunk.
     pub index: usize,
     /// Its bytes.
-    pub data: Buffer,
+    pub data: Pooled,
     /// Their digest.
     pub digest: Digest,
+    /// What it took.
+    pub cpu: Duration,
 }
 
 /// Threads that hash, one per core. They end when the pool is dropped.
@@ -50,10 +56,9 @@ impl HashPool {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         // Room for the partner of every chunk that is being hashed.
         let (orders, inbox): (Sender<Order>, Receiver<Order>) = bounded(2 * cores);
-        let idle = Arc::new(AtomicUsize::new(0));
         for number in 0..cores {
-            let (inbox, idle) = (inbox.clone(), Arc::clone(&idle));
-            let work = move || hash(&inbox, &idle);
+            let inbox = inbox.clone();
+            let work = move || hash(&inbox);
             if let Err(error) = thread::Builder::new().name(format!("hash/{number}")).spawn(work) {
                 tracing::error!(%error, "cannot start a hashing thread");
             }
@@ -69,24 +74,22 @@ impl HashPool {
 }
 
 /// Hashes until nobody can order any more.
-fn hash(inbox: &Receiver<Order>, idle: &AtomicUsize) {
-    loop {
-        idle.fetch_add(1, Ordering::Relaxed);
-        let received = inbox.recv();
-        idle.fetch_sub(1, Ordering::Relaxed);
-        let Ok(first) = received else { return };
-        // Two on one core take less time than one after the other, but more than two on two cores: a second chunk
-        // is taken only if no other thread is free for it.
-        let busy = inbox.len() > idle.load(Ordering::Relaxed);
-        match busy.then(|| inbox.try_recv()) {
-            Some(Ok(second)) => {
+fn hash(inbox: &Receiver<Order>) {
+    for first in inbox {
+        // Two on one core take far less time than one after the other.
+        let second = inbox.recv_timeout(PATIENCE).ok();
+        let before = cpu_time();
+        let took = || cpu_time().saturating_sub(before);
+        match second {
+            Some(second) => {
                 let [a, b] = Digest::pair(&first.data, &second.data);
-                first.answer(a);
-                second.answer(b);
+                let each = took() / 2;
+                first.answer(a, each);
+                second.answer(b, each);
             }
-            _ => {
+            None => {
                 let digest = Digest::of(&first.data);
-                first.answer(digest);
+                first.answer(digest, took());
             }
         }
     }
@@ -103,22 +106,24 @@ mod tests {
     use crossbeam_channel::unbounded;
 
     use super::*;
+    use crate::replicate::pool::Pool;
     use crate::units::Bytes;
 
     #[test]
     fn every_chunk_comes_back_with_its_own_digest() {
         const ORDERS: u8 = 200;
-        let pool = HashPool::new();
+        let (pool, buffers) = (HashPool::new(), Pool::new(ORDERS.into()));
         let (reply, hashed) = unbounded();
         for number in 0..ORDERS {
             // Lengths differ, as the last chunk of a range is shorter.
-            let mut data = Buffer::zeroed(Bytes(4096 * (1 + u64::from(number % 3))));
+            let mut data = buffers.take(&|| false).unwrap();
+            data.resize(Bytes(4096 * (1 + u64::from(number % 3))));
             data.fill(number);
             pool.submit(Order { index: number.into(), data, reply: reply.clone() });
         }
         drop(reply);
         let mut seen = vec![false; ORDERS.into()];
-        for Hashed { index, data, digest } in hashed {
+        for Hashed { index, data, digest, .. } in hashed {
             assert!(data.iter().all(|byte| usize::from(*byte) == index));
             assert_eq!(digest, Digest::of(&data));
             assert!(!std::mem::replace(&mut seen[index], true), "{index} came back once");

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::bound::cpu_time;
 use super::engine::{Tally, Work};
 use super::fault::Fault;
 use crate::job::{Outcome, Reason, State, Stop, StopReason, Verdict};
@@ -10,6 +11,8 @@ use crate::target::Claim;
 /// Images one claimed drive. Blocks until it is done; run it on a thread of its own.
 pub fn image(claim: &mut Claim, work: &Work<'_>) -> Outcome {
     let mut tally = Tally::default();
+    let before = cpu_time();
+    work.replicator.batches().attend(work.job, &claim.drive().path);
     if !claim.reads_the_medium() {
         tally.warnings.push(
             "cached_read_back: the loop device has no direct I/O, so reads may come from memory"
@@ -27,6 +30,7 @@ pub fn image(claim: &mut Claim, work: &Work<'_>) -> Outcome {
     if result.is_err() && touched && reachable {
         work.unfinish(claim);
     }
+    work.replicator.batches().leave(work.job);
     let (verdict, reason) = match result {
         Ok(()) => (Verdict::Passed, None),
         Err(fault) => {
@@ -44,6 +48,9 @@ pub fn image(claim: &mut Claim, work: &Work<'_>) -> Outcome {
         mismatches: tally.mismatches,
         write_rate: tally.write_rate,
         verify_rate: tally.verify_rate,
+        write_bound: tally.write_bound,
+        verify_bound: tally.verify_bound,
+        cpu: tally.cpu + cpu_time().saturating_sub(before),
     }
 }
 

@@ -4,17 +4,21 @@
 //! once for all drives that overlap in time, and owns the pool that hashes what is read back.
 
 pub mod batch;
+pub mod bound;
 mod commit;
 pub mod engine;
 mod erase;
 pub mod fault;
+mod flow;
 pub mod hash;
 pub mod image;
+pub mod pool;
 pub mod progress;
 pub mod source;
 pub mod watch;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::digest::Digest;
@@ -23,28 +27,40 @@ use crate::master::store::Master;
 use crate::units::Bytes;
 use batch::Batches;
 use hash::HashPool;
+use pool::Pool;
 use source::Source;
 
-/// Buffers that each drive owns for reading back and for stamped chunks.
-pub const DRIVE_BUFFERS: u64 = 4;
+/// Requests that each drive has in flight while bytes move: enough that the drive never waits for the next one, few
+/// enough that it is not made to seek between them.
+pub const LANES: usize = 2;
 
 /// What all drives share.
 #[derive(Debug)]
 pub struct Replicator {
-    memory: Bytes,
+    /// Chunks that drives are written from.
+    window: Arc<Pool>,
+    /// Chunks that are stamped or read back.
+    own: Arc<Pool>,
     hashing: HashPool,
     batches: Batches,
     sources: Mutex<HashMap<Digest, Weak<Source>>>,
+    sharers: Arc<AtomicUsize>,
+    /// Bytes read from the store by sources that are gone.
+    read: Arc<AtomicU64>,
 }
 
 impl Replicator {
-    /// A replicator that keeps at most about `memory` bytes of chunks for all drives together.
+    /// A replicator that holds at most about `memory` bytes of chunks for all drives together, however many there are.
     pub fn new(memory: Bytes) -> Self {
+        let half = Bytes(memory.0 / CHUNK.0 / 2).as_usize();
         Self {
-            memory,
+            window: Pool::new(half),
+            own: Pool::new(half),
             hashing: HashPool::new(),
             batches: Batches::default(),
             sources: Mutex::default(),
+            sharers: Arc::default(),
+            read: Arc::default(),
         }
     }
 
@@ -53,9 +69,31 @@ impl Replicator {
         &self.hashing
     }
 
+    /// Buffers for chunks that are one drive's own.
+    pub fn own(&self) -> &Arc<Pool> {
+        &self.own
+    }
+
     /// What drives that run beside each other are compared by.
     pub fn batches(&self) -> &Batches {
         &self.batches
+    }
+
+    /// A drive does not answer: what it holds is replaced, so that the others have as much as before.
+    pub fn write_off(&self) {
+        self.window.write_off(LANES);
+        self.own.write_off(LANES);
+    }
+
+    /// It has answered after all.
+    pub fn recover(&self) {
+        self.window.recover(LANES);
+        self.own.recover(LANES);
+    }
+
+    /// Bytes read from the store since the station started.
+    pub fn bytes_read(&self) -> Bytes {
+        Bytes(self.read.load(Ordering::Relaxed))
     }
 
     /// The shared reader of a master; made when the first drive asks, gone when the last one is done.
@@ -68,9 +106,8 @@ impl Replicator {
         if let Some(source) = sources.get(&key).and_then(Weak::upgrade) {
             return source;
         }
-        let active = Bytes::of(sources.len()).0 + 1;
-        let slots = Bytes(self.memory.0 / CHUNK.0 / active).as_usize();
-        let source = Source::new(Arc::clone(master), slots);
+        let (window, sharers) = (Arc::clone(&self.window), Arc::clone(&self.sharers));
+        let source = Source::new(Arc::clone(master), window, sharers, Arc::clone(&self.read));
         sources.insert(key, Arc::downgrade(&source));
         source
     }

@@ -3,7 +3,8 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::job::State;
+use super::bound::Spent;
+use crate::job::{Bound, State};
 use crate::units::{ByteRate, Bytes};
 
 /// Progress of one job.
@@ -19,6 +20,8 @@ struct Inner {
     /// Start of the current state, and what had been done by then.
     since: Instant,
     before: Bytes,
+    /// Where the time of one of the drive's lanes has gone in this state.
+    spent: Spent,
 }
 
 /// What the station shows of it.
@@ -32,13 +35,22 @@ pub struct Reading {
     pub rate: ByteRate,
     /// Estimated time left, at that rate.
     pub left: Option<Duration>,
+    /// What limits the drive in the current state, if bytes move.
+    pub bound: Option<Bound>,
 }
 
 impl Progress {
     /// Nothing done of `total` bytes.
     pub fn new(state: State, total: Bytes) -> Self {
         let since = Instant::now();
-        Self(Mutex::new(Inner { state, total, done: Bytes(0), since, before: Bytes(0) }))
+        Self(Mutex::new(Inner {
+            state,
+            total,
+            done: Bytes(0),
+            since,
+            before: Bytes(0),
+            spent: Spent::default(),
+        }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -55,11 +67,17 @@ impl Progress {
         inner.state = state;
         inner.since = Instant::now();
         inner.before = inner.done;
+        inner.spent = Spent::default();
     }
 
     /// Counts bytes.
     pub fn add(&self, bytes: Bytes) {
         self.lock().done.0 += bytes.0;
+    }
+
+    /// Notes where the time of one of the drive's lanes has gone so far.
+    pub fn spent(&self, spent: Spent) {
+        self.lock().spent = spent;
     }
 
     /// Looks.
@@ -74,6 +92,8 @@ impl Progress {
             0 => 0.0,
             total => (inner.done.0 as f64 / total as f64 * 100.0).min(100.0),
         };
-        Reading { state: inner.state, percent, rate, left }
+        let moving = matches!(inner.state, State::Writing | State::ReadingBack);
+        let bound = (moving && moved > Bytes(0)).then(|| inner.spent.bound(None, false));
+        Reading { state: inner.state, percent, rate, left, bound }
     }
 }

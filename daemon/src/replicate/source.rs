@@ -10,18 +10,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crate::buffer::Buffer;
-use crate::master::runs::CHUNK;
+use super::pool::{Pool, Pooled};
 use crate::master::store::Master;
 use crate::master::{Chunk, Stage};
-use crate::units::Bytes;
-
-/// Smallest window, in chunks.
-const MIN_SLOTS: usize = 4;
 
 /// How often a waiting drive looks whether it shall stop.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -41,15 +37,22 @@ impl From<io::Error> for SourceError {
 #[derive(Debug)]
 pub struct Source {
     master: Arc<Master>,
-    slots: usize,
+    pool: Arc<Pool>,
+    /// How many sources share the pool.
+    sharers: Arc<AtomicUsize>,
+    /// Bytes read by all sources.
+    read: Arc<AtomicU64>,
     state: Mutex<State>,
-    changed: Condvar,
+    /// Drives wait here for chunks.
+    loaded: Condvar,
+    /// The reader waits here for room, or for somebody who wants something.
+    room: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
     /// Chunks in memory, with the number of the load that brought them.
-    window: BTreeMap<usize, (u64, Arc<Buffer>)>,
+    window: BTreeMap<usize, (u64, Arc<Pooled>)>,
     /// For each chunk, how many drives still lack it.
     wanted: Vec<u32>,
     /// Chunks that a drive with nothing else to write waits for.
@@ -57,23 +60,29 @@ struct State {
     /// Where the reader is in its circle.
     cursor: usize,
     loads: u64,
-    bytes_read: u64,
     drives: usize,
     reader: bool,
     failed: Option<SourceError>,
 }
 
 impl Source {
-    /// A source with a window of `slots` chunks.
-    pub fn new(master: Arc<Master>, slots: usize) -> Arc<Self> {
+    /// A source whose window is this source's part of a pool. `sharers` counts the sources that share it, `read` the bytes
+    /// that all of them have read from the store.
+    pub fn new(
+        master: Arc<Master>,
+        pool: Arc<Pool>,
+        sharers: Arc<AtomicUsize>,
+        read: Arc<AtomicU64>,
+    ) -> Arc<Self> {
         let state = State { wanted: vec![0; master.manifest.chunks.len()], ..State::default() };
-        let slots = slots.max(MIN_SLOTS);
-        Arc::new(Self { master, slots, state: Mutex::new(state), changed: Condvar::new() })
+        sharers.fetch_add(1, Ordering::Relaxed);
+        let (state, loaded, room) = (Mutex::new(state), Condvar::new(), Condvar::new());
+        Arc::new(Self { master, pool, sharers, read, state, loaded, room })
     }
 
-    /// Bytes read from the store so far.
-    pub fn bytes_read(&self) -> Bytes {
-        Bytes(self.lock().bytes_read)
+    /// How many chunks the window may hold now.
+    fn slots(&self) -> usize {
+        (self.pool.capacity() / self.sharers.load(Ordering::Relaxed).max(1)).max(1)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -104,46 +113,56 @@ impl Source {
             state.reader = true;
         }
         drop(state);
-        self.changed.notify_all();
+        self.room.notify_one();
         Ok(Subscription { source: Arc::clone(self), todo, cursor })
     }
 
     fn read_in_a_circle(self: Arc<Self>) {
-        let mut spare = None;
         let mut state = self.lock();
         loop {
             if state.drives == 0 {
                 state.reader = false;
+                state.window.clear();
                 return;
             }
+            let slots = self.slots();
+            // Another source may have come, and with it the duty to share.
+            while state.window.len() > slots
+                && let Some(victim) = state.oldest()
+            {
+                state.window.remove(&victim);
+            }
             let Some(index) = state.next_load() else {
-                state = self.wait(state);
+                state = wait(&self.room, state);
                 continue;
             };
-            if state.window.len() >= self.slots {
+            if state.window.len() >= slots {
                 let Some(victim) = state.victim(index) else {
-                    state = self.wait(state);
+                    state = wait(&self.room, state);
                     continue;
                 };
-                if let Some((_, buffer)) = state.window.remove(&victim) {
-                    spare = Arc::try_unwrap(buffer).ok().or(spare);
-                }
+                state.window.remove(&victim);
             }
             drop(state);
             let chunk = self.master.manifest.chunks[index];
-            let loaded = self.load(&chunk, spare.take());
+            // Drives hold what they are writing; what they finish comes back.
+            let loaded = self.pool.try_take().map(|buffer| self.load(&chunk, buffer));
             state = self.lock();
             match loaded {
-                Ok(buffer) => {
+                Some(Ok(buffer)) => {
                     state.loads += 1;
-                    state.bytes_read += chunk.length.0;
+                    self.read.fetch_add(chunk.length.0, Ordering::Relaxed);
                     let load = state.loads;
                     state.window.insert(index, (load, Arc::new(buffer)));
                     state.cursor = index + 1;
                 }
-                Err(error) => state.failed = Some(error.into()),
+                Some(Err(error)) => state.failed = Some(error.into()),
+                None => {
+                    state = wait(&self.room, state);
+                    continue;
+                }
             }
-            self.changed.notify_all();
+            self.loaded.notify_all();
             if state.failed.is_some() {
                 state.reader = false;
                 return;
@@ -151,22 +170,33 @@ impl Source {
         }
     }
 
-    fn load(&self, chunk: &Chunk, spare: Option<Buffer>) -> io::Result<Buffer> {
-        let mut buffer = spare.unwrap_or_else(|| Buffer::zeroed(CHUNK));
+    fn load(&self, chunk: &Chunk, mut buffer: Pooled) -> io::Result<Pooled> {
         buffer.resize(chunk.length);
         self.master.image.read_exact_at(&mut buffer, chunk.offset.0)?;
         Ok(buffer)
     }
+}
 
-    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        match self.changed.wait_timeout(state, PATIENCE) {
-            Ok((state, _)) => state,
-            Err(poisoned) => poisoned.into_inner().0,
-        }
+fn wait<'a>(signal: &Condvar, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    match signal.wait_timeout(state, PATIENCE) {
+        Ok((state, _)) => state,
+        Err(poisoned) => poisoned.into_inner().0,
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        self.sharers.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl State {
+    /// The chunk to give up if one must go: the oldest of those that the fewest drives lack.
+    fn oldest(&self) -> Option<usize> {
+        let all = self.window.iter();
+        all.min_by_key(|(i, (load, _))| (self.wanted[**i], *load)).map(|(i, _)| *i)
+    }
+
     /// The chunk to read next: one that a drive waits for, else the next in the circle that somebody lacks.
     fn next_load(&self) -> Option<usize> {
         let request = self.requests.range(self.cursor..).chain(self.requests.range(..self.cursor));
@@ -207,7 +237,7 @@ impl Subscription {
     pub fn next(
         &mut self,
         stop: &dyn Fn() -> bool,
-    ) -> Result<Option<(usize, Arc<Buffer>)>, SourceError> {
+    ) -> Result<Option<(usize, Arc<Pooled>)>, SourceError> {
         let mut state = self.source.lock();
         let mut asked = None;
         let found = loop {
@@ -238,16 +268,19 @@ impl Subscription {
                 && state.requests.insert(index)
             {
                 asked = next;
-                self.source.changed.notify_all();
+                self.source.room.notify_one();
             }
-            state = self.source.wait(state);
+            state = wait(&self.source.loaded, state);
         };
         if let Some(index) = asked {
             state.requests.remove(&index);
         }
+        let idle = matches!(&found, Ok(Some((index, _))) if state.wanted[*index] == 0);
         drop(state);
-        // A place in the window may have become free.
-        self.source.changed.notify_all();
+        if idle {
+            // A place in the window has become free.
+            self.source.room.notify_one();
+        }
         found
     }
 }
@@ -260,7 +293,7 @@ impl Drop for Subscription {
         }
         state.drives -= 1;
         drop(state);
-        self.source.changed.notify_all();
+        self.source.room.notify_one();
     }
 }
 
@@ -271,7 +304,7 @@ mod tests {
     use crate::drive::Geometry;
     use crate::layout::Layout;
     use crate::master::{Manifest, MasterId, Recipe};
-    use crate::units::SectorSize;
+    use crate::units::{Bytes, SectorSize};
 
     fn master(chunks: u64) -> Arc<Master> {
         let image = tempfile::tempfile().unwrap();
@@ -307,6 +340,10 @@ mod tests {
         Arc::new(Master { manifest, image })
     }
 
+    fn source(master: Arc<Master>, slots: usize) -> Arc<Source> {
+        Source::new(master, Pool::new(slots), Arc::default(), Arc::default())
+    }
+
     fn drain(subscription: &mut Subscription, mut each: impl FnMut(usize)) -> BTreeSet<usize> {
         let mut seen = BTreeSet::new();
         while let Some((index, buffer)) = subscription.next(&|| false).unwrap() {
@@ -319,7 +356,7 @@ mod tests {
 
     #[test]
     fn eight_drives_at_once_read_a_large_master_once() {
-        let source = Source::new(master(400), 16);
+        let source = source(master(400), 16);
         // A barrier at every tenth chunk keeps them within the window, as equal drives are.
         let barrier = std::sync::Barrier::new(8);
         let mut subscriptions: Vec<_> = (0..8).map(|_| source.subscribe().unwrap()).collect();
@@ -338,12 +375,13 @@ mod tests {
                 });
             }
         });
-        assert!(source.bytes_read().0 <= 400 * 4096 * 5 / 4, "{}", source.bytes_read().0);
+        let read = source.read.load(Ordering::Relaxed);
+        assert!(read <= 400 * 4096 * 5 / 4, "{read}");
     }
 
     #[test]
     fn a_stalled_drive_holds_nobody_up_and_a_late_one_gets_everything() {
-        let source = Source::new(master(100), 4);
+        let source = source(master(100), 4);
         let mut stalled = source.subscribe().unwrap();
         stalled.next(&|| false).unwrap();
         let mut fast = source.subscribe().unwrap();
@@ -354,17 +392,32 @@ mod tests {
     }
 
     #[test]
+    fn two_masters_share_the_pool_and_neither_starves() {
+        let (pool, sharers) = (Pool::new(6), Arc::<AtomicUsize>::default());
+        let new =
+            || Source::new(master(100), Arc::clone(&pool), Arc::clone(&sharers), Arc::default());
+        let first = new();
+        let mut stalled = first.subscribe().unwrap();
+        stalled.next(&|| false).unwrap();
+        let second = new();
+        let mut fast = second.subscribe().unwrap();
+        assert_eq!(drain(&mut fast, |_| ()).len(), 100);
+        drop((fast, second));
+        assert_eq!(drain(&mut stalled, |_| ()).len(), 99);
+    }
+
+    #[test]
     fn an_unreadable_master_is_an_error_for_every_drive() {
         let master = master(20);
         master.image.set_len(0).unwrap();
-        let source = Source::new(master, 4);
+        let source = source(master, 4);
         let mut subscription = source.subscribe().unwrap();
         assert!(subscription.next(&|| false).is_err());
     }
 
     #[test]
     fn a_stopped_drive_gives_up_waiting() {
-        let source = Source::new(master(4), 4);
+        let source = source(master(4), 4);
         let mut subscription = source.subscribe().unwrap();
         assert!(subscription.next(&|| true).unwrap().is_none());
     }

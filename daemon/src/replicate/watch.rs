@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
+use super::LANES;
 use super::batch::{Batches, Key};
 use super::engine::Limits;
 use super::fault::{Fault, read_fault};
-use crate::target::Claim;
+use crate::target::Lane;
 use crate::units::{ByteRate, Bytes, Share};
 
 /// How often it is checked that the drive is still there.
@@ -36,21 +37,20 @@ impl<'a> Watch<'a> {
         Self { limits, batches, key, drive, moved, busy, looked, outlier: None }
     }
 
-    /// Does a request of the drive and counts its bytes.
-    pub(super) fn during(
+    /// Counts the bytes of a request that took so long.
+    pub(super) fn moved(
         &mut self,
-        claim: &mut Claim,
         bytes: Bytes,
-        request: impl FnOnce(&mut Claim) -> Result<(), Fault>,
+        took: Duration,
+        lane: &Lane<'_>,
     ) -> Result<(), Fault> {
-        let start = Instant::now();
-        request(claim)?;
-        let now = Instant::now();
-        self.busy += now - start;
+        // Several lanes share the drive's time.
+        self.busy += took / u32::try_from(LANES).unwrap_or(1);
         self.moved.0 += bytes.0;
+        let now = Instant::now();
         if now - self.looked >= PRESENCE {
             self.looked = now;
-            claim.check_present().map_err(read_fault)?;
+            lane.check_present().map_err(read_fault)?;
         }
         if self.busy >= self.limits.window {
             self.judge()?;

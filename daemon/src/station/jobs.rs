@@ -58,7 +58,10 @@ impl Jobs {
                         }
                         Event::JobEnded(ticket, Box::new(record))
                     }
-                    None => Event::DriveAnswered(ticket),
+                    None => {
+                        means.replicator.recover();
+                        Event::DriveAnswered(ticket)
+                    }
                 };
                 // Nobody listens any more only when the station has ended.
                 let _ = sender.blocking_send(event);
@@ -87,6 +90,7 @@ impl Jobs {
         // Should it answer after all, it finds that it has been stopped.
         job.stop.request(StopReason::Stalled);
         let record = job.desk.take()?;
+        means.replicator.write_off();
         let detail = format!(
             "the drive has not answered a request for {} s (replicate.stall_timeout)",
             patience.as_secs()

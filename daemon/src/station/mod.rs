@@ -31,6 +31,7 @@ use crate::admission::Policy;
 use crate::job::StopReason;
 use crate::layout::Layout;
 use crate::master::store::Master;
+use crate::units::Bytes;
 use press_queue::PressQueue;
 use shelf::Shelf;
 use slot::{Key, Phase, Slot};
@@ -171,6 +172,8 @@ impl Station {
             media: self.shelf.views(),
             masters: self.masters.clone(),
             presses: self.presses.views(),
+            // Filled in by whoever does the reading.
+            store_read_bytes: Bytes(0),
             drives: in_scope.map(Slot::drive_view).collect(),
             devices: self.slots.values().map(Slot::device_view).collect(),
         }

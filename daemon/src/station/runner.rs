@@ -88,7 +88,7 @@ pub async fn run(
                     Some(event) => Some(event),
                     None => {
                         if station.is_busy() {
-                            snapshot.send_replace(Arc::new(station.snapshot()));
+                            snapshot.send_replace(Arc::new(performer.look(&station)));
                         }
                         continue;
                     }
@@ -97,7 +97,7 @@ pub async fn run(
         };
         let Some(event) = event else { return };
         let effects = station.apply(event);
-        snapshot.send_replace(Arc::new(station.snapshot()));
+        snapshot.send_replace(Arc::new(performer.look(&station)));
         for effect in effects {
             if matches!(effect, Effect::Exit) {
                 return;
@@ -117,6 +117,11 @@ struct Performer {
 }
 
 impl Performer {
+    fn look(&self, station: &Station) -> Snapshot {
+        let store_read_bytes = self.means.replicator.bytes_read();
+        Snapshot { store_read_bytes, ..station.snapshot() }
+    }
+
     fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::Judge(ticket, drive) => self.judge(ticket, *drive),

@@ -192,6 +192,10 @@ impl Slot {
             attempt: self.attempt,
             percent: reading.map_or(done, |r| r.percent),
             bytes_per_second: reading.map(|r| r.rate),
+            limited_by: match reading {
+                Some(reading) => reading.bound,
+                None => record.and_then(|record| record.verify_limited_by),
+            },
             eta_seconds: reading.and_then(|r| r.left).map(|left| left.as_secs()),
             verdict,
             reason: self.reason(),

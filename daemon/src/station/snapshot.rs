@@ -6,8 +6,7 @@ use uuid::Uuid;
 use crate::admission::Refusal;
 use crate::digest::Digest;
 use crate::drive::{Bay, Bus, Geometry, Serial};
-use crate::job::Reason;
-use crate::job::{State, Verdict};
+use crate::job::{Bound, Reason, State, Verdict};
 use crate::master::MasterId;
 use crate::media::{BootImage, Finding, Image, Inventory};
 use crate::units::{ByteRate, Bytes};
@@ -29,6 +28,9 @@ pub struct Snapshot {
     pub masters: Vec<MasterView>,
     /// Presses running, queued, or failed.
     pub presses: Vec<PressView>,
+    /// Bytes read from the store since the station started.
+    #[serde(default)]
+    pub store_read_bytes: Bytes,
     /// Drives in the station's bays.
     pub drives: Vec<DriveView>,
     /// Every block device seen, with what was decided.
@@ -166,6 +168,9 @@ pub struct DriveView {
     pub percent: f64,
     /// Rate in the current state.
     pub bytes_per_second: Option<ByteRate>,
+    /// What limits it in the current state, or has limited its read-back.
+    #[serde(default)]
+    pub limited_by: Option<Bound>,
     /// Estimated seconds left.
     pub eta_seconds: Option<u64>,
     /// Verdict, once there is one.
