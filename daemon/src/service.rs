@@ -2,10 +2,12 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use clap::Parser;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -15,7 +17,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::account;
 use crate::api::{self, peer::Peer};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::hotplug::{self, host::Host, rules};
 use crate::master::store::Store;
 use crate::media::inbox;
@@ -27,6 +29,18 @@ use crate::station::{Event, Setup, Station};
 use crate::task::Task;
 use crate::tools::Tools;
 use crate::worker::Workers;
+
+/// Images newly attached drives with Configuration Manager prestaged media.
+#[derive(Debug, Parser)]
+#[command(name = "prestaged", version)]
+pub struct Arguments {
+    /// Configuration file.
+    #[arg(long, env = config::VARIABLE, default_value = config::DEFAULT_PATH)]
+    pub config: PathBuf,
+    /// Check the configuration and the programs needed, print what would be watched, and end.
+    #[arg(long)]
+    pub check: bool,
+}
 
 /// Sends the log to the journal, and to standard error unless that is the journal already.
 pub fn start_log() {

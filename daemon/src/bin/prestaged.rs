@@ -1,28 +1,16 @@
 //! The daemon. Also its own worker: see [`prestaged::task`].
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use prestaged::config::{self, Config};
-use prestaged::{service, task, worker};
+use prestaged::config::Config;
+use prestaged::service::{self, Arguments};
+use prestaged::{task, worker};
 
 /// `EX_USAGE` of sysexits.h.
 const USAGE: u8 = 64;
 /// `EX_CONFIG` of sysexits.h.
 const CONFIGURATION: u8 = 78;
-
-/// Images newly attached drives with Configuration Manager prestaged media.
-#[derive(Debug, Parser)]
-#[command(version)]
-struct Arguments {
-    /// Configuration file.
-    #[arg(long, env = config::VARIABLE, default_value = config::DEFAULT_PATH)]
-    config: PathBuf,
-    /// Check the configuration and the programs needed, print what would be watched, and end.
-    #[arg(long)]
-    check: bool,
-}
 
 fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|first| first == worker::ARGUMENT) {

@@ -33,6 +33,16 @@ pub mod exit {
     pub const UNAVAILABLE: u8 = 69;
     /// The daemon may not be spoken to.
     pub const NOT_PERMITTED: u8 = 77;
+
+    /// All of them, for the manual.
+    pub const MEANINGS: [(u8, &str); 6] = [
+        (DONE, "done"),
+        (FAILED, "the drive or the media failed"),
+        (REFUSED, "refused before any byte was written"),
+        (USAGE, "wrong command line"),
+        (UNAVAILABLE, "the daemon does not answer"),
+        (NOT_PERMITTED, "not permitted"),
+    ];
 }
 
 /// Talks to a running prestaged.

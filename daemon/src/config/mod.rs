@@ -3,6 +3,7 @@
 //! `prestaged.toml`, then `prestaged.toml.d/*.toml` in order of name; later keys win, key by key. An unknown key is an
 //! error that names the key and the nearest known one: a misspelt limit must not silently be no limit.
 
+pub mod keys;
 mod sections;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,13 @@ use crate::units::Bytes;
 
 /// Where the configuration is unless the command line or the environment says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/prestaged/prestaged.toml";
+/// The default layout as it is written in the file.
+pub const DEFAULT_LAYOUT: &str = r#"[[layout]]
+name = "uefi"
+boot = "prestaged"
+partitions = [ { type = "esp", size = "300MiB" }, { type = "msr", size = "16MiB" },
+               { type = "windows", size = "rest" }, { type = "recovery", size = "990MiB" } ]
+"#;
 /// Environment variable that names another file.
 pub const VARIABLE: &str = "PRESTAGED_CONFIG";
 /// Control socket unless configured otherwise.

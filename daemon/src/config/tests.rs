@@ -112,3 +112,55 @@ fn drop_ins_win_key_by_key() {
         (vec!["loop".into()], vec!["*".into()])
     );
 }
+
+/// What serde knows in a table, from the error about a key that it does not know.
+fn known(text: &str) -> Vec<String> {
+    let error = parse(text).unwrap_err().to_string();
+    let (_, expected) = error.split_once("expected ").unwrap_or_else(|| panic!("{error}"));
+    // Behind the names may stand where they were expected.
+    let names = expected.split(" in `").next().unwrap();
+    names.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_table_of_keys_is_complete() {
+    let mut sections = known("no_such_key = 1");
+    let listed = |section: &str| -> Vec<&str> {
+        keys::KEYS.iter().filter(|key| key.section == section).map(|key| key.name).collect()
+    };
+    for section in &sections {
+        let repeated = keys::KEYS.iter().any(|key| key.section == *section && key.is_repeated());
+        let mut found = match repeated {
+            true => known(&format!("[[{section}]]\nno_such_key = 1")),
+            false => known(&format!("[{section}]\nno_such_key = 1")),
+        };
+        found.sort();
+        let mut listed = listed(section);
+        listed.sort_unstable();
+        assert_eq!(found, listed, "{section}");
+    }
+    let mut found = known("[[layout]]\nname = \"x\"\npartitions = [{ no_such_key = 1 }]");
+    found.sort();
+    let mut partitions = listed("layout.partitions");
+    partitions.sort_unstable();
+    assert_eq!(found, partitions);
+    sections.push("layout.partitions".into());
+    assert!(keys::KEYS.iter().all(|key| sections.iter().any(|section| section == key.section)));
+}
+
+#[test]
+fn the_defaults_in_the_table_are_the_real_ones() {
+    let silent = format!("{:?}", parse("").unwrap());
+    for key in keys::KEYS {
+        if let keys::Fallback::Value(value) = key.fallback
+            && !key.is_repeated()
+        {
+            let text = format!("[{}]\n{} = {value}", key.section, key.name);
+            let said = format!("{:?}", parse(&text).unwrap());
+            // Known to be the policy's default, which stands where the key is absent.
+            let said = said.replace("size_tolerance: Some(Share(100))", "size_tolerance: None");
+            assert_eq!(said, silent, "{}", key.path());
+        }
+    }
+    assert_eq!(parse(DEFAULT_LAYOUT).unwrap().layout, [Layout::default()]);
+}
