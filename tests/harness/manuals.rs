@@ -1,0 +1,264 @@
+//! The manual pages and shell completions of the package, made from the code: command lines from clap, keys from
+//! [`prestaged::config::keys`]. What is written out here is only what no code knows.
+
+use std::fs;
+use std::path::Path;
+
+use clap::{Arg, Command, CommandFactory as _};
+use clap_complete::Shell;
+use clap_mangen::Man;
+use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
+use prestaged::cli::{self, exit};
+use prestaged::config::{self, keys};
+use prestaged::service;
+
+/// The version that stands in the foot of every page.
+const SOURCE: &str = concat!("prestaged ", env!("CARGO_PKG_VERSION"));
+const MANUAL: &str = "Prestaged media imaging station";
+
+/// Writes all pages and completions into a folder that is there.
+pub(crate) fn write(folder: &Path) {
+    fs::write(folder.join("prestaged.8"), daemon()).unwrap();
+    fs::write(folder.join("prestagectl.1"), operator()).unwrap();
+    fs::write(folder.join("prestaged.toml.5"), configuration()).unwrap();
+    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+        for mut command in [service::Arguments::command(), cli::Arguments::command()] {
+            let name = command.get_name().to_owned();
+            clap_complete::generate_to(shell, &mut command, name, folder).unwrap();
+        }
+    }
+}
+
+/// One page's text behind what clap knows of it.
+struct Page(Roff);
+
+impl Page {
+    fn section(&mut self, title: &str) {
+        self.0.control("SH", [title]);
+    }
+
+    /// Paragraphs; a blank line begins a new one, back quotes make bold.
+    fn text(&mut self, text: &str) {
+        for (at, paragraph) in text.split("\n\n").enumerate() {
+            if at > 0 {
+                self.0.control("PP", []);
+            }
+            self.0.text(inlines(paragraph));
+        }
+    }
+
+    /// A term and what it means.
+    fn item(&mut self, term: Vec<Inline>, text: &str) {
+        self.0.control("TP", []);
+        self.0.text(term);
+        self.0.text(inlines(text));
+    }
+
+    fn example(&mut self, text: &str) {
+        self.0.control("PP", []);
+        self.0.control("RS", ["4"]);
+        self.0.control("nf", []);
+        for line in text.lines() {
+            self.0.text([roman(line)]);
+        }
+        self.0.control("fi", []);
+        self.0.control("RE", []);
+    }
+}
+
+/// Text with its back quotes made bold.
+fn inlines(text: &str) -> Vec<Inline> {
+    let part = |(at, part): (usize, &str)| if at % 2 == 1 { bold(part) } else { roman(part) };
+    text.split('`').enumerate().filter(|(_, part)| !part.is_empty()).map(part).collect()
+}
+
+/// Title, name, synopsis, description and options of a command; then the rest of its page.
+fn page(
+    command: Command,
+    section: &str,
+    description: &str,
+    rest: impl FnOnce(&mut Page),
+) -> Vec<u8> {
+    let title = command.get_name().to_uppercase();
+    let man = Man::new(command).title(title).section(section).source(SOURCE).manual(MANUAL);
+    let mut out = Vec::new();
+    man.render_title(&mut out).unwrap();
+    man.render_name_section(&mut out).unwrap();
+    man.render_synopsis_section(&mut out).unwrap();
+    let mut page = Page(Roff::new());
+    page.section("DESCRIPTION");
+    page.text(description);
+    page.0.to_writer(&mut out).unwrap();
+    man.render_options_section(&mut out).unwrap();
+    let mut page = Page(Roff::new());
+    rest(&mut page);
+    page.0.to_writer(&mut out).unwrap();
+    out
+}
+
+fn daemon() -> Vec<u8> {
+    let about = "Lays the prestaged media in its inbox down on every drive that is plugged into one of its bays, reads \
+        every byte back from the medium, and keeps a record of each drive in a ledger and in the journal. A fresh \
+        installation is disarmed and allows no bus and no bay: it watches, reports, and writes to nothing.\n\n\
+        It is started by systemd as `prestaged.service` and spoken to with `prestagectl`(1).";
+    page(service::Arguments::command(), "8", about, |page| {
+        page.section("SIGNALS");
+        page.text(
+            "At the first `SIGTERM` or `SIGINT` no new drive is taken, drives that are being written are \
+             finished, and the daemon ends. At the second they are stopped and hold no partition table. At the \
+             third, or ten seconds after the second, it does not wait for them. `systemctl restart` and an \
+             upgrade of the package send one and give drives half an hour; `systemctl kill prestaged` sends \
+             another one.",
+        );
+        page.section("EXIT STATUS");
+        for (code, text) in [
+            ("0", "it was told to end, or `--check` found everything in place"),
+            ("64", "wrong command line"),
+            ("78", "the configuration is wrong, or something that it needs is missing"),
+        ] {
+            page.item(vec![bold(code)], text);
+        }
+        environment(
+            page,
+            config::VARIABLE,
+            "the configuration file, where `--config` is not given",
+        );
+        page.section("FILES");
+        for (path, text) in [
+            (config::DEFAULT_PATH, "the configuration; drop-ins beside it in `prestaged.toml.d`"),
+            ("/srv/prestaged/media", "the inbox: copy prestaged WIM files here"),
+            ("/var/lib/prestaged/ledger.db", "the ledger, in SQLite"),
+            ("/var/lib/prestaged/masters", "masters; they can be pressed anew"),
+            (config::DEFAULT_SOCKET, "the control socket"),
+        ] {
+            page.item(vec![italic(path)], text);
+        }
+        page.section("SEE ALSO");
+        page.text("`prestagectl`(1), `prestaged.toml`(5)");
+    })
+}
+
+fn operator() -> Vec<u8> {
+    let about = "Shows and steers a running `prestaged`(8) over its control socket, which takes root and the members \
+        of the group in `control.group`.";
+    let command = cli::Arguments::command().subcommand_value_name("VERB");
+    page(command.clone(), "1", about, |page| {
+        page.section("VERBS");
+        verbs(page, &command, "", "");
+        page.section("EXIT STATUS");
+        for (code, text) in exit::MEANINGS {
+            page.item(vec![bold(code.to_string())], text);
+        }
+        let socket = "the control socket, where `--socket` is not given";
+        environment(page, "PRESTAGED_SOCKET", socket);
+        page.section("SEE ALSO");
+        page.text("`prestaged`(8), `prestaged.toml`(5)");
+    })
+}
+
+fn environment(page: &mut Page, name: &str, text: &str) {
+    page.section("ENVIRONMENT");
+    page.item(vec![bold(name)], text);
+}
+
+/// Every verb that does something, with its own options.
+fn verbs(page: &mut Page, command: &Command, before: &str, about: &str) {
+    for verb in command.get_subcommands() {
+        let name = format!("{before}{}", verb.get_name());
+        if verb.has_subcommands() {
+            let about = format!("{}. ", help(verb.get_about()));
+            verbs(page, verb, &format!("{name} "), &about);
+            continue;
+        }
+        let mut synopsis = name;
+        for argument in verb.get_arguments() {
+            let shown = shown(argument);
+            synopsis += &if argument.is_required_set() {
+                format!(" {shown}")
+            } else {
+                format!(" [{shown}]")
+            };
+        }
+        page.0.control("SS", [synopsis.as_str()]);
+        page.text(&format!("{about}{}.", help(verb.get_about())));
+        for argument in verb.get_arguments() {
+            let default: Vec<_> =
+                argument.get_default_values().iter().map(|v| v.to_string_lossy()).collect();
+            let mut text = help(argument.get_help());
+            if !default.is_empty() {
+                text += &format!(" (default: {})", default.join(" "));
+            }
+            page.item(vec![bold(shown(argument))], &text);
+        }
+    }
+}
+
+fn help(text: Option<&clap::builder::StyledStr>) -> String {
+    text.map(ToString::to_string).unwrap_or_default()
+}
+
+/// An argument as it is given: `--media MEDIA`, `DEVICE`.
+fn shown(argument: &Arg) -> String {
+    let names = argument.get_value_names().unwrap_or_default();
+    let value = names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    match argument.get_long() {
+        Some(long) if argument.get_action().takes_values() => format!("--{long} {value}"),
+        Some(long) => format!("--{long}"),
+        None => value,
+    }
+}
+
+fn configuration() -> Vec<u8> {
+    let mut page = Page(Roff::new());
+    page.0.control("TH", ["PRESTAGED.TOML", "5", "", SOURCE, MANUAL]);
+    page.section("NAME");
+    page.text("prestaged.toml - configuration of the imaging station");
+    page.section("SYNOPSIS");
+    page.0.text([italic(config::DEFAULT_PATH)]);
+    page.0.control("PP", []);
+    page.0.text([italic(format!("{}.d/*.toml", config::DEFAULT_PATH))]);
+    page.section("DESCRIPTION");
+    page.text(
+        "TOML: the file, then its drop-ins in order of name. Later files win key by key; lists are replaced as a whole. \
+         An unknown key is an error. The daemon reads the configuration at its start; `prestaged --check` validates it.\n\n\
+         Sizes are numbers of bytes or text such as `\"512GB\"` and `\"20GiB\"`, rates such as `\"5MB/s\"`, times such as \
+         `\"90s\"`, shares such as `\"2.5%\"`.",
+    );
+    let mut section = "";
+    for key in keys::KEYS {
+        if key.section != section {
+            section = key.section;
+            page.0.control("SH", [heading(&key).as_str()]);
+        }
+        let default = match key.fallback {
+            keys::Fallback::Required => "This key must be given.".to_owned(),
+            other => format!("Default: {}.", other.shown()),
+        };
+        let mut text: Vec<char> = key.text.chars().collect();
+        text[0] = text[0].to_ascii_uppercase();
+        let text: String = text.into_iter().collect();
+        page.item(vec![bold(key.name)], &format!("{text}. {default}"));
+    }
+    page.section("DEFAULT LAYOUT");
+    page.text("Where no layout is given:");
+    page.example(config::DEFAULT_LAYOUT);
+    page.section("FILES");
+    page.item(
+        vec![italic(config::DEFAULT_PATH)],
+        "the configuration, unless `--config` or `PRESTAGED_CONFIG` names another file",
+    );
+    page.section("SEE ALSO");
+    page.text("`prestaged`(8), `prestagectl`(1)");
+    let mut out = Vec::new();
+    page.0.to_writer(&mut out).unwrap();
+    out
+}
+
+/// How a key's table begins in the file.
+fn heading(key: &keys::Key) -> String {
+    match key.section.split_once('.') {
+        Some((table, inner)) => format!("EACH OF {} IN [[{table}]]", inner.to_uppercase()),
+        None if key.is_repeated() => format!("[[{}]]", key.section),
+        None => format!("[{}]", key.section),
+    }
+}
