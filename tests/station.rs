@@ -19,6 +19,8 @@ mod imaging;
 mod matrix;
 #[path = "station/media.rs"]
 mod media;
+#[path = "station/package.rs"]
+mod package;
 #[path = "station/pressing.rs"]
 mod pressing;
 #[path = "station/rights.rs"]

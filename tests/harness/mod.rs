@@ -7,7 +7,9 @@
 mod drives;
 pub(crate) mod faulty;
 pub(crate) mod hive;
+pub(crate) mod manuals;
 pub(crate) mod sample;
+pub(crate) mod twin;
 pub(crate) mod wim;
 
 use std::cell::RefCell;

@@ -123,3 +123,14 @@ fn the_contract_s_codes_are_documented() {
         assert!(text.contains(&format!("`{code}`")), "{code} is not in README.md");
     }
 }
+
+#[test]
+fn the_readme_has_every_key() {
+    let text = fs::read_to_string(top().join("README.md")).unwrap();
+    let table = |line: &&str| line.starts_with("| `") && line.matches(" | ").count() == 2;
+    let (_, after) = text.split_once("## Configuration\n").unwrap();
+    let found: Vec<&str> = after.split("\n## ").next().unwrap().lines().filter(table).collect();
+    let expected: Vec<String> = prestaged::config::keys::KEYS.iter().map(|key| key.row()).collect();
+    assert_eq!(found, expected, "the table should be\n{}", expected.join("\n"));
+    assert!(text.contains(prestaged::config::DEFAULT_LAYOUT.replace('\n', "\n    ").trim_end()));
+}
