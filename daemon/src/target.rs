@@ -226,6 +226,11 @@ impl Claim {
         self.uncached
     }
 
+    /// Counts something else as a request of the drive, because it may hang as one.
+    pub fn during<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.clock.during(work)
+    }
+
     /// Checks that the same drive is still attached with its full capacity. A pulled drive often reports "no
     /// space" rather than an I/O error, because its capacity has dropped to 0.
     ///

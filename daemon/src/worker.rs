@@ -8,12 +8,14 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::time::timeout;
 
 use crate::account::Account;
 use crate::task::Task;
@@ -84,8 +86,8 @@ struct Guard {
     group: Option<Pid>,
 }
 
-impl Drop for Guard {
-    fn drop(&mut self) {
+impl Guard {
+    fn kill_group(&self) {
         // Once it has been waited for, its number may belong to another process.
         if self.child.id().is_some()
             && let Some(group) = self.group
@@ -94,6 +96,15 @@ impl Drop for Guard {
         }
     }
 }
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.kill_group();
+    }
+}
+
+/// How long what a worker has printed is waited for after its end.
+const LAST_WORD: Duration = Duration::from_secs(10);
 
 impl Workers {
     /// Workers are this very program, even if its file has been replaced by an upgrade meanwhile. Those that need no
@@ -163,12 +174,19 @@ impl Workers {
         while let Ok(Some(line)) = lines.next_line().await {
             match serde_json::from_str(&line) {
                 Ok(Line::Progress(progress)) => report(progress),
-                Ok(last) => end = Some(last),
+                Ok(last) => {
+                    end = Some(last);
+                    break;
+                }
                 Err(error) => tracing::warn!(%error, "unreadable line from a worker"),
             }
         }
+        // It has said its last word, or is ending: so does whatever it has started. A process that is ending keeps the
+        // status it ends with.
+        guard.kill_group();
         let status = guard.child.wait().await;
-        let said = complaints.await.unwrap_or_default();
+        let said = timeout(LAST_WORD, complaints).await.map(Result::unwrap_or_default);
+        let said = said.unwrap_or_default();
         match end {
             Some(Line::Done(value)) => {
                 if !said.is_empty() {

@@ -139,7 +139,12 @@ pub const KEYS: [Key; 41] = [
     ),
     key("bay", "name", Required, "what people call a bay"),
     key("bay", "path", Required, "its `ID_PATH`, as a glob pattern"),
-    key("replicate", "memory", Value("\"1GiB\""), "for the chunks of all drives together, however many there are"),
+    key(
+        "replicate",
+        "memory",
+        Value("\"1GiB\""),
+        "for the chunks of all drives together, however many there are",
+    ),
     key(
         "replicate",
         "min_write_rate",

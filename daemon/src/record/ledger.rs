@@ -173,8 +173,15 @@ impl Ledger {
                     text,
                 ],
             )
-            .map(|_| ())
             .map_err(query("write a record"))
+            .and_then(|changed| {
+                // A refusal may find a verdict that stands; an opening must have its row.
+                if changed == 0 && record.verdict.is_none() {
+                    let source = rusqlite::Error::QueryReturnedNoRows;
+                    return Err(LedgerError::Query { doing: "open a record that is closed", source });
+                }
+                Ok(())
+            })
     }
 
     /// Closes every record that a station left open when it was killed, and returns them.

@@ -18,6 +18,7 @@ use crate::buffer::Buffer;
 use crate::digest::{Digest, Root};
 use crate::identity::{Identity, stamp};
 use crate::job::{Bound, Mismatch, State, Stop};
+use crate::master::Stage;
 use crate::master::runs::{CHUNK, Runs};
 use crate::master::store::Master;
 use crate::target::Claim;
@@ -96,6 +97,8 @@ impl Work<'_> {
         let mut expected: Vec<Digest> = chunks.iter().map(|chunk| chunk.sha256).collect();
         let mut actual: Vec<Option<Digest>> = vec![None; chunks.len()];
 
+        // Told to stop by now, nothing has been done to the drive.
+        self.check_stop()?;
         self.progress.enter(State::Erasing);
         self.erase(claim)?;
 
@@ -110,6 +113,12 @@ impl Work<'_> {
         self.progress.enter(State::ReadingBack);
         let (start, load) = (Instant::now(), Load::now());
         let spent = self.read_back(claim, tally, &expected, &mut actual)?;
+        let unread =
+            |i: &usize| chunks[*i].stage == Stage::Body && actual[*i] != Some(expected[*i]);
+        if let Some(index) = (0..chunks.len()).find(unread) {
+            let what = format!("chunk at {} was not compared", chunks[index].offset.0);
+            return Err(Fault::Internal(what));
+        }
         let rate = ByteRate::mean(tally.verified, start.elapsed());
         tally.verify_rate = Some(rate);
         tally.verify_bound = Some(self.bound(claim, State::ReadingBack, &spent, rate, load));
@@ -166,16 +175,13 @@ impl Work<'_> {
     /// Which sectors of a chunk differ.
     pub(super) fn mismatches(&self, index: usize, expected: Digest, data: &[u8]) -> Vec<Mismatch> {
         let chunk = &self.master.manifest.chunks[index];
-        match self.master_bytes(index, expected) {
-            Some(good) => differences(chunk.offset, &good, data, self.sector()),
-            // Nothing to compare with byte by byte: the whole chunk.
-            None => vec![Mismatch {
-                offset: chunk.offset,
-                length: chunk.length,
-                expected,
-                actual: Digest::of(data),
-            }],
-        }
+        let good = self.master_bytes(index, expected);
+        let listed = good.map(|good| differences(chunk.offset, &good, data, self.sector()));
+        // Nothing to compare with byte by byte, or it was the hashing that went wrong: the whole chunk.
+        listed.filter(|listed| !listed.is_empty()).unwrap_or_else(|| {
+            let actual = Digest::of(data);
+            vec![Mismatch { offset: chunk.offset, length: chunk.length, expected, actual }]
+        })
     }
 
     pub(super) fn sector(&self) -> SectorSize {

@@ -70,9 +70,26 @@ impl Work<'_> {
     /// Takes tables or markers away again: a drive that did not pass must not look finished. Told to stop or not; if it
     /// fails, the drive is gone or dead.
     pub fn unfinish(&self, claim: &mut Claim) {
-        let gone = write_zeros(claim, &table_ranges(&self.master.manifest.plan), || Ok(()));
-        if let Err(error) = gone.and_then(|()| claim.flush().map_err(write_fault)) {
-            tracing::warn!(%error, "cannot take the tables from a drive that did not pass");
+        let plan = &self.master.manifest.plan;
+        let (head, tail) =
+            (Bytes(0), Bytes(plan.geometry.size.0 - Plan::backup_table(plan.geometry).0));
+        let tables =
+            [(head, Plan::primary_table(plan.geometry)), (tail, Plan::backup_table(plan.geometry))];
+        let mut failed = None;
+        // The tables sector by sector, because one that cannot be written must not save the others; then all of both ends.
+        let sectors = tables.iter().flat_map(|(start, length)| {
+            let sector = self.sector().bytes();
+            (0..length.0 / sector).map(move |n| (Bytes(start.0 + n * sector), Bytes(sector)))
+        });
+        let mut zeros = Buffer::zeroed(CHUNK);
+        for (offset, length) in sectors.chain(table_ranges(plan).pieces()) {
+            zeros.resize(length);
+            if let Err(error) = claim.write(offset, &zeros) {
+                failed = Some(error);
+            }
+        }
+        if let Some(error) = failed.or(claim.flush().err()) {
+            tracing::warn!(%error, "cannot take all of the tables from a drive that did not pass");
         }
     }
 }

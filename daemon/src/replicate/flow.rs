@@ -87,7 +87,6 @@ impl<'a, T> Shared<'a, T> {
 /// A chunk that read back wrong.
 struct Wrong {
     index: usize,
-    expected: Digest,
     mismatches: Vec<Mismatch>,
 }
 
@@ -179,7 +178,8 @@ impl Work<'_> {
         }
     }
 
-    /// Reads every body chunk back and compares; writes again what may be written again.
+    /// Reads every body chunk back and compares. If chunks are wrong that may be written again, they are, and then
+    /// everything is read once more: on a drive that is smaller than it claims, mending one place breaks another.
     pub(super) fn read_back(
         &self,
         claim: &mut Claim,
@@ -187,8 +187,40 @@ impl Work<'_> {
         expected: &[Digest],
         actual: &mut [Option<Digest>],
     ) -> Result<Spent, Fault> {
+        let mut spent = Spent::default();
+        let mut rewrites = 0..self.limits.rewrites;
+        loop {
+            let (took, wrong) = self.read_all(claim, tally, expected, actual)?;
+            spent.add(took);
+            let mend = !wrong.is_empty() && !too_many(&wrong) && rewrites.next().is_some();
+            if !mend {
+                tally.mismatches.extend(wrong.into_iter().flat_map(|wrong| wrong.mismatches));
+                mismatch_fault(&tally.mismatches)?;
+                self.check_markers(claim, tally)?;
+                return Ok(spent);
+            }
+            for Wrong { index, mismatches } in wrong {
+                if !self.rewrite(claim, index, expected[index], tally)? {
+                    tally.mismatches.extend(mismatches);
+                    mismatch_fault(&tally.mismatches)?;
+                }
+            }
+            claim.flush().map_err(write_fault)?;
+        }
+    }
+
+    /// One pass over all body chunks; returns those that are wrong.
+    fn read_all(
+        &self,
+        claim: &mut Claim,
+        tally: &mut Tally,
+        expected: &[Digest],
+        actual: &mut [Option<Digest>],
+    ) -> Result<(Spent, Vec<Wrong>), Fault> {
         let chunks = &self.master.manifest.chunks;
         let todo = (0..chunks.len()).filter(|i| chunks[*i].stage == Stage::Body);
+        actual.fill(None);
+        tally.verified = Bytes(0);
         let shared = Shared::new(todo, self.watch(claim, State::ReadingBack));
         let lane = claim.lane();
         let (reply, hashed) = unbounded();
@@ -205,22 +237,13 @@ impl Work<'_> {
             });
         });
         let (_, spent, result) = shared.finish(tally);
-        let hopeless = too_many(&wrong);
-        let mend = result.is_ok() && !hopeless;
-        for Wrong { index, expected, mismatches } in wrong {
-            if mend && self.rewrite(claim, index, expected, tally)? {
-                actual[index] = Some(expected);
-                tally.verified.0 += chunks[index].length.0;
-            } else {
-                tally.mismatches.extend(mismatches);
-            }
+        if let Err(fault) = result
+            && !too_many(&wrong)
+        {
+            tally.mismatches.extend(wrong.into_iter().flat_map(|wrong| wrong.mismatches));
+            return Err(fault);
         }
-        if !hopeless {
-            result?;
-        }
-        mismatch_fault(&tally.mismatches)?;
-        self.check_markers(claim, tally)?;
-        Ok(spent)
+        Ok((spent, wrong))
     }
 
     fn read_lane(
@@ -269,9 +292,8 @@ impl Work<'_> {
                 tally.verified.0 += chunk.length.0;
                 continue;
             }
-            let expected = expected[index];
-            let mismatches = self.mismatches(index, expected, &data);
-            wrong.push(Wrong { index, expected, mismatches });
+            let mismatches = self.mismatches(index, expected[index], &data);
+            wrong.push(Wrong { index, mismatches });
             if too_many(&wrong) {
                 enough();
             }
@@ -279,7 +301,7 @@ impl Work<'_> {
         wrong
     }
 
-    /// Writes a chunk that read back wrong again, as often as configured, and reads it again. Whether it is right then.
+    /// Writes a chunk that read back wrong once more. Whether it could be: the store may not hold it unharmed any more.
     fn rewrite(
         &self,
         claim: &mut Claim,
@@ -287,21 +309,14 @@ impl Work<'_> {
         expected: Digest,
         tally: &mut Tally,
     ) -> Result<bool, Fault> {
+        self.check_stop()?;
         let chunk = &self.master.manifest.chunks[index];
-        for attempt in 1..=self.limits.rewrites {
-            self.check_stop()?;
-            let Some(mut data) = self.master_bytes(index, expected) else { return Ok(false) };
-            claim.write(chunk.offset, &data).map_err(write_fault)?;
-            claim.flush().map_err(write_fault)?;
-            claim.read(chunk.offset, &mut data).map_err(read_fault)?;
-            if Digest::of(&data) == expected {
-                tally.warnings.push(format!(
-                    "rewritten: {} bytes at {} read back wrong and were written again, {attempt} times",
-                    chunk.length.0, chunk.offset.0
-                ));
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        let Some(data) = self.master_bytes(index, expected) else { return Ok(false) };
+        claim.write(chunk.offset, &data).map_err(write_fault)?;
+        tally.warnings.push(format!(
+            "rewritten: {} bytes at {} read back wrong and were written again",
+            chunk.length.0, chunk.offset.0
+        ));
+        Ok(true)
     }
 }

@@ -22,12 +22,10 @@ pub fn image(claim: &mut Claim, work: &Work<'_>) -> Outcome {
     // A panic must not leave tables on a drive that did not pass.
     let replicated = catch_unwind(AssertUnwindSafe(|| work.replicate(claim, &mut tally)));
     let result = replicated.unwrap_or_else(|_| Err(Fault::Internal("panic; see the log".into())));
-    // Markers and tables go: a drive that did not pass must look neither finished nor like anything else. One that was
-    // pulled or does not answer is left alone.
+    // Markers and tables go: a drive that did not pass must look neither finished nor like anything else.
     let touched = !matches!(work.progress.read().state, State::Claiming);
-    let reachable =
-        !matches!(work.stop.reason(), Some(StopReason::Unplugged | StopReason::Stalled));
-    if result.is_err() && touched && reachable {
+    let given_up = work.stop.reason() == Some(StopReason::Stalled);
+    if result.is_err() && touched && !given_up && claim.check_present().is_ok() {
         work.unfinish(claim);
     }
     work.replicator.batches().leave(work.job);

@@ -103,7 +103,8 @@ impl Replicator {
         sources.retain(|_, source| source.strong_count() > 0);
         // Not by name: a master that was pressed anew has other chunks.
         let key = master.manifest.seal_sha256;
-        if let Some(source) = sources.get(&key).and_then(Weak::upgrade) {
+        let known = sources.get(&key).and_then(Weak::upgrade);
+        if let Some(source) = known.filter(|source| !source.has_failed()) {
             return source;
         }
         let (window, sharers) = (Arc::clone(&self.window), Arc::clone(&self.sharers));

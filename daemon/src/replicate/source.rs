@@ -80,6 +80,11 @@ impl Source {
         Arc::new(Self { master, pool, sharers, read, state, loaded, room })
     }
 
+    /// Whether the store could not be read; then only a new source may try again.
+    pub fn has_failed(&self) -> bool {
+        self.lock().failed.is_some()
+    }
+
     /// How many chunks the window may hold now.
     fn slots(&self) -> usize {
         (self.pool.capacity() / self.sharers.load(Ordering::Relaxed).max(1)).max(1)
@@ -99,10 +104,6 @@ impl Source {
         let todo: BTreeSet<usize> =
             (0..chunks.len()).filter(|i| chunks[*i].stage == Stage::Body).collect();
         let mut state = self.lock();
-        for index in &todo {
-            state.wanted[*index] += 1;
-        }
-        state.drives += 1;
         let cursor = state.window.keys().next().copied().unwrap_or(state.cursor);
         if !state.reader {
             let source = Arc::clone(self);
@@ -112,6 +113,10 @@ impl Source {
                 .map_err(SourceError::from)?;
             state.reader = true;
         }
+        for index in &todo {
+            state.wanted[*index] += 1;
+        }
+        state.drives += 1;
         drop(state);
         self.room.notify_one();
         Ok(Subscription { source: Arc::clone(self), todo, cursor })
@@ -158,13 +163,19 @@ impl Source {
                 }
                 Some(Err(error)) => state.failed = Some(error.into()),
                 None => {
-                    state = wait(&self.room, state);
+                    // The pool's other users have it all. What this source can give up for a drive that waits, it does.
+                    if let Some(victim) = state.victim(index) {
+                        state.window.remove(&victim);
+                    } else {
+                        state = wait(&self.room, state);
+                    }
                     continue;
                 }
             }
             self.loaded.notify_all();
             if state.failed.is_some() {
                 state.reader = false;
+                state.window.clear();
                 return;
             }
         }
@@ -190,10 +201,15 @@ impl Drop for Source {
     }
 }
 
+/// Whether giving a chunk up gives its buffer back: not while a drive is being written from it.
+fn is_free(buffer: &Arc<Pooled>) -> bool {
+    Arc::strong_count(buffer) == 1
+}
+
 impl State {
     /// The chunk to give up if one must go: the oldest of those that the fewest drives lack.
     fn oldest(&self) -> Option<usize> {
-        let all = self.window.iter();
+        let all = self.window.iter().filter(|(_, (_, buffer))| is_free(buffer));
         all.min_by_key(|(i, (load, _))| (self.wanted[**i], *load)).map(|(i, _)| *i)
     }
 
@@ -213,7 +229,8 @@ impl State {
     /// those that the fewest drives lack; else none.
     fn victim(&self, index: usize) -> Option<usize> {
         // A chunk that was asked for stays until it is taken.
-        let kept = self.window.iter().filter(|(i, _)| !self.requests.contains(i));
+        let free = self.window.iter().filter(|(_, (_, buffer))| is_free(buffer));
+        let kept = free.filter(|(i, _)| !self.requests.contains(i));
         let (victim, _) = kept.min_by_key(|(i, (load, _))| (self.wanted[**i], *load))?;
         let idle = self.wanted[*victim] == 0;
         (idle || self.requests.contains(&index)).then_some(*victim)
@@ -383,12 +400,14 @@ mod tests {
     fn a_stalled_drive_holds_nobody_up_and_a_late_one_gets_everything() {
         let source = source(master(100), 4);
         let mut stalled = source.subscribe().unwrap();
-        stalled.next(&|| false).unwrap();
+        // What it is being written from stays in its hands.
+        let held: Vec<_> = (0..2).map(|_| stalled.next(&|| false).unwrap().unwrap()).collect();
         let mut fast = source.subscribe().unwrap();
         assert_eq!(drain(&mut fast, |_| ()).len(), 100);
         let mut late = source.subscribe().unwrap();
         assert_eq!(drain(&mut late, |_| ()).len(), 100);
-        assert_eq!(drain(&mut stalled, |_| ()).len(), 99);
+        drop(held);
+        assert_eq!(drain(&mut stalled, |_| ()).len(), 98);
     }
 
     #[test]
@@ -398,11 +417,11 @@ mod tests {
             || Source::new(master(100), Arc::clone(&pool), Arc::clone(&sharers), Arc::default());
         let first = new();
         let mut stalled = first.subscribe().unwrap();
-        stalled.next(&|| false).unwrap();
+        let held = stalled.next(&|| false).unwrap();
         let second = new();
         let mut fast = second.subscribe().unwrap();
         assert_eq!(drain(&mut fast, |_| ()).len(), 100);
-        drop((fast, second));
+        drop((fast, second, held));
         assert_eq!(drain(&mut stalled, |_| ()).len(), 99);
     }
 

@@ -87,9 +87,9 @@ impl Jobs {
         let patience = means.limits.stall;
         let stuck = |job: &&Running| job.clock.waiting().is_some_and(|time| time > patience);
         let job = self.0.iter().find(stuck)?;
+        let record = job.desk.take()?;
         // Should it answer after all, it finds that it has been stopped.
         job.stop.request(StopReason::Stalled);
-        let record = job.desk.take()?;
         means.replicator.write_off();
         let detail = format!(
             "the drive has not answered a request for {} s (replicate.stall_timeout)",
@@ -119,7 +119,7 @@ fn run(means: &Means, order: JobOrder, desk: &Desk, clock: &IoClock) -> Option<R
         }
     };
     // Once more, now that nobody else can take it: what the claim does not exclude may have come since the decision.
-    let usage = means.host.usage(&claim.drive().name, &probe::is_in_pool);
+    let usage = claim.during(|| means.host.usage(&claim.drive().name, &probe::is_in_pool));
     let usage = usage.map_err(|e| Refusal::new(Code::InUse, format!("who uses it? {e}")));
     if let Some(Refusal { code, detail }) = usage.map_or_else(Some, |usage| usage.objection()) {
         return refused(&code.to_string(), &detail);

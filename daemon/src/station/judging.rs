@@ -32,6 +32,8 @@ impl Station {
                             != (drive.size, drive.read_only, drive.logical_sector_bytes)
                             || slot.drive.serial != drive.serial;
                     slot.drive = drive;
+                    // It may have been missing from one look only; its job has been stopped all the same.
+                    slot.departed = false;
                     let undecided = matches!(
                         slot.phase,
                         Phase::Judging | Phase::AwaitingMedia | Phase::Refused(_)
@@ -116,10 +118,12 @@ impl Station {
             Ok(facts) => facts,
             Err(refusal) => return self.refuse(&ticket.key, vec![refusal]),
         };
-        if slot.record.is_none() {
-            slot.record = facts.previous;
-            let verdict = slot.record.as_ref().and_then(|record| record.verdict);
-            slot.imaged = verdict.is_some_and(|verdict| verdict != Verdict::Refused);
+        if let Some(previous) = facts.previous.filter(|_| !slot.imaged) {
+            // A refusal since the station's start does not undo what was done before it.
+            let imaged = previous.verdict.is_some_and(|verdict| verdict != Verdict::Refused);
+            if imaged || slot.record.is_none() {
+                (slot.record, slot.imaged) = (Some(previous), imaged);
+            }
         }
         if slot.imaged && !slot.by_hand {
             // By this station, before it was restarted.
