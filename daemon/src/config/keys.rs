@@ -173,7 +173,7 @@ pub const KEYS: [Key; 41] = [
         "replicate",
         "rewrites",
         Value("0"),
-        "how often a range that reads back wrong may be written again",
+        "how often what reads back wrong may be written again; then all is read once more",
     ),
     key(
         "tools",
