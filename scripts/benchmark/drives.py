@@ -124,6 +124,34 @@ class Throttle:
             (self.group / f"blkio.throttle.{what}_bps_device").write_text(f"{number} {first}")
 
 
+LOOP, FIRST_NUMBER = "/dev/loop", 5000
+LOOP_CTL_ADD, LOOP_CTL_REMOVE = 0x4C80, 0x4C81  # <linux/loop.h>
+
+
+def loop_control(request, number):
+    with open("/dev/loop-control", "rb") as control:
+        fcntl.ioctl(control, request, number)
+
+
+def new_loop_device():
+    for number in itertools.count(FIRST_NUMBER):
+        with contextlib.suppress(FileExistsError):
+            loop_control(LOOP_CTL_ADD, number)
+            return f"{LOOP}{number}"
+
+
+def patiently(action):
+    """Does something that may have to wait for others to let go of a device."""
+    until = time.monotonic() + 10
+    while True:
+        try:
+            return action()
+        except OSError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.02)
+
+
 @dataclasses.dataclass
 class Drive:
     """A loop device and the file that it shows."""
@@ -133,6 +161,18 @@ class Drive:
 
     def sysfs(self, name):
         return Path("/sys/class/block", Path(self.device).name, name)
+
+    def is_attached(self):
+        return self.sysfs("loop/backing_file").exists()
+
+    def check_detached(self):
+        if self.is_attached():
+            raise BlockingIOError(f"{self.device} is still attached: something holds it open")
+
+    def detach(self):
+        if self.is_attached():
+            output("losetup", "--detach", self.device)
+            patiently(self.check_detached)
 
 
 class Bays:
@@ -150,24 +190,20 @@ class Bays:
         self.names, self.direct, self.drives = 0, True, []
         folder.mkdir()
         for number in range(count):
-            self.drives.append(Drive(self._add(stack), folder / f"{number}.img"))
-            self._fill(self.drives[-1])
+            drive = Drive(new_loop_device(), folder / f"{number}.img")
+            stack.callback(self._remove, drive)
+            self._fill(drive)
             if throttle:
-                throttle.limit(self.drives[-1].device)
+                throttle.limit(drive.device)
+            self.drives.append(drive)
         with self.attached(count, "first-"):
             pass
 
-    def _add(self, stack):
-        for number in itertools.count(FIRST):
-            with contextlib.suppress(FileExistsError):
-                loop_control(LOOP_CTL_ADD, number)
-                stack.callback(self._remove, f"/dev/loop{number}", number)
-                return f"/dev/loop{number}"
-
-    def _remove(self, device, number):
+    def _remove(self, drive):
+        drive.detach()
         if self.throttle:
-            self.throttle.lift(device)
-        patiently(lambda: loop_control(LOOP_CTL_REMOVE, number))
+            self.throttle.lift(drive.device)
+        patiently(lambda: loop_control(LOOP_CTL_REMOVE, int(drive.device.removeprefix(LOOP))))
 
     def _fill(self, drive):
         words = "dd", "if=/dev/zero", f"of={drive.file}", "bs=1M", f"count={self.size // MIB}", "conv=notrunc,fsync"
@@ -201,34 +237,7 @@ class Bays:
             drive.sysfs("queue/discard_max_bytes").write_text("0")
 
     def _detach(self, drive):
-        if drive.sysfs("loop/backing_file").exists():
-            output("losetup", "--detach", drive.device)
-            patiently(lambda: drive.sysfs("loop/backing_file").exists() and busy(drive.device))
+        drive.detach()
         if drive.file.stat().st_blocks * 512 < self.size:
             # Older kernels forget at each attaching that there is to be no discarding, and one came first.
             self._fill(drive)
-
-
-FIRST = 5000
-LOOP_CTL_ADD, LOOP_CTL_REMOVE = 0x4C80, 0x4C81
-
-
-def loop_control(request, number):
-    with open("/dev/loop-control", "rb") as control:
-        fcntl.ioctl(control, request, number)
-
-
-def busy(device):
-    raise BlockingIOError(f"{device} is still attached: something holds it open")
-
-
-def patiently(action):
-    """Does something that may have to wait for others to let go of a device."""
-    until = time.monotonic() + 10
-    while True:
-        try:
-            return action()
-        except OSError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.02)
