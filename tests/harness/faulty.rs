@@ -16,7 +16,7 @@ use fuser::{
     ReplyEmpty, ReplyEntry, ReplyOpen, ReplyWrite, Request, TimeOrNow, WriteFlags,
 };
 
-use super::{Rig, attach, can, fill_with_noise};
+use super::{Rig, attach, can, can_loop, fill_with_noise};
 
 /// What goes wrong.
 #[derive(Clone, Debug, Default)]
@@ -223,8 +223,21 @@ impl Filesystem for FaultyFile {
     }
 }
 
+/// A byte in the first mebibyte of the Windows volume behind its boot sector: erased, and then written with the body.
+pub(crate) const BODY_BYTE: u64 = ((1 + 40 + 16) << 20) + 20_000;
+
+/// Slow enough to be met in every state: an access takes this much longer.
+pub(crate) fn slow(milliseconds: u64) -> Faults {
+    Faults { delay: Duration::from_millis(milliseconds), ..Faults::default() }
+}
+
+/// Whether faulty drives can be made.
+pub(crate) fn can_run() -> bool {
+    can_loop() && can_fuse()
+}
+
 /// Whether FUSE works here.
-pub(crate) fn can_fuse() -> bool {
+fn can_fuse() -> bool {
     can("fuse", || File::open("/dev/fuse").map(|_| ()).map_err(|e| format!("/dev/fuse: {e}")))
 }
 

@@ -2,24 +2,11 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
-use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::faulty::{Faults, FaultyDrive, can_fuse};
+use crate::harness::faulty::{BODY_BYTE, Faults, FaultyDrive, can_run, slow};
 use crate::harness::{Rig, Setup, Tmpfs, can, can_loop, sample, wait_for};
-
-/// A byte in the first mebibyte of the Windows volume behind its boot sector: written with the body.
-const BODY_BYTE: u64 = ((1 + 40 + 16) << 20) + 20_000;
-
-fn can_run() -> bool {
-    can_loop() && can_fuse()
-}
-
-/// Slow enough to be met in every state: an access takes this much longer.
-fn slow(milliseconds: u64) -> Faults {
-    Faults { delay: Duration::from_millis(milliseconds), ..Faults::default() }
-}
 
 fn assert_failed(record: &Value, code: &str) {
     assert_eq!(record["verdict"], "failed", "{record:#}");

@@ -9,11 +9,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::faulty::{Faults, FaultyDrive, can_fuse};
-use crate::harness::{Rig, Setup, can_loop, wait_for};
+use crate::harness::faulty::{BODY_BYTE, Faults, FaultyDrive, can_run, slow};
+use crate::harness::{Rig, Setup, wait_for};
 
-/// A byte in the first mebibyte of the Windows volume behind its boot sector: written with the body.
-const BODY_BYTE: u64 = ((1 + 40 + 16) << 20) + 20_000;
 /// The same in the recovery volume, the last to be written.
 const LATE_BYTE: u64 = ((MIB - 21) << 20) + 20_000;
 /// The volume serial in the ESP's boot sector: a fix-up site, written at the very end.
@@ -73,17 +71,16 @@ fn names(record: &Value, at: u64) -> bool {
 
 impl Row {
     fn run(self, name: &str) {
-        if !can_loop() || !can_fuse() {
+        if !can_run() {
             return;
         }
         let rig = Rig::started(Setup { more: self.more.into(), ..Setup::default() });
         let good = rig.drive("GOOD", MIB);
         // Slow enough to be met in every state; the commit is a few requests only.
         let delay = if matches!(self.act, Act::Pull("committing")) { 60 } else { 15 };
-        let slow = Faults { delay: Duration::from_millis(delay), ..Faults::default() };
         let first = match self.act {
             Act::None => self.faults.clone(),
-            Act::Pull(_) | Act::FaultIn(_) => slow,
+            Act::Pull(_) | Act::FaultIn(_) => slow(delay),
         };
         let bad = FaultyDrive::new(&rig, "BAD", MIB, first);
         bad.attach();

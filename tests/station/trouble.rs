@@ -3,21 +3,9 @@
 
 use std::fs;
 use std::process::Command;
-use std::time::Duration;
 
-use crate::harness::faulty::{Faults, FaultyDrive, can_fuse};
-use crate::harness::{Rig, Setup, Tmpfs, can_loop, sample, wait_for};
-
-/// A byte in the first mebibyte of the Windows volume behind its boot sector: written with the body.
-const BODY_BYTE: u64 = ((1 + 40 + 16) << 20) + 20_000;
-
-fn can_run() -> bool {
-    can_loop() && can_fuse()
-}
-
-fn slow(milliseconds: u64) -> Faults {
-    Faults { delay: Duration::from_millis(milliseconds), ..Faults::default() }
-}
+use crate::harness::faulty::{BODY_BYTE, Faults, FaultyDrive, can_run, slow};
+use crate::harness::{Rig, Setup, Tmpfs, sample, wait_for};
 
 #[test]
 fn a_pass_after_a_rewrite_says_so_everywhere() {

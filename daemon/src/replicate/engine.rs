@@ -90,7 +90,7 @@ impl Work<'_> {
     /// Does everything. What `tally` says is right whether or not it succeeds.
     ///
     /// # Errors
-    /// A [`Fault`]. In the state `Committing` the drive may hold tables then; the caller takes them away.
+    /// A [`Fault`]. From the state `Erasing` on the drive may hold markers or tables then; the caller takes them away.
     pub fn replicate(&self, claim: &mut Claim, tally: &mut Tally) -> Result<(), Fault> {
         let chunks = &self.master.manifest.chunks;
         // What each chunk must read back as. Chunks with fix-ups get their own digest when they are stamped.

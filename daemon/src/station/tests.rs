@@ -139,6 +139,13 @@ fn waiting(station: &mut Station) -> (Ticket, Recipe) {
     }
 }
 
+/// The same up to its second judgement, with its master at hand.
+fn judged_again(station: &mut Station) -> Ticket {
+    let (_, recipe) = waiting(station);
+    let found = Ok(Some(master(recipe.clone())));
+    judge(station.apply(Event::MasterLooked(recipe, found)))
+}
+
 #[test]
 fn a_drive_is_judged_again_when_its_master_is_there() {
     let mut station = station();
@@ -161,9 +168,7 @@ fn a_drive_is_judged_again_when_its_master_is_there() {
 fn mounted_meanwhile_it_is_refused() {
     let mut station = station();
     with_media(&mut station);
-    let (_, recipe) = waiting(&mut station);
-    let found = Ok(Some(master(recipe.clone())));
-    let ticket = judge(station.apply(Event::MasterLooked(recipe, found)));
+    let ticket = judged_again(&mut station);
     let usage = Usage { mounts: vec!["/mnt".into()], ..Usage::default() };
     let facts = Facts { usage, ..nothing_known() };
     let effects = station.apply(Event::Judged(ticket, Ok(Box::new(facts))));
@@ -216,9 +221,7 @@ fn without_media_nothing_starts_and_nothing_is_forgotten() {
 fn draining_it_ends_when_nothing_runs() {
     let mut station = station();
     with_media(&mut station);
-    let (_, recipe) = waiting(&mut station);
-    let found = Ok(Some(master(recipe.clone())));
-    let ticket = judge(station.apply(Event::MasterLooked(recipe, found)));
+    let ticket = judged_again(&mut station);
     let mut effects = station.apply(Event::Judged(ticket, facts()));
     let Some(Effect::Job(order)) = effects.pop() else { panic!("a job") };
     let exits = |effects: &[Effect]| effects.iter().any(|effect| matches!(effect, Effect::Exit));
@@ -299,9 +302,7 @@ fn a_twin_that_goes_leaves_the_other_admissible() {
 fn a_stuck_drive_holds_neither_the_end_nor_a_retry_forever() {
     let mut station = station();
     with_media(&mut station);
-    let (_, recipe) = waiting(&mut station);
-    let found = Ok(Some(master(recipe.clone())));
-    let ticket = judge(station.apply(Event::MasterLooked(recipe, found)));
+    let ticket = judged_again(&mut station);
     let mut effects = station.apply(Event::Judged(ticket, facts()));
     let Some(Effect::Job(order)) = effects.pop() else { panic!("a job") };
     let record = order.record.closed_with(Verdict::Failed, "stalled", "x");
