@@ -75,17 +75,27 @@ impl Policy {
         }
     }
 
+    /// The name of the bay at a path: the first that matches.
+    pub fn name_of(&self, path: &str) -> Option<&str> {
+        self.named.iter().find(|bay| bay.path.matches(path)).map(|bay| bay.name.as_str())
+    }
+
     /// A drive with its bay called by its name.
     pub fn placed(&self, mut drive: Drive) -> Drive {
-        if let Some(bay) = self.named.iter().find(|bay| bay.path.matches(&drive.path)) {
-            drive.bay = Bay(bay.name.clone());
+        if let Some(name) = self.name_of(&drive.path) {
+            drive.bay = Bay(name.to_owned());
         }
         drive
     }
 
     /// Whether a drive is in one of the station's bays.
     pub fn has_bay(&self, drive: &Drive) -> bool {
-        self.bays.iter().any(|bay| bay.matches(&drive.path) || bay.matches(&drive.bay.0))
+        self.allows(&drive.path, &drive.bay.0)
+    }
+
+    /// Whether a bay with this path and this name is one of the station's.
+    pub fn allows(&self, path: &str, name: &str) -> bool {
+        self.bays.iter().any(|bay| bay.matches(path) || bay.matches(name))
     }
 
     /// Whether a drive has one of the capacities listed.

@@ -2,8 +2,12 @@
 //!
 //! `prestaged.toml`, then `prestaged.toml.d/*.toml` in order of name; later keys win, key by key. An unknown key is an
 //! error that names the key and the nearest known one: a misspelt limit must not silently be no limit.
+//!
+//! Lists are replaced as a whole, but `[[bay]]` tables add up: what is named in one file must not take away the names in
+//! another.
 
 pub mod keys;
+pub mod learned;
 mod sections;
 #[cfg(test)]
 mod tests;
@@ -83,6 +87,9 @@ pub enum ConfigError {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
+    /// The file that was read, as an absolute path; empty if there was none.
+    #[serde(skip)]
+    pub file: PathBuf,
     /// `[station]`
     pub station: Station,
     /// `[media]`
@@ -111,18 +118,33 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] names the file, the key, and the nearest known key.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        Self::load_with(path, None)
+    }
+
+    /// The same with another text for one of the drop-ins, to find out whether that may stand there.
+    pub(crate) fn load_with(
+        path: &Path,
+        instead: Option<(&Path, &str)>,
+    ) -> Result<Self, ConfigError> {
         let mut table = read(path)?;
-        let drop_ins = PathBuf::from(format!("{}.d", path.display()));
-        let mut files: Vec<PathBuf> = match std::fs::read_dir(&drop_ins) {
+        let mut files: Vec<PathBuf> = match std::fs::read_dir(drop_ins(path)) {
             Ok(entries) => entries.flatten().map(|entry| entry.path()).collect(),
             Err(_) => Vec::new(),
         };
         files.retain(|file| file.extension().is_some_and(|e| e == "toml"));
+        files.extend(instead.map(|(file, _)| file.to_owned()));
         files.sort();
+        files.dedup();
         for file in files {
-            merge(&mut table, read(&file)?);
+            let over = match instead {
+                Some((replaced, text)) if replaced == file => parse(&file, text)?,
+                _ => read(&file)?,
+            };
+            merge_bays(&mut table, over);
         }
-        Self::from_table(table)
+        let file = std::path::absolute(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        Ok(Self { file, ..Self::from_table(table)? })
     }
 
     pub(crate) fn from_table(table: toml::Table) -> Result<Self, ConfigError> {
@@ -264,13 +286,42 @@ fn patterns(key: &'static str, texts: &[String]) -> Result<Vec<glob::Pattern>, C
     texts.iter().map(|text| pattern(key, text)).collect()
 }
 
+/// The folder of a configuration file's drop-ins.
+fn drop_ins(path: &Path) -> PathBuf {
+    PathBuf::from(format!("{}.d", path.display()))
+}
+
 fn read(path: &Path) -> Result<toml::Table, ConfigError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    parse(path, &text)
+}
+
+fn parse(path: &Path, text: &str) -> Result<toml::Table, ConfigError> {
     text.parse().map_err(|error: toml::de::Error| ConfigError::Syntax {
         path: path.to_owned(),
         text: error.to_string().trim().to_owned(),
     })
+}
+
+/// A file over the ones before it. Its bays stand before theirs, because the first that matches gives the name, and in
+/// place of those that have the same name or the same path.
+fn merge_bays(base: &mut toml::Table, mut over: toml::Table) {
+    if let (Some(toml::Value::Array(earlier)), Some(toml::Value::Array(later))) =
+        (base.get("bay"), over.get_mut("bay"))
+    {
+        let same = |a: &toml::Value, b: &toml::Value, key: &str| {
+            let text =
+                |bay: &toml::Value| bay.get(key)?.as_str().map(|text| text.trim().to_owned());
+            text(a).is_some() && text(a) == text(b)
+        };
+        let replaced = |old: &toml::Value| {
+            later.iter().any(|new| same(old, new, "name") || same(old, new, "path"))
+        };
+        let kept: Vec<toml::Value> = earlier.iter().filter(|old| !replaced(old)).cloned().collect();
+        later.extend(kept);
+    }
+    merge(base, over);
 }
 
 /// Later tables win key by key; arrays are replaced as a whole.

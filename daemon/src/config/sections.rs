@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use jiff::civil::Date;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::DEFAULT_SOCKET;
 use crate::admission::Overwrite;
@@ -93,7 +93,7 @@ pub struct Admission {
 }
 
 /// `[[bay]]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NamedPath {
     /// What a person calls the bay.

@@ -113,6 +113,31 @@ fn drop_ins_win_key_by_key() {
     );
 }
 
+#[test]
+fn bays_of_several_files_add_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("prestaged.toml");
+    let drop_ins = folder.path().join("prestaged.toml.d");
+    std::fs::create_dir(&drop_ins).unwrap();
+    let bays = |pairs: &[(&str, &str)]| -> String {
+        let table = |(name, path): &(&str, &str)| {
+            format!("[[bay]]\nname = \"{name}\"\npath = \"{path}\"\n")
+        };
+        pairs.iter().map(table).collect()
+    };
+    std::fs::write(&path, bays(&[("left", "usb-*"), ("old", "usb-2"), ("moved", "usb-9")]))
+        .unwrap();
+    let text = bays(&[("two", "usb-2"), ("moved", "usb-3")]);
+    std::fs::write(drop_ins.join("a.toml"), &text).unwrap();
+    let policy = Config::load(&path).unwrap().policy().unwrap();
+    let names = ["usb-1", "usb-2", "usb-3", "usb-9", "ata-1"].map(|path| policy.name_of(path));
+    let expected = [Some("left"), Some("two"), Some("moved"), Some("left"), None];
+    assert_eq!(names, expected, "the later file's come first, and replace by name and by path");
+    // Twice in one file is a mistake all the same.
+    std::fs::write(drop_ins.join("b.toml"), bays(&[("x", "1"), ("x", "2")])).unwrap();
+    assert!(Config::load(&path).unwrap_err().to_string().contains("twice"));
+}
+
 /// What serde knows in a table, from the error about a key that it does not know.
 fn known(text: &str) -> Vec<String> {
     let error = parse(text).unwrap_err().to_string();
