@@ -76,11 +76,14 @@ pub fn summary(config: &Config, tools: &Tools, libwim: &str) -> String {
     let partitions: Vec<String> =
         layout.partitions.iter().map(|p| format!("{:?}", p.role).to_lowercase()).collect();
     let admission = &config.admission;
+    let names: Vec<String> =
+        config.bay.iter().map(|bay| format!("{} ({})", bay.name.trim(), bay.path)).collect();
     [
         format!("station   {}", config.station.name),
         format!("armed     {}", if admission.armed { "yes" } else { "no" }),
         format!("buses     {}", list(&admission.buses)),
         format!("bays      {}", list(&admission.bays)),
+        format!("names     {}", list(&names)),
         format!("inbox     {}", config.media.inbox.display()),
         format!("store     {} (budget {})", config.store.path.display(), config.store.budget),
         format!("ledger    {}", config.ledger.path.display()),
@@ -138,6 +141,7 @@ pub async fn run(config: Config) -> Result<()> {
     let (sender, receiver) = mpsc::channel(256);
     let station = Station::new(Setup {
         name: config.station.name.clone(),
+        file: config.file.clone(),
         policy: policy.clone(),
         layout,
         image: config.media.image,

@@ -19,6 +19,7 @@ pub mod snapshot;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::civil::Date;
@@ -27,7 +28,7 @@ pub use message::{
     Answer, CANCELLED, Command, Denial, Effect, Event, Facts, JobOrder, Reply, Ticket,
 };
 
-use crate::admission::Policy;
+use crate::admission::{NamedBay, Policy};
 use crate::job::StopReason;
 use crate::layout::Layout;
 use crate::master::store::Master;
@@ -35,13 +36,15 @@ use crate::units::Bytes;
 use press_queue::PressQueue;
 use shelf::Shelf;
 use slot::{Key, Phase, Slot};
-use snapshot::{MasterView, Snapshot};
+use snapshot::{BayView, MasterView, Snapshot};
 
 /// What the configuration says.
 #[derive(Clone, Debug)]
 pub struct Setup {
     /// Station's name.
     pub name: String,
+    /// Where the configuration is.
+    pub file: PathBuf,
     /// Who may be imaged. Arming changes it.
     pub policy: Policy,
     /// What drives get.
@@ -176,10 +179,16 @@ impl Station {
             store_read_bytes: Bytes(0),
             drives: in_scope.map(Slot::drive_view).collect(),
             devices: self.slots.values().map(Slot::device_view).collect(),
+            config: self.setup.file.clone(),
+            bays: self.setup.policy.named.iter().map(bay_view).collect(),
         }
     }
 
     fn slot(&mut self, ticket: &Ticket) -> Option<&mut Slot> {
         self.slots.get_mut(&ticket.key).filter(|slot| slot.attempt == ticket.attempt)
     }
+}
+
+fn bay_view(bay: &NamedBay) -> BayView {
+    BayView { name: bay.name.clone(), path: bay.path.as_str().to_owned() }
 }

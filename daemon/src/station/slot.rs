@@ -130,6 +130,7 @@ impl Slot {
             model: drive.model.clone(),
             bus: drive.bus.clone(),
             bay: drive.bay.clone(),
+            path: drive.path.clone(),
             size_bytes: drive.size,
             logical_sector_bytes: drive.logical_sector_bytes,
             attempt: self.attempt,

@@ -1,5 +1,7 @@
 //! What the station shows of itself. Views print this; none computes a verdict of its own.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -35,6 +37,21 @@ pub struct Snapshot {
     pub drives: Vec<DriveView>,
     /// Every block device seen, with what was decided.
     pub devices: Vec<DeviceView>,
+    /// The configuration file that holds; empty from a daemon that does not tell.
+    #[serde(default)]
+    pub config: PathBuf,
+    /// Bays that have names, in the order in which they are compared with a drive's path.
+    #[serde(default)]
+    pub bays: Vec<BayView>,
+}
+
+/// One bay that has a name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BayView {
+    /// What people call it.
+    pub name: String,
+    /// Pattern over paths.
+    pub path: String,
 }
 
 /// Whether media may be used.
@@ -210,6 +227,9 @@ pub struct DeviceView {
     pub bus: Bus,
     /// Bay.
     pub bay: Bay,
+    /// Where it is plugged in, whatever people call that.
+    #[serde(default)]
+    pub path: String,
     /// Capacity.
     pub size_bytes: Bytes,
     /// Logical sector size.

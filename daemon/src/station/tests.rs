@@ -30,6 +30,7 @@ fn station() -> Station {
     };
     Station::new(Setup {
         name: "test".into(),
+        file: PathBuf::new(),
         policy,
         layout: Layout::default(),
         image: 1,
