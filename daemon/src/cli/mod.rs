@@ -1,5 +1,6 @@
 //! `prestagectl`: everything an operator does, over the daemon's socket.
 
+mod bays;
 pub mod client;
 mod follow;
 mod show;
@@ -34,14 +35,18 @@ pub mod exit {
     /// The daemon may not be spoken to.
     pub const NOT_PERMITTED: u8 = 77;
 
+    /// The configuration is wrong, or cannot be written.
+    pub const CONFIGURATION: u8 = 78;
+
     /// All of them, for the manual.
-    pub const MEANINGS: [(u8, &str); 6] = [
+    pub const MEANINGS: [(u8, &str); 7] = [
         (DONE, "done"),
         (FAILED, "the drive or the media failed"),
         (REFUSED, "refused before any byte was written"),
         (USAGE, "wrong command line"),
         (UNAVAILABLE, "the daemon does not answer"),
         (NOT_PERMITTED, "not permitted"),
+        (CONFIGURATION, "the configuration is wrong, or cannot be written"),
     ];
 }
 
@@ -71,6 +76,9 @@ enum Verb {
     Disarm,
     /// List every block device seen, admitted or refused, and why.
     Drives,
+    /// Bays that have names.
+    #[command(subcommand)]
+    Bays(bays::BaysVerb),
     /// Media in the inbox.
     #[command(subcommand)]
     Media(MediaVerb),
@@ -221,6 +229,7 @@ async fn perform(arguments: &Arguments) -> Result<u8, Failure> {
             out.print(&snapshot.devices, || show::devices(&snapshot.devices));
             Ok(exit::DONE)
         }
+        Verb::Bays(verb) => bays::perform(&client, &out, verb).await,
         Verb::Media(verb) => media(&client, &out, verb).await,
         Verb::Master(verb) => master(&client, &out, verb).await,
         Verb::Image { device, media } => {

@@ -17,7 +17,7 @@ use crate::station::snapshot::{
 use crate::units::Bytes;
 
 /// Columns as wide as their widest cell.
-fn table<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> String {
+pub(super) fn table<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> String {
     let mut widths = heads.map(|head| head.chars().count());
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
