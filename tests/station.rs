@@ -4,6 +4,8 @@
 
 #[path = "station/admission.rs"]
 mod admission;
+#[path = "station/bays.rs"]
+mod bays;
 #[path = "station/boot.rs"]
 mod boot;
 #[path = "station/corpus.rs"]

@@ -179,12 +179,15 @@ fn every_record_is_a_journal_entry() {
         &script,
         state.to_str().unwrap(),
     ];
-    let rig = Rig::new(Setup { wrapper: wrapper.map(str::to_owned).to_vec(), ..Setup::default() });
+    let wrapper = wrapper.map(str::to_owned).to_vec();
+    let more = "[[bay]]\nname = \"left 1\"\npath = \"loop-*A.img\"\n".to_owned();
+    let rig = Rig::new(Setup { wrapper, more, ..Setup::default() });
     rig.add_media(&sample(&["--compress=LZX"]), "win.wim");
     rig.start();
     rig.wait_media("win.wim", "valid");
     let drive = rig.attached("A", 420, 512);
     let record = rig.wait_pass(&drive.serial);
+    assert_eq!(record["bay"], "left 1");
     // journald dies; the station goes on, and when journald is back so are the entries.
     let signal = |name: &str, file: &str| {
         crate::harness::sample::run("kill", &[name, &rig.pid().to_string()]);

@@ -21,7 +21,7 @@ use super::{LearnArguments, RESTART};
 use crate::cli::client::{Client, Lines};
 use crate::cli::{Failure, Output, exit};
 use crate::config::learned::{Learned, LearnedError, NameError};
-use crate::drive::Serial;
+use crate::drive::{Bus, Serial};
 use crate::station::snapshot::{DeviceView, Snapshot};
 
 /// A station that has just started finds the drives that are there only in a moment.
@@ -62,7 +62,8 @@ pub(super) async fn learn(
     }
     let learned = Learned::open(&first.config)?;
     let given = given(&learned, arguments)?;
-    let mut seats = Seats::default();
+    let loops = learned.config()?.admission.buses.iter().any(|bus| bus == Bus::LOOP);
+    let mut seats = Seats::new(arguments.only.clone(), loops);
     seats.look(&first.devices);
     let until = Instant::now() + SETTLE;
     while let Ok(snapshot) = timeout_at(until, next(&mut events)).await {
@@ -448,7 +449,7 @@ impl Summary {
             let lines = self.allow.trim_end().replace('\n', "\n    ");
             let _ = write!(
                 text,
-                "A name allows nothing. What would allow exactly these bays, in the configuration, before that:\n\n    \
+                "A name allows nothing. To allow exactly these bays, put this into the configuration before that:\n\n    \
                  {lines}\n\n"
             );
         }

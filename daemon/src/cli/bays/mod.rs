@@ -32,6 +32,9 @@ pub(super) struct LearnArguments {
     /// Names to give in this order, with commas between them, instead of asking for each.
     #[arg(long, value_delimiter = ',')]
     names: Option<Vec<String>>,
+    /// Only places whose path matches this glob pattern, where other drives may come and go meanwhile.
+    #[arg(long, value_name = "PATTERN")]
+    only: Option<glob::Pattern>,
 }
 
 pub(super) async fn perform(client: &Client, out: &Output, verb: &BaysVerb) -> Result<u8, Failure> {

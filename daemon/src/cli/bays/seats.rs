@@ -2,34 +2,47 @@
 
 use std::collections::BTreeSet;
 
-use crate::drive::Bus;
 use crate::station::snapshot::DeviceView;
 use crate::units::Bytes;
 
 /// The places that held a drive at the last look.
 #[derive(Debug, Default)]
-pub(super) struct Seats(BTreeSet<String>);
+pub(super) struct Seats {
+    occupied: BTreeSet<String>,
+    only: Option<glob::Pattern>,
+    loops: bool,
+}
 
 impl Seats {
+    /// Places whose path matches a pattern, if there is one. Loop devices, of which a machine may make many for
+    /// purposes of its own, have places only where the station may image them.
+    pub(super) fn new(only: Option<glob::Pattern>, loops: bool) -> Self {
+        Self { occupied: BTreeSet::new(), only, loops }
+    }
+
     /// Looks again: the drives at places that were free before. A drive that is put into another place counts there,
     /// and one that is put back counts again.
     pub(super) fn look(&mut self, devices: &[DeviceView]) -> Vec<DeviceView> {
         // The slot of a card reader is there before its card is.
-        let there = devices.iter().filter(|device| device.size_bytes > Bytes(0));
+        let there = devices.iter().filter(|device| {
+            device.size_bytes > Bytes(0)
+                && (self.loops || !device.bus.is_loop())
+                && self.only.as_ref().is_none_or(|only| only.matches(&device.path))
+        });
         let mut now = BTreeSet::new();
         let mut new = Vec::new();
         for device in there {
-            if now.insert(device.path.clone()) && !self.0.contains(&device.path) {
+            if now.insert(device.path.clone()) && !self.occupied.contains(&device.path) {
                 new.push(device.clone());
             }
         }
-        self.0 = now;
+        self.occupied = now;
         new
     }
 
     /// How many places are occupied.
     pub(super) fn count(&self) -> usize {
-        self.0.len()
+        self.occupied.len()
     }
 }
 
@@ -43,14 +56,13 @@ pub(super) fn placeless(device: &DeviceView) -> Option<&'static str> {
     let digits = ["0x", "naa.", "eui."].iter().find_map(|form| wwn.strip_prefix(form));
     let stem = digits.and_then(|digits| digits.get(..15));
     let own = stem.is_some_and(|stem| device.path.to_lowercase().contains(stem));
-    let own = own && device.bus.0 != Bus::LOOP;
-    own.then_some("its path tells which drive it is, and goes with it")
+    (own && !device.bus.is_loop()).then_some("its path tells which drive it is, and goes with it")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::drive::Bay;
+    use crate::drive::{Bay, Bus};
     use crate::station::snapshot::Decision;
 
     fn device(path: &str) -> DeviceView {
@@ -86,6 +98,23 @@ mod tests {
         let empty = DeviceView { size_bytes: Bytes(0), ..device("reader") };
         assert!(look(std::slice::from_ref(&empty)).is_empty());
         assert_eq!(look(&[DeviceView { size_bytes: Bytes(8), ..empty }]), ["reader"]);
+    }
+
+    #[test]
+    fn other_places_can_be_left_out() {
+        let disk = device("loop-a.img");
+        let file = DeviceView { bus: Bus(Bus::LOOP.into()), ..disk.clone() };
+        for (only, loops, count) in [
+            (None, true, 1),
+            (None, false, 0),
+            (Some("loop-a*"), true, 1),
+            (Some("pci-*"), true, 0),
+        ] {
+            let only = only.map(|only| glob::Pattern::new(only).unwrap());
+            let mut seats = Seats::new(only.clone(), loops);
+            assert_eq!(seats.look(std::slice::from_ref(&file)).len(), count, "{only:?} {loops}");
+        }
+        assert_eq!(Seats::new(None, false).look(&[disk]).len(), 1);
     }
 
     #[test]

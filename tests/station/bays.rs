@@ -1,0 +1,367 @@
+//! Bays get their names by plugging drives in.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use crate::harness::{Drive, Rig, Setup, can, can_loop, sample, wait_for};
+
+/// A person who learns bays.
+struct Walk {
+    program: Child,
+    answers: Option<ChildStdin>,
+    said: Arc<Mutex<String>>,
+}
+
+impl Walk {
+    fn begin(rig: &Rig, options: &[&str]) -> Self {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_prestagectl"))
+            .arg("--socket")
+            .arg(rig.path("control.sock"))
+            .args(["bays", "learn", "--only"])
+            // Others make loop devices too.
+            .arg(format!("loop-{}*", rig.name))
+            .args(options)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let said = Arc::new(Mutex::new(String::new()));
+        let pipes: [Box<dyn std::io::Read + Send>; 2] =
+            [Box::new(program.stdout.take().unwrap()), Box::new(program.stderr.take().unwrap())];
+        for pipe in pipes {
+            let said = Arc::clone(&said);
+            thread::spawn(move || {
+                for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+                    *said.lock().unwrap() += &(line + "\n");
+                }
+            });
+        }
+        let answers = program.stdin.take();
+        Self { program, answers, said }
+    }
+
+    fn said(&self) -> String {
+        self.said.lock().unwrap().clone()
+    }
+
+    /// Waits until a text has been said so often.
+    fn hears(&self, text: &str, times: usize) {
+        wait_for(&format!("{text:?} in {:?}", self.said()), || {
+            (self.said().matches(text).count() >= times).then_some(())
+        });
+    }
+
+    /// Answers, once the question was asked so often.
+    fn answers(&mut self, question: &str, times: usize, answer: &str) {
+        self.hears(question, times);
+        writeln!(self.answers.as_mut().unwrap(), "{answer}").unwrap();
+    }
+
+    fn interrupt(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.program);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits for the end: exit code, if it was no signal, and all that was said.
+    fn end(mut self) -> (Option<i32>, String) {
+        let status = wait_for("the end", || self.program.try_wait().unwrap());
+        // The last words are read by now, or never.
+        thread::sleep(std::time::Duration::from_millis(100));
+        (status.code(), self.said())
+    }
+}
+
+impl Drop for Walk {
+    fn drop(&mut self) {
+        let _ = self.program.kill();
+        let _ = self.program.wait();
+    }
+}
+
+const INVITED: &str = "Plug a drive into";
+
+fn file(rig: &Rig) -> String {
+    fs::read_to_string(rig.path("prestaged.toml.d/bays.toml")).unwrap_or_default()
+}
+
+fn path(drive: &Drive) -> String {
+    format!("loop-{}", drive.file.file_name().unwrap().to_str().unwrap())
+}
+
+/// A disarmed station that is told of no bay.
+fn fresh() -> Rig {
+    let rig = Rig::new(Setup { armed: false, ..Setup::default() });
+    let config = rig.path("prestaged.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("bays = [", "# bays = [")).unwrap();
+    rig
+}
+
+#[test]
+fn learned_names_appear_in_status_records_and_log() {
+    if !can_loop() {
+        return;
+    }
+    let rig = fresh();
+    rig.add_media(&sample(&["--compress=LZX"]), "win.wim");
+    rig.start();
+    let drives = ["A", "B", "C"].map(|name| rig.drive(name, 420));
+    let before = fs::read(&drives[0].file).unwrap();
+    let walk = Walk::begin(&rig, &["--json", "--names", "left 1,right 1"]);
+    for (at, drive) in drives[..2].iter().enumerate() {
+        walk.hears(INVITED, at + 1);
+        drive.attach(&[]);
+    }
+    let (code, said) = walk.end();
+    assert_eq!(code, Some(0), "{said}");
+    let summary: serde_json::Value =
+        serde_json::from_str(&said[said.find("{\n").unwrap()..]).unwrap();
+    assert_eq!(summary["bays"][0]["name"], "left 1", "{summary:#}");
+    assert_eq!(summary["bays"][0]["serial"], drives[0].serial.as_str(), "{summary:#}");
+    assert_eq!(summary["restart"], "systemctl restart prestaged");
+    assert!(fs::read(&drives[0].file).unwrap() == before, "nothing was written to a drive");
+    let (_, text) = rig.ctl(&["bays", "list"]);
+    assert!(text.contains("not in effect before") && text.contains("left 1, right 1"), "{text}");
+
+    // A name allows nothing; what was printed allows exactly the two.
+    let allow = summary["allow"].as_str().unwrap();
+    assert_eq!(allow, "[admission]\nbays = [\"left 1\", \"right 1\"]\n");
+    fs::write(rig.path("prestaged.toml.d/50-allowed.toml"), allow).unwrap();
+    drives[2].attach(&[]);
+    rig.terminate();
+    assert!(rig.wait_end());
+    rig.start();
+    rig.wait_media("win.wim", "valid");
+    assert_eq!(rig.ctl(&["arm"]).0, 0);
+    for (drive, name) in drives.iter().zip(["left 1", "right 1"]) {
+        wait_for("the drive to pass", || {
+            (rig.drive_status(&drive.serial)?["state"] == "passed").then_some(())
+        });
+        assert_eq!(rig.wait_pass(&drive.serial)["bay"], name);
+        assert_eq!(rig.drive_status(&drive.serial).unwrap()["bay"], name);
+        assert_eq!(rig.decision(&drive.serial)["bay"], name);
+        assert_eq!(rig.decision(&drive.serial)["path"], path(drive));
+        let started = format!("{} started: win.wim, bay {name}", drive.serial);
+        assert!(rig.log().contains(&started), "{}", rig.log());
+    }
+    assert_eq!(rig.decision(&drives[2].serial)["code"], "bay_not_allowed");
+    let (_, text) = rig.ctl(&["status"]);
+    assert!(text.contains("left 1") && text.contains("PASS"), "{text}");
+    drives[1].detach();
+    let rows = wait_for("the drive to go", || {
+        let rows = rig.json(&["bays", "list"]);
+        rows[1]["device"].is_null().then_some(rows)
+    });
+    let expected = serde_json::json!([
+        { "name": "left 1", "path": path(&drives[0]), "device": drives[0].node(), "serial": drives[0].serial },
+        { "name": "right 1", "path": path(&drives[1]), "device": null, "serial": null },
+    ]);
+    assert_eq!(rows, expected);
+    let (_, text) = rig.ctl(&["bays", "list"]);
+    assert!(text.contains("NAME") && !text.contains("not in effect"), "{text}");
+}
+
+#[test]
+fn a_person_is_asked_told_what_is_wrong_and_may_rename() {
+    if !can_loop() {
+        return;
+    }
+    let rig = fresh();
+    let config = rig.path("prestaged.toml");
+    let named = "[[bay]]\nname = \"lower\"\npath = \"loop-*LOWER*\"\n";
+    fs::write(&config, fs::read_to_string(&config).unwrap() + named).unwrap();
+    rig.start();
+    let first = rig.attached("FIRST", 4, 512);
+    let drives = ["A[1]", "B", "LOWER", "D"].map(|name| rig.drive(name, 4));
+    rig.decision(&first.serial);
+    let mut walk = Walk::begin(&rig, &["--prefix", "rack 7-"]);
+    walk.hears(INVITED, 1);
+    assert!(walk.said().contains("already (1)"), "{}", walk.said());
+    drives[0].attach(&[]);
+    walk.hears(&format!("{}, 4", drives[0].serial), 1);
+    let question = "name of this bay [rack 7-1]";
+    for (at, (name, why)) in [
+        ("bay*", "pattern in admission.bays"),
+        ("loop-x", "looks like a path"),
+        ("Lower", "\"lower\" is the name of the bay at loop-*LOWER*"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        walk.answers(question, at + 1, name);
+        walk.hears(why, 1);
+    }
+    assert_eq!(file(&rig), "");
+    walk.answers(question, 4, "");
+    walk.hears("this is now the bay \"rack 7-1\"", 1);
+    assert!(file(&rig).contains("A[[]1[]].img"), "{}", file(&rig));
+    drives[1].attach(&[]);
+    walk.answers("name of this bay [rack 7-2]", 1, "rack 7-1");
+    walk.answers("name of this bay [rack 7-2]", 2, "upper");
+    // A drive at a place that has a name, by the pattern in another file.
+    walk.hears(INVITED, 3);
+    drives[2].attach(&[]);
+    walk.answers("this bay is \"lower\" already", 1, "");
+    walk.hears("kept", 1);
+    // The first place again: the name can be changed.
+    drives[0].detach();
+    walk.hears(INVITED, 4);
+    wait_for("the drive to go", || {
+        let all = rig.json(&["drives"]);
+        let there =
+            all.as_array().unwrap().iter().any(|d| d["serial"] == drives[0].serial.as_str());
+        (!there).then_some(())
+    });
+    drives[0].attach(&[]);
+    walk.answers("this bay is \"rack 7-1\" already", 1, "top");
+    walk.hears("this is now the bay \"top\", which was \"rack 7-1\"", 1);
+    drives[3].attach(&[]);
+    walk.answers("name of this bay [rack 7-1]", 2, "-");
+    walk.answers(INVITED, 6, "");
+    let (code, said) = walk.end();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("named: upper, lower, top\n"), "{said}");
+    assert!(said.contains("bays = [\"upper\", \"lower\", \"top\"]"), "{said}");
+    assert!(said.contains("systemctl restart prestaged"), "{said}");
+    let text = file(&rig);
+    assert_eq!(text.matches("[[bay]]").count(), 2, "lower keeps its place: {text}");
+    assert!(!text.contains("rack 7"), "{text}");
+    rig.terminate();
+    rig.wait_end();
+    rig.start();
+    let names = ["top", "upper", "lower"];
+    for (drive, name) in drives.iter().zip(names) {
+        assert_eq!(rig.decision(&drive.serial)["bay"], name);
+    }
+    // The next walk knows what the last one has named.
+    let walk = Walk::begin(&rig, &["--names", "top"]);
+    let (code, said) = walk.end();
+    assert_eq!(code, Some(64), "{said}");
+    assert!(said.contains("\"top\" is the name of the bay at loop-"), "{said}");
+    for (options, why) in [(["--names", "a,A"], "twice"), (["--prefix", "[x]"], "pattern")] {
+        let (code, said) = Walk::begin(&rig, &options).end();
+        assert_eq!(code, Some(64), "{said}");
+        assert!(said.contains(why), "{said}");
+    }
+}
+
+#[test]
+fn what_was_confirmed_is_kept_whatever_ends_the_walk() {
+    if !can_loop() {
+        return;
+    }
+    let rig = fresh();
+    rig.start();
+    let drives = ["A", "B", "C", "D", "E", "F"].map(|name| rig.drive(name, 4));
+    let mut walk = Walk::begin(&rig, &[]);
+    walk.hears(INVITED, 1);
+    drives[0].attach(&[]);
+    walk.answers("name of this bay", 1, "one");
+    walk.hears(INVITED, 2);
+    drives[1].attach(&[]);
+    walk.hears("name of this bay", 2);
+    walk.interrupt(rustix::process::Signal::INT);
+    let (code, said) = walk.end();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("named: one\n"), "{said}");
+    let kept = |names: &[&str]| {
+        let text = file(&rig);
+        let found: Vec<&str> =
+            text.lines().filter_map(|line| line.strip_prefix("name = ")).collect();
+        assert_eq!(found, names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>());
+    };
+    kept(&["one"]);
+    // Killed.
+    let walk = Walk::begin(&rig, &["--names", "two,three"]);
+    walk.hears(INVITED, 1);
+    let (code, said) = Walk::begin(&rig, &["--names", "x"]).end();
+    assert!(code == Some(2) && said.contains("learned already"), "one at a time: {said}");
+    drives[2].attach(&[]);
+    walk.hears("this is now the bay \"two\"", 1);
+    walk.interrupt(rustix::process::Signal::KILL);
+    walk.end();
+    kept(&["one", "two"]);
+    // Names come from a pipe that ends.
+    let mut walk = Walk::begin(&rig, &[]);
+    writeln!(walk.answers.as_mut().unwrap(), "three").unwrap();
+    drop(walk.answers.take());
+    walk.hears(INVITED, 1);
+    drives[3].attach(&[]);
+    let (code, said) = walk.end();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("named before, and not counted here: one, two"), "{said}");
+    kept(&["one", "two", "three"]);
+    // Armed by somebody else.
+    let walk = Walk::begin(&rig, &["--names", "four,five"]);
+    walk.hears(INVITED, 1);
+    drives[4].attach(&[]);
+    walk.hears("this is now the bay \"four\"", 1);
+    assert_eq!(rig.ctl(&["arm"]).0, 0);
+    let (code, said) = walk.end();
+    assert!(code == Some(2) && said.contains("the station is armed"), "{said}");
+    assert!(said.contains("named: four\n"), "{said}");
+    let (code, said) = Walk::begin(&rig, &[]).end();
+    assert!(code == Some(2) && said.contains("prestagectl disarm"), "{said}");
+    assert_eq!(rig.ctl(&["disarm"]).0, 0);
+    // The daemon ends.
+    let walk = Walk::begin(&rig, &["--names", "five,six"]);
+    walk.hears(INVITED, 1);
+    drives[5].attach(&[]);
+    walk.hears("this is now the bay \"five\"", 1);
+    rig.terminate();
+    let (code, said) = walk.end();
+    assert_eq!(code, Some(69), "{said}");
+    kept(&["one", "two", "three", "four", "five"]);
+}
+
+#[test]
+fn a_configuration_that_cannot_be_changed_is_told_before_anybody_walks() {
+    let root = || {
+        rustix::process::geteuid()
+            .is_root()
+            .then_some(())
+            .ok_or("becoming somebody else needs root".to_owned())
+    };
+    if !can_loop() || !can("root", root) {
+        return;
+    }
+    let rig = fresh();
+    let config = rig.path("prestaged.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    let control = "[control]\nmode = \"0666\"\ngroup = \"disk\"";
+    fs::write(&config, text.replace("[control]", control)).unwrap();
+    rig.start();
+    // The program may lie where only root can go.
+    let copy = rig.path("prestagectl");
+    fs::copy(env!("CARGO_BIN_EXE_prestagectl"), &copy).unwrap();
+    let groups = fs::read_to_string("/etc/group").unwrap();
+    let disk = groups.lines().find_map(|line| line.strip_prefix("disk:")).unwrap();
+    let disk = disk.split(':').nth(1).unwrap().parse().unwrap();
+    let member = |verb: &str| {
+        let mut command = Command::new(&copy);
+        command.arg("--socket").arg(rig.path("control.sock")).args(["bays", verb]);
+        let output = command.uid(65_534).gid(disk).stdin(Stdio::null()).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, said) = member("learn");
+    assert_eq!(code, Some(77), "{said}");
+    assert!(said.contains("prestaged.toml.d/bays.toml") && said.contains("sudo"), "{said}");
+    assert_eq!(member("list").0, Some(0));
+    // What the daemon would not start with is not built upon.
+    let folder = rig.path("prestaged.toml.d");
+    fs::create_dir_all(&folder).unwrap();
+    for (name, text, why) in [
+        ("z.toml", "[admision]", "admision"),
+        ("bays.toml", "[admission]\narmed = false", "another file"),
+    ] {
+        fs::write(folder.join(name), text).unwrap();
+        let (code, said) = Walk::begin(&rig, &[]).end();
+        assert!(code == Some(78) && said.contains(why), "{said}");
+        fs::remove_file(folder.join(name)).unwrap();
+    }
+}
