@@ -220,6 +220,7 @@ fn configuration() -> Vec<u8> {
     page.section("DESCRIPTION");
     page.text(
         "TOML: the file, then its drop-ins in order of name. Later files win key by key; lists are replaced as a whole. \
+         Only `[[bay]]` tables add up: those of a later file come first, and replace those with the same name or path. \
          An unknown key is an error. The daemon reads the configuration at its start; `prestaged --check` validates it.\n\n\
          Sizes are numbers of bytes or text such as `\"512GB\"` and `\"20GiB\"`, rates such as `\"5MB/s\"`, times such as \
          `\"90s\"`, shares such as `\"2.5%\"`.",
@@ -246,6 +247,10 @@ fn configuration() -> Vec<u8> {
     page.item(
         vec![italic(config::DEFAULT_PATH)],
         "the configuration, unless `--config` or `PRESTAGED_CONFIG` names another file",
+    );
+    page.item(
+        vec![italic(format!("{}.d/{}", config::DEFAULT_PATH, config::learned::FILE))],
+        "names of bays, written by `prestagectl bays learn`",
     );
     page.section("SEE ALSO");
     page.text("`prestaged`(8), `prestagectl`(1)");

@@ -76,7 +76,7 @@ enum Verb {
     Disarm,
     /// List every block device seen, admitted or refused, and why.
     Drives,
-    /// Bays that have names.
+    /// Names of bays.
     #[command(subcommand)]
     Bays(bays::BaysVerb),
     /// Media in the inbox.

@@ -441,7 +441,7 @@ impl Summary {
         }
         let _ = write!(
             text,
-            "\nThe station knows the names from its next start on:\n\n    {RESTART}\n\n"
+            "\nThe station knows the names from its next start on; drives that it writes are finished before:\n\n    {RESTART}\n\n"
         );
         if self.allowed {
             text += "The configuration allows these bays already.\n";
