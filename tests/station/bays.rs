@@ -1,11 +1,11 @@
 //! Bays get their names by plugging drives in.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use crate::harness::{Drive, Rig, Setup, can, can_loop, sample, wait_for};
 
@@ -14,6 +14,7 @@ struct Walk {
     program: Child,
     answers: Option<ChildStdin>,
     said: Arc<Mutex<String>>,
+    listeners: Option<[JoinHandle<String>; 2]>,
 }
 
 impl Walk {
@@ -31,18 +32,21 @@ impl Walk {
             .spawn()
             .unwrap();
         let said = Arc::new(Mutex::new(String::new()));
-        let pipes: [Box<dyn std::io::Read + Send>; 2] =
-            [Box::new(program.stdout.take().unwrap()), Box::new(program.stderr.take().unwrap())];
-        for pipe in pipes {
+        let out: Box<dyn Read + Send> = Box::new(program.stdout.take().unwrap());
+        let aside: Box<dyn Read + Send> = Box::new(program.stderr.take().unwrap());
+        let listeners = [out, aside].map(|pipe| {
             let said = Arc::clone(&said);
             thread::spawn(move || {
+                let mut own = String::new();
                 for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+                    own += &(line.clone() + "\n");
                     *said.lock().unwrap() += &(line + "\n");
                 }
-            });
-        }
+                own
+            })
+        });
         let answers = program.stdin.take();
-        Self { program, answers, said }
+        Self { program, answers, said, listeners: Some(listeners) }
     }
 
     fn said(&self) -> String {
@@ -68,11 +72,16 @@ impl Walk {
     }
 
     /// Waits for the end: exit code, if it was no signal, and all that was said.
-    fn end(mut self) -> (Option<i32>, String) {
+    fn end(self) -> (Option<i32>, String) {
+        let (code, all) = self.ended();
+        (code, all.concat())
+    }
+
+    /// The same, with standard output and standard error apart.
+    fn ended(mut self) -> (Option<i32>, [String; 2]) {
         let status = wait_for("the end", || self.program.try_wait().unwrap());
-        // The last words are read by now, or never.
-        thread::sleep(std::time::Duration::from_millis(100));
-        (status.code(), self.said())
+        let listeners = self.listeners.take().unwrap();
+        (status.code(), listeners.map(|listener| listener.join().unwrap()))
     }
 }
 
@@ -117,10 +126,9 @@ fn learned_names_appear_in_status_records_and_log() {
         walk.hears(INVITED, at + 1);
         drive.attach(&[]);
     }
-    let (code, said) = walk.end();
+    let (code, [document, said]) = walk.ended();
     assert_eq!(code, Some(0), "{said}");
-    let summary: serde_json::Value =
-        serde_json::from_str(&said[said.find("{\n").unwrap()..]).unwrap();
+    let summary: serde_json::Value = serde_json::from_str(&document).unwrap();
     assert_eq!(summary["bays"][0]["name"], "left 1", "{summary:#}");
     assert_eq!(summary["bays"][0]["serial"], drives[0].serial.as_str(), "{summary:#}");
     assert_eq!(summary["restart"], "systemctl restart prestaged");
