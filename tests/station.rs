@@ -25,6 +25,8 @@ mod media;
 mod package;
 #[path = "station/pressing.rs"]
 mod pressing;
+#[path = "station/rack/mod.rs"]
+mod rack;
 #[path = "station/rights.rs"]
 mod rights;
 #[path = "station/service.rs"]

@@ -69,6 +69,10 @@ pub enum AccessError {
 /// How long udevd may take to look at a drive before something else must be holding it.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long the kernel may take to take a drive away whose requests it fails already. On a machine that is busy
+/// otherwise, half a second was seen (a SCSI drive, pulled).
+const LEAVING: Duration = Duration::from_secs(2);
+
 /// Locks the drive against udevd. While udevd probes a drive it holds a shared lock itself, so the first attempt may
 /// fail on a drive that nobody uses.
 fn lock(file: &File) -> io::Result<()> {
@@ -264,10 +268,18 @@ impl Claim {
         Ok(())
     }
 
+    /// Why an access has failed. The kernel fails requests of a drive that was pulled before it takes the drive away, so a
+    /// drive that is still there is looked at for a while.
     fn failed(&self, offset: Bytes, length: Bytes, source: io::Error) -> AccessError {
-        match self.check_present() {
-            Err(gone) => gone,
-            Ok(()) => AccessError::Io { offset, length, source },
+        let start = Instant::now();
+        loop {
+            if let Err(gone) = self.check_present() {
+                return gone;
+            }
+            if start.elapsed() >= LEAVING {
+                return AccessError::Io { offset, length, source };
+            }
+            thread::park_timeout(Duration::from_millis(20));
         }
     }
 
@@ -309,13 +321,20 @@ impl Claim {
         self.clock.during(|| sys::discard(&self.file, offset, length).is_ok())
     }
 
-    /// Reads of the drive as a file system is read.
+    /// Reads of the drive as a file system is read. The inner error is about what stands on the drive.
     ///
     /// # Errors
-    /// Whatever `read` fails with.
-    pub fn reading<T>(&self, read: impl FnOnce(DirectReader) -> io::Result<T>) -> io::Result<T> {
-        let reader = DirectReader::new(self.file.try_clone()?, self.geometry.size);
-        self.clock.during(|| read(reader))
+    /// [`AccessError`] for the whole drive if it is the drive that fails.
+    pub fn reading<T>(
+        &self,
+        read: impl FnOnce(DirectReader) -> io::Result<T>,
+    ) -> Result<io::Result<T>, AccessError> {
+        let failed = |source| self.failed(Bytes(0), self.geometry.size, source);
+        let reader = DirectReader::new(self.file.try_clone().map_err(failed)?, self.geometry.size);
+        match self.clock.during(|| read(reader)) {
+            Err(error) if error.raw_os_error().is_some() => Err(failed(error)),
+            other => Ok(other),
+        }
     }
 
     /// Drops what the page cache holds of the drive, so that other readers see what was written around it.

@@ -64,16 +64,22 @@ pub(crate) fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T
 
 /// Sample media, made once for each compression and version of the code that makes it.
 pub(crate) fn sample(compression: &[&str]) -> PathBuf {
+    sample_of(&Sample::default(), compression)
+}
+
+/// Media of a sample of one's own, made once as well.
+pub(crate) fn sample_of(sample: &Sample, compression: &[&str]) -> PathBuf {
     static MAKING: Mutex<()> = Mutex::new(());
     let _turn = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     let mut version = DefaultHasher::new();
     (include_str!("sample.rs"), include_str!("hive.rs")).hash(&mut version);
+    format!("{sample:?}").hash(&mut version);
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let name: String = compression.concat().replace(|c: char| !c.is_alphanumeric(), "");
     let path = folder.join(format!("sample-{:016x}-{name}.wim", version.finish()));
     if !path.exists() {
         let making = folder.join(format!("making-{}", std::process::id()));
-        Sample::default().make(&making, compression);
+        sample.make(&making, compression);
         fs::rename(making, &path).unwrap();
     }
     path

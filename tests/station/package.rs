@@ -12,7 +12,7 @@ use crate::harness::{can, manuals};
 const TOP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// A folder with the package as `1.deb`, and as `2.deb` with a higher version and another default configuration.
-fn packages() -> &'static Path {
+pub(crate) fn packages() -> &'static Path {
     static MADE: OnceLock<PathBuf> = OnceLock::new();
     MADE.get_or_init(|| {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("packages");
@@ -34,7 +34,9 @@ fn packages() -> &'static Path {
         let config = at("content/etc/prestaged/prestaged.toml");
         let text = fs::read_to_string(&config).unwrap();
         fs::write(&config, format!("{text}# A newer default.\n")).unwrap();
-        run("dpkg-deb", &["--build", "-Zgzip", "-z1", &at("content"), &at("2.deb")]);
+        // One build gives one package, which names what is made of it (rack).
+        let date = "SOURCE_DATE_EPOCH=1700000000";
+        run("env", &[date, "dpkg-deb", "--build", "-Zgzip", "-z1", &at("content"), &at("2.deb")]);
         folder
     })
 }

@@ -117,6 +117,7 @@ impl Work<'_> {
         let sector = plan.geometry.sector;
         let bcd = claim
             .reading(|reader| read_bcd(reader.slice(esp.offset(sector), esp.size(sector))))
+            .map_err(read_fault)?
             .map_err(|e| wrong(format!("read it from the ESP: {e}")))?;
         bcd::check(&bcd, &places).map_err(|e| wrong(e.to_string()))
     }

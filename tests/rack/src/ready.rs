@@ -1,0 +1,119 @@
+//! A machine that is ready for a test: started, prepared, and saved, so that each test has its own in a second.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use sha2::{Digest as _, Sha256};
+
+use crate::image::{Image, lock, name_of};
+use crate::machine::{self, Machine, Start};
+
+/// What comes with the machine, on a disk that is mounted at `/mnt/cargo`.
+#[derive(Clone, Debug, Default)]
+pub struct Cargo {
+    files: Vec<(String, PathBuf)>,
+}
+
+impl Cargo {
+    /// With a file more, under a name.
+    pub fn with(mut self, name: &str, file: &Path) -> Self {
+        self.files.push((name.to_owned(), file.to_owned()));
+        self
+    }
+
+    fn hash(&self, hash: &mut Sha256) -> Result<()> {
+        for (name, file) in &self.files {
+            hash.update(name);
+            hash.update(fs::read(file).with_context(|| format!("read {}", file.display()))?);
+        }
+        Ok(())
+    }
+
+    /// Makes the disk.
+    fn load(&self, disk: &Path) -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let mut size = 16 << 20;
+        for (name, file) in &self.files {
+            size += fs::copy(file, folder.path().join(name))?;
+        }
+        fs::File::create(disk)?.set_len(size + size / 8)?;
+        let status = Command::new("mke2fs")
+            .args(["-q", "-F", "-t", "ext4", "-O", "^has_journal", "-d"])
+            .args([folder.path(), disk])
+            .status()
+            .context("start mke2fs")?;
+        ensure!(status.success(), "mke2fs cannot make {}", disk.display());
+        Ok(())
+    }
+}
+
+/// What every machine does after its first start: SATA drives are there from the start, and are let go; modules that
+/// the first drive of a kind would bring are loaded.
+const FIRST: &str = "
+    systemctl is-system-running --wait || { systemctl --failed; exit 1; }
+    mount -o ro /dev/disk/by-id/virtio-CARGO /mnt/cargo
+    for disk in /sys/block/sd*; do
+        case $(udevadm info -q property $disk) in *ID_SERIAL_SHORT=SATA*) echo 1 >$disk/device/delete ;; esac
+    done
+    modprobe -a nvme virtio_scsi sd_mod usb_storage uas sg
+    udevadm settle";
+
+/// A saved machine.
+#[derive(Clone, Debug)]
+pub struct Ready {
+    image: Image,
+    folder: PathBuf,
+}
+
+impl Ready {
+    /// A machine with `cargo` on which the script `prepare` has run; made if it is not in `cache`. Others go.
+    ///
+    /// # Errors
+    /// It does not start, or the script fails; its output is in the error.
+    pub fn made(cache: &Path, cargo: &Cargo, prepare: &str) -> Result<Self> {
+        let image = Image::built(cache)?;
+        let _lock = lock(cache)?;
+        let mut hash = Sha256::new();
+        let version = Command::new("qemu-system-x86_64").arg("--version").output();
+        hash.update(version.context("start QEMU")?.stdout);
+        hash.update(machine::hardware().join(" "));
+        hash.update(image.folder().to_string_lossy().as_bytes());
+        hash.update(FIRST);
+        hash.update(prepare);
+        cargo.hash(&mut hash)?;
+        let ready = Self { image, folder: cache.join(format!("ready-{}", name_of(hash))) };
+        if ready.folder.exists() {
+            return Ok(ready);
+        }
+        for entry in fs::read_dir(cache)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with("ready-") {
+                fs::remove_dir_all(entry.path())?;
+            }
+        }
+        let making = cache.join("ready-making");
+        fs::create_dir_all(&making)?;
+        cargo.load(&making.join("cargo.img"))?;
+        let system = ready.image.folder().join("system.img");
+        let start = Start::Cold;
+        let mut machine = Machine::start(&ready.image, &system, &making.join("cargo.img"), &start)?;
+        machine.guest().done(FIRST)?;
+        machine.guest().done(prepare)?;
+        machine.guest().done("sync; fstrim / 2>/dev/null; true")?;
+        machine.save(&making.join("state"), &making.join("system.qcow2"))?;
+        fs::rename(making, &ready.folder)?;
+        Ok(ready)
+    }
+
+    /// A machine of one's own, as it was when it was saved.
+    ///
+    /// # Errors
+    /// It cannot be restored.
+    pub fn machine(&self) -> Result<Machine> {
+        let at = |name: &str| self.folder.join(name);
+        let start = Start::Saved(at("state"));
+        Machine::start(&self.image, &at("system.qcow2"), &at("cargo.img"), &start)
+    }
+}

@@ -1,0 +1,102 @@
+//! The station as a service: systemd starts it, watches over it, restarts it, and upgrades come in the middle of a job.
+
+use prestaged_rack::{Bus, Spec};
+
+use super::Rack;
+
+/// Bytes per second at which a job can be met in its middle.
+const SLOW: u64 = 8 << 20;
+
+#[test]
+fn killed_restarted_upgraded() {
+    let Some(mut rack) = Rack::restored("killed, restarted, upgraded") else { return };
+    // Killed in the middle of a job: the next one closes the record, and waits for a person.
+    rack.plug(&Spec::new(Bus::Scsi, "KILLED").rate(SLOW));
+    rack.wait_state("KILLED", "writing", 5.0);
+    let first = rack.main_process();
+    rack.done(&format!("kill -9 {first}"));
+    rack.guest().wait("prestagectl status", super::PATIENCE).unwrap();
+    let record = rack.wait_verdict("KILLED");
+    assert_eq!(record["verdict"], "stopped", "{record:#}");
+    assert_eq!(record["reason"]["code"], "station_interrupted", "{record:#}");
+    rack.check_no_tables("KILLED");
+    assert_eq!(rack.done("systemctl show --property NRestarts --value prestaged").trim(), "1");
+    rack.done("prestagectl retry KILLED");
+    rack.wait("a second record", |rack| (rack.records("KILLED").len() == 2).then_some(()));
+    rack.wait_pass("KILLED");
+
+    // Restarted in the middle of a job: that is finished first, and what was plugged meanwhile comes after it.
+    rack.plug(&Spec::new(Bus::Scsi, "RESTARTED").rate(SLOW));
+    rack.wait_state("RESTARTED", "writing", 0.0);
+    let second = rack.main_process();
+    rack.done("systemctl --no-block restart prestaged");
+    rack.plug(&Spec::new(Bus::Usb, "MEANWHILE"));
+    rack.done("until test \"$(systemctl is-active prestaged)\" = active; do sleep 0.1; done");
+    assert_ne!(rack.main_process(), second);
+    // Ready means that it answers and watches.
+    rack.done("prestagectl status");
+    let record = rack.wait_pass("RESTARTED");
+    assert_eq!(rack.records("RESTARTED").len(), 1, "{record:#}");
+    rack.wait_pass("MEANWHILE");
+
+    // Upgraded in the middle of a job: dpkg does not wait, the drive is finished, then the new one runs.
+    rack.plug(&Spec::new(Bus::Scsi, "UPGRADED").rate(SLOW));
+    rack.wait_state("UPGRADED", "writing", 0.0);
+    let third = rack.main_process();
+    let said =
+        rack.done("DEBIAN_FRONTEND=noninteractive dpkg --force-unsafe-io -i /mnt/cargo/2.deb 2>&1");
+    assert!(said.contains("as soon as the drives that it is writing are done"), "{said}");
+    assert!(rack.records("UPGRADED")[0]["verdict"].is_null(), "dpkg has waited for the drive");
+    rack.wait("the new station", |rack| {
+        let now = rack.main_process();
+        (now != third && now != "0").then_some(())
+    });
+    rack.done("until prestagectl status; do sleep 0.1; done");
+    assert_eq!(rack.wait_pass("UPGRADED")["verdict"], "passed");
+    assert_eq!(rack.records("UPGRADED").len(), 1);
+    // Nothing is imaged again by the new one.
+    for serial in ["RESTARTED", "MEANWHILE"] {
+        assert_eq!(rack.records(serial).len(), 1, "{serial}");
+    }
+}
+
+/// A station whose loop stands still is ended by systemd and started anew.
+#[test]
+fn watchdog() {
+    let Some(mut rack) = Rack::restored("the watchdog") else { return };
+    rack.done(
+        "mkdir -p /run/systemd/system/prestaged.service.d && \
+         printf '[Service]\nWatchdogSec=3s\n' >/run/systemd/system/prestaged.service.d/10-rack.conf && \
+         systemctl daemon-reload && systemctl restart prestaged",
+    );
+    let first = rack.main_process();
+    // Left alone it stays.
+    rack.done(&format!(
+        "sleep 6; test $(systemctl show --property MainPID --value prestaged) = {first}"
+    ));
+    rack.done(&format!("kill -STOP {first}"));
+    rack.wait("systemd to start another", |rack| {
+        let now = rack.main_process();
+        (now != first && now != "0").then_some(())
+    });
+    rack.guest().wait("prestagectl status", super::PATIENCE).unwrap();
+    let log = rack.done("journalctl --no-pager -u prestaged | grep -i watchdog");
+    assert!(log.contains("Watchdog timeout"), "{log}");
+}
+
+/// Power is lost in the middle of a job.
+#[test]
+fn power_lost() {
+    let Some(mut rack) = Rack::restored("power lost in the middle of a job") else { return };
+    rack.plug(&Spec::new(Bus::Nvme, "LOST").rate(SLOW));
+    rack.wait_state("LOST", "writing", 5.0);
+    let before = rack.records("LOST").pop().unwrap();
+    rack.machine.reset().unwrap();
+    rack.check_no_tables("LOST");
+    rack.guest().wait("prestagectl status", super::PATIENCE).unwrap();
+    let records = rack.wait("the old record", |rack| {
+        Some(rack.records("LOST")).filter(|records| !records.is_empty())
+    });
+    assert_eq!(records[0]["job"], before["job"], "the ledger survived");
+    assert_eq!(records[0]["reason"]["code"], "station_interrupted", "{:#}", records[0]);
+}
