@@ -136,7 +136,8 @@ impl Ledger {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes a record durably: a new one, or a newer state of one that is there. Then tells the journal. A refusal
+    /// Writes a record durably: a new one, or a newer state of one that is there. Then tells the journal. A job stays one of
+    /// the insertion, and of the boot, that it was opened in: whoever closes it may live in another boot. A refusal
     /// never replaces an open row or a verdict on an imaging: "no byte was written" would be a lie.
     ///
     /// # Errors
@@ -156,8 +157,7 @@ impl Ledger {
             .execute(
                 "INSERT INTO records (job, boot, diskseq, serial, disk_guid, verdict, opened, record)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-                 ON CONFLICT (job) DO UPDATE SET boot = excluded.boot, diskseq = excluded.diskseq,
-                 serial = excluded.serial, disk_guid = excluded.disk_guid,
+                 ON CONFLICT (job) DO UPDATE SET serial = excluded.serial, disk_guid = excluded.disk_guid,
                  verdict = excluded.verdict, opened = excluded.opened, record = excluded.record
                  WHERE records.verdict IS NULL AND excluded.verdict IS NOT 'refused'
                     OR records.verdict IS 'refused'
@@ -365,6 +365,18 @@ mod tests {
         let rebooted = Ledger::open(&path, "boot-2").unwrap();
         assert!(rebooted.of_insertion(opened.diskseq).unwrap().is_none());
         assert!(rebooted.knows_disk(&record().identity.unwrap().disk_guid).unwrap());
+    }
+
+    /// Attachment counts start anew with every boot, so another drive may have the count of one whose record is closed.
+    #[test]
+    fn a_record_that_is_closed_in_the_next_boot_belongs_to_no_drive_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.db");
+        let opened = open_record();
+        Ledger::open(&path, "boot-1").unwrap().put(&opened).unwrap();
+        let ledger = Ledger::open(&path, "boot-2").unwrap();
+        assert_eq!(ledger.close_interrupted().unwrap().len(), 1);
+        assert!(ledger.of_insertion(opened.diskseq).unwrap().is_none());
     }
 
     #[test]

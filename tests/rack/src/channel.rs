@@ -81,6 +81,11 @@ impl Channel {
         }
     }
 
+    /// Drops events that have come already.
+    pub(crate) fn forget(&mut self, fits: impl Fn(&Value) -> bool) {
+        self.events.retain(|event| !fits(event));
+    }
+
     /// Waits for an event that fits; it may have come already.
     pub(crate) fn event(
         &mut self,

@@ -24,6 +24,9 @@ pub const SYSTEM_DRIVE: &str = "SYSTEM01";
 /// A cold start under emulation takes 10 s on a quiet machine; others may be using this one.
 const BOOT_PATIENCE: Duration = Duration::from_secs(300);
 
+/// The guest's services may have something to finish before a reboot.
+const REBOOT_PATIENCE: Duration = Duration::from_secs(600);
+
 /// A drive is removed when the guest has let it go: at once, or after several seconds for NVMe.
 const UNPLUG_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -276,17 +279,24 @@ impl Machine {
     /// It does not start again.
     pub fn reset(&mut self) -> Result<()> {
         self.monitor.call("system_reset", &json!({}))?;
-        self.reconnect()
+        self.restarted()
     }
 
-    /// Waits until a guest that was told to reboot answers again.
+    /// Tells the guest to reboot, which may take as long as its services take to end. Waits until it answers again.
     ///
     /// # Errors
     /// It does not.
-    pub fn reconnect(&mut self) -> Result<()> {
+    pub fn reboot(&mut self) -> Result<()> {
+        // A reset makes one event or more; those of an earlier one have come when the monitor answers.
+        self.monitor.call("query-status", &json!({}))?;
+        self.monitor.forget(is_reset);
+        self.guest.start("systemctl reboot")?;
+        self.restarted()
+    }
+
+    fn restarted(&mut self) -> Result<()> {
         // An agent that is on its way out must not be taken for the new one.
-        let reset = |event: &Value| event["event"] == "RESET";
-        self.monitor.event(reset, BOOT_PATIENCE).context("the machine was not reset")?;
+        self.monitor.event(is_reset, REBOOT_PATIENCE).context("the machine was not reset")?;
         // QEMU listens to one at a time.
         self.guest.close();
         self.guest = Guest::connect(&self.folder.path().join("agent"), BOOT_PATIENCE)?;
@@ -298,6 +308,10 @@ impl Machine {
         let text = fs::read(self.folder.path().join("console")).unwrap_or_default();
         String::from_utf8_lossy(&text).into_owned()
     }
+}
+
+fn is_reset(event: &Value) -> bool {
+    event["event"] == "RESET"
 }
 
 /// A script about the AHCI port of a bay; port 0 has the system's own disk.

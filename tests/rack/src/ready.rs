@@ -68,11 +68,14 @@ pub struct Ready {
 }
 
 impl Ready {
-    /// A machine with `cargo` on which the script `prepare` has run; made if it is not in `cache`. Others go.
+    /// A machine with `cargo` on which the script `prepare` has run; made if it is not in `cache`. Others of this name go.
     ///
     /// # Errors
     /// It does not start, or the script fails; its output is in the error.
-    pub fn made(cache: &Path, cargo: &Cargo, prepare: &str) -> Result<Self> {
+    pub fn made(cache: &Path, name: &str, cargo: &Cargo, prepare: &str) -> Result<Self> {
+        fs::create_dir_all(cache)?;
+        // Disks name the disks that they lie on top of.
+        let cache = &cache.canonicalize()?;
         let image = Image::built(cache)?;
         let _lock = lock(cache)?;
         let mut hash = Sha256::new();
@@ -83,17 +86,18 @@ impl Ready {
         hash.update(FIRST);
         hash.update(prepare);
         cargo.hash(&mut hash)?;
-        let ready = Self { image, folder: cache.join(format!("ready-{}", name_of(hash))) };
+        let prefix = format!("ready-{name}-");
+        let ready = Self { image, folder: cache.join(prefix.clone() + &name_of(hash)) };
         if ready.folder.exists() {
             return Ok(ready);
         }
         for entry in fs::read_dir(cache)? {
             let entry = entry?;
-            if entry.file_name().to_string_lossy().starts_with("ready-") {
+            if entry.file_name().to_string_lossy().starts_with(&prefix) {
                 fs::remove_dir_all(entry.path())?;
             }
         }
-        let making = cache.join("ready-making");
+        let making = cache.join(prefix + "making");
         fs::create_dir_all(&making)?;
         cargo.load(&making.join("cargo.img"))?;
         let system = ready.image.folder().join("system.img");

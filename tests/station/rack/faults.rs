@@ -7,6 +7,13 @@ use super::Rack;
 /// Where the Windows partition begins in the rack's layout: 1 MiB, ESP, MSR; in sectors of 512 bytes.
 const WINDOWS: u64 = (1 + 300 + 16) * 2048;
 
+/// The place that an error names: "… N bytes at byte M: …".
+fn place(detail: &str) -> (u64, u64) {
+    let words: Vec<&str> = detail.split([' ', ':']).collect();
+    let at = words.windows(4).position(|words| words == ["bytes", "at", "byte", words[3]]).unwrap();
+    (words[at + 3].parse().unwrap(), words[at - 1].parse().unwrap())
+}
+
 #[test]
 fn odd_drives() {
     let Some(mut rack) = Rack::restored("drives with faults") else { return };
@@ -31,6 +38,8 @@ fn odd_drives() {
         let record = rack.wait_verdict(serial);
         assert_eq!(record["verdict"], "failed", "{record:#}");
         assert_eq!(record["reason"]["code"], code, "{record:#}");
+        let (from, length) = place(record["reason"]["detail"].as_str().unwrap());
+        assert!((from..from + length).contains(&(bad * 512)), "{record:#}");
         rack.check_no_tables(serial);
     }
     assert_eq!(rack.wait_pass("GOOD")["logical_sector_bytes"], 512);

@@ -128,3 +128,43 @@ fn pulled_and_replaced() {
         rack.unplug(&new);
     }
 }
+
+/// Bays are named by plugging one drive into each; the names are everywhere from then on.
+#[test]
+fn bays_are_learned() {
+    let Some(mut rack) = Rack::restored("bays are learned") else { return };
+    rack.done("prestagectl disarm");
+    rack.guest()
+        .start("prestagectl bays learn --names 'top left,top right' >/run/walk 2>&1")
+        .unwrap();
+    for (bus, serial, name) in [(Bus::Scsi, "LEFT", "top left"), (Bus::Nvme, "RIGHT", "top right")]
+    {
+        rack.guest().wait("grep -q Plug /run/walk", super::PATIENCE).unwrap();
+        rack.plug(&Spec::new(bus, serial));
+        let named = format!("grep -q '{name}' /etc/prestaged/prestaged.toml.d/bays.toml");
+        rack.guest().wait(&named, super::PATIENCE).unwrap();
+    }
+    rack.guest().wait("! pidof prestagectl", super::PATIENCE).unwrap();
+    let said = rack.done("cat /run/walk");
+    assert!(said.contains("systemctl restart prestaged"), "{said}");
+    assert_eq!(rack.records("LEFT")[0]["verdict"], "refused", "naming writes nothing");
+
+    // The configuration arms the station at its start.
+    rack.done("systemctl restart prestaged");
+    for (serial, name) in [("LEFT", "top left"), ("RIGHT", "top right")] {
+        let record = rack.wait(&format!("{serial} to pass"), |rack| {
+            rack.records(serial).pop().filter(|record| record["verdict"] == "passed")
+        });
+        assert_eq!(record["bay"], name);
+        assert_eq!(rack.records(serial).len(), 1, "the verdict took the refusal's place");
+        let status = rack.ctl("status");
+        let drive =
+            status["drives"].as_array().unwrap().iter().find(|d| d["serial"] == serial).cloned();
+        assert_eq!(drive.unwrap()["bay"], name);
+        rack.done(&format!("journalctl --no-pager PRESTAGED_SERIAL={serial} PRESTAGED_BAY='{name}' | grep -q passed"));
+        let bays = rack.ctl("bays list");
+        let bay = bays.as_array().unwrap().iter().find(|bay| bay["name"] == name).cloned().unwrap();
+        assert_eq!(bay["path"], udev(&mut rack, serial)["ID_PATH"], "{bays:#}");
+        assert_eq!(bay["serial"], serial, "{bays:#}");
+    }
+}

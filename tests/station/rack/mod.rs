@@ -67,7 +67,7 @@ fn saved() -> &'static Ready {
             .with("2.deb", &package("2.deb"))
             .with("win.wim", &wim);
         let prepare = PREPARE.replace('@', CONFIGURATION.trim());
-        let ready = Ready::made(&target.join("rack"), &cargo, &prepare).unwrap();
+        let ready = Ready::made(&target.join("rack"), "test", &cargo, &prepare).unwrap();
         say(&format!("the rack was ready after {:.1} s", start.elapsed().as_secs_f64()));
         ready
     })
@@ -84,7 +84,7 @@ fn can_rack() -> bool {
             return Err("building the guest needs root".into());
         }
         let programs =
-            ["qemu-system-x86_64", "qemu-img", "mmdebstrap", "depmod", "busybox", "mke2fs"];
+            ["qemu-system-x86_64", "qemu-img", "mmdebstrap", "depmod", "sgdisk", "mke2fs"];
         let found = |name: &&str| {
             let path = std::env::var("PATH").unwrap_or_default();
             path.split(':').any(|folder| Path::new(folder).join(name).exists())

@@ -99,4 +99,37 @@ fn power_lost() {
     });
     assert_eq!(records[0]["job"], before["job"], "the ledger survived");
     assert_eq!(records[0]["reason"]["code"], "station_interrupted", "{:#}", records[0]);
+    // Whoever switches a rack on has its drives imaged: another boot is another insertion.
+    rack.wait("the drive to pass", |rack| {
+        rack.records("LOST").pop().filter(|record| record["verdict"] == "passed")
+    });
+    assert_eq!(rack.records("LOST").len(), 2);
+    rack.check_tables("LOST");
+
+    // Told to reboot, the machine waits for the drive.
+    rack.plug(&Spec::new(Bus::Scsi, "AWAITED").rate(SLOW));
+    rack.wait_state("AWAITED", "writing", 0.0);
+    rack.machine.reboot().unwrap();
+    rack.guest().wait("prestagectl status", super::PATIENCE).unwrap();
+    let records = rack.wait("what the next boot makes of it", |rack| {
+        Some(rack.records("AWAITED")).filter(|records| records.len() > 1)
+    });
+    assert_eq!(records[0]["verdict"], "passed");
+    assert_eq!(records[1]["reason"]["code"], "already_passed");
+}
+
+/// Removing ends the service and keeps the ledger; purging takes it away and says so.
+#[test]
+fn removed_and_purged() {
+    let Some(mut rack) = Rack::restored("removed and purged") else { return };
+    rack.plug(&Spec::new(Bus::Usb, "KEPT"));
+    rack.wait_pass("KEPT");
+    let said = rack.done("dpkg --remove prestaged 2>&1");
+    assert!(said.contains("kept: /var/lib/prestaged/ledger.db"), "{said}");
+    rack.done("! systemctl is-active prestaged && ! pidof prestaged");
+    rack.done("dpkg --force-unsafe-io -i /mnt/cargo/1.deb && systemctl is-active prestaged");
+    assert_eq!(rack.wait_pass("KEPT")["verdict"], "passed", "the ledger was kept");
+    let said = rack.done("dpkg --purge prestaged 2>&1");
+    assert!(said.contains("removed: /var/lib/prestaged/ledger.db"), "{said}");
+    rack.done("! systemctl is-active prestaged && ! test -e /var/lib/prestaged && ! test -e /etc/prestaged");
 }
