@@ -11,16 +11,7 @@ use std::arch::x86_64::{
     _mm_shuffle_epi8, _mm_shuffle_epi32,
 };
 
-use sha2::block_api::compress256;
-
-use super::Digest;
-
-const BLOCK: usize = 64;
-
-/// FIPS 180-4, 5.3.3: the state before the first block.
-const START: [u32; 8] = [
-    0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
-];
+use super::BLOCK;
 
 /// FIPS 180-4, 4.2.2: one constant for each round, in groups of four.
 const K: [[u32; 4]; 16] = [
@@ -42,44 +33,29 @@ const K: [[u32; 4]; 16] = [
     [0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2],
 ];
 
-/// Both digests, if this CPU has the instructions.
-pub(super) fn pair(a: &[u8], b: &[u8]) -> Option<[Digest; 2]> {
+/// Takes as many blocks into two states as both messages have, if this CPU has the instructions for it.
+pub(super) fn compress(
+    states: [[u32; 8]; 2],
+    a: &[[u8; BLOCK]],
+    b: &[[u8; BLOCK]],
+) -> Option<[[u32; 8]; 2]> {
     if !(is_x86_feature_detected!("sha")
         && is_x86_feature_detected!("ssse3")
         && is_x86_feature_detected!("sse4.1"))
     {
         return None;
     }
-    let (a_blocks, b_blocks) = (a.as_chunks().0, b.as_chunks().0);
-    let common = a_blocks.len().min(b_blocks.len());
     // SAFETY: the CPU has SSE2, as every x86-64 one does, and the other features were found just now.
-    let [a_state, b_state] = unsafe { compress_common(a_blocks, b_blocks) };
-    Some([finish(a_state, a, common), finish(b_state, b, common)])
+    Some(unsafe { compress_common(states, a, b) })
 }
 
-/// The digest of `message`, whose first `done` blocks led to `state`: what one message has more than the other, and
-/// the padding.
-fn finish(mut state: [u32; 8], message: &[u8], done: usize) -> Digest {
-    let (blocks, rest) = message[done * BLOCK..].as_chunks();
-    compress256(&mut state, blocks);
-    // FIPS 180-4, 5.1.1: a one bit, zeros, and the length in bits at the end of this block or of one more.
-    let mut last = [0; 2 * BLOCK];
-    last[..rest.len()].copy_from_slice(rest);
-    last[rest.len()] = 0x80;
-    let end = if rest.len() < BLOCK - 8 { BLOCK } else { 2 * BLOCK };
-    last[end - 8..end].copy_from_slice(&(message.len() as u64 * 8).to_be_bytes());
-    compress256(&mut state, last[..end].as_chunks().0);
-    let mut digest = [0; 32];
-    for (bytes, word) in digest.as_chunks_mut().0.iter_mut().zip(state) {
-        *bytes = word.to_be_bytes();
-    }
-    Digest(digest)
-}
-
-/// The states after as many blocks as both messages have.
 #[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
-fn compress_common(a: &[[u8; BLOCK]], b: &[[u8; BLOCK]]) -> [[u32; 8]; 2] {
-    let mut lanes = [pack(START), pack(START)];
+fn compress_common(
+    [a_state, b_state]: [[u32; 8]; 2],
+    a: &[[u8; BLOCK]],
+    b: &[[u8; BLOCK]],
+) -> [[u32; 8]; 2] {
+    let mut lanes = [pack(a_state), pack(b_state)];
     for (a, b) in a.iter().zip(b) {
         let before = lanes;
         let mut words = [load(a), load(b)];

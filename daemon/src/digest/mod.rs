@@ -8,8 +8,14 @@ use sha2::{Digest as _, Sha256};
 
 use crate::units::Bytes;
 
+mod hashing;
 #[cfg(target_arch = "x86_64")]
 mod lanes;
+
+pub use hashing::Hashing;
+
+/// SHA-256 takes messages in blocks of so many bytes.
+const BLOCK: usize = 64;
 
 /// A SHA-256 digest, in text as 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -20,19 +26,6 @@ impl Digest {
     /// The digest of `data`.
     pub fn of(data: &[u8]) -> Self {
         Self(Sha256::digest(data).into())
-    }
-
-    /// The digests of two messages, on CPUs with SHA extensions in less time than one after the other.
-    pub fn pair(a: &[u8], b: &[u8]) -> [Self; 2] {
-        #[cfg(target_arch = "x86_64")]
-        if let Some(digests) = lanes::pair(a, b) {
-            return digests;
-        }
-        Self::one_by_one(a, b)
-    }
-
-    fn one_by_one(a: &[u8], b: &[u8]) -> [Self; 2] {
-        [Self::of(a), Self::of(b)]
     }
 }
 
@@ -109,82 +102,7 @@ impl Root {
 
 #[cfg(test)]
 mod tests {
-    use proptest::collection::vec;
-    use proptest::prelude::*;
-
     use super::*;
-
-    type Way = fn(&[u8], &[u8]) -> [Digest; 2];
-
-    /// What hashes two messages, the way for CPUs without the instructions included.
-    const WAYS: [Way; 2] = [Digest::pair, Digest::one_by_one];
-
-    /// Bytes without a pattern that a wrong word order could hide in.
-    fn noise(length: usize) -> Vec<u8> {
-        let next = |state: &u32| Some(state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
-        std::iter::successors(Some(1), next)
-            .map(|state| state.to_be_bytes()[0])
-            .take(length)
-            .collect()
-    }
-
-    /// NIST's examples for FIPS 180-4, and the empty message of CAVP.
-    #[test]
-    fn published_examples() {
-        let million = vec![b'a'; 1_000_000];
-        let examples: [(&[u8], &str); 5] = [
-            (b"abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
-            (b"", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
-            (
-                b"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq",
-                "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1",
-            ),
-            (
-                b"abcdefghbcdefghicdefghijdefghijkefghijklfghijklmghijklmn\
-                  hijklmnoijklmnopjklmnopqklmnopqrlmnopqrsmnopqrstnopqrstu",
-                "cf5b16a778af8380036ce59e7b0492370b249b11e8f07a51afac45037afee9d1",
-            ),
-            (&million, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"),
-        ];
-        for way in WAYS {
-            for (a, a_text) in examples {
-                assert_eq!(Digest::of(a).to_string(), a_text);
-                for (b, b_text) in examples {
-                    assert_eq!(way(a, b).map(String::from), [a_text, b_text]);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn every_length_around_block_ends() {
-        let data = noise(2 * 260);
-        for way in WAYS {
-            for length in 0..=260 {
-                let (a, b) = (&data[..length], &data[260..][..length]);
-                assert_eq!(way(a, b), [Digest::of(a), Digest::of(b)], "{length}");
-                // Beside one that ends elsewhere, in either lane.
-                let other = &data[..260 - length];
-                assert_eq!(way(b, other), [Digest::of(b), Digest::of(other)], "{length}");
-                assert_eq!(way(other, b), [Digest::of(other), Digest::of(b)], "{length}");
-            }
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_two_messages(
-            a in vec(any::<u8>(), 0..5000),
-            b in vec(any::<u8>(), 0..5000),
-            skip in (0_usize..64, 0_usize..64),
-        ) {
-            // Away from where the allocator put them.
-            let (a, b) = (a.get(skip.0..).unwrap_or(&[]), b.get(skip.1..).unwrap_or(&[]));
-            for way in WAYS {
-                prop_assert_eq!(way(a, b), [Digest::of(a), Digest::of(b)]);
-            }
-        }
-    }
 
     #[test]
     fn text_and_bytes_agree() {

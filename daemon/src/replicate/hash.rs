@@ -1,4 +1,4 @@
-//! SHA-256 of read-back chunks on every core, two at a time where chunks would wait.
+//! SHA-256 of read-back chunks on every core, two at a time.
 
 use std::thread;
 use std::time::Duration;
@@ -7,11 +7,15 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::bound::cpu_time;
 use super::pool::Pooled;
-use crate::digest::Digest;
+use crate::digest::{Digest, Hashing};
+use crate::units::Bytes;
 
-/// How long a chunk waits for a partner: less than half of what it takes to hash it alone. Where chunks come slower than
-/// that, no time is short.
+/// How long a chunk waits for a partner before a piece of it is hashed alone. Where chunks come slower than that, no time
+/// is short.
 const PATIENCE: Duration = Duration::from_micros(200);
+
+/// So much of a chunk is hashed before it is seen whether there is a partner now.
+const PIECE: Bytes = Bytes(256 << 10);
 
 /// A chunk to be hashed, and where the result goes.
 #[derive(Debug)]
@@ -22,6 +26,12 @@ pub struct Order {
     pub data: Pooled,
     /// Where to.
     pub reply: Sender<Hashed>,
+}
+
+impl AsRef<[u8]> for Order {
+    fn as_ref(&self) -> &[u8] {
+        &self.data
+    }
 }
 
 impl Order {
@@ -73,25 +83,49 @@ impl HashPool {
     }
 }
 
-/// Hashes until nobody can order any more.
+/// A chunk that is being hashed, and what it has taken so far.
+struct Begun {
+    hashing: Hashing<Order>,
+    cpu: Duration,
+}
+
+impl Begun {
+    fn new(order: Order) -> Self {
+        Self { hashing: Hashing::new(order), cpu: Duration::ZERO }
+    }
+
+    /// Answers if it is done.
+    fn next(self) -> Option<Self> {
+        if !self.hashing.is_done() {
+            return Some(self);
+        }
+        let (order, digest) = self.hashing.finish();
+        order.answer(digest, self.cpu);
+        None
+    }
+}
+
+/// Hashes until nobody can order any more. Two chunks on one core take far less time than one after the other, so
+/// whenever one is done the next one takes its place beside the other.
 fn hash(inbox: &Receiver<Order>) {
-    for first in inbox {
-        // Two on one core take far less time than one after the other.
-        let second = inbox.recv_timeout(PATIENCE).ok();
+    let (mut one, mut other): (Option<Begun>, Option<Begun>) = (None, None);
+    loop {
+        let Some(mut first) = one.or_else(|| inbox.recv().ok().map(Begun::new)) else { return };
+        let second = other.or_else(|| inbox.recv_timeout(PATIENCE).ok().map(Begun::new));
         let before = cpu_time();
         let took = || cpu_time().saturating_sub(before);
-        match second {
-            Some(second) => {
-                let [a, b] = Digest::pair(&first.data, &second.data);
-                let each = took() / 2;
-                first.answer(a, each);
-                second.answer(b, each);
-            }
-            None => {
-                let digest = Digest::of(&first.data);
-                first.answer(digest, took());
-            }
+        if let Some(mut second) = second {
+            Hashing::together(&mut first.hashing, &mut second.hashing);
+            let each = took() / 2;
+            first.cpu += each;
+            second.cpu += each;
+            other = second.next();
+        } else {
+            first.hashing.alone(PIECE);
+            first.cpu += took();
+            other = None;
         }
+        one = first.next().or_else(|| other.take());
     }
 }
 
@@ -107,7 +141,6 @@ mod tests {
 
     use super::*;
     use crate::replicate::pool::Pool;
-    use crate::units::Bytes;
 
     #[test]
     fn every_chunk_comes_back_with_its_own_digest() {
