@@ -19,8 +19,9 @@ again in all of them; the devices do not discard, so that no room has to be foun
 These four lay down one bare NTFS volume, no partition table, boot files or BCD: less than prestaged does. Each ends
 with a flush; when all have ended, the drives are read back with dd iflag=direct | sha256sum, as many bytes as prestaged
 reads back (after dd: the whole drive). Their rate of writing counts what prestaged writes, whatever they write.
-A phase of prestaged lasts from the first drive's start to the last one's end, by the records' rates and times of
-closing; the whole, from before the first drive is attached until the last record is closed.
+prestaged starts on all drives at once, when the station is armed with all of them attached. A phase lasts from the first
+drive's start to the last one's end, by the records' rates and times of closing; the whole, from before the station is
+armed until the last record is closed.
 CPU is user and system time of the daemon and its ended workers, busy is what all cores spent on anything: kernel
 threads copy for loop devices. Both per GB written. Store bytes are what the daemon's read calls returned (rchar) less
 what it read back, unless its status counts them; peaks are VmHWM of the daemon and of the worker that presses.

@@ -138,9 +138,13 @@ class Station:
                 self.control("master", "remove", master["id"])
         serials = set(bays.next_names(count, self.prefix))
         Path(f"/proc/{pid}/clear_refs").write_text("5")  # starts VmHWM anew
-        before, start = Counters(pid, self.status()), time.time()
+        # All at once, as the others: drives wait until the station is armed.
+        self.control("disarm")
         with bays.attached(count, self.prefix):
-            press = self.watch(lambda status: {d["serial"] for d in status["drives"] if d["verdict"]} >= serials)
+            self.watch(lambda status: judged(status) >= serials)
+            before, start = Counters(pid, self.status()), time.time()
+            self.control("arm")
+            press = self.watch(lambda status: judged(status, waiting=False) >= serials)
             after, peak = Counters(pid, self.status()), peak_bytes(pid)
             records = [record for record in self.control("records") if record["serial"] in serials]
         for record in records:
@@ -161,6 +165,12 @@ class Station:
             verified = sum(record["verified_bytes"] for record in records)
             figures["store_bytes"] = after.read - before.read - verified
         return figures
+
+
+def judged(status, waiting=True):
+    """The serial numbers of drives with a verdict, those included or not that wait for the station to be armed."""
+    found = [d for d in status["drives"] if d["verdict"]]
+    return {d["serial"] for d in found if waiting or (d["reason"] or {}).get("code") != "not_armed"}
 
 
 class Counters:
