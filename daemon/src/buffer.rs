@@ -3,15 +3,45 @@
 
 use std::ops::{Deref, DerefMut};
 
+use crate::sys;
 use crate::units::Bytes;
 
 const ALIGNMENT: usize = 4096;
+
+/// What the processor can map at once; where its pages are of another size, this is only a round number.
+const HUGE_PAGE: usize = 2 << 20;
+
+#[derive(Debug)]
+enum Memory {
+    Own(Vec<u8>),
+    Part(&'static mut [u8]),
+}
+
+impl Deref for Memory {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Own(memory) => memory,
+            Self::Part(memory) => memory,
+        }
+    }
+}
+
+impl DerefMut for Memory {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        match self {
+            Self::Own(memory) => memory,
+            Self::Part(memory) => memory,
+        }
+    }
+}
 
 /// A piece of aligned memory. Made of whole pages inside an ordinary vector, so that no allocator calls of our
 /// own are needed.
 #[derive(Debug)]
 pub struct Buffer {
-    memory: Vec<u8>,
+    memory: Memory,
     start: usize,
     length: usize,
 }
@@ -22,7 +52,19 @@ impl Buffer {
         let length = capacity.as_usize();
         let memory = vec![0; length + ALIGNMENT];
         let start = memory.as_ptr().align_offset(ALIGNMENT);
-        Self { memory, start, length }
+        Self { memory: Memory::Own(memory), start, length }
+    }
+
+    /// So many buffers beside each other on huge pages, if the kernel has them: it looks up every page of a buffer for
+    /// every request. Their memory is never given back.
+    pub fn slab(capacity: Bytes, count: usize) -> Vec<Self> {
+        let length = capacity.as_usize();
+        let memory = Vec::leak(vec![0; length * count + HUGE_PAGE]);
+        let start = memory.as_ptr().align_offset(HUGE_PAGE);
+        let memory = &mut memory[start..start + length * count];
+        sys::prefer_huge_pages(memory);
+        let part = |part| Self { memory: Memory::Part(part), start: 0, length };
+        memory.chunks_mut(length).map(part).collect()
     }
 
     /// Uses only the first `length` bytes from now on, or more of them again.
@@ -63,6 +105,18 @@ mod tests {
             assert_eq!(buffer.len(), 512);
             buffer.resize(Bytes(capacity));
             assert_eq!(Bytes::of(buffer.len()).0, capacity);
+        }
+    }
+
+    #[test]
+    fn buffers_of_a_slab_are_apart() {
+        let mut slab = Buffer::slab(Bytes(8192), 3);
+        for (number, buffer) in (1..).zip(&mut slab) {
+            assert!(buffer.as_ptr().align_offset(ALIGNMENT) == 0 && buffer.len() == 8192);
+            buffer.fill(number);
+        }
+        for (number, buffer) in (1..).zip(&slab) {
+            assert!(buffer.iter().all(|byte| *byte == number));
         }
     }
 }

@@ -1,9 +1,9 @@
-//! Kernel calls for which no library has a safe function: ioctls of block and loop devices, leases, and who is at the
-//! other end of a socket.
+//! Kernel calls for which no library has a safe function: ioctls of block and loop devices, leases, huge pages, and who is
+//! at the other end of a socket.
 //!
-//! Each is one call on a file that the caller holds open; none decides anything.
+//! Each is one call on what the caller holds; none decides anything.
 
-#![expect(unsafe_code, reason = "ioctl and fcntl; every block argues its safety")]
+#![expect(unsafe_code, reason = "ioctl, fcntl and the like; every block argues its safety")]
 
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd};
@@ -67,6 +67,13 @@ pub fn discard(device: impl AsFd, offset: Bytes, length: Bytes) -> Result<()> {
 pub fn set_loop_direct_io(device: impl AsFd) -> Result<()> {
     // SAFETY: LOOP_SET_DIRECT_IO takes an integer by value.
     unsafe { ioctl::ioctl(device, IntegerSetter::<LOOP_SET_DIRECT_IO>::new_usize(1)) }
+}
+
+/// Asks for pages of memory as large as the processor can map (madvise(2), `MADV_HUGEPAGE`). If there are none, nothing
+/// changes.
+pub fn prefer_huge_pages(memory: &mut [u8]) {
+    // SAFETY: the advice is about memory of ours and does not change what it holds.
+    unsafe { libc::madvise(memory.as_mut_ptr().cast(), memory.len(), libc::MADV_HUGEPAGE) };
 }
 
 /// The supplementary groups of the process at the other end of a unix socket, as they were when it connected

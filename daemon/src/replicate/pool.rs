@@ -13,6 +13,9 @@ use crate::master::runs::CHUNK;
 /// How often whoever waits for a buffer looks whether it shall stop.
 const PATIENCE: Duration = Duration::from_millis(200);
 
+/// So many buffers are made at once, beside each other.
+const SLAB: usize = 16;
+
 /// So many buffers of [`CHUNK`] bytes.
 #[derive(Debug)]
 pub struct Pool {
@@ -23,16 +26,15 @@ pub struct Pool {
 #[derive(Debug)]
 struct State {
     spare: Vec<Buffer>,
-    /// Buffers that exist, in use or not.
-    made: usize,
-    /// How many may exist.
+    in_use: usize,
+    /// How many may be in use.
     capacity: usize,
 }
 
 impl Pool {
     /// A pool of at most `capacity` buffers, at least one.
     pub fn new(capacity: usize) -> Arc<Self> {
-        let state = State { spare: Vec::new(), made: 0, capacity: capacity.max(1) };
+        let state = State { spare: Vec::new(), in_use: 0, capacity: capacity.max(1) };
         Arc::new(Self { state: Mutex::new(state), returned: Condvar::new() })
     }
 
@@ -44,15 +46,17 @@ impl Pool {
     /// A buffer, if there is one now.
     pub fn try_take(self: &Arc<Self>) -> Option<Pooled> {
         let mut state = self.lock();
-        if let Some(buffer) = state.spare.pop() {
-            return Some(Pooled { buffer: Some(buffer), pool: Arc::clone(self) });
-        }
-        if state.made >= state.capacity {
+        if state.in_use >= state.capacity {
             return None;
         }
-        state.made += 1;
-        drop(state);
-        Some(Pooled { buffer: Some(Buffer::zeroed(CHUNK)), pool: Arc::clone(self) })
+        if state.spare.is_empty() {
+            let count = SLAB.min(state.capacity - state.in_use);
+            state.spare = Buffer::slab(CHUNK, count);
+        }
+        state.in_use += 1;
+        // The one that was used last is the likeliest to be in the processor's caches.
+        let buffer = state.spare.pop();
+        Some(Pooled { buffer, pool: Arc::clone(self) })
     }
 
     /// A buffer, as soon as there is one; `None` if `stop` says so first.
@@ -65,18 +69,18 @@ impl Pool {
                 return Some(buffer);
             }
             let state = self.lock();
-            if state.spare.is_empty() && state.made >= state.capacity {
+            if state.in_use >= state.capacity {
                 drop(self.returned.wait_timeout(state, PATIENCE));
             }
         }
     }
 
-    /// How many buffers may exist.
+    /// How many buffers may be in use.
     pub fn capacity(&self) -> usize {
         self.lock().capacity
     }
 
-    /// Lets `count` buffers more exist, because as many are held by a drive that does not answer.
+    /// Lets `count` buffers more be in use, because as many are held by a drive that does not answer.
     pub fn write_off(&self, count: usize) {
         self.lock().capacity += count;
         self.returned.notify_all();
@@ -114,11 +118,8 @@ impl DerefMut for Pooled {
 impl Drop for Pooled {
     fn drop(&mut self) {
         let mut state = self.pool.lock();
-        if state.made > state.capacity {
-            state.made -= 1;
-        } else {
-            state.spare.extend(self.buffer.take());
-        }
+        state.in_use -= 1;
+        state.spare.extend(self.buffer.take());
         drop(state);
         self.pool.returned.notify_one();
     }
@@ -143,7 +144,7 @@ mod tests {
         drop(second);
         assert!(pool.try_take().is_none(), "two are in use");
         drop((third, fourth));
-        assert_eq!(pool.lock().spare.len(), 2);
+        assert_eq!(pool.lock().in_use, 0);
     }
 
     #[test]
