@@ -11,10 +11,20 @@ use rustix::fs::OFlags;
 use crate::buffer::Buffer;
 use crate::units::Bytes;
 
-/// One read.
-const BLOCK: u64 = 1 << 20;
-/// Blocks kept.
-const KEPT: usize = 64;
+/// How a reader caches.
+#[derive(Clone, Copy, Debug)]
+struct Cache {
+    /// One read, in bytes.
+    block: u64,
+    /// Blocks kept.
+    kept: usize,
+}
+
+/// For reading a whole drive.
+const LARGE: Cache = Cache { block: 1 << 20, kept: 64 };
+
+/// For a look at a file, when many drives may do so at once: a mebibyte each.
+const SMALL: Cache = Cache { block: 64 << 10, kept: 16 };
 
 /// A drive, or a part of it, as a reader.
 #[derive(Debug)]
@@ -24,20 +34,27 @@ pub struct DirectReader {
     start: Bytes,
     size: Bytes,
     at: u64,
+    cache: Cache,
     blocks: HashMap<u64, Buffer>,
     order: VecDeque<u64>,
 }
 
 impl DirectReader {
+    /// Opens a drive, to read all of it.
     pub(crate) fn open(node: &Path, size: Bytes) -> io::Result<Self> {
         let flags = i32::try_from((OFlags::DIRECT | OFlags::CLOEXEC).bits()).unwrap_or(0);
         let file = OpenOptions::new().read(true).custom_flags(flags).open(node)?;
-        Ok(Self::new(file, size))
+        Ok(Self::caching(file, size, LARGE))
     }
 
-    /// Reads a file that was opened with O_DIRECT.
+    /// Reads a little of a file that was opened with O_DIRECT.
     pub(crate) fn new(file: File, size: Bytes) -> Self {
+        Self::caching(file, size, SMALL)
+    }
+
+    fn caching(file: File, size: Bytes, cache: Cache) -> Self {
         Self {
+            cache,
             file,
             device_size: size,
             start: Bytes(0),
@@ -65,13 +82,14 @@ impl DirectReader {
     }
 
     fn block(&mut self, number: u64) -> io::Result<&Buffer> {
+        let Cache { block: size, kept: most } = self.cache;
         if !self.blocks.contains_key(&number) {
-            let oldest = if self.order.len() >= KEPT { self.order.pop_front() } else { None };
+            let oldest = if self.order.len() >= most { self.order.pop_front() } else { None };
             let kept = oldest.and_then(|oldest| self.blocks.remove(&oldest));
-            let mut block = kept.unwrap_or_else(|| Buffer::zeroed(Bytes(BLOCK)));
-            let length = BLOCK.min(self.device_size.0.saturating_sub(number * BLOCK));
+            let mut block = kept.unwrap_or_else(|| Buffer::zeroed(Bytes(size)));
+            let length = size.min(self.device_size.0.saturating_sub(number * size));
             block.resize(Bytes(length));
-            self.file.read_exact_at(&mut block, number * BLOCK)?;
+            self.file.read_exact_at(&mut block, number * size)?;
             self.order.push_back(number);
             self.blocks.insert(number, block);
         }
@@ -86,8 +104,9 @@ impl Read for DirectReader {
             return Ok(0);
         }
         let place = self.start.0 + self.at;
-        let block = self.block(place / BLOCK)?;
-        let from = Bytes(place % BLOCK).as_usize();
+        let size = self.cache.block;
+        let block = self.block(place / size)?;
+        let from = Bytes(place % size).as_usize();
         let count = buffer.len().min(Bytes(left).as_usize()).min(block.len().saturating_sub(from));
         buffer[..count].copy_from_slice(&block[from..from + count]);
         self.at += Bytes::of(count).0;

@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use super::{Rack, is_long};
 
-/// The configured ceiling of chunks, what else the daemon holds, and the page cache of its control group aside.
-const CEILING: u64 = (64 + 64) << 20;
+/// The configured ceiling of chunks, and a mebibyte for each drive beside it: what it is erased and committed with.
+const CEILING: u64 = (64 + 24) << 20;
 
 #[test]
 fn twenty_four_drives() {
@@ -14,17 +14,24 @@ fn twenty_four_drives() {
         return;
     }
     let Some(mut rack) = Rack::restored("twenty-four drives") else { return };
+    let process = rack.main_process();
+    let memory = |rack: &mut Rack, field: &str| -> u64 {
+        let script = format!("awk '/^{field}:/ {{print $2}}' /proc/{process}/status");
+        rack.done(&script).trim().parse::<u64>().unwrap() << 10
+    };
+    let before = memory(&mut rack, "VmRSS");
     let serials: Vec<String> = (1..=24).map(|n| format!("SAS{n:05}")).collect();
     serials.iter().for_each(|serial| rack.plug(&Spec::new(Bus::Scsi, serial)));
     serials.iter().for_each(|serial| drop(rack.wait_pass(serial)));
-    let process = rack.main_process();
-    let peak = rack.done(&format!("awk '/^VmHWM:/ {{print $2}}' /proc/{process}/status"));
-    let peak: u64 = peak.trim().parse::<u64>().unwrap() << 10;
-    super::say(&format!("24 drives: peak of the daemon {} MiB", peak >> 20));
-    assert!(peak <= CEILING, "{} MiB", peak >> 20);
+    let grown = memory(&mut rack, "VmHWM") - before;
+    super::say(&format!(
+        "24 drives took {} MiB more than the {} MiB before",
+        grown >> 20,
+        before >> 20
+    ));
+    assert!(grown <= CEILING, "{} MiB", grown >> 20);
 }
 
-/// Drives at a rate that leaves the emulated processors time, with and without one that is ten times slower.
 #[test]
 fn slow_neighbour() {
     if !is_long("a slow neighbour") {
