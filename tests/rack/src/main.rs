@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Parser;
-use prestaged_rack::{Bus, Cargo, Fault, Machine, Ready, Spec};
+use prestaged_rack::{Bus, Cargo, Fault, Machine, Ready, Spec, ready};
 
 /// Starts the rack and reads commands.
 #[derive(Debug, Parser)]
@@ -24,27 +24,9 @@ struct Arguments {
     media: PathBuf,
 }
 
-/// The station of the guest, armed for all that is plugged.
-const PREPARE: &str = r#"
-set -e
-DEBIAN_FRONTEND=noninteractive dpkg --force-unsafe-io -i /mnt/cargo/prestaged.deb
-cat >/etc/prestaged/prestaged.toml.d/10-rack.toml <<END
-[admission]
-armed = true
-buses = ["nvme", "scsi", "ata", "usb"]
-bays = ["*"]
-overwrite = "any"
-[replicate]
-memory = "64MiB"
-END
-cp /mnt/cargo/sample.wim /srv/prestaged/media/
-systemctl restart prestaged
-until prestagectl --json media list | jq -e '.[0].state == "valid"'; do sleep 0.2; done
-"#;
-
 const HELP: &str = "\
 plug BUS SERIAL [OPTION...]   BUS: nvme, scsi, usb, or sata (only SATA0001 and SATA0002)
-    mib=N sector=512|4096 bay=N rate=MEBIBYTES-PER-SECOND wwn=HEX ro bad-read=SECTOR bad-write=SECTOR
+    mib=N (512) sector=512|4096 bay=N rate=MEBIBYTES-PER-SECOND wwn=HEX ro bad-read=SECTOR bad-write=SECTOR
 unplug SERIAL                 pulls it; its content stays, and plugging it again brings it back
 rate SERIAL MEBIBYTES         makes a drive that was plugged with a rate slower or faster
 status                        prestagectl status
@@ -63,7 +45,7 @@ fn spec(words: &[&str]) -> Result<Spec> {
     };
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     ensure!(serial.chars().all(fits), "{serial}: letters, digits, - and _ only");
-    let mut spec = Spec::new(bus, serial).mebibytes(4096);
+    let mut spec = Spec::new(bus, serial);
     for option in options {
         let (name, value) = option.split_once('=').unwrap_or((option, ""));
         let number = || value.parse::<u64>().with_context(|| format!("{option}: a number"));
@@ -112,8 +94,8 @@ fn main() -> Result<()> {
     let Arguments { cache, package, media } = Arguments::parse();
     println!("The first start takes a few minutes: Debian is installed, started and saved.");
     let start = Instant::now();
-    let cargo = Cargo::default().with("prestaged.deb", &package).with("sample.wim", &media);
-    let mut machine = Ready::made(&cache, "play", &cargo, PREPARE)?.machine()?;
+    let cargo = Cargo::default().with(ready::PACKAGE, &package).with(ready::MEDIA, &media);
+    let mut machine = Ready::made(&cache, "play", &cargo)?.machine()?;
     println!(
         "The rack is ready after {:.1} s; its console and drives lie in {}.\n{HELP}",
         start.elapsed().as_secs_f64(),

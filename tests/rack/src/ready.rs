@@ -49,6 +49,45 @@ impl Cargo {
     }
 }
 
+/// The name of the package in the cargo.
+pub const PACKAGE: &str = "prestaged.deb";
+
+/// The name of the media.
+pub const MEDIA: &str = "win.wim";
+
+/// The station's configuration: everything that is plugged is its own, what is on it may go. The guest's own disk is on
+/// an allowed bus and in an allowed bay like any other. The ESP is large enough for FAT32 with sectors of 4096 bytes.
+const CONFIGURATION: &str = r#"
+[admission]
+armed = true
+buses = ["nvme", "scsi", "ata", "usb"]
+bays = ["*"]
+overwrite = "any"
+[replicate]
+memory = "64MiB"
+[[layout]]
+name = "rack"
+partitions = [ { type = "esp", size = "300MiB" }, { type = "msr", size = "16MiB" },
+    { type = "windows", size = "rest" }, { type = "recovery", size = "20MiB" } ]
+"#;
+
+/// Installs the package and configures the station, adds media to it, and presses a master for drives of 512 MiB.
+fn prepare() -> String {
+    format!(
+        r#"
+        set -e
+        DEBIAN_FRONTEND=noninteractive dpkg --force-unsafe-io -i /mnt/cargo/{PACKAGE}
+        cat >/etc/prestaged/prestaged.toml.d/10-rack.toml <<'END'
+{CONFIGURATION}
+END
+        cp /mnt/cargo/{MEDIA} /srv/prestaged/media/
+        systemctl restart prestaged
+        until prestagectl --json media list | jq -e '.[0].state == "valid"'; do sleep 0.2; done
+        prestagectl master press --media {MEDIA} --size $((512 << 20))
+        "#
+    )
+}
+
 /// What every machine does after its first start: SATA drives are there from the start, and are let go; modules that
 /// the first drive of a kind would bring are loaded.
 const FIRST: &str = "
@@ -68,11 +107,13 @@ pub struct Ready {
 }
 
 impl Ready {
-    /// A machine with `cargo` on which the script `prepare` has run; made if it is not in `cache`. Others of this name go.
+    /// A machine with a station from `cargo`, which must have a [`PACKAGE`] and [`MEDIA`]; made if it is not in `cache`.
+    /// Others of this name go.
     ///
     /// # Errors
-    /// It does not start, or the script fails; its output is in the error.
-    pub fn made(cache: &Path, name: &str, cargo: &Cargo, prepare: &str) -> Result<Self> {
+    /// It does not start, or the package cannot be installed; what was said is in the error.
+    pub fn made(cache: &Path, name: &str, cargo: &Cargo) -> Result<Self> {
+        let prepare = prepare();
         fs::create_dir_all(cache)?;
         // Disks name the disks that they lie on top of.
         let cache = &cache.canonicalize()?;
@@ -84,7 +125,7 @@ impl Ready {
         hash.update(machine::hardware().join(" "));
         hash.update(image.folder().to_string_lossy().as_bytes());
         hash.update(FIRST);
-        hash.update(prepare);
+        hash.update(&prepare);
         cargo.hash(&mut hash)?;
         let prefix = format!("ready-{name}-");
         let ready = Self { image, folder: cache.join(prefix.clone() + &name_of(hash)) };
@@ -104,7 +145,7 @@ impl Ready {
         let start = Start::Cold;
         let mut machine = Machine::start(&ready.image, &system, &making.join("cargo.img"), &start)?;
         machine.guest().done(FIRST)?;
-        machine.guest().done(prepare)?;
+        machine.guest().done(&prepare)?;
         machine.guest().done("sync; fstrim / 2>/dev/null; true")?;
         machine.save(&making.join("state"), &making.join("system.qcow2"))?;
         fs::rename(making, &ready.folder)?;

@@ -14,7 +14,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use prestaged_rack::{Cargo, Guest, Machine, Ready, Spec};
+use prestaged_rack::{Cargo, Guest, Machine, Ready, Spec, ready};
 use serde_json::Value;
 
 use crate::harness::sample::Sample;
@@ -23,36 +23,6 @@ use crate::package::packages;
 
 /// How long a drive's verdict may take: emulated processors hash some 30 MB/s, and all drives share two of them.
 const PATIENCE: Duration = Duration::from_secs(400);
-
-/// The station's configuration: everything that is plugged is its own, what is on it may go. The guest's own disk is on
-/// an allowed bus and in an allowed bay like any other.
-const CONFIGURATION: &str = r#"
-[admission]
-armed = true
-buses = ["nvme", "scsi", "ata", "usb"]
-bays = ["*"]
-overwrite = "any"
-[replicate]
-memory = "64MiB"
-[[layout]]
-name = "rack"
-partitions = [ { type = "esp", size = "300MiB" }, { type = "msr", size = "16MiB" },
-    { type = "windows", size = "rest" }, { type = "recovery", size = "20MiB" } ]
-"#;
-
-/// What is done to a machine before it is saved. `@` stands for the configuration.
-const PREPARE: &str = r#"
-set -e
-export DEBIAN_FRONTEND=noninteractive
-dpkg --force-unsafe-io -i /mnt/cargo/1.deb
-cat >/etc/prestaged/prestaged.toml.d/10-rack.toml <<'END'
-@
-END
-cp /mnt/cargo/win.wim /srv/prestaged/media/
-systemctl restart prestaged
-until prestagectl --json media list | jq -e '.[0].state == "valid"'; do sleep 0.2; done
-prestagectl master press --media win.wim --size $((512 << 20))
-"#;
 
 fn saved() -> &'static Ready {
     static READY: OnceLock<Ready> = OnceLock::new();
@@ -63,11 +33,10 @@ fn saved() -> &'static Ready {
         let wim = sample_of(&small, &["--compress=LZX"]);
         let package = |name: &str| packages().join(name);
         let cargo = Cargo::default()
-            .with("1.deb", &package("1.deb"))
-            .with("2.deb", &package("2.deb"))
-            .with("win.wim", &wim);
-        let prepare = PREPARE.replace('@', CONFIGURATION.trim());
-        let ready = Ready::made(&target.join("rack"), "test", &cargo, &prepare).unwrap();
+            .with(ready::PACKAGE, &package("1.deb"))
+            .with("newer.deb", &package("2.deb"))
+            .with(ready::MEDIA, &wim);
+        let ready = Ready::made(&target.join("rack"), "test", &cargo).unwrap();
         say(&format!("the rack was ready after {:.1} s", start.elapsed().as_secs_f64()));
         ready
     })

@@ -43,8 +43,8 @@ fn killed_restarted_upgraded() {
     rack.plug(&Spec::new(Bus::Scsi, "UPGRADED").rate(SLOW));
     rack.wait_state("UPGRADED", "writing", 0.0);
     let third = rack.main_process();
-    let said =
-        rack.done("DEBIAN_FRONTEND=noninteractive dpkg --force-unsafe-io -i /mnt/cargo/2.deb 2>&1");
+    let said = rack
+        .done("DEBIAN_FRONTEND=noninteractive dpkg --force-unsafe-io -i /mnt/cargo/newer.deb 2>&1");
     assert!(said.contains("as soon as the drives that it is writing are done"), "{said}");
     assert!(rack.records("UPGRADED")[0]["verdict"].is_null(), "dpkg has waited for the drive");
     rack.wait("the new station", |rack| {
@@ -127,7 +127,9 @@ fn removed_and_purged() {
     let said = rack.done("dpkg --remove prestaged 2>&1");
     assert!(said.contains("kept: /var/lib/prestaged/ledger.db"), "{said}");
     rack.done("! systemctl is-active prestaged && ! pidof prestaged");
-    rack.done("dpkg --force-unsafe-io -i /mnt/cargo/1.deb && systemctl is-active prestaged");
+    rack.done(
+        "dpkg --force-unsafe-io -i /mnt/cargo/prestaged.deb && systemctl is-active prestaged",
+    );
     assert_eq!(rack.wait_pass("KEPT")["verdict"], "passed", "the ledger was kept");
     let said = rack.done("dpkg --purge prestaged 2>&1");
     assert!(said.contains("removed: /var/lib/prestaged/ledger.db"), "{said}");
