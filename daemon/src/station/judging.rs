@@ -43,7 +43,9 @@ impl Station {
                 }
                 tracing::info!(device = %drive.node.display(), serial = %drive.label(), bay = %drive.bay, "drive attached");
                 self.slots.insert(key.clone(), Slot::new(drive));
-                self.judge(&key).into_iter().collect()
+                // What comes while the station ends is the next one's.
+                let judged = if self.draining { None } else { self.judge(&key) };
+                judged.into_iter().collect()
             }
             Change::Gone { name, diskseq } => {
                 let key = (name, diskseq);

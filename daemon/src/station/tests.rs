@@ -228,6 +228,8 @@ fn draining_it_ends_when_nothing_runs() {
     let exits = |effects: &[Effect]| effects.iter().any(|effect| matches!(effect, Effect::Exit));
     assert!(!exits(&station.apply(Event::Drain)));
     assert_eq!(order.stop.reason(), None, "a running drive is finished");
+    let late = Change::Present(Box::new(drive("sdc", 2)));
+    assert!(station.apply(Event::Drives(vec![late])).is_empty(), "the next station's drive");
     assert!(!exits(&station.apply(Event::Halt)));
     assert_eq!(order.stop.reason(), Some(StopReason::Shutdown));
     let record = order.record.closed_with(Verdict::Stopped, "station_shutdown", "x");
