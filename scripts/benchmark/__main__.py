@@ -154,23 +154,27 @@ def bench(options, work):
         "ratios": [],
         "notes": report.NOTES.splitlines(),
     }
+    kept = options.out / "bench.json"
+    if options.add and kept.exists():
+        whole = report.joined(json.loads(kept.read_text()), whole)
     for backing in options.backings:
         try:
             about, rounds = measure(options, backing, work, media, size)
         except Cannot as error:
             say(f"*** CANNOT MEASURE: {backing}: {error} ***")
             continue
-        whole["backings"][backing] = about
+        found = {"backings": {backing: about}, "figures": [], "ratios": list(report.judge(backing, rounds))}
         for key in rounds[0]:
             row = dict(zip(("contender", "drives", "metric"), key), backing=backing)
-            whole["figures"].append(row | report.spread([figures[key] for figures in rounds]))
-        whole["ratios"] += report.judge(backing, rounds)
+            found["figures"].append(row | report.spread([figures[key] for figures in rounds]))
+        whole = report.joined(whole, found)
         say("\n".join(report.table(whole["figures"], whole["ratios"], backing)))
         if not about["direct_io"]:
             say("  The loop devices of this backing have no direct I/O: reads come from the page cache.")
         # After each backing, so that what was measured is kept if the next one cannot be.
-        (options.out / "bench.json").write_text(json.dumps(whole, indent=1) + "\n")
-        count = 4 if 4 in options.drives else max(options.drives)
+        kept.write_text(json.dumps(whole, indent=1) + "\n")
+        counts = {row["drives"] for row in whole["figures"]}
+        count = 4 if 4 in counts else max(counts)
         (options.out / "bench.svg").write_text(report.chart(whole["figures"], whole["backings"], count))
     say(f"\n{report.NOTES}\n\nAll of it is in bench.json and bench.svg in {options.out}")
 
@@ -199,6 +203,7 @@ def parse():
     parser.add_argument("--only", type=some(PARTS), default=PARTS)
     parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()))
     parser.add_argument("--out", type=Path, default=ROOT / "target/bench")
+    parser.add_argument("--add", action="store_true")
     options = parser.parse_args()
     options.runs = max(1, options.runs)
     options.files = options.files or (400 if options.small else 8000)

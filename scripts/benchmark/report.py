@@ -114,6 +114,23 @@ def judge(backing, rounds):
             yield row
 
 
+def joined(before, after):
+    """What two runs have measured; where both have measured the same, the later one counts."""
+    whole = before | after
+    whole["backings"] = before["backings"] | after["backings"]
+    names = {"figures": ("backing", "drives", "contender", "metric"), "ratios": ("backing", "ratio")}
+    for part, name in names.items():
+        rows = {}
+        for row in before[part] + after[part]:
+            key = tuple(row[word] for word in name)
+            # A ratio that one run could not give may be known from another.
+            if "median" in row or "median" not in rows.get(key, {}):
+                rows[key] = row
+        whole[part] = list(rows.values())
+    whole["figures"].sort(key=lambda row: (row["backing"], row["drives"]))
+    return whole
+
+
 UNITS = [("_per_gb", 1, "s/GB", 2), ("_seconds", 1, "s", 2), ("rate", 1e6, "MB/s", 0), ("bytes", 1e6, "MB", 0)]
 COLUMNS = {"write_rate": "write", "readback_rate": "read-back", "whole_seconds": "whole", "busy_seconds_per_gb": "busy"}
 # These are in the JSON only.
