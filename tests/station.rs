@@ -10,6 +10,8 @@ mod bays;
 mod boot;
 #[path = "station/corpus.rs"]
 mod corpus;
+#[path = "station/crowd.rs"]
+mod crowd;
 #[path = "station/faults.rs"]
 mod faults;
 mod harness;

@@ -396,6 +396,30 @@ mod tests {
         assert!(read <= 400 * 4096 * 5 / 4, "{read}");
     }
 
+    /// How many chunks are read for eight equally fast drives, each of which starts `gap` chunks after the one before.
+    fn read_for_eight(chunks: u64, slots: usize, gap: usize) -> u64 {
+        let source = source(master(chunks), slots);
+        let mut subscriptions = Vec::new();
+        for step in 0.. {
+            if subscriptions.len() < 8 && step % gap == 0 {
+                subscriptions.push(source.subscribe().unwrap());
+            }
+            let taken = |one: &mut Subscription| one.next(&|| false).unwrap().is_some();
+            let moving = subscriptions.iter_mut().map(taken).filter(|taken| *taken).count();
+            if moving == 0 && subscriptions.len() == 8 {
+                break;
+            }
+        }
+        source.read.load(Ordering::Relaxed) / 4096
+    }
+
+    #[test]
+    fn eight_drives_one_after_the_other_read_little_twice() {
+        assert_eq!(read_for_eight(100, 100, 12), 100, "all of it stays in memory");
+        let read = read_for_eight(400, 16, 10);
+        assert!((400..=500).contains(&read), "what the last one lacked is read once more: {read}");
+    }
+
     #[test]
     fn a_stalled_drive_holds_nobody_up_and_a_late_one_gets_everything() {
         let source = source(master(100), 4);
