@@ -108,8 +108,11 @@ fn pulled_and_replaced() {
         let rate = if state == "erasing" { 1 << 20 } else { 12 << 20 };
         rack.plug(&Spec::new(bus, &old).bay(5).rate(rate));
         if state == "committing" {
-            rack.wait_state(&old, "reading_back", 85.0);
-            rack.machine.set_rate(&old, 1 << 20).unwrap();
+            // It lasts for some hundred kilobytes only, and the guest takes a moment to notice that a drive is pulled.
+            for (percent, rate) in [(85.0, 1 << 20), (98.0, 128 << 10)] {
+                rack.wait_state(&old, "reading_back", percent);
+                rack.machine.set_rate(&old, rate).unwrap();
+            }
         }
         rack.wait_state(&old, state, 0.0);
         rack.unplug(&old);
