@@ -118,6 +118,7 @@ def measure(options, backing, work, media, size):
             rounds.append(figures)
         return {
             "words": words,
+            "rounds": options.runs,
             "drive_bytes": size,
             "payload_bytes": payload,
             "raw_image_allocated_bytes": source.raw_allocated,
@@ -147,7 +148,6 @@ def bench(options, work):
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "machine": machine(),
         "media_bytes": media.stat().st_size,
-        "rounds": options.runs,
         "hash": "hash-rate" if HASH_HELPER.exists() else "OpenSSL, one thread per core",
         "backings": {},
         "figures": [],
