@@ -17,7 +17,7 @@ fn place(detail: &str) -> (u64, u64) {
 #[test]
 fn odd_drives() {
     let Some(mut rack) = Rack::restored("drives with faults") else { return };
-    // In the first clusters, the volume's boot sector left aside: they hold $MFT's neighbours on every volume.
+    // Behind the boot sector's cluster, which is written last; the scenario shows that these clusters are written.
     let bad = WINDOWS + 64;
     rack.plug(&Spec::new(Bus::Scsi, "BADWRITE").fault(Fault::Write(bad)));
     rack.plug(&Spec::new(Bus::Scsi, "BADREAD").fault(Fault::Read(bad)));

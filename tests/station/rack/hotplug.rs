@@ -7,9 +7,8 @@ use serde_json::Value;
 
 use super::Rack;
 
-/// The udev property that a record's field must equal, and where the kernel tells it if udev does not.
+/// What udev has of a drive, and from sysfs its size, model and firmware as the kernel tells them.
 fn udev(rack: &mut Rack, serial: &str) -> Value {
-    // The properties as udev has them, of the disk whose serial number it is, with what else a record holds.
     let script = format!(
         r#"for disk in /sys/block/*; do
             properties=$(udevadm info -q property $disk)
