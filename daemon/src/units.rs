@@ -281,24 +281,43 @@ impl Lba {
     }
 }
 
-/// A size or rate that cannot be read.
+/// A size, rate, share or length of time that cannot be read.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum UnitError {
-    /// Not a size.
-    #[error("{0:?} is not a size; write for example \"300MiB\" or \"20GB\"")]
+    #[error("{0:?} is not a size")]
     Size(String),
-    /// Not a rate.
-    #[error("{0:?} is not a rate; write for example \"5MB/s\"")]
+    #[error("{0:?} is not a rate")]
     Rate(String),
-    /// Not a share.
-    #[error("{0:?} is not a share; write for example \"2.5%\"")]
+    #[error("{0:?} is not a share")]
     Share(String),
-    /// Not a length of time.
-    #[error("{0:?} is not a length of time; write for example \"90s\" or \"2m\"")]
+    #[error("{0:?} is not a length of time")]
     Period(String),
-    /// A sector size no layout is defined for.
-    #[error("logical sectors of {0} bytes; 512 and 4096 are supported")]
+    #[error("logical sectors of {0} bytes are not supported, only 512 and 4096")]
     SectorSize(u32),
+}
+
+impl UnitError {
+    /// How to write a size.
+    pub const SIZE: &str = "write for example \"20GiB\" or \"512GB\"";
+    /// How to write a rate.
+    pub const RATE: &str = "write for example \"5MB/s\"";
+    /// How to write a share.
+    pub const SHARE: &str = "write for example \"2.5%\"";
+    /// How to write a length of time.
+    pub const PERIOD: &str = "write for example \"90s\" or \"2m\"";
+
+    /// How to write what was meant.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Size(_) => Self::SIZE,
+            Self::Rate(_) => Self::RATE,
+            Self::Share(_) => Self::SHARE,
+            Self::Period(_) => Self::PERIOD,
+            Self::SectorSize(_) => return None,
+        };
+        Some(hint.to_owned())
+    }
 }
 
 #[cfg(test)]

@@ -365,7 +365,7 @@ fn a_configuration_that_cannot_be_changed_is_told_before_anybody_walks() {
     fs::create_dir_all(&folder).unwrap();
     for (name, text, why) in [
         ("z.toml", "[admision]", "admision"),
-        ("bays.toml", "[admission]\narmed = false", "another file"),
+        ("bays.toml", "[admission]\narmed = false", "only names of bays"),
     ] {
         fs::write(folder.join(name), text).unwrap();
         let (code, said) = Walk::begin(&rig, &[]).end();

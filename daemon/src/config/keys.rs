@@ -1,23 +1,31 @@
-//! Every key with its default and what it does, for prestaged.toml(5) and README.md.
+//! Every key with its kind, its default and what it does: for checking files, prestaged.toml(5) and README.md.
 //!
 //! The texts are Markdown of the simplest kind: back quotes only. A test compares the keys and the defaults with what
-//! the configuration really knows, so neither can be forgotten here.
+//! the configuration really knows, so that neither can be forgotten here.
+
+mod kind;
+
+pub use kind::Kind;
 
 use Fallback::{Absent, Required, Value};
+use Kind::{
+    AttributeBits, Count, Dates, Mode, OneOf, PartitionSize, Path, Rate, Share, Size, Sizes,
+    Switch, Tables, Text, Texts, Time,
+};
 
 /// What holds where a key is not given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fallback {
     /// This value, in TOML.
     Value(&'static str),
-    /// No value; what that means.
+    /// No value; the text tells what that means.
     Absent(&'static str),
     /// The key must be given.
     Required,
 }
 
 impl Fallback {
-    /// For a person, in Markdown.
+    /// The text for people, in Markdown.
     pub fn shown(self) -> String {
         match self {
             Self::Value(toml) => format!("`{toml}`"),
@@ -29,30 +37,26 @@ impl Fallback {
 
 /// One key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct Key {
-    /// Its table.
+    /// Its table; `layout.partitions` for the tables in `partitions`.
     pub section: &'static str,
-    /// Its name there.
     pub name: &'static str,
-    /// What holds without it.
+    pub kind: Kind,
     pub fallback: Fallback,
-    /// What it does.
+    /// What it does, in Markdown.
     pub text: &'static str,
 }
 
 impl Key {
-    /// Whether its table can stand in the file several times.
+    /// Whether the file may have several tables with this key.
     pub fn is_repeated(&self) -> bool {
-        matches!(self.section, "bay" | "layout" | "layout.partitions")
+        is_repeated(self.section)
     }
 
     /// Its full name as people write it: `store.path`, `[[bay]] name`.
     pub fn path(&self) -> String {
-        match self.section.split_once('.') {
-            Some((table, inner)) => format!("[[{table}]] {inner}.{}", self.name),
-            None if self.is_repeated() => format!("[[{}]] {}", self.section, self.name),
-            None => format!("{}.{}", self.section, self.name),
-        }
+        path(self.section, self.name)
     }
 
     /// Its row in README.md.
@@ -63,167 +67,304 @@ impl Key {
     }
 }
 
+fn is_repeated(section: &str) -> bool {
+    matches!(section, "bay" | "layout" | "layout.partitions")
+}
+
+/// The full name of a key of a section, known or not; the empty section is the file itself.
+pub(super) fn path(section: &str, name: &str) -> String {
+    let bare = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let quoted = name.is_empty() || !name.chars().all(bare);
+    let name = if quoted { format!("{name:?}") } else { name.to_owned() };
+    match section.split_once('.') {
+        _ if section.is_empty() => name,
+        Some((table, inner)) => format!("[[{table}]] {inner}.{name}"),
+        None if is_repeated(section) => format!("[[{section}]] {name}"),
+        None => format!("{section}.{name}"),
+    }
+}
+
+/// The names that a section knows; the empty section is the file itself.
+pub(super) fn names(section: &str) -> Vec<&'static str> {
+    if section.is_empty() {
+        let mut sections: Vec<&str> = KEYS.iter().map(|key| key.section).collect();
+        sections.retain(|section| !section.contains('.'));
+        sections.dedup();
+        return sections;
+    }
+    KEYS.iter().filter(|key| key.section == section).map(|key| key.name).collect()
+}
+
+/// What may have been meant by a name that a section does not know.
+pub(super) fn nearest(section: &str, name: &str) -> Option<String> {
+    let mut elsewhere = KEYS.iter().filter(|key| key.name == name);
+    if let (Some(key), None) = (elsewhere.next(), elsewhere.next()) {
+        return Some(key.path());
+    }
+    near(name, &names(section)).map(str::to_owned)
+}
+
+/// The text that is most like another, if any is.
+fn near<'a>(text: &str, known: &[&'a str]) -> Option<&'a str> {
+    let scored = known.iter().map(|known| (strsim::jaro_winkler(text, known), *known));
+    let best = scored.max_by(|a, b| a.0.total_cmp(&b.0))?;
+    (best.0 > 0.7).then_some(best.1)
+}
+
+/// Which keys each table of a section needs, in words.
+pub(super) fn required(section: &str) -> String {
+    let needed = KEYS.iter().filter(|key| key.section == section && key.fallback == Required);
+    let needed: Vec<&str> = needed.map(|key| key.name).collect();
+    let table = match section.split_once('.') {
+        Some((_, inner)) => format!("of {inner}"),
+        None => format!("[[{section}]]"),
+    };
+    format!("each table {table} needs {}", needed.join(" and "))
+}
+
 const fn key(
     section: &'static str,
     name: &'static str,
+    kind: Kind,
     fallback: Fallback,
     text: &'static str,
 ) -> Key {
-    Key { section, name, fallback, text }
+    Key { section, name, kind, fallback, text }
 }
 
 /// Every key of the configuration, in the order in which they are explained.
 pub const KEYS: [Key; 41] = [
-    key("station", "name", Absent("host name"), "in every record"),
-    key("media", "inbox", Value("\"/srv/prestaged/media\""), "watched folder"),
-    key("media", "image", Value("1"), "index of the image that is applied"),
+    key("station", "name", Text, Absent("host name"), "name of the station in every record"),
+    key(
+        "media",
+        "inbox",
+        Path,
+        Value("\"/srv/prestaged/media\""),
+        "folder that is watched for media",
+    ),
+    key(
+        "media",
+        "image",
+        Count,
+        Value("1"),
+        "index of the image in the WIM that is applied, counted from 1",
+    ),
     key(
         "media",
         "expires",
+        Dates,
         Absent("none"),
-        "by media name, the last day its certificate is valid: `\"win11.wim\" = \"2027-06-30\"`. It lies encrypted in \
-         the media, so take it from the order",
+        "last day on which each media's certificate is valid, by file name: `\"win11.wim\" = \"2027-06-30\"`. The certificate is encrypted inside the media, so take the day from the order",
     ),
-    key("store", "path", Value("\"/var/lib/prestaged/masters\""), "masters"),
-    key("store", "budget", Value("\"100GiB\""), "least recently used masters go first"),
+    key("store", "path", Path, Value("\"/var/lib/prestaged/masters\""), "folder of the masters"),
+    key(
+        "store",
+        "budget",
+        Size,
+        Value("\"100GiB\""),
+        "disk space that masters may take; beyond it, the least recently used are removed",
+    ),
     key(
         "store",
         "press_ahead",
+        Switch,
         Value("true"),
-        "press new media for every drive geometry seen before",
+        "press a master of new media for every drive geometry seen before, without waiting for a drive",
     ),
-    key("ledger", "path", Value("\"/var/lib/prestaged/ledger.db\""), "the records"),
+    key(
+        "ledger",
+        "path",
+        Path,
+        Value("\"/var/lib/prestaged/ledger.db\""),
+        "database file of the records",
+    ),
     key(
         "control",
         "socket",
+        Path,
         Value("\"/run/prestaged/control.sock\""),
-        "where prestagectl finds the daemon; HTTP",
+        "Unix socket on which the daemon answers prestagectl, with HTTP",
     ),
-    key("control", "mode", Value("\"0660\""), "of the socket, in octal"),
+    key("control", "mode", Mode, Value("\"0660\""), "permissions of the socket, in octal"),
     key(
         "control",
         "group",
+        Text,
         Absent("none"),
-        "whose members may use prestagectl; the package's file says `\"prestaged\"`",
+        "group whose members may use prestagectl; the package sets it to `\"prestaged\"`",
     ),
-    key("admission", "armed", Value("false"), "whether the station may write from its start"),
+    key(
+        "admission",
+        "armed",
+        Switch,
+        Value("false"),
+        "whether the station may write as soon as it starts",
+    ),
     key(
         "admission",
         "buses",
+        Texts,
         Absent("none"),
-        "udev's words: `ata`, `scsi`, `nvme`, `usb`, `virtio`, and `loop`",
+        "buses whose drives may be imaged, by udev's names: `ata`, `scsi`, `nvme`, `usb`, `virtio`; `loop` for loop devices",
     ),
     key(
         "admission",
         "bays",
+        Texts,
         Absent("none"),
-        "glob patterns over udev's `ID_PATH` or the names of bays; `loop-<file name>` for loop devices",
+        "bays whose drives may be imaged: their names, or glob patterns over udev's `ID_PATH`; a loop device's path is `loop-<file name>`",
     ),
-    key("admission", "models", Absent("all"), "glob patterns"),
-    key("admission", "serials", Absent("all"), "glob patterns"),
-    key("admission", "sizes", Absent("all"), "capacities as sold, such as `\"512GB\"`"),
-    key("admission", "size_tolerance", Value("\"1%\""), "how far off a drive may be"),
-    key("admission", "min_size", Absent("none"), "smallest drive"),
-    key("admission", "max_size", Absent("none"), "largest drive"),
+    key("admission", "models", Texts, Absent("all"), "models that may be imaged, as glob patterns"),
+    key(
+        "admission",
+        "serials",
+        Texts,
+        Absent("all"),
+        "serial numbers that may be imaged, as glob patterns",
+    ),
+    key(
+        "admission",
+        "sizes",
+        Sizes,
+        Absent("all"),
+        "capacities that may be imaged, as sold: `\"512GB\"`",
+    ),
+    key(
+        "admission",
+        "size_tolerance",
+        Share,
+        Value("\"1%\""),
+        "how far a capacity may differ from a listed one",
+    ),
+    key(
+        "admission",
+        "min_size",
+        Size,
+        Absent("none"),
+        "capacity of the smallest drive that may be imaged",
+    ),
+    key(
+        "admission",
+        "max_size",
+        Size,
+        Absent("none"),
+        "capacity of the largest drive that may be imaged",
+    ),
     key(
         "admission",
         "overwrite",
+        OneOf(&["blank_or_ours", "blank_only", "any"]),
         Value("\"blank_or_ours\""),
-        "what may go: also `blank_only`, or `any`. Blank means a mebibyte at each end of one repeated byte",
+        "which drives may be overwritten: blank ones and those imaged by this station; `blank_only`; or `any`. A drive is blank if the first and the last mebibyte each repeat one byte",
     ),
     key(
         "admission",
         "reimage",
+        Switch,
         Value("false"),
-        "image drives again that have passed with the same media",
+        "image a drive again even if it has passed with the same media",
     ),
-    key("bay", "name", Required, "what people call a bay"),
-    key("bay", "path", Required, "its `ID_PATH`, as a glob pattern"),
+    key("bay", "name", Text, Required, "name that people call the bay"),
+    key("bay", "path", Text, Required, "the bay's `ID_PATH`, as a glob pattern"),
     key(
         "replicate",
         "memory",
+        Size,
         Value("\"1GiB\""),
-        "for the chunks of all drives together, however many there are",
+        "memory for the data in flight to all drives together",
     ),
     key(
         "replicate",
         "min_write_rate",
+        Rate,
         Absent("none"),
-        "a drive below it, reading or writing, fails",
+        "a drive that writes or reads more slowly fails: `\"5MB/s\"`",
     ),
     key(
         "replicate",
         "min_batch_share",
+        Share,
         Absent("none"),
-        "so does one below this share (`\"25%\"`) of the median of the others of its model",
+        "a drive fails if its rate is below this share of the median of the other drives of its model: `\"25%\"`",
     ),
     key(
         "replicate",
         "rate_window",
+        Time,
         Value("\"10s\""),
-        "over how much of the drive's own time both are measured",
+        "time over which a drive's rate is measured for both; only time that the drive itself takes counts",
     ),
     key(
         "replicate",
         "stall_timeout",
+        Time,
         Value("\"2m\""),
-        "a drive that does not answer one request for so long has failed",
+        "a drive that leaves one request unanswered for this long fails",
     ),
     key(
         "replicate",
         "rewrites",
+        Count,
         Value("0"),
-        "how often what reads back wrong may be written again; then all is read once more",
+        "how often a range that reads back wrong may be written again; afterwards the whole drive is read once more",
     ),
     key(
         "tools",
         "search",
+        Texts,
         Value("[\"/usr/sbin\", \"/usr/bin\", \"/sbin\", \"/bin\"]"),
-        "where mkntfs, mkfs.vfat, mcopy and hivexsh are looked for",
+        "folders in which mkntfs, mkfs.vfat, mcopy and hivexsh are looked for",
     ),
-    key("tools", "user", Absent("`prestaged`, else `nobody`"), "who reads media and presses"),
+    key(
+        "tools",
+        "user",
+        Text,
+        Absent("`prestaged`, else `nobody`"),
+        "user that reads media and presses masters",
+    ),
     key(
         "layout",
         "name",
+        Text,
         Required,
-        "what people call the layout; the first one in the file is used",
+        "name of the layout in messages; drives get the first layout in the file",
     ),
     key(
         "layout",
         "boot",
+        OneOf(&["prestaged", "none"]),
         Value("\"prestaged\""),
-        "boot files and BCD are required and laid down; `\"none\"`: content as it is",
+        "the media must bring boot files and a BCD, which are written to the ESP; with `\"none\"` only the image is applied",
     ),
-    key(
-        "layout",
-        "partitions",
-        Required,
-        "the partitions in the order in which they stand on the drive",
-    ),
+    key("layout", "partitions", Tables, Required, "partitions in their order on the drive"),
     key(
         "layout.partitions",
         "type",
+        OneOf(&["esp", "msr", "windows", "recovery"]),
         Required,
-        "`esp`, `msr`, `windows` or `recovery`. `msr` and `recovery` may be left out, `esp` with `boot = \"none\"` too",
+        "`esp`, `msr`, `windows` or `recovery`; `msr` and `recovery` are optional, and so is `esp` with `boot = \"none\"`",
     ),
     key(
         "layout.partitions",
         "size",
+        PartitionSize,
         Required,
-        "such as `\"300MiB\"`; `\"rest\"` is what the others leave",
+        "size, such as `\"300MiB\"`; exactly one partition takes `\"rest\"`, all that the others leave",
     ),
-    key("layout.partitions", "name", Absent("as Windows Setup writes it"), "in the GPT"),
-    key("layout.partitions", "label", Absent("by type"), "of the volume"),
+    key("layout.partitions", "name", Text, Absent("as Windows Setup writes it"), "name in the GPT"),
+    key("layout.partitions", "label", Text, Absent("by type"), "volume label"),
     key(
         "layout.partitions",
         "attributes",
+        AttributeBits,
         Absent("by type"),
-        "GPT's bits, such as `\"0x8000000000000001\"`",
+        "attribute bits in the GPT, such as `\"0x8000000000000001\"`",
     ),
     key(
         "layout.partitions",
         "file_system",
+        OneOf(&["fat32", "ntfs"]),
         Absent("by type"),
-        "says what is so anyway: `fat32` for `esp`, `ntfs` for `windows` and `recovery`",
+        "optional; only `fat32` (`esp`) and `ntfs` (`windows` and `recovery`) are accepted",
     ),
 ];

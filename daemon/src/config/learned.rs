@@ -1,9 +1,9 @@
-//! The drop-in with the names of bays that were learned, and how one is added to it.
+//! The drop-in with the names of bays that were learned, and how a name is added to it.
 //!
-//! Names stand in the configuration, and not in the daemon's own state, because they take part in admission:
-//! `admission.bays` may list them, and whoever could move a name could move what may be written. So the one who names
-//! bays is the one who may change the configuration, and the daemon, which may not, has nothing to do with it. It
-//! knows them from its next start, which a new station needs anyway before its bays are allowed.
+//! Names are kept in the configuration, not in the daemon's own state, because they take part in admission:
+//! `admission.bays` may list them, so whoever moves a name moves what may be written. Naming bays therefore takes the
+//! right to change the configuration. The daemon does not have it, and takes no part in learning; it reads the names at
+//! its next start, which a new station needs anyway before its bays are allowed.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -13,99 +13,111 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
-use super::{Config, ConfigError, NamedPath, drop_ins, parse};
+use super::error::{Mistake, Place};
+use super::file::Source;
+use super::{Config, ConfigError, NamedPath, drop_ins};
 
 /// Name of the drop-in.
 pub const FILE: &str = "bays.toml";
-/// Not read by the loader, which goes by the extension.
+/// The loader skips it, because its extension is not `toml`.
 const UNFINISHED: &str = ".bays.toml.new";
 const HEAD: &str = "# Written by `prestagectl bays learn`. Names and paths can be changed here; other text is not kept.\n\n";
-/// As many characters as fit a table and a label.
+/// Longest name in characters: what fits a table and a label.
 const LONGEST: usize = 40;
-/// How paths begin.
+/// How udev's paths begin.
 const PLACES: [&str; 6] = ["pci-", "platform-", "acpi-", "ccw-", "loop-", "unknown-"];
 
-/// Why a name cannot be given.
+/// Why a bay cannot have a name.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum NameError {
-    /// Nothing but blanks.
-    #[error("a name must not be empty")]
+    #[error("the name of a bay must not be blank")]
     Empty,
-    /// It cannot be printed.
-    #[error("{0:?} holds control characters")]
+    #[error("{0:?} has control characters")]
     Control(String),
-    /// Too long.
     #[error("{0:?} is longer than {LONGEST} characters")]
     Long(String),
-    /// In `admission.bays` it would be a pattern.
-    #[error("{0:?} holds one of *, ?, [ and ], which would make it a pattern in admission.bays")]
+    #[error("{0:?} would be a pattern in admission.bays")]
     Pattern(String),
-    /// In `admission.bays` it would pass for a path.
-    #[error("{0:?} looks like a path; admission.bays could not tell them apart")]
+    #[error("{0:?} would be taken for a path in admission.bays")]
     Place(String),
-    /// Another place has it.
-    #[error("{name:?} is the name of the bay at {path} already")]
-    Taken {
-        /// The name that is there.
-        name: String,
-        /// Where.
-        path: String,
-    },
+    #[error("{name:?} is the name of the bay at {path}")]
+    Taken { name: String, path: String },
+}
+
+impl NameError {
+    /// How to choose another name.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Empty | Self::Control(_) | Self::Long(_) => return None,
+            Self::Pattern(_) => "choose a name without *, ?, [ and ]".into(),
+            Self::Place(_) => {
+                format!("choose a name that begins with none of {}", PLACES.join(", "))
+            }
+            Self::Taken { .. } => "choose another name, or rename that bay first".into(),
+        })
+    }
 }
 
 /// Why a name was not learned.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum LearnedError {
-    /// The name.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// The configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The drop-in must not be written.
     #[error("no permission to write {path}")]
     NotPermitted {
-        /// File.
         path: PathBuf,
-        /// Why.
         #[source]
         source: io::Error,
     },
-    /// The drop-in cannot be written.
     #[error("cannot write {path}")]
     Write {
-        /// File.
         path: PathBuf,
-        /// Why.
         #[source]
         source: io::Error,
     },
-    /// Somebody else is writing it.
-    #[error("bays are being learned already; {0} is in use")]
+    /// Somebody else holds the drop-in.
+    #[error("bays are being learned already")]
     Busy(PathBuf),
-    /// Writing it would lose something.
-    #[error("{path} holds more than names of bays; move {key:?} to another file")]
-    Foreign {
-        /// File.
-        path: PathBuf,
-        /// What it holds.
-        key: String,
-    },
-    /// A later file has another name for the place.
-    #[error(
-        "the name {name:?} would be without effect: a file behind {path} calls the place {called:?}"
-    )]
-    Overruled {
-        /// File.
-        path: PathBuf,
-        /// What was to be learned.
-        name: String,
-        /// What holds.
-        called: String,
-    },
+    /// To write the file would lose this key.
+    #[error("{path}: {key}: only names of bays may stand in this file")]
+    Foreign { path: PathBuf, key: String },
+    /// A later file calls the bay something else.
+    #[error("the name {name:?} would have no effect: a later file calls the bay {called:?}")]
+    Overruled { path: PathBuf, name: String, called: String },
 }
 
-/// What the drop-in holds.
+impl LearnedError {
+    /// What helps.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Name(error) => error.hint(),
+            Self::Config(error) => error.hint(),
+            Self::NotPermitted { source, .. }
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                Some("naming bays changes the configuration: sudo prestagectl bays learn".into())
+            }
+            Self::NotPermitted { .. } | Self::Write { .. } => None,
+            Self::Busy(path) => Some(format!(
+                "wait for the other prestagectl bays learn; it holds {}",
+                path.display()
+            )),
+            Self::Foreign { key, .. } => {
+                Some(format!("move {key} to another file in the same folder"))
+            }
+            Self::Overruled { path, .. } => Some(format!(
+                "change the name there: it is one of the files in {} that sort after {FILE}",
+                path.parent().unwrap_or(path).display()
+            )),
+        }
+    }
+}
+
+/// The content of the drop-in.
 #[derive(Default, Serialize, Deserialize)]
 struct Content {
     #[serde(default)]
@@ -121,7 +133,7 @@ pub struct Learned {
 }
 
 impl Learned {
-    /// Takes hold of a configuration file's drop-in and finds out whether it can be written.
+    /// Locks the drop-in of a configuration file and checks that it can be written.
     ///
     /// # Errors
     /// [`LearnedError`]; then no name can be learned.
@@ -153,21 +165,25 @@ impl Learned {
     /// The bays in it.
     ///
     /// # Errors
-    /// [`LearnedError`] if it cannot be read, or holds something else.
+    /// [`LearnedError`] if it cannot be read, or has other keys.
     pub fn bays(&self) -> Result<Vec<NamedPath>, LearnedError> {
         let text = match fs::read_to_string(&self.file) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(source) => return Err(ConfigError::Read { path: self.file.clone(), source }.into()),
+            Err(source) => return Err(self.unusable(Mistake::Read(source))),
         };
-        let table = parse(&self.file, &text)?;
+        let (_, table) = Source::parse(&self.file, text)?;
         if let Some(key) = table.keys().find(|key| *key != "bay") {
             return Err(LearnedError::Foreign { path: self.file.clone(), key: key.clone() });
         }
         let content: Content = table.try_into().map_err(|error: toml::de::Error| {
-            ConfigError::Syntax { path: self.file.clone(), text: error.to_string() }
+            self.unusable(Mistake::Toml(error.message().to_owned()))
         })?;
         Ok(content.bay)
+    }
+
+    fn unusable(&self, mistake: Mistake) -> LearnedError {
+        ConfigError::new(Place { file: self.file.clone(), line: None }, mistake).into()
     }
 
     /// The configuration as it stands now.
@@ -178,7 +194,7 @@ impl Learned {
         Ok(Config::load(&self.config)?)
     }
 
-    /// Whether a name may be given to the place at a path; `None`: to any place that has none.
+    /// Whether the bay at a path may have a name. Without a path: whether a bay that has no name yet may have it.
     ///
     /// # Errors
     /// [`LearnedError::Name`] says why not.
@@ -198,18 +214,18 @@ impl Learned {
         }
     }
 
-    /// Gives a name to the place at a path, in place of the one it has. The file is replaced as a whole, once the
-    /// configuration has been read with it and does call the place so.
+    /// Names the bay at a path; an earlier name is replaced. The file is replaced as a whole, after the configuration has
+    /// been read with the new text and gives the bay this name.
     ///
     /// # Errors
-    /// [`LearnedError`]; then everything is as before.
+    /// [`LearnedError`]; then the file is as it was.
     pub fn name(&self, name: &str, path: &str) -> Result<(), LearnedError> {
         let name = name.trim();
         self.check(name, Some(path))?;
         let pattern = glob::Pattern::escape(path);
         let mut bays = self.bays()?;
         bays.retain(|bay| bay.path != pattern);
-        // A pattern that somebody wrote here must not win over this very place.
+        // A pattern that somebody wrote into this file must not win over the exact path.
         let matches =
             |bay: &NamedPath| glob::Pattern::new(&bay.path).is_ok_and(|p| p.matches(path));
         let at = bays.iter().position(matches).unwrap_or(bays.len());
@@ -229,7 +245,7 @@ impl Learned {
         let unfinished = self.file.with_file_name(UNFINISHED);
         let mut file = File::create(&unfinished)?;
         file.write_all(text.as_bytes())?;
-        // Whatever the umask of who learns: it holds no secret, and `bays list` reads it.
+        // Whatever the umask: the file holds no secret, and `bays list` reads it without rights.
         file.set_permissions(PermissionsExt::from_mode(0o644))?;
         file.sync_all()?;
         fs::rename(&unfinished, &self.file)?;
@@ -247,7 +263,7 @@ fn failed(path: &Path, source: io::Error) -> LearnedError {
     }
 }
 
-/// Whether a name can stand in tables, records and `admission.bays`.
+/// Checks that a name can be used in tables, records and `admission.bays`.
 fn well_formed(name: &str) -> Result<(), NameError> {
     let text = || name.to_owned();
     if name.trim().is_empty() {
@@ -311,18 +327,29 @@ mod tests {
         let (_folder, config) = configured("[[bay]]\nname = \"left\"\npath = \"usb-1*\"\n");
         let learned = Learned::open(&config).unwrap();
         learned.name("right", "usb-2").unwrap();
-        for (name, expected) in [
-            ("", "empty"),
-            ("a\u{7}", "control"),
-            ("bay*", "pattern"),
-            ("pci-0000:01:00.0-nvme-1", "path"),
-            (&"x".repeat(41), "longer"),
-            ("left", "usb-1*"),
-            ("LEFT", "usb-1*"),
-            ("right", "usb-2"),
+        let long = "x".repeat(41);
+        let place =
+            "choose a name that begins with none of pci-, platform-, acpi-, ccw-, loop-, unknown-";
+        let (pattern, other) = (
+            "choose a name without *, ?, [ and ]",
+            "choose another name, or rename that bay first",
+        );
+        for (name, expected, hint) in [
+            ("", "the name of a bay must not be blank", None),
+            ("a\u{7}", "\"a\\u{7}\" has control characters", None),
+            (&long, &*format!("{long:?} is longer than 40 characters"), None),
+            ("bay*", "\"bay*\" would be a pattern in admission.bays", Some(pattern)),
+            (
+                "pci-0000:01:00.0-nvme-1",
+                "\"pci-0000:01:00.0-nvme-1\" would be taken for a path in admission.bays",
+                Some(place),
+            ),
+            ("left", "\"left\" is the name of the bay at usb-1*", Some(other)),
+            ("LEFT", "\"left\" is the name of the bay at usb-1*", Some(other)),
+            ("right", "\"right\" is the name of the bay at usb-2", Some(other)),
         ] {
-            let error = learned.name(name, "usb-3").unwrap_err().to_string();
-            assert!(error.contains(expected), "{name}: {error}");
+            let error = learned.name(name, "usb-3").unwrap_err();
+            assert_eq!((&*error.to_string(), error.hint().as_deref()), (expected, hint));
         }
         assert_eq!(name_of(&config, "usb-3"), None);
         learned.name("right", "usb-2").unwrap();
@@ -342,14 +369,24 @@ mod tests {
         let before = fs::read(learned.file()).unwrap();
         let later = learned.file().with_file_name("z.toml");
         fs::write(&later, "[[bay]]\nname = \"z\"\npath = \"usb-*\"\n").unwrap();
-        let error = learned.name("b", "usb-2").unwrap_err().to_string();
-        assert!(error.contains("\"z\"") && error.contains(FILE), "{error}");
+        let folder = later.parent().unwrap().display();
+        let error = learned.name("b", "usb-2").unwrap_err();
+        let expected = "the name \"b\" would have no effect: a later file calls the bay \"z\"";
+        assert_eq!(error.to_string(), expected);
+        let hint = format!(
+            "change the name there: it is one of the files in {folder} that sort after bays.toml"
+        );
+        assert_eq!(error.hint(), Some(hint));
         fs::write(&later, "[admision]\n").unwrap();
         assert!(matches!(learned.name("b", "usb-2"), Err(LearnedError::Config(_))));
         assert_eq!(fs::read(learned.file()).unwrap(), before);
         fs::remove_file(&later).unwrap();
         fs::write(learned.file(), "[admission]\narmed = true\n").unwrap();
-        let error = learned.name("b", "usb-2").unwrap_err().to_string();
-        assert!(error.contains("\"admission\"") && error.contains("another file"), "{error}");
+        let error = learned.name("b", "usb-2").unwrap_err();
+        let expected =
+            format!("{folder}/bays.toml: admission: only names of bays may stand in this file");
+        assert_eq!(error.to_string(), expected);
+        let hint = "move admission to another file in the same folder";
+        assert_eq!(error.hint().as_deref(), Some(hint));
     }
 }

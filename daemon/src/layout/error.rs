@@ -1,87 +1,79 @@
 //! Layouts that cannot be, with the arithmetic.
 
 use super::Role;
+use crate::units::MIB;
 
 /// A layout that cannot be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it; sizes are in bytes")]
 pub enum LayoutError {
-    /// The same role twice.
-    #[error("layout {layout:?}: more than one {role} partition; each type may appear once")]
-    Twice {
-        /// Layout name.
-        layout: String,
-        /// The repeated role.
-        role: Role,
-    },
-    /// A partition that is required is missing.
-    #[error("layout {layout:?}: no {role} partition; {why}")]
-    Missing {
-        /// Layout name.
-        layout: String,
-        /// The missing role.
-        role: Role,
-        /// Why it is needed.
-        why: &'static str,
-    },
-    /// Partitions in an order Windows does not expect.
-    #[error("layout {0:?}: the order must be esp, msr, windows, recovery")]
+    #[error("layout {layout:?} has more than one {role} partition")]
+    Twice { layout: String, role: Role },
+    #[error("layout {layout:?} has no {role} partition, {why}")]
+    Missing { layout: String, role: Role, why: &'static str },
+    #[error("layout {0:?} has its partitions in another order than Windows expects")]
     Order(String),
-    /// No partition, or two, take the rest.
-    #[error("layout {layout:?}: {count} partitions have size \"rest\"; exactly one must")]
-    Rest {
-        /// Layout name.
-        layout: String,
-        /// How many do.
-        count: usize,
-    },
-    /// A partition too small for its file system.
+    #[error("layout {layout:?} has {count} partitions with size \"rest\", and needs exactly one")]
+    Rest { layout: String, count: usize },
     #[error(
-        "layout {layout:?}: the {role} partition of {size} bytes is too small for its file system with these sectors; at least {least} are needed"
+        "layout {layout:?}: the {role} partition has {size} bytes, but with these sectors its file system needs {least}"
     )]
-    Small {
-        /// Layout name.
-        layout: String,
-        /// The role.
-        role: Role,
-        /// Asked for.
-        size: u64,
-        /// Least that works.
-        least: u64,
-    },
-    /// A label the file system cannot hold.
-    #[error(
-        "layout {layout:?}: label {label:?} of {role} is longer than {most} or holds a character the file system forbids"
-    )]
+    Small { layout: String, role: Role, size: u64, least: u64 },
+    #[error("layout {layout:?}: the {role} partition cannot have the label {label:?}")]
     Label {
-        /// Layout name.
         layout: String,
-        /// The role.
         role: Role,
-        /// The label.
         label: String,
         /// Longest allowed, in characters.
         most: usize,
     },
-    /// A name, file system or attribute that cannot be.
-    #[error("layout {layout:?}, {role}: {what}")]
-    Extra {
-        /// Layout name.
-        layout: String,
-        /// The role.
-        role: Role,
-        /// What is wrong.
-        what: String,
-    },
-    /// The drive is too small; the text shows the arithmetic.
+    #[error("layout {layout:?}: the {role} partition cannot have the name {name:?}")]
+    Name { layout: String, role: Role, name: String },
+    #[error("layout {layout:?}: the {role} partition cannot have that file system")]
+    FileSystem { layout: String, role: Role },
+    #[error(
+        "layout {layout:?}: bit 63 of the {role} partition's attributes takes its drive letter away, and Windows does not start without it"
+    )]
+    DriveLetter { layout: String, role: Role },
+    /// The drive is too small; the message shows the arithmetic.
     #[error("layout {layout:?} needs {needed} bytes ({arithmetic}), the drive has {size}")]
-    DriveTooSmall {
-        /// Layout name.
-        layout: String,
-        /// Least drive size in bytes.
-        needed: u64,
-        /// How it adds up.
-        arithmetic: String,
-        /// The drive's size in bytes.
-        size: u64,
-    },
+    DriveTooSmall { layout: String, needed: u64, arithmetic: String, size: u64 },
+}
+
+impl LayoutError {
+    /// How to change the layout, where that is what helps.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Twice { .. } => "a layout has each type of partition at most once".into(),
+            Self::Missing { role: Role::Esp, .. } => {
+                "add { type = \"esp\", size = \"300MiB\" }, or set boot = \"none\"".into()
+            }
+            Self::Missing { role, .. } => format!("add {{ type = \"{role}\", size = \"rest\" }}"),
+            Self::Order(_) => "put them in the order esp, msr, windows, recovery".into(),
+            Self::Rest { .. } => {
+                "one partition takes what the others leave, usually windows; give the others sizes"
+                    .into()
+            }
+            Self::Small { least, .. } => {
+                format!("set its size to \"{}MiB\" or more", least.div_ceil(MIB.0))
+            }
+            Self::Label { role: Role::Msr, .. } => "it has no file system; leave label out".into(),
+            Self::Label { role: Role::Esp, most, .. } => {
+                format!("a label has at most {most} characters of A-Z, a-z, 0-9, _, - and blank")
+            }
+            Self::Label { most, .. } => {
+                format!("a label has at most {most} characters and no control characters")
+            }
+            Self::Name { .. } => {
+                "a name has at most 36 characters and no control characters".into()
+            }
+            Self::FileSystem { role, .. } => match role {
+                Role::Esp => "leave file_system out, or write \"fat32\"".into(),
+                Role::Msr => "leave file_system out".into(),
+                Role::Windows | Role::Recovery => "leave file_system out, or write \"ntfs\"".into(),
+            },
+            Self::DriveLetter { .. } => "clear bit 63, or leave attributes out".into(),
+            Self::DriveTooSmall { .. } => return None,
+        })
+    }
 }

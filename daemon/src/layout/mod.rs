@@ -55,11 +55,10 @@ impl<'de> Deserialize<'de> for Extent {
         match Text::deserialize(from)? {
             Text::Number(bytes) => Ok(Self::Fixed(Bytes(bytes))),
             Text::Words(text) if text == "rest" => Ok(Self::Rest),
-            Text::Words(text) => text.parse().map(Self::Fixed).map_err(|_| {
-                serde::de::Error::custom(format!(
-                    "{text:?} is not a partition size; write \"rest\" or for example \"300MiB\""
-                ))
-            }),
+            Text::Words(text) => text
+                .parse()
+                .map(Self::Fixed)
+                .map_err(|_| serde::de::Error::custom(format!("{text:?} is not a partition size"))),
         }
     }
 }
@@ -234,11 +233,11 @@ impl Layout {
         }
         let has = |role| self.partitions.iter().any(|p| p.role == role);
         if !has(Role::Windows) {
-            let why = "the media is applied to it";
+            let why = "to which the media is applied";
             return Err(LayoutError::Missing { layout: layout(), role: Role::Windows, why });
         }
         if self.boot == Boot::Prestaged && !has(Role::Esp) {
-            let why = "boot = \"prestaged\" lays the boot files there";
+            let why = "to which boot = \"prestaged\" writes the boot files";
             return Err(LayoutError::Missing { layout: layout(), role: Role::Esp, why });
         }
         let count = self.partitions.iter().filter(|p| p.size == Extent::Rest).count();
@@ -279,17 +278,14 @@ impl Layout {
     }
 
     fn check_extras(&self, partition: &Partition) -> Result<(), LayoutError> {
-        let role = partition.role;
-        let wrong =
-            |what: String| Err(LayoutError::Extra { layout: self.name.clone(), role, what });
+        let (layout, role) = (self.name.clone(), partition.role);
         if let Some(name) = &partition.name
             && (name.encode_utf16().count() > 36 || name.chars().any(char::is_control))
         {
-            return wrong(format!("name {name:?} is longer than 36 characters or not printable"));
+            return Err(LayoutError::Name { layout, role, name: name.clone() });
         }
         if partition.file_system.is_some_and(|asked| Some(asked) != role.file_system()) {
-            let only = role.file_system().map_or("none".into(), |fs| format!("{fs:?}"));
-            return wrong(format!("its file system can only be {}", only.to_lowercase()));
+            return Err(LayoutError::FileSystem { layout, role });
         }
         // Microsoft reserves bits 48 to 63 for basic data partitions; bit 63 takes the drive letter away, without which
         // the first start finds neither boot image nor configuration (error 0x80070490).
@@ -297,7 +293,7 @@ impl Layout {
         if role == Role::Windows
             && partition.attributes.is_some_and(|bits| bits.0 & NO_DRIVE_LETTER != 0)
         {
-            return wrong("without a drive letter the first start fails; clear bit 63".into());
+            return Err(LayoutError::DriveLetter { layout, role });
         }
         Ok(())
     }

@@ -1,0 +1,193 @@
+//! One file of the configuration, checked on its own, so that every mistake is found where somebody wrote it.
+//!
+//! Unknown and missing keys are found with the table of keys. Values are judged by their types alone: the table only
+//! lends the words for what was expected.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use toml::de::{DeTable, DeValue};
+
+use super::Config;
+use super::error::{ConfigError, Mistake, Place};
+use super::keys::{self, Fallback, KEYS};
+
+/// A file whose keys are known and whose values can be used.
+#[derive(Debug)]
+pub(super) struct Source {
+    path: PathBuf,
+    text: String,
+}
+
+impl Source {
+    pub(super) fn read(path: &Path) -> Result<(Self, toml::Table), ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            ConfigError::new(Place { file: path.to_owned(), line: None }, Mistake::Read(error))
+        })?;
+        Self::parse(path, text)
+    }
+
+    pub(super) fn parse(path: &Path, text: String) -> Result<(Self, toml::Table), ConfigError> {
+        let source = Self { path: path.to_owned(), text };
+        let table = source.check()?;
+        Ok((source, table))
+    }
+
+    fn check(&self) -> Result<toml::Table, ConfigError> {
+        let syntax = |error: toml::de::Error| {
+            let what = error.message().trim().replace('\n', ", ");
+            let about = error.span().and_then(|span| self.text.get(span)).unwrap_or_default();
+            let alone = !about.trim().is_empty() && !about.contains('\n');
+            let what = if alone { format!("{}: {what}", short(about)) } else { what };
+            ConfigError::new(self.place(error.span().map(|span| span.start)), Mistake::Toml(what))
+        };
+        let tree = DeTable::parse(&self.text).map_err(syntax)?.into_inner();
+        let mut found = Vec::new();
+        check_names(&tree, "", 0, &mut found);
+        if let Some((at, mistake)) = found.into_iter().min_by_key(|(at, _)| *at) {
+            return Err(ConfigError::new(self.place(Some(at)), mistake));
+        }
+        let read: Result<Config, _> = toml::from_str(&self.text);
+        let config = read.map_err(|error| match self.wrong_value(&tree, &error) {
+            Some(mistake) => {
+                ConfigError::new(self.place(error.span().map(|span| span.start)), mistake)
+            }
+            None => syntax(error),
+        })?;
+        config.check().map_err(|wrong| {
+            let place = self.place_of(&wrong.at).unwrap_or_else(|| self.place(None));
+            ConfigError::new(place, wrong.mistake)
+        })?;
+        self.text.parse().map_err(syntax)
+    }
+
+    /// The line with this byte of the text.
+    fn place(&self, at: Option<usize>) -> Place {
+        let before = at.and_then(|at| self.text.get(..at));
+        let line = before.map(|before| before.matches('\n').count() + 1);
+        Place { file: self.path.clone(), line }
+    }
+
+    /// The line of a key such as `bay.1.path`, if the file gives it.
+    pub(super) fn place_of(&self, key: &str) -> Option<Place> {
+        let tree = DeTable::parse(&self.text).ok()?;
+        let mut steps = key.split('.');
+        let mut found = entry(tree.get_ref(), steps.next()?)?;
+        for step in steps {
+            found = match found.1 {
+                DeValue::Table(table) => entry(table, step)?,
+                DeValue::Array(items) => {
+                    let item = items.get(step.parse::<usize>().ok()?)?;
+                    (item.span(), item.get_ref())
+                }
+                _ => return None,
+            };
+        }
+        Some(self.place(Some(found.0.start)))
+    }
+
+    /// What is wrong with the value that serde could not read, in the words of the table of keys.
+    fn wrong_value(&self, tree: &DeTable<'_>, error: &toml::de::Error) -> Option<Mistake> {
+        let span = error.span()?;
+        let steps = steps(tree, &span)?;
+        let names: Vec<&str> = steps.iter().flatten().map(String::as_str).collect();
+        let written = short(self.text.get(span)?);
+        let (section, name, inner) = match names.as_slice() {
+            ["layout", "partitions", name, rest @ ..] => ("layout.partitions", *name, rest),
+            [section, name, rest @ ..] => (*section, *name, rest),
+            [section] => return Some(not_a_table(section, &written)),
+            [] => return None,
+        };
+        let key = KEYS.iter().find(|key| key.section == section && key.name == name)?;
+        let (path, kind) = (key.path(), key.kind);
+        let inner: String = inner.iter().map(|name| format!(".{name:?}")).collect();
+        let inside = !inner.is_empty() || steps.last().is_some_and(Option::is_none);
+        let kind = if inside { kind.element() } else { kind };
+        Some(Mistake::NotOfKind { key: path + &inner, written, kind })
+    }
+}
+
+fn not_a_table(section: &str, written: &str) -> Mistake {
+    let repeated = KEYS.iter().any(|key| key.section == section && key.is_repeated());
+    let heading = if repeated { format!("[[{section}]]") } else { format!("[{section}]") };
+    let what = format!("{written} does not begin a table of this name");
+    Mistake::unusable(section, what, &format!("write {heading}, and its keys on the lines below"))
+}
+
+/// The value of a key, and where the key stands.
+fn entry<'a, 'i>(table: &'a DeTable<'i>, name: &str) -> Option<(Range<usize>, &'a DeValue<'i>)> {
+    let (key, value) = table.iter().find(|(key, _)| key.get_ref() == name)?;
+    Some((key.span(), value.get_ref()))
+}
+
+/// Finds the names in a table that its section does not know, and those that it lacks, with their places in the text.
+fn check_names(
+    table: &DeTable<'_>,
+    section: &str,
+    start: usize,
+    found: &mut Vec<(usize, Mistake)>,
+) {
+    let known = keys::names(section);
+    let section_of = |name: &str| match section {
+        "" => Some(name.to_owned()),
+        "layout" if name == "partitions" => Some("layout.partitions".to_owned()),
+        _ => None,
+    };
+    for (key, value) in table {
+        let name: &str = key.get_ref();
+        if !known.contains(&name) {
+            let (section, name) = (section.to_owned(), name.to_owned());
+            found.push((key.span().start, Mistake::NoSuchKey { section, name }));
+        } else if let Some(inner) = section_of(name) {
+            match value.get_ref() {
+                DeValue::Table(table) => check_names(table, &inner, value.span().start, found),
+                DeValue::Array(items) => {
+                    for item in items.iter() {
+                        if let DeValue::Table(table) = item.get_ref() {
+                            check_names(table, &inner, item.span().start, found);
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    let given = |name: &str| table.keys().any(|key| key.get_ref() == name);
+    let needed = |key: &&keys::Key| key.section == section && key.fallback == Fallback::Required;
+    if let Some(key) = KEYS.iter().filter(needed).find(|key| !given(key.name)) {
+        let (section, name) = (section.to_owned(), key.name.to_owned());
+        found.push((start, Mistake::Missing { section, name }));
+    }
+}
+
+/// The way to the innermost value around a piece of the text: names of keys, and `None` for an item of a list.
+fn steps(table: &DeTable<'_>, span: &Range<usize>) -> Option<Vec<Option<String>>> {
+    let around = |outer: Range<usize>| outer.start <= span.start && span.end <= outer.end;
+    let within = |value: &toml::Spanned<DeValue<'_>>| match value.get_ref() {
+        DeValue::Table(table) => steps(table, span),
+        DeValue::Array(items) => items.iter().find_map(|item| {
+            let deeper = match item.get_ref() {
+                DeValue::Table(table) => steps(table, span),
+                _ => None,
+            };
+            let deeper = deeper.or_else(|| around(item.span()).then(Vec::new))?;
+            Some([vec![None], deeper].concat())
+        }),
+        _ => None,
+    };
+    table.iter().find_map(|(key, value)| {
+        let deeper = within(value).or_else(|| around(value.span()).then(Vec::new))?;
+        Some([vec![Some(key.get_ref().to_string())], deeper].concat())
+    })
+}
+
+/// As much of a value as a message has room for.
+fn short(written: &str) -> String {
+    const MOST: usize = 60;
+    let line = written.lines().next().unwrap_or_default();
+    let mut text: String = line.chars().take(MOST).collect();
+    if text.len() < written.len() {
+        text.push('…');
+    }
+    text
+}
