@@ -1,4 +1,4 @@
-//! The sections of the configuration file and what they hold if they are silent.
+//! The sections of the configuration file and their defaults. What each key does is said in [`super::keys`].
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,89 +14,81 @@ use crate::units::{ByteRate, Bytes, Period, Share};
 /// `[station]`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are explained in `keys`")]
 pub struct Station {
-    /// Name in every record.
     pub name: String,
 }
 
 /// `[media]`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are explained in `keys`")]
 pub struct Media {
-    /// Watched folder.
     pub inbox: PathBuf,
-    /// Index of the image that is applied.
     pub image: u32,
-    /// By media name, the last day on which the certificate in it is valid. It lies encrypted in the media, so whoever
-    /// orders the media has to say it.
+    /// By file name, the last day on which the media's certificate is valid. The certificate is encrypted inside the
+    /// media, so the station cannot read the day from it.
     pub expires: BTreeMap<String, Date>,
 }
 
 /// `[store]`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are explained in `keys`")]
 pub struct Store {
-    /// Folder of the masters.
     pub path: PathBuf,
-    /// Disk space they may take.
     pub budget: Bytes,
-    /// Press new media ahead for drive sizes already seen.
     pub press_ahead: bool,
 }
 
 /// `[ledger]`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are explained in `keys`")]
 pub struct Ledger {
-    /// Database file.
     pub path: PathBuf,
 }
 
 /// `[control]`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are explained in `keys`")]
 pub struct Control {
-    /// Unix socket of the HTTP API.
     pub socket: PathBuf,
-    /// Its mode, in octal as text.
+    /// In octal.
     pub mode: String,
-    /// Its group, by name.
     pub group: Option<String>,
 }
 
 /// `[admission]`
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are explained in `keys`")]
 pub struct Admission {
-    /// Whether the station may write from the start.
     pub armed: bool,
-    /// Buses whose drives may be imaged.
     pub buses: Vec<String>,
-    /// Bays that belong to the station, as glob patterns.
+    /// Names of bays, or glob patterns over udev's `ID_PATH`.
     pub bays: Vec<String>,
-    /// Smallest drive.
     pub min_size: Option<Bytes>,
-    /// Largest drive.
     pub max_size: Option<Bytes>,
-    /// What may be overwritten.
     pub overwrite: Overwrite,
-    /// Models, as glob patterns; all if empty.
+    /// Glob patterns; all models if empty.
     pub models: Vec<String>,
-    /// Serial numbers, as glob patterns; all if empty.
+    /// Glob patterns; all serial numbers if empty.
     pub serials: Vec<String>,
-    /// Capacities; all if empty.
+    /// All capacities if empty.
     pub sizes: Vec<Bytes>,
-    /// How far a capacity may be from a listed one.
+    /// How far a capacity may differ from a listed one.
     pub size_tolerance: Option<Share>,
-    /// Image drives again that have passed with the same media, without being asked.
+    /// Whether a drive that has passed with the same media is imaged again.
     pub reimage: bool,
 }
 
 /// `[[bay]]`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are explained in `keys`")]
 pub struct NamedPath {
-    /// What a person calls the bay.
     pub name: String,
     /// Glob pattern over udev's `ID_PATH`.
     pub path: String,
@@ -106,15 +98,15 @@ pub struct NamedPath {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Replicate {
-    /// Memory for chunks that drives share.
+    /// Memory for the data in flight to all drives together.
     pub memory: Bytes,
-    /// A drive that stays below this fails.
+    /// A drive that writes or reads more slowly fails.
     pub min_write_rate: Option<ByteRate>,
-    /// A drive that stays below this share of the median of its batch fails.
+    /// A drive whose rate is below this share of the median of the other drives of its model fails.
     pub min_batch_share: Option<Share>,
-    /// Over how long a rate is taken for both.
+    /// Time over which the rate is measured for both.
     pub rate_window: Period,
-    /// A drive that does not answer for this long has failed.
+    /// A drive that leaves one request unanswered for this long fails.
     pub stall_timeout: Period,
     /// How often a range that reads back wrong may be written again.
     pub rewrites: u32,
@@ -124,9 +116,9 @@ pub struct Replicate {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Tools {
-    /// Folders where mkntfs, mkfs.vfat and mcopy are looked for.
+    /// Folders in which mkntfs, mkfs.vfat, mcopy and hivexsh are looked for.
     pub search: Vec<String>,
-    /// Who reads media and presses; `prestaged`, or else `nobody`, if absent.
+    /// User that reads media and presses masters; `prestaged`, or else `nobody`, if absent.
     pub user: Option<String>,
 }
 
