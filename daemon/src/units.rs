@@ -352,6 +352,28 @@ mod tests {
     }
 
     #[test]
+    fn mistakes_are_told_apart_from_their_hints() {
+        let size = "many".parse::<Bytes>().unwrap_err();
+        let rate = "5MB".parse::<ByteRate>().unwrap_err();
+        let share = "2".parse::<Share>().unwrap_err();
+        let period = "soon".parse::<Period>().unwrap_err();
+        let sector = SectorSize::try_from(520).unwrap_err();
+        for (error, message, hint) in [
+            (size, "\"many\" is not a size", Some("write for example \"20GiB\" or \"512GB\"")),
+            (rate, "\"5MB\" is not a rate", Some("write for example \"5MB/s\"")),
+            (share, "\"2\" is not a share", Some("write for example \"2.5%\"")),
+            (
+                period,
+                "\"soon\" is not a length of time",
+                Some("write for example \"90s\" or \"2m\""),
+            ),
+            (sector, "logical sectors of 520 bytes are not supported, only 512 and 4096", None),
+        ] {
+            assert_eq!((&*error.to_string(), error.hint().as_deref()), (message, hint));
+        }
+    }
+
+    #[test]
     fn alignment_is_exact_at_multiples() {
         assert_eq!(Bytes(4096).align_up(4096), Bytes(4096));
         assert_eq!(Bytes(4097).align_up(4096), Bytes(8192));

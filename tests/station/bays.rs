@@ -136,7 +136,7 @@ fn learned_names_appear_in_status_records_and_log() {
     let (_, text) = rig.ctl(&["bays", "list"]);
     assert!(text.contains("not in effect before") && text.contains("left 1, right 1"), "{text}");
 
-    // A name allows nothing; what was printed allows exactly the two.
+    // Naming the bays does not allow them; what was printed allows exactly the two.
     let allow = summary["allow"].as_str().unwrap();
     assert_eq!(allow, "[admission]\nbays = [\"left 1\", \"right 1\"]\n");
     fs::write(rig.path("prestaged.toml.d/50-allowed.toml"), allow).unwrap();
@@ -195,7 +195,7 @@ fn a_person_is_asked_told_what_is_wrong_and_may_rename() {
     let question = "name of this bay [rack 7-1]";
     for (at, (name, why)) in [
         ("bay*", "pattern in admission.bays"),
-        ("loop-x", "looks like a path"),
+        ("loop-x", "would be taken for a path"),
         ("Lower", "\"lower\" is the name of the bay at loop-*LOWER*"),
     ]
     .into_iter()

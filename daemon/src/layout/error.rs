@@ -1,9 +1,9 @@
-//! Layouts that cannot be, with the arithmetic.
+//! Layouts that cannot be used, with the arithmetic.
 
 use super::Role;
 use crate::units::MIB;
 
-/// A layout that cannot be.
+/// A layout that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it; sizes are in bytes")]
 pub enum LayoutError {

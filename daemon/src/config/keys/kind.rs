@@ -34,7 +34,7 @@ pub enum Kind {
 
 impl Kind {
     /// The kind of what such a value holds; itself if it holds nothing.
-    pub(in crate::config) fn element(self) -> Self {
+    pub(crate) fn element(self) -> Self {
         match self {
             Self::Texts => Self::Text,
             Self::Sizes => Self::Size,
@@ -45,7 +45,7 @@ impl Kind {
     }
 
     /// With its article, as in "is not a size".
-    pub(in crate::config) fn noun(self) -> String {
+    pub(crate) fn noun(self) -> String {
         match self {
             Self::Text => "text",
             Self::Path => "a path",
@@ -73,7 +73,7 @@ impl Kind {
     }
 
     /// How to write such a value, for somebody who has written another.
-    pub(in crate::config) fn hint(self, written: &str) -> Option<String> {
+    pub(crate) fn hint(self, written: &str) -> Option<String> {
         let hint = match self {
             Self::Text | Self::Path => "text stands in double quotes",
             Self::Switch => "write true or false, without quotes",

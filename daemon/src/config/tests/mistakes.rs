@@ -430,3 +430,27 @@ fn an_unknown_key_in_any_section_is_found() {
         assert_eq!(mistake(&[("a.toml", &text)]), expected, "{text}");
     }
 }
+
+#[test]
+fn a_file_alone_is_judged_like_the_table_it_makes() {
+    let mut folders = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let top = folders.find(|folder| folder.join("tests/fuzz").is_dir()).unwrap();
+    let seeds = fs::read_dir(top.join("tests/fuzz/corpus/config")).unwrap();
+    let mut files: Vec<PathBuf> = seeds.map(|seed| seed.unwrap().path()).collect();
+    files.push(top.join("systemd/prestaged.toml"));
+    for file in files {
+        let text = String::from_utf8_lossy(&fs::read(&file).unwrap()).into_owned();
+        let lines: Vec<&str> = text.lines().collect();
+        for left_out in 0..=lines.len() {
+            let mut lines = lines.clone();
+            if left_out < lines.len() {
+                lines.remove(left_out);
+            }
+            let text = lines.join("\n");
+            let Ok(table) = text.parse() else { continue };
+            let alone = file::Source::parse(&file, text).map(|_| ());
+            let merged = Config::from_table(table).map(|_| ());
+            assert_eq!(alone.is_ok(), merged.is_ok(), "{alone:?} {merged:?}");
+        }
+    }
+}
