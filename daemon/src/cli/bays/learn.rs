@@ -19,7 +19,8 @@ use tokio::time::{Instant, timeout_at};
 use super::seats::{Seats, placeless};
 use super::{LearnArguments, RESTART};
 use crate::cli::client::{Client, Lines};
-use crate::cli::{Failure, Output, exit};
+use crate::cli::output::{Output, paragraph};
+use crate::cli::{Failure, exit};
 use crate::config::learned::{Learned, LearnedError, NameError};
 use crate::drive::{Bus, Serial};
 use crate::station::snapshot::{DeviceView, Snapshot};
@@ -86,7 +87,7 @@ pub(super) async fn learn(
     let summary = walk.summary()?;
     // With an error there is one document, and it is the error.
     if ended.is_ok() || !out.json {
-        out.print(&summary, || summary.text());
+        out.print(&summary, |terminal| paragraph(&summary.text(), terminal));
     }
     ended.map(|()| exit::DONE)
 }
@@ -449,7 +450,7 @@ impl Summary {
             let lines = self.allow.trim_end().replace('\n', "\n    ");
             let _ = write!(
                 text,
-                "A name allows nothing. To allow exactly these bays, put this into the configuration before that:\n\n    \
+                "Naming a bay does not allow it. To allow exactly these bays, put this into the configuration before that:\n\n    \
                  {lines}\n\n"
             );
         }

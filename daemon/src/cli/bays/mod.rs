@@ -1,4 +1,4 @@
-//! `bays`: the names of places, and giving them.
+//! `bays`: the names of bays, and giving them.
 
 mod learn;
 mod seats;
@@ -7,32 +7,34 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::client::Client;
-use super::{Failure, Output, exit, show};
+use super::output::{Output, paragraph};
+use super::table::{Cell, Keep, Table};
+use super::{Failure, exit};
 use crate::config::Config;
 use crate::drive::Serial;
 use crate::station::snapshot::{BayView, Snapshot};
 
-/// What makes the station read its configuration anew. It finishes the drives it writes before.
+/// Makes the station read its configuration anew, after it has finished the drives being written.
 const RESTART: &str = "systemctl restart prestaged";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum BaysVerb {
-    /// List bays that have names, and the drives in them.
+    /// List the bays that have names, and the drives in them.
     List,
-    /// Name bays by plugging a drive into each. Writes to no drive; needs root, and a station that is disarmed.
+    /// Name bays by plugging a drive into each; needs root and a disarmed station, and writes to no drive.
     Learn(LearnArguments),
 }
 
 /// How bays get their names.
 #[derive(Debug, Args)]
 pub(super) struct LearnArguments {
-    /// How names begin that are proposed; a number follows.
-    #[arg(long, default_value = "bay-", conflicts_with = "names")]
+    /// Prefix of proposed names; a number follows it.
+    #[arg(long, value_name = "TEXT", default_value = "bay-", conflicts_with = "names")]
     prefix: String,
-    /// Names to give in this order, with commas between them, instead of asking for each.
+    /// Give these names in this order, separated by commas, instead of asking for each.
     #[arg(long, value_delimiter = ',')]
     names: Option<Vec<String>>,
-    /// Only places whose path matches this glob pattern, where other drives may come and go meanwhile.
+    /// Ask only for bays whose path matches this glob pattern, where drives come and go in other bays meanwhile.
     #[arg(long, value_name = "PATTERN")]
     only: Option<glob::Pattern>,
 }
@@ -42,7 +44,7 @@ pub(super) async fn perform(client: &Client, out: &Output, verb: &BaysVerb) -> R
         BaysVerb::List => {
             let snapshot: Snapshot = client.get("/v1/status").await?;
             let rows = rows(&snapshot);
-            out.print(&rows, || list(&rows, &unread(&snapshot)));
+            out.print(&rows, |terminal| list(&rows, &unread(&snapshot), terminal));
             Ok(exit::DONE)
         }
         BaysVerb::Learn(arguments) => learn::learn(client, out, arguments).await,
@@ -88,25 +90,45 @@ fn unread(snapshot: &Snapshot) -> Vec<String> {
     bays.map(|bay| bay.name.trim().to_owned()).collect()
 }
 
-fn list(rows: &[Row], unread: &[String]) -> String {
-    let cells: Vec<[String; 4]> = rows
-        .iter()
-        .map(|row| {
-            [
-                row.name.clone(),
-                row.path.clone(),
-                row.device.clone().unwrap_or_default(),
-                row.serial.as_ref().map(ToString::to_string).unwrap_or_default(),
-            ]
-        })
-        .collect();
-    let mut text = if cells.is_empty() {
-        "no bay has a name; `prestagectl bays learn` gives names\n".to_owned()
+fn list(rows: &[Row], unread: &[String], terminal: Option<usize>) -> String {
+    let mut text = String::new();
+    if rows.is_empty() {
+        let none = "no bay has a name; `prestagectl bays learn` gives names\n";
+        text += &paragraph(none, terminal);
     } else {
-        show::table(["NAME", "PATH", "DEVICE", "SERIAL"], &cells)
-    };
+        let mut table = Table::new([
+            ("NAME", Keep::Always),
+            ("PATH", Keep::Always),
+            ("DEVICE", Keep::Always),
+            ("SERIAL", Keep::Useful),
+        ]);
+        for row in rows {
+            table.row([
+                Cell::new(&row.name),
+                Cell::new(&row.path),
+                Cell::perhaps(row.device.as_ref()),
+                Cell::perhaps(row.serial.as_ref()),
+            ]);
+        }
+        text += &table.render(terminal);
+    }
     if !unread.is_empty() {
-        text += &format!("\nnot in effect before `{RESTART}`: {}\n", unread.join(", "));
+        let names = format!("\nnot in effect before `{RESTART}`: {}\n", unread.join(", "));
+        text += &paragraph(&names, terminal);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{list, rows};
+    use crate::cli::fixture;
+
+    #[test]
+    fn bays() {
+        let rows = rows(&fixture::station());
+        let unread = ["lower left".to_owned(), "lower right".to_owned()];
+        fixture::outputs("bays-list", |terminal| list(&rows, &unread, terminal));
+        fixture::outputs("bays-none", |terminal| list(&[], &[], terminal));
+    }
 }

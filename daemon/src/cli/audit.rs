@@ -1,0 +1,94 @@
+//! `audit`: a drive compared with media.
+
+use super::client::{Client, ClientError, Lines};
+use super::output::{Output, paragraph};
+use super::progress::Progress;
+use super::table::{Cell, Keep, Table};
+use super::{Failure, exit, words};
+use crate::api::DriveRequest;
+use crate::audit::Report;
+use crate::worker::Line;
+
+pub(super) async fn perform(
+    client: &Client,
+    out: &Output,
+    request: &DriveRequest,
+) -> Result<u8, Failure> {
+    let lines = client.post_lines("/v1/audit", request).await?;
+    let report = follow(lines, !out.json).await?;
+    out.print(&report, |terminal| render(&report, terminal));
+    Ok(if report.is_same() { exit::DONE } else { exit::FAILED })
+}
+
+/// Waits until everything has been compared.
+async fn follow(mut lines: Lines, shown: bool) -> Result<Report, Failure> {
+    let bar = Progress::new("audit", shown);
+    while let Some(line) = lines.next::<Line>().await? {
+        match line {
+            Line::Progress(progress) => bar.set(progress.fraction * 100.0, progress.step),
+            Line::Done(report) => {
+                return Ok(serde_json::from_value(report).map_err(ClientError::from)?);
+            }
+            Line::Failed(failure) => {
+                let text = format!("audit failed: {}: {}", failure.code, failure.detail);
+                return Err(Failure { code: exit::FAILED, text });
+            }
+        }
+    }
+    Err(Failure { code: exit::UNAVAILABLE, text: "the audit ended early".into() })
+}
+
+fn render(report: &Report, terminal: Option<usize>) -> String {
+    let mut text = String::new();
+    if !report.differences.is_empty() {
+        let mut table = Table::new([("PATH", Keep::Always), ("DIFFERENCE", Keep::Text)]);
+        for difference in &report.differences {
+            table.row([Cell::new(&difference.path), Cell::new(&difference.what)]);
+        }
+        text += &table.render(terminal);
+    }
+    if report.more_differences > 0 {
+        text += &format!("and {} more differences\n", report.more_differences);
+    }
+    let (verdict, style) =
+        if report.is_same() { ("SAME", words::GOOD) } else { ("DIFFERENT", words::BAD) };
+    let counts = format!(
+        "{verdict}: {} files and folders, {} streams, {} of data compared with {}\n",
+        report.entries, report.streams, report.data_bytes, report.media
+    );
+    let counts = paragraph(&counts, terminal);
+    text + &counts.replacen(verdict, &format!("{style}{verdict}{style:#}"), 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::audit::{Difference, Report};
+    use crate::cli::fixture;
+    use crate::units::Bytes;
+
+    #[test]
+    fn audit() {
+        let same = Report {
+            media: "win11-23h2-factory.wim".into(),
+            entries: 182_340,
+            streams: 160_112,
+            data_bytes: Bytes(18_200_000_000),
+            ..Report::default()
+        };
+        fixture::outputs("audit-same", |terminal| super::render(&same, terminal));
+        let difference =
+            |path: &str, what: &str| Difference { path: path.into(), what: what.into() };
+        let different = Report {
+            differences: vec![
+                difference(
+                    "/Windows/System32/DriverStore/FileRepository/netrtwlane.inf_amd64_0f1/netrtwlane.sys",
+                    "contents differ",
+                ),
+                difference("/Users/Public/Desktop", "is missing on the drive"),
+            ],
+            more_differences: 40,
+            ..same
+        };
+        fixture::outputs("audit-different", |terminal| super::render(&different, terminal));
+    }
+}

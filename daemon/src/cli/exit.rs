@@ -1,0 +1,27 @@
+//! Exit codes; 64 and above are those of sysexits.h.
+
+/// Done, passed, same.
+pub const DONE: u8 = 0;
+/// The drive or the media failed, or differs.
+pub const FAILED: u8 = 1;
+/// Refused before any byte was written.
+pub const REFUSED: u8 = 2;
+/// The command line is wrong.
+pub const USAGE: u8 = 64;
+/// The daemon does not answer.
+pub const UNAVAILABLE: u8 = 69;
+/// This user may not use the daemon.
+pub const NOT_PERMITTED: u8 = 77;
+/// The configuration is wrong, or cannot be written.
+pub const CONFIGURATION: u8 = 78;
+
+/// All of them, for the manual.
+pub const MEANINGS: [(u8, &str); 7] = [
+    (DONE, "done"),
+    (FAILED, "the drive or the media failed"),
+    (REFUSED, "refused before any byte was written"),
+    (USAGE, "wrong command line"),
+    (UNAVAILABLE, "the daemon does not answer"),
+    (NOT_PERMITTED, "not permitted"),
+    (CONFIGURATION, "the configuration is wrong, or cannot be written"),
+];
