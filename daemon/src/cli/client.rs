@@ -13,41 +13,34 @@ use tokio::net::UnixStream;
 
 use crate::api::ApiError;
 
-/// Why a request has no result.
+/// Why a request has no answer, or which error is its answer.
 #[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// Nobody answers.
+pub(super) enum ClientError {
     #[error("cannot reach the daemon at {path}; is prestaged running, and is --socket right?")]
     Unreachable {
-        /// Socket.
         path: PathBuf,
-        /// Why.
         #[source]
         source: std::io::Error,
     },
-    /// The socket may not be used by this user.
     #[error("no permission to use {0}; become a member of its group or root")]
     Forbidden(PathBuf),
-    /// The connection broke.
     #[error("the connection to the daemon broke")]
     Broken(#[from] hyper::Error),
-    /// It is not our daemon.
+    /// Something answers that is not our daemon.
     #[error("the daemon's answer cannot be read")]
     Unreadable(#[from] serde_json::Error),
-    /// The daemon says no.
     #[error(transparent)]
     Refused(#[from] ApiError),
 }
 
-/// A connection per request: the daemon is on the same machine.
+/// Opens a connection for each request: the daemon is on the same machine.
 #[derive(Clone, Debug)]
-pub struct Client {
+pub(super) struct Client {
     socket: PathBuf,
 }
 
 impl Client {
-    /// A client of the daemon at this socket.
-    pub fn new(socket: &Path) -> Self {
+    pub(super) fn new(socket: &Path) -> Self {
         Self { socket: socket.to_owned() }
     }
 
@@ -93,19 +86,11 @@ impl Client {
         Ok(serde_json::from_slice(&body)?)
     }
 
-    /// Reads something.
-    ///
-    /// # Errors
-    /// [`ClientError`]
-    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         Self::whole(self.send(Method::GET, path, Vec::new()).await?).await
     }
 
-    /// Asks for something to be done.
-    ///
-    /// # Errors
-    /// [`ClientError`]
-    pub async fn post<T: DeserializeOwned>(
+    pub(super) async fn post<T: DeserializeOwned>(
         &self,
         path: &str,
         body: &impl Serialize,
@@ -113,28 +98,18 @@ impl Client {
         Self::whole(self.send(Method::POST, path, serde_json::to_vec(body)?).await?).await
     }
 
-    /// Asks for something to be removed.
-    ///
-    /// # Errors
-    /// [`ClientError`]
-    pub async fn delete(&self, path: &str) -> Result<(), ClientError> {
+    pub(super) async fn delete(&self, path: &str) -> Result<(), ClientError> {
         self.send(Method::DELETE, path, Vec::new()).await.map(|_| ())
     }
 
-    /// The station's snapshots, as they change.
-    ///
-    /// # Errors
-    /// [`ClientError`]
-    pub async fn events(&self) -> Result<Lines, ClientError> {
+    /// The station's snapshot, and then every new one as it changes.
+    pub(super) async fn events(&self) -> Result<Lines, ClientError> {
         let response = self.send(Method::GET, "/v1/events", Vec::new()).await?;
         Ok(Lines { body: response.into_body(), rest: Vec::new() })
     }
 
-    /// Asks for something that answers line by line.
-    ///
-    /// # Errors
-    /// [`ClientError`]
-    pub async fn post_lines(
+    /// Posts a request that the daemon answers line by line while it works.
+    pub(super) async fn post_lines(
         &self,
         path: &str,
         body: &impl Serialize,
@@ -146,17 +121,14 @@ impl Client {
 
 /// JSON documents, one per line.
 #[derive(Debug)]
-pub struct Lines {
+pub(super) struct Lines {
     body: Incoming,
     rest: Vec<u8>,
 }
 
 impl Lines {
     /// The next document; `None` at the end.
-    ///
-    /// # Errors
-    /// [`ClientError`] if the connection breaks.
-    pub async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, ClientError> {
+    pub(super) async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, ClientError> {
         loop {
             if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.rest.drain(..=end).collect();
@@ -174,7 +146,7 @@ impl Lines {
     }
 }
 
-/// Makes a name safe to stand in a path.
-pub fn segment(name: &str) -> String {
+/// Quotes a name so that it is one segment of a path, or one value of a query.
+pub(super) fn segment(name: &str) -> String {
     percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC).to_string()
 }

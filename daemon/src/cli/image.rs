@@ -66,7 +66,7 @@ async fn to_the_end(client: &Client, out: &Output, attempt: &Attempt) -> Result<
     }
 }
 
-/// The decisive reason, then all others on lines of their own.
+/// The decisive reason, then each of the others on a line of its own.
 fn refusal(device: &str, refusals: &[Refusal]) -> String {
     let reason = |refusal: &Refusal| format!("{}: {}", refusal.code, refusal.detail);
     match refusals {
@@ -112,7 +112,7 @@ async fn follow(client: &Client, attempt: &Attempt, shown: bool) -> Result<Ended
     last_record(client, serial).await
 }
 
-/// The device, while it is still this attempt that is made at it.
+/// The attempt's device; none once it was detached or another attempt has begun.
 fn device<'a>(snapshot: &'a Snapshot, attempt: &Attempt) -> Option<&'a DeviceView> {
     let device = snapshot.devices.iter().find(|device| device.device == attempt.device);
     device.filter(|device| device.attempt == attempt.attempt)
@@ -138,7 +138,7 @@ fn stage(device: &DeviceView, drive: Option<&DriveView>) -> Stage {
     }
 }
 
-/// The record of a job, if it has the verdict that the station shows.
+/// The record of a job, if the ledger has it with the verdict that the station shows.
 async fn record_of(
     client: &Client,
     job: Uuid,
@@ -149,7 +149,7 @@ async fn record_of(
     Ok(records.into_iter().find(same).map(|record| Ended::Record(Box::new(record))))
 }
 
-/// What became of a drive that was detached: its last record says it, if that is closed.
+/// How the last job of a detached drive ended, if its record is closed.
 async fn last_record(client: &Client, serial: Option<Serial>) -> Result<Ended, ClientError> {
     let Some(serial) = serial else { return Ok(Ended::Gone) };
     let path = format!("/v1/records?serial={}", segment(serial.as_str()));

@@ -4,7 +4,7 @@
 mod arguments;
 mod audit;
 mod bays;
-pub mod client;
+mod client;
 mod csv;
 mod drives;
 pub mod exit;

@@ -13,13 +13,13 @@ pub(super) fn put(text: &str) {
     put_to(io::stdout().lock(), text);
 }
 
-/// Writes text for people to standard output; without its colours where nobody can see or wants them: in a pipe, on a
-/// terminal that has none, or with `NO_COLOR`.
+/// Writes text for people to standard output. Its colours are dropped in a pipe, on a terminal without colours, and
+/// with `NO_COLOR`.
 pub(super) fn put_styled(text: &str) {
     put_to(anstream::stdout().lock(), text);
 }
 
-/// A reader that has seen enough (`| head`) is no error.
+/// Ends the program where nobody reads on; that is no error (`| head`).
 fn put_to(mut out: impl Write, text: &str) {
     if let Err(error) = writeln!(out, "{text}").and_then(|()| out.flush()) {
         let closed = error.kind() == io::ErrorKind::BrokenPipe;
@@ -27,13 +27,13 @@ fn put_to(mut out: impl Write, text: &str) {
     }
 }
 
-/// How many columns the terminal has that standard output is; none if it is no terminal.
+/// The width of the terminal that standard output is; none in a pipe.
 fn terminal() -> Option<usize> {
     let size = terminal_size::terminal_size_of(io::stdout());
     size.map(|(width, _)| width.0.into())
 }
 
-/// Wraps sentences for a terminal so many columns wide.
+/// Wraps sentences to the width of a terminal.
 pub(super) fn paragraph(text: &str, terminal: Option<usize>) -> String {
     terminal.map_or_else(|| text.to_owned(), |width| fold(text, width, ""))
 }
@@ -43,7 +43,7 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Prints a value as JSON, or the text made of it for a terminal so many columns wide or for a pipe.
+    /// Prints a value as JSON, or the text that `text` makes for a terminal of some width, or for a pipe.
     pub(super) fn print(&self, value: &impl Serialize, text: impl FnOnce(Option<usize>) -> String) {
         if self.json {
             put(&serde_json::to_string_pretty(value).unwrap_or_default());
@@ -52,7 +52,7 @@ impl Output {
         }
     }
 
-    /// Says that something was done.
+    /// Prints that something was done.
     pub(super) fn done(&self, text: &str) -> Result<u8, Failure> {
         self.print(&json!({ "done": text }), |_| text.to_owned());
         Ok(exit::DONE)

@@ -19,15 +19,15 @@ use tokio::time::{Instant, timeout_at};
 use super::seats::{Seats, placeless};
 use super::{LearnArguments, RESTART};
 use crate::cli::client::{Client, Lines};
-use crate::cli::output::{Output, paragraph};
+use crate::cli::output::Output;
 use crate::cli::{Failure, exit};
 use crate::config::learned::{Learned, LearnedError, NameError};
 use crate::drive::{Bus, Serial};
 use crate::station::snapshot::{DeviceView, Snapshot};
 
-/// A station that has just started finds the drives that are there only in a moment.
+/// How long a station that has just started may take to find the drives that are plugged in.
 const SETTLE: Duration = Duration::from_millis(500);
-/// What is answered to leave a bay without a name.
+/// The answer that leaves a bay without a name.
 const NONE: &str = "-";
 
 impl From<LearnedError> for Failure {
@@ -87,12 +87,12 @@ pub(super) async fn learn(
     let summary = walk.summary()?;
     // With an error there is one document, and it is the error.
     if ended.is_ok() || !out.json {
-        out.print(&summary, |terminal| paragraph(&summary.text(), terminal));
+        out.print(&summary, |_| summary.text());
     }
     ended.map(|()| exit::DONE)
 }
 
-/// The next look at the station; no look while it could write.
+/// The next snapshot of the station; an error once it is armed, because then it could write.
 async fn next(events: &mut Lines) -> Result<Snapshot, Failure> {
     let ended = |text: &str| Failure { code: exit::UNAVAILABLE, text: text.into() };
     let snapshot: Snapshot =
@@ -108,7 +108,7 @@ async fn next(events: &mut Lines) -> Result<Snapshot, Failure> {
     Ok(snapshot)
 }
 
-/// The names on the command line, all of which can be given.
+/// The names of `--names`, checked before the first bay is asked for.
 fn given(
     learned: &Learned,
     arguments: &LearnArguments,
@@ -131,7 +131,7 @@ fn given(
     Ok(Some(all))
 }
 
-/// Standard input by lines. A thread, because nothing else can leave a read of a terminal unfinished.
+/// Standard input by lines. A thread reads it, because no task can abandon a read of a terminal.
 fn read_lines() -> mpsc::UnboundedReceiver<String> {
     let (sender, lines) = mpsc::unbounded_channel();
     std::thread::spawn(move || {
@@ -145,7 +145,7 @@ fn read_lines() -> mpsc::UnboundedReceiver<String> {
     lines
 }
 
-/// What is said on the way; beside the one JSON document it goes to standard error.
+/// Talks to the person; on standard error with `--json`, because standard output has one document only.
 struct Talk {
     aside: bool,
 }
@@ -155,7 +155,7 @@ impl Talk {
         self.write(&format!("{text}\n"));
     }
 
-    /// A question; the answer stands behind it on a terminal.
+    /// Asks a question; on a terminal the answer is typed behind it.
     fn ask(&self, text: &str) {
         let end = if std::io::stdin().is_terminal() { " " } else { "\n" };
         self.write(&format!("{text}{end}"));
@@ -172,7 +172,7 @@ impl Talk {
     }
 }
 
-/// A bay that has been named, or kept its name, on this walk.
+/// A bay that was given a name, or kept its own, on this walk.
 #[derive(Clone, Debug, Serialize)]
 struct Named {
     name: String,
@@ -182,26 +182,26 @@ struct Named {
     serial: Option<Serial>,
 }
 
-/// What came of it.
+/// Which bays have names now, and what to do next.
 #[derive(Debug, Serialize)]
 struct Summary {
     file: PathBuf,
     bays: Vec<Named>,
-    /// Names in the file from before.
+    /// Names that were in the file before this walk.
     earlier: Vec<String>,
     restart: &'static str,
-    /// What would allow exactly these bays, in TOML.
+    /// The lines of TOML that allow exactly these bays.
     allow: String,
-    /// Whether the configuration allows them all already.
+    /// Whether the configuration allows all these bays already.
     allowed: bool,
-    /// Whether the station arms itself.
+    /// Whether the station is armed from its start.
     armed_at_start: bool,
 }
 
 struct Walk<'a> {
     talk: Talk,
     learned: Learned,
-    /// `--names` that are left.
+    /// Names of `--names` that were not given yet.
     given: Option<VecDeque<String>>,
     prefix: &'a str,
     named: Vec<Named>,
@@ -285,7 +285,7 @@ impl Walk<'_> {
         self.talk.say(&text);
     }
 
-    /// Says what has come; whether a person is to be asked for a name.
+    /// Says which drive has come, and names its bay from `--names`; returns whether to ask the person for a name.
     fn meet(&mut self, device: &DeviceView) -> Result<bool, Failure> {
         let serial = device.serial.as_ref().map_or("no serial number", Serial::as_str);
         let model = device.model.as_deref().unwrap_or("unknown model");
@@ -311,7 +311,7 @@ impl Walk<'_> {
         Ok(false)
     }
 
-    /// The name that the configuration has for a drive's bay.
+    /// The name that a drive's bay has in the configuration.
     fn current(&self, device: &DeviceView) -> Result<Option<String>, Failure> {
         let policy = self.learned.config()?.policy().map_err(LearnedError::from)?;
         Ok(policy.name_of(&device.path).map(str::to_owned))
@@ -332,7 +332,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// The first name of those counted up that is free.
+    /// The prefix with the lowest number that makes a name nobody has.
     fn proposal(&self, device: &DeviceView) -> Result<String, Failure> {
         let mut number = 1_u64;
         loop {
@@ -346,7 +346,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Takes an answer; whether the bay is done with.
+    /// Takes an answer; returns whether the next bay may be asked for.
     fn answer(&mut self, device: &DeviceView, line: &str) -> Result<bool, Failure> {
         let current = self.current(device)?;
         match (line, current) {
@@ -366,7 +366,7 @@ impl Walk<'_> {
         Ok(true)
     }
 
-    /// Gives a name, or says why it cannot be given and asks again.
+    /// Names a bay; or says why the name cannot be given, asks again, and returns false.
     fn tried(&mut self, device: &DeviceView, name: &str) -> Result<bool, Failure> {
         match self.learned.check(name, Some(&device.path)) {
             Ok(()) => self.name(device, name).map(|()| true),
