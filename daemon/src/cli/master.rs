@@ -122,7 +122,7 @@ pub(super) fn list(
         let (state, style, why) = match press.state {
             PressState::Queued => ("queued", Style::new(), String::new()),
             PressState::Running => {
-                ("pressing", Style::new(), format!("{:.0}%: {}", press.percent, press.step))
+                ("pressing", Style::new(), format!("{:.0}% {}", press.percent, press.step))
             }
             PressState::Failed => ("FAILED", words::BAD, words::why(press.error.as_ref(), &[])),
         };

@@ -29,14 +29,14 @@ pub(super) async fn perform(client: &Client, json: bool) -> Result<(), ClientErr
     Ok(())
 }
 
-/// One media, press or drive.
+/// One media, press or drive, with a bar or a line of its own.
 #[derive(Debug, PartialEq)]
 struct Item {
     name: String,
     percent: f64,
-    /// What is said of it where only changes are said: no rates and no times.
+    /// Its state in words; a new line is printed in a pipe when these change.
     state: String,
-    /// What is said of it beside its bar.
+    /// The same with rates and times, beside its bar.
     message: String,
 }
 
@@ -68,6 +68,7 @@ fn items(snapshot: &Snapshot) -> Vec<Item> {
 fn press_line(press: &PressView) -> String {
     match press.state {
         PressState::Queued => "press queued".to_owned(),
+        PressState::Running if press.step.is_empty() => "pressing".to_owned(),
         PressState::Running => format!("pressing: {}", press.step),
         PressState::Failed => "press failed".to_owned(),
     }
@@ -84,7 +85,8 @@ pub(super) fn message(drive: &DriveView, snapshot: &Snapshot) -> String {
     }
     match (drive.bytes_per_second, drive.eta_seconds) {
         (Some(rate), Some(left)) if rate > ByteRate(0) => {
-            format!("{standing} {rate}, {} left", words::duration(Duration::from_secs(left)))
+            let left = words::duration(Duration::from_secs(left));
+            format!("{standing}, {left} left, {rate}")
         }
         _ => standing,
     }
@@ -107,7 +109,7 @@ impl Board {
         }
     }
 
-    /// A line for each item whose state was not said before.
+    /// A line for each item that is new or in another state than before.
     fn news(&mut self, items: Vec<Item>) -> Vec<String> {
         let mut lines = Vec::new();
         for Item { name, state, .. } in items {
