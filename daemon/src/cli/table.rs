@@ -77,47 +77,22 @@ impl<const N: usize> Table<N> {
         };
         let heads = self.heads.map(|heads| heads.map(|head| Cell::styled(head, HEAD)));
         let rows: Vec<&[Cell; N]> = heads.iter().chain(&self.rows).collect();
-        let mut heights = Vec::new();
-        let mut grid = Builder::new();
-        for row in &rows {
-            let cells: Vec<String> = fit
-                .columns
-                .iter()
-                .map(|&(at, width)| match (terminal, row[at].text.as_str()) {
-                    (None, "") => "-".to_owned(),
-                    (None, text) => text.to_owned(),
-                    (Some(_), text) => fold(text, width, ""),
-                })
-                .collect();
-            heights.push(cells.iter().map(|cell| cell.lines().count()).max().unwrap_or(1).max(1));
-            grid.push_record(cells);
-        }
-        let mut grid = grid.build();
-        grid.with(Borders::empty()).with(Padding::new(0, GAP, 0, 0)).with(Alignment::left());
-        for (line, row) in rows.iter().enumerate() {
-            for (column, &(at, _)) in fit.columns.iter().enumerate() {
-                let style = row[at].style;
-                if style != Style::new() {
-                    let colour =
-                        Color::new(style.render().to_string(), style.render_reset().to_string());
-                    grid.modify((line, column), colour);
-                }
-            }
-        }
-        let grid = grid.to_string();
-        let mut lines = grid.lines();
+        let cells: Vec<Vec<String>> =
+            rows.iter().map(|row| fit.cells(row.as_slice(), terminal)).collect();
+        let grid = fit.grid(&rows, &cells);
+        let mut lines = grid.lines().map(str::trim_end);
         let mut text = String::new();
-        for (at, (row, height)) in rows.iter().zip(heights).enumerate() {
-            let is_head = at == 0 && self.heads.is_some();
+        for (at, row) in rows.iter().enumerate() {
+            let is_head = at == 0 && heads.is_some();
             let below = fit.below.filter(|_| !is_head).map(|(column, room)| (&row[column], room));
             let below = below.filter(|(cell, _)| !cell.text.is_empty());
-            for line in lines.by_ref().take(height).map(str::trim_end) {
-                // A row that has nothing but its text goes on with the one above.
-                if below.is_none() || !line.is_empty() {
-                    text.push_str(line);
-                    text.push('\n');
-                }
-            }
+            let height = cells[at].iter().map(|cell| cell.lines().count()).max().unwrap_or(1);
+            // A row that has nothing but its text goes on with the one above.
+            let own = lines.by_ref().take(height.max(1));
+            own.filter(|line| below.is_none() || !line.is_empty()).for_each(|line| {
+                text.push_str(line);
+                text.push('\n');
+            });
             if let Some((cell, room)) = below {
                 text.push_str(&fold(&cell.text, room, "  "));
                 text.push('\n');
@@ -126,49 +101,45 @@ impl<const N: usize> Table<N> {
         text
     }
 
+    /// Decides which columns are shown on a terminal, and how wide.
     fn fit(&self, room: usize) -> Fit {
-        let mut columns: Vec<(usize, usize)> = (0..N)
-            .filter(|&at| {
-                self.keep[at] == Keep::Always
-                    || self.rows.iter().any(|row| !row[at].text.is_empty())
-            })
-            .map(|at| (at, self.natural(at)))
-            .collect();
-        let is_text = |&(at, _): &(usize, usize)| self.keep[at] == Keep::Text;
-        let taken = |columns: &[(usize, usize)]| {
-            let widths = columns.iter().map(|column| match is_text(column) {
-                true => column.1.min(LEAST_TEXT),
-                false => column.1,
-            });
-            widths.sum::<usize>() + GAP * columns.len().saturating_sub(1)
+        let used = |at: &usize| {
+            self.keep[*at] == Keep::Always || self.rows.iter().any(|row| !row[*at].text.is_empty())
         };
-        let drop_last = |columns: &mut Vec<(usize, usize)>, kind: Keep| {
-            let last = columns.iter().rposition(|&(at, _)| self.keep[at] == kind);
-            last.map(|last| columns.remove(last)).is_some()
-        };
-        while taken(&columns) > room && drop_last(&mut columns, Keep::Spare) {}
-        let mut below = None;
-        if taken(&columns) > room
-            && let Some(text) = columns.iter().position(is_text)
+        let columns = (0..N).filter(used).map(|at| (at, self.natural(at))).collect();
+        let mut fit = Fit { columns, below: None };
+        while self.least(&fit) > room && self.drop_last(&mut fit, Keep::Spare) {}
+        if self.least(&fit) > room
+            && let Some(text) = self.last(&fit, Keep::Text)
         {
-            below = Some((columns.remove(text).0, room));
+            fit.below = Some((fit.columns.remove(text).0, room));
         }
-        while taken(&columns) > room && drop_last(&mut columns, Keep::Useful) {}
-        let others = |columns: &[(usize, usize)], but: usize| {
-            let widths = columns.iter().filter(|(at, _)| *at != but).map(|(_, width)| width);
-            widths.sum::<usize>() + GAP * columns.len().saturating_sub(1)
-        };
-        if let Some(text) = columns.iter().position(is_text) {
-            let left = room.saturating_sub(others(&columns, columns[text].0));
-            columns[text].1 = columns[text].1.min(left);
+        while self.least(&fit) > room && self.drop_last(&mut fit, Keep::Useful) {}
+        if let Some(text) = self.last(&fit, Keep::Text) {
+            let excess = fit.width().saturating_sub(room);
+            fit.columns[text].1 -= excess.min(fit.columns[text].1);
         }
-        while others(&columns, usize::MAX) > room
-            && let Some(widest) = columns.iter_mut().max_by_key(|(_, width)| *width)
+        while fit.width() > room
+            && let Some(widest) = fit.columns.iter_mut().max_by_key(|(_, width)| *width)
             && widest.1 > LEAST_COLUMN
         {
             widest.1 -= 1;
         }
-        Fit { columns, below }
+        fit
+    }
+
+    /// How wide the table is at least, with its text wrapped and nothing else.
+    fn least(&self, fit: &Fit) -> usize {
+        let text = self.last(fit, Keep::Text).map_or(0, |text| fit.columns[text].1);
+        fit.width() - text.saturating_sub(LEAST_TEXT)
+    }
+
+    fn last(&self, fit: &Fit, keep: Keep) -> Option<usize> {
+        fit.columns.iter().rposition(|&(at, _)| self.keep[at] == keep)
+    }
+
+    fn drop_last(&self, fit: &mut Fit, keep: Keep) -> bool {
+        self.last(fit, keep).map(|last| fit.columns.remove(last)).is_some()
     }
 
     /// How wide a column is where there is room for everything.
@@ -194,6 +165,39 @@ struct Fit {
     columns: Vec<(usize, usize)>,
     /// The column whose text goes below its row, and how wide it may be there.
     below: Option<(usize, usize)>,
+}
+
+impl Fit {
+    fn width(&self) -> usize {
+        let widths = self.columns.iter().map(|(_, width)| width);
+        widths.sum::<usize>() + GAP * self.columns.len().saturating_sub(1)
+    }
+
+    /// What a row shows in each column.
+    fn cells(&self, row: &[Cell], terminal: Option<usize>) -> Vec<String> {
+        let show = |&(at, width): &(usize, usize)| match (terminal, row[at].text.as_str()) {
+            (None, "") => "-".to_owned(),
+            (None, text) => text.to_owned(),
+            (Some(_), text) => fold(text, width, ""),
+        };
+        self.columns.iter().map(show).collect()
+    }
+
+    /// All rows in columns, with their colours.
+    fn grid<const N: usize>(&self, rows: &[&[Cell; N]], cells: &[Vec<String>]) -> String {
+        let mut grid = Builder::from_iter(cells).build();
+        grid.with(Borders::empty()).with(Padding::new(0, GAP, 0, 0)).with(Alignment::left());
+        for (line, row) in rows.iter().enumerate() {
+            for (column, &(at, _)) in self.columns.iter().enumerate() {
+                let style = row[at].style;
+                if style != Style::new() {
+                    let (start, end) = (style.render(), style.render_reset());
+                    grid.modify((line, column), Color::new(start.to_string(), end.to_string()));
+                }
+            }
+        }
+        grid.to_string()
+    }
 }
 
 #[cfg(test)]
