@@ -1,6 +1,9 @@
-//! The whole station from outside: the daemon and prestagectl as their users meet them.
+//! The whole station from outside: the daemon and prestagectl as users run them.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
+
+#[macro_use]
+mod harness;
 
 #[path = "station/admission.rs"]
 mod admission;
@@ -14,7 +17,6 @@ mod corpus;
 mod crowd;
 #[path = "station/faults.rs"]
 mod faults;
-mod harness;
 #[path = "station/hostile.rs"]
 mod hostile;
 #[path = "station/imaging.rs"]
@@ -37,3 +39,7 @@ mod service;
 mod tidy;
 #[path = "station/trouble.rs"]
 mod trouble;
+
+fn main() -> std::process::ExitCode {
+    harness::registry::main()
+}

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::sample::{Noise, run};
 use super::wait_for;
 
-/// Fills a file with noise: what a master leaves out must not matter.
+/// Fills a file with noise, so that tests see what the station does not write.
 pub(crate) fn fill_with_noise(path: &Path, size: u64) {
     let file = File::create(path).unwrap();
     let mut block = vec![0; 4 << 20];
@@ -32,7 +32,7 @@ pub(crate) struct Drive {
 }
 
 impl Drive {
-    /// A drive on a file, not attached yet.
+    /// Makes a drive of a file, not attached yet.
     pub(crate) fn new(serial: String, file: PathBuf) -> Self {
         Self { serial, file, device: RefCell::new(None) }
     }
@@ -43,7 +43,7 @@ impl Drive {
         *self.device.borrow_mut() = Some(attach(file, options));
     }
 
-    /// Attaches it to this very node as soon as nobody uses that; returns its node.
+    /// Attaches it to this node as soon as nobody else uses that.
     pub(crate) fn attach_as(&self, node: &str) {
         let file = self.file.to_str().unwrap();
         wait_for(&format!("{node} to be free"), || {
@@ -58,11 +58,22 @@ impl Drive {
         self.device.borrow().clone().expect("the drive is attached")
     }
 
-    /// Detaches it.
+    /// Detaches it; the kernel lets go when its last user does.
     pub(crate) fn detach(&self) {
         if let Some(device) = self.device.borrow_mut().take() {
             run("losetup", &["-d", &device]);
         }
+    }
+
+    /// All that it holds.
+    pub(crate) fn contents(&self) -> Vec<u8> {
+        fs::read(&self.file).unwrap()
+    }
+
+    /// Checks that it still holds what it held.
+    #[track_caller]
+    pub(crate) fn assert_untouched(&self, before: &[u8]) {
+        assert!(self.contents() == before, "something was written to {}", self.serial);
     }
 }
 
@@ -74,7 +85,7 @@ impl Drop for Drive {
     }
 }
 
-/// Attaches a file to a free loop device. Another process may take the free one first; then once more.
+/// Attaches a file to a free loop device; tries again when another process takes the device first.
 pub(crate) fn attach(file: &str, options: &[&str]) -> String {
     let mut arguments = vec!["--find", "--show", "--direct-io=on"];
     arguments.extend(options);
@@ -87,7 +98,7 @@ pub(crate) fn attach(file: &str, options: &[&str]) -> String {
     })
 }
 
-/// Every partition of an imaged drive as its record tells: name of the type, byte offset, size.
+/// Returns the partitions of an imaged drive from its record: start of the type's GUID, byte offset, size.
 pub(crate) fn partitions(record: &Value) -> Vec<(String, u64, u64)> {
     let sector = record["logical_sector_bytes"].as_u64().unwrap();
     let all = record["identity"]["partitions"].as_array().unwrap();
@@ -100,7 +111,7 @@ pub(crate) fn partitions(record: &Value) -> Vec<(String, u64, u64)> {
         .collect()
 }
 
-/// A small file system in memory, to be filled up; unmounted when dropped.
+/// A small file system in memory, which a test can fill up; unmounted when dropped.
 pub(crate) struct Tmpfs(PathBuf);
 
 impl Tmpfs {
@@ -118,8 +129,7 @@ impl Drop for Tmpfs {
     }
 }
 
-/// A loop device over a part of an image file, for tools that want a volume of its own: this kernel may have no
-/// partition parser.
+/// A loop device over a part of a file, for tools that want a device for one volume: the kernel may not know partitions.
 pub(crate) struct Volume(pub(crate) String);
 
 impl Volume {

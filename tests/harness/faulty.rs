@@ -1,9 +1,9 @@
-//! A drive that misbehaves on purpose: a file in a FUSE file system under a loop device. What it does wrong is set by
-//! the test, while the station uses it.
+//! A drive with faults: a file in a FUSE file system under a loop device. The test changes the faults while the station
+//! uses the drive.
 
-use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::fs::File;
+use std::ops::Deref;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -16,7 +16,7 @@ use fuser::{
     ReplyEmpty, ReplyEntry, ReplyOpen, ReplyWrite, Request, TimeOrNow, WriteFlags,
 };
 
-use super::{Rig, attach, can, can_loop, fill_with_noise};
+use super::{Drive, Rig, fill_with_noise};
 
 /// What goes wrong.
 #[derive(Clone, Debug, Default)]
@@ -27,13 +27,13 @@ pub(crate) struct Faults {
     pub(crate) read_error_at: Option<u64>,
     /// This byte is stored with one bit flipped.
     pub(crate) flip_at: Option<u64>,
-    /// Only so many writes of that byte are flipped; all if `None`.
+    /// How many writes of that byte are flipped; all if `None`.
     pub(crate) flips: Option<u32>,
     /// Writes that begin in this range are acknowledged and forgotten.
     pub(crate) forget: Option<(u64, u64)>,
-    /// The medium is smaller than the drive claims: what lies beyond is written to the beginning.
+    /// The medium ends here, before the drive's claimed end: what lies beyond is written to its beginning.
     pub(crate) wraps_at: Option<u64>,
-    /// No write, or no read, that covers this byte is answered until the fault is taken away.
+    /// Requests that cover this byte are not answered until the fault is taken away.
     pub(crate) hangs_at: Option<u64>,
     /// Every access takes this much longer.
     pub(crate) delay: Duration,
@@ -71,7 +71,7 @@ impl FaultyFile {
         }
     }
 
-    /// What goes wrong with an access, once it is its turn.
+    /// Waits until a request may be answered; returns the faults that it meets.
     fn faults(&self, offset: u64, length: usize) -> Faults {
         loop {
             let faults = self.faults.lock().unwrap().clone();
@@ -226,29 +226,26 @@ impl Filesystem for FaultyFile {
 /// A byte in the first mebibyte of the Windows volume behind its boot sector: erased, and then written with the body.
 pub(crate) const BODY_BYTE: u64 = ((1 + 40 + 16) << 20) + 20_000;
 
-/// Slow enough to be met in every state: an access takes this much longer.
+/// The faults of a drive that is only slow: every access takes this much longer.
 pub(crate) fn slow(milliseconds: u64) -> Faults {
     Faults { delay: Duration::from_millis(milliseconds), ..Faults::default() }
 }
 
-/// Whether faulty drives can be made.
-pub(crate) fn can_run() -> bool {
-    can_loop() && can_fuse()
-}
-
-/// Whether FUSE works here.
-fn can_fuse() -> bool {
-    can("fuse", || File::open("/dev/fuse").map(|_| ()).map_err(|e| format!("/dev/fuse: {e}")))
-}
-
-/// A faulty drive. Dropped after the rig, or the daemon waits for it.
+/// A drive with faults. It is dropped after the rig: a daemon that still uses it could not end.
 pub(crate) struct FaultyDrive {
-    pub(crate) serial: String,
+    /// The loop device; empty only while it is dropped.
+    drive: Option<Drive>,
     faults: Arc<Mutex<Faults>>,
-    path: PathBuf,
-    device: RefCell<Option<String>>,
     session: Option<BackgroundSession>,
     folder: PathBuf,
+}
+
+impl Deref for FaultyDrive {
+    type Target = Drive;
+
+    fn deref(&self) -> &Drive {
+        self.drive.as_ref().unwrap()
+    }
 }
 
 impl FaultyDrive {
@@ -263,39 +260,22 @@ impl FaultyDrive {
         let file = File::options().read(true).write(true).open(&inner).unwrap();
         let faults = Arc::new(Mutex::new(faults));
         let name = format!("{serial}.img");
-        let path = mount.join(&name);
+        let drive = Some(Drive::new(serial, mount.join(&name)));
         let filesystem = FaultyFile { name, file, size: mib << 20, faults: Arc::clone(&faults) };
         let mut options = Config::default();
         options.mount_options = vec![MountOption::FSName("faulty".into())];
         let session = fuser::spawn_mount2(filesystem, &mount, &options).unwrap();
-        Self { serial, faults, path, device: RefCell::default(), session: Some(session), folder }
+        Self { drive, faults, session: Some(session), folder }
     }
 
-    /// Attaches it.
-    pub(crate) fn attach(&self) {
-        *self.device.borrow_mut() = Some(attach(self.path.to_str().unwrap(), &[]));
-    }
-
-    /// Its device node.
-    pub(crate) fn node(&self) -> String {
-        self.device.borrow().clone().expect("the drive is attached")
-    }
-
-    /// Detaches it; the kernel lets go when its last user does.
-    pub(crate) fn detach(&self) {
-        if let Some(device) = self.device.borrow_mut().take() {
-            super::sample::run("losetup", &["-d", &device]);
-        }
-    }
-
-    /// What the medium holds at a place.
+    /// Reads what the medium holds at a place.
     pub(crate) fn holds(&self, offset: u64, length: usize) -> Vec<u8> {
         let mut data = vec![0; length];
         File::open(self.folder.join("inner")).unwrap().read_exact_at(&mut data, offset).unwrap();
         data
     }
 
-    /// Changes what goes wrong.
+    /// Replaces the faults.
     pub(crate) fn set(&self, faults: Faults) {
         *self.faults.lock().unwrap() = faults;
     }
@@ -304,10 +284,8 @@ impl FaultyDrive {
 impl Drop for FaultyDrive {
     fn drop(&mut self) {
         self.set(Faults::default());
-        if let Some(device) = self.device.borrow_mut().take() {
-            let _ = Command::new("losetup").args(["-d", &device]).status();
-        }
-        // The kernel lets go of the loop device, and that of the file, a moment after the last user has.
+        drop(self.drive.take());
+        // The loop device lets go of the file a moment after its last user has let go of the device.
         let mount = self.folder.join("mount");
         let unmounted = || {
             let status = Command::new("umount").arg(&mount).stderr(Stdio::null()).status();

@@ -1,13 +1,17 @@
-//! A station under test: the real daemon on real loop devices, in folders and bays of its own.
+//! A station under test: the daemon on loop devices, in folders and bays of its own.
 //!
-//! Every station is given a bay pattern that only its own drives match: other loop devices of the machine, and those of
-//! tests that run beside it, are none of its business. Everything is cleaned up when dropped, also when
-//! a test fails. `PRESTAGED_KEEP=1` leaves the folder for a look.
+//! Every station has a bay pattern that only its own drives match, so it never touches other loop devices of the machine,
+//! nor those of tests that run beside it. Everything is removed when it is dropped, also when a test fails.
+//! `PRESTAGED_KEEP=1` keeps the folders.
 
 mod drives;
 pub(crate) mod faulty;
 pub(crate) mod hive;
 pub(crate) mod manuals;
+pub(crate) mod needs;
+mod setup;
+#[macro_use]
+pub(crate) mod registry;
 pub(crate) mod sample;
 pub(crate) mod twin;
 pub(crate) mod wim;
@@ -28,26 +32,24 @@ use std::time::{Duration, Instant};
 pub(crate) use drives::{Drive, Tmpfs, Volume, attach, fill_with_noise, partitions};
 use sample::Sample;
 use serde_json::Value;
+pub(crate) use setup::{Setup, bay};
 
-/// Whether a test can run here. If not it says so loudly, and fails if `PRESTAGED_REQUIRE` names what is missing.
-pub(crate) fn can(feature: &str, probe: impl FnOnce() -> Result<(), String>) -> bool {
-    let Err(why) = probe() else { return true };
-    let required = std::env::var("PRESTAGED_REQUIRE").unwrap_or_default();
-    let required = required.split(',').any(|name| name == feature || name == "all");
-    assert!(!required, "CANNOT RUN: {feature}: {why}, and PRESTAGED_REQUIRE names it");
-    // Standard error is captured by the test runner; the terminal shall see it anyway.
-    let _ = writeln!(std::io::stderr(), "\n*** CANNOT RUN: {feature}: {why} ***");
-    false
+/// Runs a program; returns its exit code, and what it printed to standard output and then to standard error.
+pub(crate) fn told(command: &mut Command) -> (i32, String) {
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    (output.status.code().unwrap(), text)
 }
 
-/// Whether loop devices can be made.
-pub(crate) fn can_loop() -> bool {
-    can("loop", || {
-        if !rustix::process::geteuid().is_root() {
-            return Err("loop devices need root".into());
-        }
-        File::open("/dev/loop-control").map(|_| ()).map_err(|e| format!("/dev/loop-control: {e}"))
-    })
+/// The user nobody, and the group of no other user.
+pub(crate) const NOBODY: u32 = 65_534;
+
+/// The number of a group.
+pub(crate) fn group(name: &str) -> u32 {
+    let groups = fs::read_to_string("/etc/group").unwrap();
+    let found = groups.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
+    found.split(':').nth(1).unwrap().parse().unwrap()
 }
 
 /// Waits until `probe` gives something.
@@ -62,12 +64,12 @@ pub(crate) fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T
     }
 }
 
-/// Sample media, made once for each compression and version of the code that makes it.
+/// Returns sample media. It is made once for each compression and version of the code that makes it.
 pub(crate) fn sample(compression: &[&str]) -> PathBuf {
     sample_of(&Sample::default(), compression)
 }
 
-/// Media of a sample of one's own, made once as well.
+/// Returns media of this sample, made once like [`sample`].
 pub(crate) fn sample_of(sample: &Sample, compression: &[&str]) -> PathBuf {
     static MAKING: Mutex<()> = Mutex::new(());
     let _turn = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
@@ -85,44 +87,18 @@ pub(crate) fn sample_of(sample: &Sample, compression: &[&str]) -> PathBuf {
     path
 }
 
-/// What a test may change about a station.
-#[derive(Clone, Debug)]
-pub(crate) struct Setup {
-    pub(crate) armed: bool,
-    pub(crate) buses: &'static str,
-    pub(crate) overwrite: &'static str,
-    pub(crate) boot: &'static str,
-    pub(crate) esp_mib: u32,
-    /// Further text for the configuration file.
-    pub(crate) more: String,
-    /// Runs in front of the daemon, such as `unshare`.
-    pub(crate) wrapper: Vec<String>,
-}
-
-impl Default for Setup {
-    fn default() -> Self {
-        Self {
-            armed: true,
-            buses: "\"loop\"",
-            overwrite: "any",
-            boot: "prestaged",
-            esp_mib: 40,
-            more: String::new(),
-            wrapper: Vec::new(),
-        }
-    }
-}
-
 /// A station with its folders.
 pub(crate) struct Rig {
     folder: PathBuf,
     pub(crate) name: String,
-    setup: Setup,
+    config: RefCell<toml::Table>,
+    /// What the daemon is started through.
+    wrapper: Vec<String>,
     daemon: RefCell<Option<Child>>,
 }
 
 impl Rig {
-    /// Folders and configuration; the daemon is not started yet.
+    /// Makes folders and configuration; the daemon is not started yet.
     pub(crate) fn new(setup: Setup) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -130,58 +106,49 @@ impl Rig {
         let folder = std::env::temp_dir().join(format!("prestaged-{name}"));
         fs::create_dir_all(folder.join("inbox")).unwrap();
         fs::create_dir_all(folder.join("drives")).unwrap();
-        let rig = Self { folder, name, setup, daemon: RefCell::new(None) };
+        let config = RefCell::new(setup.config(&name, &folder));
+        let rig = Self { folder, name, config, wrapper: setup.wrapper, daemon: RefCell::new(None) };
         rig.configure();
         rig
     }
 
     fn configure(&self) {
-        let Setup { armed, buses, overwrite, boot, esp_mib, more, .. } = &self.setup;
-        let (at, name) = (self.folder.display(), &self.name);
-        let text = format!(
-            r#"
-            [station]
-            name = "{name}"
-            [media]
-            inbox = "{at}/inbox"
-            [store]
-            path = "{at}/store"
-            budget = "8GiB"
-            [ledger]
-            path = "{at}/ledger.db"
-            [control]
-            socket = "{at}/control.sock"
-            [admission]
-            armed = {armed}
-            buses = [{buses}]
-            bays = ["loop-{name}*"]
-            overwrite = "{overwrite}"
-            [[layout]]
-            name = "test"
-            boot = "{boot}"
-            partitions = [ {{ type = "esp", size = "{esp_mib}MiB" }}, {{ type = "msr", size = "16MiB" }},
-                {{ type = "windows", size = "rest" }}, {{ type = "recovery", size = "20MiB" }} ]
-            {more}
-            "#
-        );
+        let text = toml::to_string(&*self.config.borrow()).unwrap();
         fs::write(self.path("prestaged.toml"), text).unwrap();
     }
 
-    /// A path in the rig's folder.
+    /// Sets a key of the configuration, such as `admission.reimage`; it counts from the daemon's next start.
+    pub(crate) fn set(&self, key: &str, value: impl Into<toml::Value>) {
+        setup::set(&mut self.config.borrow_mut(), key, value.into());
+        self.configure();
+    }
+
+    /// Takes a key out of the configuration.
+    pub(crate) fn unset(&self, key: &str) {
+        setup::unset(&mut self.config.borrow_mut(), key);
+        self.configure();
+    }
+
+    /// Returns a path in the rig's folder.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
-    /// A station that runs, with sample media in its inbox.
+    /// Makes a station and starts it, with sample media in its inbox.
     pub(crate) fn started(setup: Setup) -> Self {
         let rig = Self::new(setup);
-        rig.add_media(&sample(&["--compress=LZX"]), "win.wim");
-        rig.start();
-        rig.wait_media("win.wim", "valid");
+        rig.start_with_media();
         rig
     }
 
-    /// Puts media into the inbox as a careful copier does: complete, by rename.
+    /// Starts the daemon with sample media in its inbox, as `win.wim`, and waits until that is checked.
+    pub(crate) fn start_with_media(&self) {
+        self.add_media(&sample(&["--compress=LZX"]), "win.wim");
+        self.start();
+        self.wait_media("win.wim", "valid");
+    }
+
+    /// Copies media into the inbox under a hidden name and renames it, so that it appears complete.
     pub(crate) fn add_media(&self, wim: &Path, name: &str) {
         let hidden = self.path("inbox").join(format!(".{name}"));
         fs::copy(wim, &hidden).unwrap();
@@ -191,7 +158,7 @@ impl Rig {
     /// The daemon's command line.
     pub(crate) fn command(&self) -> Command {
         let program = env!("CARGO_BIN_EXE_prestaged");
-        let mut words = self.setup.wrapper.iter();
+        let mut words = self.wrapper.iter();
         let mut command = match words.next() {
             Some(wrapper) => {
                 let mut command = Command::new(wrapper);
@@ -210,7 +177,7 @@ impl Rig {
         let child = self
             .command()
             .env("RUST_LOG", "info")
-            // A wrapper's children, the daemon among them, shall end with it.
+            // A wrapper and its children, among them the daemon, are killed as one group.
             .process_group(0)
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -240,7 +207,7 @@ impl Rig {
         self.wait_end();
     }
 
-    /// Lets go of a daemon that has ended as far as it can.
+    /// Gives up a daemon that has ended except for a thread that is stuck in the kernel.
     pub(crate) fn leave(&self) -> Left {
         Left(self.daemon.borrow_mut().take().unwrap())
     }
@@ -261,28 +228,57 @@ impl Rig {
         fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 
-    /// Runs prestagectl; its exit code, and what it printed.
-    pub(crate) fn ctl(&self, arguments: &[&str]) -> (i32, String) {
-        let output = Command::new(env!("CARGO_BIN_EXE_prestagectl"))
-            .arg("--socket")
-            .arg(self.path("control.sock"))
-            .args(arguments)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned()
-            + &String::from_utf8_lossy(&output.stderr);
-        (output.status.code().unwrap(), text)
+    /// The command line of prestagectl for this station.
+    pub(crate) fn prestagectl(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_prestagectl"));
+        command.arg("--socket").arg(self.path("control.sock")).stdin(Stdio::null());
+        command
     }
 
-    /// Runs prestagectl with `--json`; exit code 0 is expected.
+    /// Runs prestagectl; returns its exit code and what it printed.
+    pub(crate) fn ctl(&self, arguments: &[&str]) -> (i32, String) {
+        told(self.prestagectl().args(arguments))
+    }
+
+    /// Runs prestagectl, which must exit with 0; returns what it printed.
+    #[track_caller]
+    pub(crate) fn ctl_ok(&self, arguments: &[&str]) -> String {
+        self.ctl_fails(0, arguments)
+    }
+
+    /// Runs prestagectl, which must exit with this code; returns what it printed.
+    #[track_caller]
+    pub(crate) fn ctl_fails(&self, code: i32, arguments: &[&str]) -> String {
+        let (found, text) = self.ctl(arguments);
+        assert_eq!(found, code, "prestagectl {}: {text}", arguments.join(" "));
+        text
+    }
+
+    /// Runs prestagectl as the user nobody of this group.
+    pub(crate) fn ctl_as_nobody(&self, group: u32, arguments: &[&str]) -> (i32, String) {
+        // The program that was built may lie where only root can go.
+        let copy = self.path("prestagectl");
+        if !copy.exists() {
+            fs::copy(env!("CARGO_BIN_EXE_prestagectl"), &copy).unwrap();
+        }
+        let mut command = Command::new(&copy);
+        command.arg("--socket").arg(self.path("control.sock")).args(arguments);
+        told(command.uid(NOBODY).gid(group).stdin(Stdio::null()))
+    }
+
+    /// Runs prestagectl with `--json`; returns the document that it printed.
+    #[track_caller]
     pub(crate) fn json(&self, arguments: &[&str]) -> Value {
-        let (code, text) = self.ctl(&[&["--json"], arguments].concat());
-        assert_eq!(code, 0, "{arguments:?}: {text}");
+        let text = self.ctl_ok(&[&["--json"], arguments].concat());
         serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"))
     }
 
-    /// The state of media, once it is not being checked.
+    /// The folder of a record's master.
+    pub(crate) fn master(&self, record: &Value) -> PathBuf {
+        self.path("store/masters").join(record["master"]["id"].as_str().unwrap())
+    }
+
+    /// Waits until media has been checked, with this result; returns what `media list` shows of it.
     pub(crate) fn wait_media(&self, name: &str, state: &str) -> Value {
         let media = wait_for(&format!("media {name}"), || {
             let all = self.json(&["media", "list"]);
@@ -293,13 +289,13 @@ impl Rig {
         media
     }
 
-    /// What `status` shows of a drive.
+    /// Returns what `status` shows of a drive.
     pub(crate) fn drive_status(&self, serial: &str) -> Option<Value> {
         let status = self.json(&["status"]);
         status["drives"].as_array().unwrap().iter().find(|d| d["serial"] == serial).cloned()
     }
 
-    /// What `drives` shows of a device, once it is decided.
+    /// Waits for the decision on a device; returns what `drives` shows of it.
     pub(crate) fn decision(&self, serial: &str) -> Value {
         wait_for(&format!("a decision on {serial}"), || {
             let all = self.json(&["drives"]);
@@ -308,7 +304,19 @@ impl Rig {
         })
     }
 
-    /// Waits until a drive is in a state.
+    /// Waits until a device is refused with a code.
+    pub(crate) fn wait_refused(&self, serial: &str, code: &str) {
+        wait_for(&format!("{serial} to be refused with {code}"), || {
+            (self.decision(serial)["code"] == code).then_some(())
+        });
+    }
+
+    /// Waits until a drive is not there any more.
+    pub(crate) fn wait_gone(&self, serial: &str) {
+        wait_for(&format!("{serial} to go"), || self.drive_status(serial).is_none().then_some(()));
+    }
+
+    /// Waits until a drive is in one of these states; returns what `status` shows of it.
     pub(crate) fn wait_state(&self, serial: &str, states: &[&str]) -> Value {
         wait_for(&format!("{serial} to be {states:?}"), || {
             let drive = self.drive_status(serial)?;
@@ -316,7 +324,7 @@ impl Rig {
         })
     }
 
-    /// The records of a serial number.
+    /// Returns the records of a serial number, oldest first.
     pub(crate) fn records(&self, serial: &str) -> Vec<Value> {
         self.json(&["records", "--serial", serial]).as_array().unwrap().clone()
     }
@@ -327,14 +335,14 @@ impl Rig {
         self.wait_recorded(serial)
     }
 
-    /// Waits for a verdict in the ledger; the drive may be gone.
+    /// Waits until the newest record of a drive, which may be gone, has a verdict; returns the record.
     pub(crate) fn wait_recorded(&self, serial: &str) -> Value {
         wait_for(&format!("the record of {serial}"), || {
             self.records(serial).pop().filter(|record| !record["verdict"].is_null())
         })
     }
 
-    /// A drive that is good.
+    /// Waits for the verdict on a drive, which must be `passed`; returns its record.
     pub(crate) fn wait_pass(&self, serial: &str) -> Value {
         let record = self.wait_verdict(serial);
         assert_eq!(record["verdict"], "passed", "{record:#}\n{}", self.log());
@@ -375,11 +383,11 @@ impl Drop for Rig {
     }
 }
 
-/// A daemon that is still there only because the kernel does not let it go. Reaped when dropped.
+/// A daemon that is there only because one of its threads is stuck in the kernel. Killed when dropped.
 pub(crate) struct Left(Child);
 
 impl Left {
-    /// Waits until the kernel has let it go.
+    /// Waits until the process is gone.
     pub(crate) fn wait(mut self) {
         wait_for("the old daemon to go", || self.0.try_wait().unwrap());
     }

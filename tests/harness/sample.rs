@@ -16,17 +16,17 @@ use super::hive;
 /// What to make.
 #[derive(Clone, Debug)]
 pub(crate) struct Sample {
-    /// About how many files below `\Windows`.
+    /// About how many files to make below `\Windows`.
     pub(crate) files: usize,
     /// About how many bytes they hold.
     pub(crate) bytes: u64,
-    /// Changes the contents, so that two media differ.
+    /// Media with different seeds have different contents.
     pub(crate) seed: u64,
-    /// Boot files and BCD.
+    /// Whether there are boot files and a BCD.
     pub(crate) boot: bool,
-    /// A boot manager that a computer can really start, instead of a made-up one.
+    /// A boot manager that a computer can start; otherwise it is made up.
     pub(crate) manager: Option<Vec<u8>>,
-    /// Another boot configuration than a good one.
+    /// Another boot configuration than the good one.
     pub(crate) bcd: Option<Vec<u8>>,
     /// Architecture that boot.wim claims, as in winnt.h: 9 is amd64.
     pub(crate) architecture: u32,
@@ -259,7 +259,7 @@ impl Sample {
         let packages = at("_SMSTaskSequence/Packages");
         write(&packages.join("PRE00001/setup.exe"), &noise.contents(700_000));
         write(&packages.join("PRE00002/drivers/net/e1r.inf"), b"[Version]\r\n");
-        // What the first start checks.
+        // The first start of prestaged media checks these.
         let listed = "sources/boot.wim boot/boot.sdi _SMSTaskSequence/Packages/PRE00001/setup.exe";
         let script = format!("cd \"$0\" && sha256sum {listed} > hashes.sha256");
         run("sh", &["-c", &script, root.to_str().unwrap()]);
@@ -270,7 +270,7 @@ impl Sample {
         let (mut previous, system) = (None::<PathBuf>, root.join("Windows/System32"));
         for number in 0..self.files {
             let mean = left / u64::try_from(self.files - number).unwrap();
-            // A few large files, many small ones, some so small that they live in the file table.
+            // A few large files, many small ones, and some so small that NTFS keeps them in the file table.
             let size = match noise.next() % 16 {
                 0..3 => noise.next() % 600,
                 3..14 => noise.next() % (mean + 1),
@@ -299,7 +299,7 @@ impl Sample {
             }
             previous = Some(path);
         }
-        // Zeros that are data: what a store that loves holes would leave out.
+        // A file of zeros, which a store could turn into a hole.
         write(&system.join("zeros.bin"), &vec![0; 6 << 20]);
         write(&system.join("empty.txt"), b"");
         write(&root.join("Windows/Ünïcödé – 文字.txt"), b"text");

@@ -1,6 +1,6 @@
-//! This very machine once more, to install packages on: its root file system under an overlay in memory, in a mount
-//! namespace of its own, with its dpkg, its packages and its users. What happens there is forgotten with the twin, and
-//! nothing is started by it: to its eyes systemd does not run.
+//! A twin of this machine, to install packages on: the machine's root file system under an overlay in memory, in a mount
+//! namespace of its own, with its dpkg, its packages and its users. All changes are lost with the twin. systemd does not
+//! run there, so packages start nothing.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -37,7 +37,7 @@ pub(crate) struct Twin {
 }
 
 impl Twin {
-    /// A twin that sees a folder as `/run/packages`.
+    /// Makes a twin in which a folder stands as `/run/packages`.
     pub(crate) fn new(packages: &Path) -> Result<Self, String> {
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
         let mut holder = Command::new("unshare")
@@ -57,11 +57,11 @@ impl Twin {
         }
     }
 
-    /// Runs a shell script as root; its exit code, and all that it said.
+    /// Runs a shell script as root; returns its exit code, and what it printed.
     pub(crate) fn run(&self, script: &str) -> (i32, String) {
         let output = Command::new("nsenter")
             .args(["--target", &self.holder.id().to_string(), "--mount", "--root"])
-            // Nothing shall ever run on the machine itself.
+            // If the namespace were missing, the script would run on the machine itself.
             .args([
                 "bash",
                 "-c",
@@ -78,7 +78,7 @@ impl Twin {
         (output.status.code().unwrap(), text)
     }
 
-    /// Runs a script that must end well.
+    /// Runs a script, which must exit with 0; returns what it printed.
     pub(crate) fn done(&self, script: &str) -> String {
         let (code, text) = self.run(script);
         assert_eq!(code, 0, "{script}: {text}");

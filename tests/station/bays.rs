@@ -2,14 +2,15 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read, Write as _};
-use std::os::unix::process::CommandExt as _;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
-use crate::harness::{Drive, Rig, Setup, can, can_loop, sample, wait_for};
+use macro_rules_attribute::apply;
 
-/// A person who learns bays.
+use crate::harness::{Drive, Rig, Setup, bay, group, sample, wait_for};
+
+/// A person who runs `prestagectl bays learn`.
 struct Walk {
     program: Child,
     answers: Option<ChildStdin>,
@@ -19,11 +20,10 @@ struct Walk {
 
 impl Walk {
     fn begin(rig: &Rig, options: &[&str]) -> Self {
-        let mut program = Command::new(env!("CARGO_BIN_EXE_prestagectl"))
-            .arg("--socket")
-            .arg(rig.path("control.sock"))
+        let mut program = rig
+            .prestagectl()
             .args(["bays", "learn", "--only"])
-            // Others make loop devices too.
+            // Other tests make loop devices too.
             .arg(format!("loop-{}*", rig.name))
             .args(options)
             .stdin(Stdio::piped())
@@ -53,14 +53,14 @@ impl Walk {
         self.said.lock().unwrap().clone()
     }
 
-    /// Waits until a text has been said so often.
+    /// Waits until the program has printed a text so often.
     fn hears(&self, text: &str, times: usize) {
         wait_for(&format!("{text:?} in {:?}", self.said()), || {
             (self.said().matches(text).count() >= times).then_some(())
         });
     }
 
-    /// Answers, once the question was asked so often.
+    /// Waits until the program has asked a question so often, and answers.
     fn answers(&mut self, question: &str, times: usize, answer: &str) {
         self.hears(question, times);
         writeln!(self.answers.as_mut().unwrap(), "{answer}").unwrap();
@@ -71,13 +71,13 @@ impl Walk {
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
-    /// Waits for the end: exit code, if it was no signal, and all that was said.
+    /// Waits for the program's end; returns its exit code, if no signal ended it, and all that it printed.
     fn end(self) -> (Option<i32>, String) {
         let (code, all) = self.ended();
         (code, all.concat())
     }
 
-    /// The same, with standard output and standard error apart.
+    /// Like [`Self::end`], with standard output and standard error apart.
     fn ended(mut self) -> (Option<i32>, [String; 2]) {
         let status = wait_for("the end", || self.program.try_wait().unwrap());
         let listeners = self.listeners.take().unwrap();
@@ -102,25 +102,21 @@ fn path(drive: &Drive) -> String {
     format!("loop-{}", drive.file.file_name().unwrap().to_str().unwrap())
 }
 
-/// A disarmed station that is told of no bay.
+/// A disarmed station that allows no bay.
 fn fresh() -> Rig {
-    let rig = Rig::new(Setup { armed: false, ..Setup::default() });
-    let config = rig.path("prestaged.toml");
-    let text = fs::read_to_string(&config).unwrap();
-    fs::write(&config, text.replace("bays = [", "# bays = [")).unwrap();
+    let rig = Rig::new(Setup::default().disarmed());
+    rig.unset("admission.bays");
     rig
 }
 
-#[test]
+#[apply(test!)]
+#[needs(LOOP)]
 fn learned_names_appear_in_status_records_and_log() {
-    if !can_loop() {
-        return;
-    }
     let rig = fresh();
     rig.add_media(&sample(&["--compress=LZX"]), "win.wim");
     rig.start();
     let drives = ["A", "B", "C"].map(|name| rig.drive(name, 420));
-    let before = fs::read(&drives[0].file).unwrap();
+    let before = drives[0].contents();
     let walk = Walk::begin(&rig, &["--json", "--names", "left 1,right 1"]);
     for (at, drive) in drives[..2].iter().enumerate() {
         walk.hears(INVITED, at + 1);
@@ -132,11 +128,11 @@ fn learned_names_appear_in_status_records_and_log() {
     assert_eq!(summary["bays"][0]["name"], "left 1", "{summary:#}");
     assert_eq!(summary["bays"][0]["serial"], drives[0].serial.as_str(), "{summary:#}");
     assert_eq!(summary["restart"], "systemctl restart prestaged");
-    assert!(fs::read(&drives[0].file).unwrap() == before, "nothing was written to a drive");
+    drives[0].assert_untouched(&before);
     let (_, text) = rig.ctl(&["bays", "list"]);
     assert!(text.contains("not in effect before") && text.contains("left 1, right 1"), "{text}");
 
-    // Naming the bays does not allow them; what was printed allows exactly the two.
+    // Naming a bay does not allow it; the printed lines allow exactly the two.
     let allow = summary["allow"].as_str().unwrap();
     assert_eq!(allow, "[admission]\nbays = [\"left 1\", \"right 1\"]\n");
     fs::write(rig.path("prestaged.toml.d/50-allowed.toml"), allow).unwrap();
@@ -145,11 +141,9 @@ fn learned_names_appear_in_status_records_and_log() {
     assert!(rig.wait_end());
     rig.start();
     rig.wait_media("win.wim", "valid");
-    assert_eq!(rig.ctl(&["arm"]).0, 0);
+    rig.ctl_ok(&["arm"]);
     for (drive, name) in drives.iter().zip(["left 1", "right 1"]) {
-        wait_for("the drive to pass", || {
-            (rig.drive_status(&drive.serial)?["state"] == "passed").then_some(())
-        });
+        rig.wait_state(&drive.serial, &["passed"]);
         assert_eq!(rig.wait_pass(&drive.serial)["bay"], name);
         assert_eq!(rig.drive_status(&drive.serial).unwrap()["bay"], name);
         assert_eq!(rig.decision(&drive.serial)["bay"], name);
@@ -174,15 +168,11 @@ fn learned_names_appear_in_status_records_and_log() {
     assert!(text.contains("NAME") && !text.contains("not in effect"), "{text}");
 }
 
-#[test]
+#[apply(test!)]
+#[needs(LOOP)]
 fn a_person_is_asked_told_what_is_wrong_and_may_rename() {
-    if !can_loop() {
-        return;
-    }
     let rig = fresh();
-    let config = rig.path("prestaged.toml");
-    let named = "[[bay]]\nname = \"lower\"\npath = \"loop-*LOWER*\"\n";
-    fs::write(&config, fs::read_to_string(&config).unwrap() + named).unwrap();
+    rig.set("bay", bay("lower", "loop-*LOWER*"));
     rig.start();
     let first = rig.attached("FIRST", 4, 512);
     let drives = ["A[1]", "B", "LOWER", "D"].map(|name| rig.drive(name, 4));
@@ -211,12 +201,12 @@ fn a_person_is_asked_told_what_is_wrong_and_may_rename() {
     drives[1].attach(&[]);
     walk.answers("name of this bay [rack 7-2]", 1, "rack 7-1");
     walk.answers("name of this bay [rack 7-2]", 2, "upper");
-    // A drive at a place that has a name, by the pattern in another file.
+    // This drive's bay has a name already, by a pattern in another file.
     walk.hears(INVITED, 3);
     drives[2].attach(&[]);
     walk.answers("this bay is \"lower\" already", 1, "");
     walk.hears("kept", 1);
-    // The first place again: the name can be changed.
+    // A drive comes to the first bay again, whose name can be changed.
     drives[0].detach();
     walk.hears(INVITED, 4);
     wait_for("the drive to go", || {
@@ -246,7 +236,7 @@ fn a_person_is_asked_told_what_is_wrong_and_may_rename() {
     for (drive, name) in drives.iter().zip(names) {
         assert_eq!(rig.decision(&drive.serial)["bay"], name);
     }
-    // The next walk knows what the last one has named.
+    // The next walk knows the names that the last one gave.
     let walk = Walk::begin(&rig, &["--names", "top"]);
     let (code, said) = walk.end();
     assert_eq!(code, Some(64), "{said}");
@@ -258,11 +248,9 @@ fn a_person_is_asked_told_what_is_wrong_and_may_rename() {
     }
 }
 
-#[test]
+#[apply(test!)]
+#[needs(LOOP)]
 fn what_was_confirmed_is_kept_whatever_ends_the_walk() {
-    if !can_loop() {
-        return;
-    }
     let rig = fresh();
     rig.start();
     let drives = ["A", "B", "C", "D", "E", "F"].map(|name| rig.drive(name, 4));
@@ -309,13 +297,13 @@ fn what_was_confirmed_is_kept_whatever_ends_the_walk() {
     walk.hears(INVITED, 1);
     drives[4].attach(&[]);
     walk.hears("this is now the bay \"four\"", 1);
-    assert_eq!(rig.ctl(&["arm"]).0, 0);
+    rig.ctl_ok(&["arm"]);
     let (code, said) = walk.end();
     assert!(code == Some(2) && said.contains("the station is armed"), "{said}");
     assert!(said.contains("named: four\n"), "{said}");
     let (code, said) = Walk::begin(&rig, &[]).end();
     assert!(code == Some(2) && said.contains("prestagectl disarm"), "{said}");
-    assert_eq!(rig.ctl(&["disarm"]).0, 0);
+    rig.ctl_ok(&["disarm"]);
     // The daemon ends.
     let walk = Walk::begin(&rig, &["--names", "five,six"]);
     walk.hears(INVITED, 1);
@@ -327,40 +315,19 @@ fn what_was_confirmed_is_kept_whatever_ends_the_walk() {
     kept(&["one", "two", "three", "four", "five"]);
 }
 
-#[test]
+#[apply(test!)]
+#[needs(LOOP, ROOT)]
 fn a_configuration_that_cannot_be_changed_is_told_before_anybody_walks() {
-    let root = || {
-        rustix::process::geteuid()
-            .is_root()
-            .then_some(())
-            .ok_or("becoming somebody else needs root".to_owned())
-    };
-    if !can_loop() || !can("root", root) {
-        return;
-    }
     let rig = fresh();
-    let config = rig.path("prestaged.toml");
-    let text = fs::read_to_string(&config).unwrap();
-    let control = "[control]\nmode = \"0666\"\ngroup = \"disk\"";
-    fs::write(&config, text.replace("[control]", control)).unwrap();
+    rig.set("control.mode", "0666");
+    rig.set("control.group", "disk");
     rig.start();
-    // The program may lie where only root can go.
-    let copy = rig.path("prestagectl");
-    fs::copy(env!("CARGO_BIN_EXE_prestagectl"), &copy).unwrap();
-    let groups = fs::read_to_string("/etc/group").unwrap();
-    let disk = groups.lines().find_map(|line| line.strip_prefix("disk:")).unwrap();
-    let disk = disk.split(':').nth(1).unwrap().parse().unwrap();
-    let member = |verb: &str| {
-        let mut command = Command::new(&copy);
-        command.arg("--socket").arg(rig.path("control.sock")).args(["bays", verb]);
-        let output = command.uid(65_534).gid(disk).stdin(Stdio::null()).output().unwrap();
-        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
-    };
+    let member = |verb: &str| rig.ctl_as_nobody(group("disk"), &["bays", verb]);
     let (code, said) = member("learn");
-    assert_eq!(code, Some(77), "{said}");
+    assert_eq!(code, 77, "{said}");
     assert!(said.contains("prestaged.toml.d/bays.toml") && said.contains("sudo"), "{said}");
-    assert_eq!(member("list").0, Some(0));
-    // What the daemon would not start with is not built upon.
+    assert_eq!(member("list").0, 0);
+    // A walk does not begin with a configuration that the daemon would not start with.
     let folder = rig.path("prestaged.toml.d");
     fs::create_dir_all(&folder).unwrap();
     for (name, text, why) in [

@@ -1,4 +1,4 @@
-//! A computer starts from the drive: real UEFI firmware in QEMU, no other disk, no kernel given.
+//! A computer starts from an imaged drive: UEFI firmware in QEMU, with no other disk and no kernel given to QEMU.
 //!
 //! The sample media's boot manager is GRUB. From firmware alone it finds the Windows volume, reads boot.wim and the package
 //! cache through NTFS, and compares their SHA-256 with the list that the media carries, as the first start of
@@ -7,13 +7,14 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::harness::sample::{Sample, run};
-use crate::harness::{Drive, Rig, Setup, can, can_loop, partitions, wait_for};
+use macro_rules_attribute::apply;
 
-const FIRMWARE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
+use crate::harness::needs::FIRMWARE;
+use crate::harness::sample::{Sample, run};
+use crate::harness::{Drive, Rig, Setup, partitions, wait_for};
+
 const VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
 const GRUB_MODULES: &str =
     "part_gpt fat ntfs hashsum gcry_sha256 search search_label halt echo test normal serial";
@@ -29,21 +30,9 @@ fi
 halt
 ";
 
-fn can_boot() -> bool {
-    can_loop()
-        && can("qemu", || {
-            let missing = |path: &&str| !Path::new(path).exists();
-            let needed = [FIRMWARE, "/usr/bin/qemu-system-x86_64", "/usr/bin/grub-mkstandalone"];
-            match needed.iter().find(|path| missing(path)) {
-                Some(path) => Err(format!("{path} is not installed")),
-                None => Ok(()),
-            }
-        })
-}
-
-/// A station whose media has a boot manager that can be started.
+/// Starts a station whose media has a boot manager that a computer can start.
 fn rig(esp_mib: u32) -> Rig {
-    let rig = Rig::new(Setup { esp_mib, ..Setup::default() });
+    let rig = Rig::new(Setup::default().esp_mib(esp_mib));
     let (script, manager) = (rig.path("grub.cfg"), rig.path("grub.efi"));
     fs::write(&script, GRUB_SCRIPT).unwrap();
     let modules = format!("--modules={GRUB_MODULES}");
@@ -62,7 +51,7 @@ fn rig(esp_mib: u32) -> Rig {
     rig
 }
 
-/// A running machine; ended when dropped.
+/// A running QEMU; killed when dropped.
 struct Machine(Child);
 
 impl Drop for Machine {
@@ -72,7 +61,7 @@ impl Drop for Machine {
     }
 }
 
-/// Starts a computer from a drive; returns what its console says once that is clear.
+/// Starts a computer from a drive, and waits until its console says how that went; returns the console's text.
 fn start(rig: &Rig, drive: &Drive, device: &str) -> String {
     let variables = rig.path("variables.fd");
     fs::copy(VARIABLES, &variables).unwrap();
@@ -110,7 +99,7 @@ fn flip(drive: &Drive, at: u64) {
     file.write_all_at(&[byte[0] ^ 1], at).unwrap();
 }
 
-/// Where some bytes stand on a drive, from an offset on.
+/// Finds bytes on a drive, searching from an offset on.
 fn find(drive: &Drive, from: u64, wanted: &[u8]) -> u64 {
     let data = fs::read(&drive.file).unwrap();
     let from = usize::try_from(from).unwrap();
@@ -118,11 +107,9 @@ fn find(drive: &Drive, from: u64, wanted: &[u8]) -> u64 {
     u64::try_from(from + at).unwrap()
 }
 
-#[test]
+#[apply(test!)]
+#[needs(LOOP, QEMU)]
 fn firmware_starts_a_drive_and_its_hashes_are_right() {
-    if !can_boot() {
-        return;
-    }
     let rig = rig(40);
     let drive = rig.attached("A", 480, 512);
     let record = rig.wait_pass(&drive.serial);
@@ -131,14 +118,14 @@ fn firmware_starts_a_drive_and_its_hashes_are_right() {
         let console = start(&rig, &drive, &device);
         assert!(console.contains("HASH-OK"), "{device}: {console}");
     }
-    // The same check must be able to fail: one bit of boot.wim.
+    // The check of hashes can fail: one bit of boot.wim is flipped.
     let windows = partitions(&record)[2].1;
     let boot_wim = find(&drive, windows, b"MSWIM\0\0\0");
     flip(&drive, boot_wim + 100_000);
     let console = start(&rig, &drive, &nvme(512));
     assert!(console.contains("HASH-BAD"), "{console}");
     flip(&drive, boot_wim + 100_000);
-    // And so must the start: a boot manager that is none.
+    // The start can fail too: the boot manager is replaced by a text.
     let esp = partitions(&record)[0].1;
     let image = format!("{}@@{esp}", drive.file.display());
     let empty = rig.path("empty");
@@ -148,11 +135,9 @@ fn firmware_starts_a_drive_and_its_hashes_are_right() {
     assert!(console.contains("failed to load"), "{console}");
 }
 
-#[test]
+#[apply(test!)]
+#[needs(LOOP, QEMU)]
 fn firmware_starts_a_drive_with_4096_byte_sectors() {
-    if !can_boot() {
-        return;
-    }
     let rig = rig(300);
     let drive = rig.attached("A", 760, 4096);
     rig.wait_pass(&drive.serial);

@@ -1,9 +1,10 @@
-//! What fuzzing has found stays fixed: every seed of the corpus, and mutations of it, through every target.
+//! Runs every seed of the fuzzing corpus, and mutations of it, through its target: what fuzzing has found stays fixed.
 
 use std::fs;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 
+use macro_rules_attribute::apply;
 use prestaged::fuzzing::TARGETS;
 
 use crate::harness::sample::Noise;
@@ -29,7 +30,7 @@ fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
     seeds
 }
 
-/// Values that lengths and counts go wrong at.
+/// Values that readers of lengths and counts often get wrong.
 const ODD: [u64; 8] = [0, 1, 0x7f, 0xff, 0x8000, 0x7fff_ffff, 0xffff_ffff, u64::MAX];
 
 /// Changes a seed in one to four places.
@@ -62,7 +63,7 @@ fn mutate(data: &mut Vec<u8>, noise: &mut Noise) {
     }
 }
 
-#[test]
+#[apply(test!)]
 fn no_seed_and_no_mutation_of_one_makes_a_reader_panic() {
     for (name, target) in TARGETS {
         for (seed, data) in seeds(name) {
@@ -79,7 +80,7 @@ fn no_seed_and_no_mutation_of_one_makes_a_reader_panic() {
     }
 }
 
-#[test]
+#[apply(test!)]
 fn every_target_has_a_fuzz_target_and_seeds() {
     let manifest = fs::read_to_string(fuzz().join("Cargo.toml")).unwrap();
     let mut total = 0;

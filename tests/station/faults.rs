@@ -3,25 +3,25 @@
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 
+use macro_rules_attribute::apply;
 use serde_json::Value;
 
-use crate::harness::faulty::{BODY_BYTE, Faults, FaultyDrive, can_run, slow};
-use crate::harness::{Rig, Setup, Tmpfs, can, can_loop, sample, wait_for};
+use crate::harness::faulty::{BODY_BYTE, Faults, FaultyDrive, slow};
+use crate::harness::needs::FAKETIME_PATH;
+use crate::harness::{Rig, Setup, Tmpfs, wait_for};
 
 fn assert_failed(record: &Value, code: &str) {
     assert_eq!(record["verdict"], "failed", "{record:#}");
     assert_eq!(record["reason"]["code"], code, "{record:#}");
 }
 
-#[test]
+#[apply(test!)]
+#[needs(LOOP, FUSE)]
 fn killed_at_any_moment_the_station_recovers() {
-    if !can_run() {
-        return;
-    }
     for state in ["erasing", "writing", "reading_back", "committing"] {
         let rig = Rig::started(Setup::default());
         let drive = FaultyDrive::new(&rig, "A", 420, slow(40));
-        drive.attach();
+        drive.attach(&[]);
         rig.wait_state(&drive.serial, &[state]);
         rig.kill();
         rig.start();
@@ -30,18 +30,15 @@ fn killed_at_any_moment_the_station_recovers() {
         assert_eq!(record["reason"]["code"], "station_interrupted");
         assert_eq!(rig.drive_status(&drive.serial).unwrap()["state"], "stopped", "{state}");
         drive.set(Faults::default());
-        let (code, text) = rig.ctl(&["retry", &drive.serial]);
-        assert_eq!(code, 0, "{state}: {text}");
+        rig.ctl_ok(&["retry", &drive.serial]);
         assert_eq!(rig.records(&drive.serial).len(), 2);
         drop(rig);
     }
 }
 
-#[test]
+#[apply(test!)]
+#[needs(LOOP)]
 fn killed_while_pressing_it_leaves_no_half_master() {
-    if !can_loop() {
-        return;
-    }
     let rig = Rig::started(Setup::default());
     let drive = rig.attached("A", 420, 512);
     wait_for("the press to begin", || {
@@ -56,17 +53,15 @@ fn killed_while_pressing_it_leaves_no_half_master() {
     let left: Vec<_> =
         left.map(|e| e.file_name()).filter(|n| n != "lock" && n != "masters").collect();
     assert!(left.is_empty(), "{left:?}");
-    assert_eq!(rig.ctl(&["audit", &drive.node()]).0, 0);
+    rig.ctl_ok(&["audit", &drive.node()]);
 }
 
-#[test]
+#[apply(test!)]
+#[needs(LOOP, FUSE)]
 fn told_to_end_it_finishes_the_drive_it_writes() {
-    if !can_run() {
-        return;
-    }
     let rig = Rig::started(Setup::default());
     let drive = FaultyDrive::new(&rig, "A", 420, slow(5));
-    drive.attach();
+    drive.attach(&[]);
     rig.wait_state(&drive.serial, &["writing"]);
     rig.terminate();
     assert!(rig.wait_end(), "{}", rig.log());
@@ -76,20 +71,18 @@ fn told_to_end_it_finishes_the_drive_it_writes() {
     drop(rig);
 }
 
-/// A thread that is stuck in the kernel cannot be ended, and with it the process stays. The next station must be able to
-/// start all the same.
-#[test]
+/// A thread that is stuck in the kernel cannot be ended, and its process stays with it. The next station must be able to
+/// start nevertheless.
+#[apply(test!)]
+#[needs(LOOP, FUSE)]
 fn a_stuck_drive_holds_neither_the_end_nor_the_next_station() {
-    if !can_run() {
-        return;
-    }
-    // The stall is not noticed: what is tested is the end.
+    // The default time limit is long, so the station does not notice the stall before it ends.
     let rig = Rig::started(Setup::default());
     let good = rig.attached("GOOD", 420, 512);
     rig.wait_pass(&good.serial);
     let stuck = Faults { hangs_at: Some(BODY_BYTE), ..Faults::default() };
     let bad = FaultyDrive::new(&rig, "BAD", 420, stuck);
-    bad.attach();
+    bad.attach(&[]);
     rig.wait_state(&bad.serial, &["erasing"]);
     rig.terminate();
     wait_for("the drain", || (rig.json(&["status"])["draining"] == true).then_some(()));
@@ -109,37 +102,30 @@ fn a_stuck_drive_holds_neither_the_end_nor_the_next_station() {
 }
 
 /// The clock of a station without a network may be set back by whoever repairs it.
-#[test]
+#[apply(test!)]
+#[needs(LOOP, FAKETIME)]
 fn a_clock_that_steps_back_mixes_nothing_up() {
-    let library = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
-    let probe = || match fs::exists(library) {
-        Ok(true) => Ok(()),
-        _ => Err(format!("{library} is not installed (package libfaketime)")),
-    };
-    if !can_loop() || !can("faketime", probe) {
-        return;
-    }
     let shell = Rig::new(Setup::default());
     let clock = shell.path("clock");
     fs::write(&clock, "+0").unwrap();
-    let settings = [
-        "env".to_owned(),
-        format!("LD_PRELOAD={library}"),
-        format!("FAKETIME_TIMESTAMP_FILE={}", clock.display()),
-        "FAKETIME_NO_CACHE=1".to_owned(),
-        "FAKETIME_DONT_FAKE_MONOTONIC=1".to_owned(),
+    let wrapper = [
+        "env",
+        &format!("LD_PRELOAD={FAKETIME_PATH}"),
+        &format!("FAKETIME_TIMESTAMP_FILE={}", clock.display()),
+        "FAKETIME_NO_CACHE=1",
+        "FAKETIME_DONT_FAKE_MONOTONIC=1",
     ];
-    let rig = Rig::started(Setup { wrapper: settings.to_vec(), ..Setup::default() });
+    let rig = Rig::started(Setup::default().wrapped(&wrapper));
     let drive = rig.attached("A", 420, 512);
     let first = rig.wait_pass(&drive.serial);
     fs::write(&clock, "-400d").unwrap();
-    assert_eq!(rig.ctl(&["retry", &drive.serial]).0, 0);
+    rig.ctl_ok(&["retry", &drive.serial]);
     let records = rig.records(&drive.serial);
     assert_eq!(records.len(), 2);
     assert_eq!(records[0]["job"], first["job"], "in the order in which they were opened");
     assert!(records[1]["opened"].as_str() < records[0]["opened"].as_str(), "{records:#?}");
     assert_eq!(records[1]["verdict"], "passed");
-    // After a restart the last verdict counts, not the one with the latest time.
+    // After a restart the record that was opened last counts, not the one with the latest time.
     rig.kill();
     rig.start();
     let status = wait_for("the drive", || rig.drive_status(&drive.serial));
@@ -149,16 +135,14 @@ fn a_clock_that_steps_back_mixes_nothing_up() {
     assert_eq!(status["serial"], drive.serial.as_str());
 }
 
-#[test]
+#[apply(test!)]
+#[needs(LOOP, FUSE)]
 fn an_operator_stops_a_drive() {
-    if !can_run() {
-        return;
-    }
     let rig = Rig::started(Setup::default());
     let drive = FaultyDrive::new(&rig, "A", 420, slow(20));
-    drive.attach();
+    drive.attach(&[]);
     rig.wait_state(&drive.serial, &["writing"]);
-    assert_eq!(rig.ctl(&["stop", &drive.serial]).0, 0);
+    rig.ctl_ok(&["stop", &drive.serial]);
     let record = rig.wait_verdict(&drive.serial);
     assert_eq!(
         (&record["verdict"], &record["reason"]["code"]),
@@ -167,15 +151,13 @@ fn an_operator_stops_a_drive() {
     drop(rig);
 }
 
-#[test]
+#[apply(test!)]
+#[needs(LOOP)]
 fn a_damaged_master_is_found_before_a_drive_is_touched() {
-    if !can_loop() {
-        return;
-    }
     let rig = Rig::started(Setup::default());
     let first = rig.attached("A", 420, 512);
     let record = rig.wait_pass(&first.serial);
-    let master = rig.path("store/masters").join(record["master"]["id"].as_str().unwrap());
+    let master = rig.master(&record);
     let image = File::options().read(true).write(true).open(master.join("disk.raw")).unwrap();
     let mut byte = [0];
     image.read_exact_at(&mut byte, BODY_BYTE).unwrap();
@@ -185,23 +167,20 @@ fn a_damaged_master_is_found_before_a_drive_is_touched() {
     let record = rig.wait_pass(&second.serial);
     assert!(rig.log().contains("is damaged"), "{}", rig.log());
     assert_eq!(record["warnings"], Value::Array(Vec::new()));
-    let (code, text) = rig.ctl(&["audit", &second.node()]);
-    assert_eq!(code, 0, "{text}");
+    rig.ctl_ok(&["audit", &second.node()]);
 }
 
-/// The manifest says what is written where and what is stamped over it: it is part of the master.
-#[test]
+/// The manifest says what is written where and what is stamped over it, so the station checks it like the image.
+#[apply(test!)]
+#[needs(LOOP)]
 fn a_damaged_manifest_is_found_before_a_drive_is_touched() {
-    if !can_loop() {
-        return;
-    }
     let rig = Rig::started(Setup::default());
     let first = rig.attached("A", 420, 512);
     let record = rig.wait_pass(&first.serial);
-    let master = rig.path("store/masters").join(record["master"]["id"].as_str().unwrap());
+    let master = rig.master(&record);
     let path = master.join("manifest.json");
     let text = fs::read_to_string(&path).unwrap();
-    // One digit of a fix-up site: the volume serial would be stamped over other bytes of the boot sector.
+    // With another digit in a fix-up site, the volume serial would be stamped over other bytes of the boot sector.
     let at = text.rfind("\"offset\":").unwrap() + "\"offset\":".len();
     let mut bytes = text.into_bytes();
     bytes[at + 3] = if bytes[at + 3] == b'1' { b'2' } else { b'1' };
@@ -209,9 +188,8 @@ fn a_damaged_manifest_is_found_before_a_drive_is_touched() {
     let second = rig.attached("B", 420, 512);
     rig.wait_pass(&second.serial);
     assert!(rig.log().contains("manifest contradicts itself"), "{}", rig.log());
-    let (code, text) = rig.ctl(&["audit", &second.node()]);
-    assert_eq!(code, 0, "{text}");
-    // Two drives at once find the same damage; it is mended once.
+    rig.ctl_ok(&["audit", &second.node()]);
+    // Two drives find the same damage at once, and the station presses one new master.
     fs::write(&path, "{").unwrap();
     let (third, fourth) = (rig.drive("C", 420), rig.drive("D", 420));
     third.attach(&[]);
@@ -221,24 +199,20 @@ fn a_damaged_manifest_is_found_before_a_drive_is_touched() {
     assert_eq!(rig.log().matches("pressing a master").count(), 3);
 }
 
-#[test]
+#[apply(test!)]
+#[needs(LOOP)]
 fn a_full_store_fails_the_press_and_touches_nothing() {
-    if !can_loop() {
-        return;
-    }
     let rig = Rig::new(Setup::default());
     let store = Tmpfs::mount(rig.path("store"), "24m");
-    rig.add_media(&sample(&["--compress=LZX"]), "win.wim");
-    rig.start();
-    rig.wait_media("win.wim", "valid");
+    rig.start_with_media();
     let drive = rig.drive("A", 420);
-    let before = fs::read(&drive.file).unwrap();
+    let before = drive.contents();
     drive.attach(&[]);
     let record = rig.wait_verdict(&drive.serial);
     assert_failed(&record, "press_failed");
     let detail = record["reason"]["detail"].as_str().unwrap();
     assert!(detail.contains("store_full") && detail.contains("make room"), "{detail}");
-    assert!(fs::read(&drive.file).unwrap() == before, "not a byte was written");
+    drive.assert_untouched(&before);
     rig.kill();
     drop(store);
 }

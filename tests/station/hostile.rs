@@ -1,4 +1,4 @@
-//! Media made to do harm: whatever is in the inbox, each file ends with an answer, and other media stay usable.
+//! Media made to do harm. Every file in the inbox gets an answer, and other media stay usable.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -6,13 +6,14 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use macro_rules_attribute::apply;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::Value;
 
 use crate::harness::wim::{FIELDS, Raw, intake};
-use crate::harness::{Rig, Setup, can_loop, wait_for};
+use crate::harness::{Rig, Setup, wait_for};
 
-/// A folder with a small WIM of uncompressed files.
+/// Makes a small WIM of uncompressed files, in a folder of its own.
 fn small() -> (tempfile::TempDir, Raw) {
     let folder = tempfile::tempdir().unwrap();
     let tree = folder.path().join("tree");
@@ -25,20 +26,20 @@ fn small() -> (tempfile::TempDir, Raw) {
     (folder, wim)
 }
 
-/// Writes a WIM and has it read.
+/// Writes a WIM to a file and lets an intake worker read it.
 fn read(folder: &Path, wim: &Raw) -> Value {
     let path = folder.join("x.wim");
     fs::write(&path, &wim.0).unwrap();
     intake(&path, 1, false)
 }
 
-/// The media in an answer, if it is valid.
+/// Returns the media in a worker's answer, if the worker found no problem.
 fn valid(answer: &Value) -> Option<&Value> {
     let media = answer["done"].get("media")?;
     (media["problems"] == serde_json::json!([])).then_some(media)
 }
 
-/// The codes of what is wrong.
+/// Returns the codes of all problems in a worker's answer.
 fn codes(answer: &Value) -> Vec<&str> {
     if let Some(code) = answer["failed"]["code"].as_str() {
         assert_ne!(answer["failed"]["detail"], "");
@@ -48,7 +49,7 @@ fn codes(answer: &Value) -> Vec<&str> {
     problems.into_iter().flatten().map(|problem| problem["code"].as_str().unwrap()).collect()
 }
 
-#[test]
+#[apply(test!)]
 fn a_wrong_header_is_refused_or_changes_nothing() {
     let (folder, good) = small();
     let answer = read(folder.path(), &good);
@@ -61,7 +62,7 @@ fn a_wrong_header_is_refused_or_changes_nothing() {
             let mut bad = good.clone();
             bad.put(at, length, value);
             let answer = read(folder.path(), &bad);
-            // libwim ignores some fields. Then what is read must be what is there.
+            // libwim ignores some fields. Then the worker must have read the same as without the change.
             if let Some(media) = valid(&answer) {
                 for part in ["inventory", "images"] {
                     assert_eq!(media[part], expected[part], "{name} = {value:#x}");
@@ -73,7 +74,7 @@ fn a_wrong_header_is_refused_or_changes_nothing() {
     }
 }
 
-#[test]
+#[apply(test!)]
 fn what_is_cut_off_or_claims_other_sizes_is_refused() {
     let (folder, good) = small();
     let size = good.0.len();
@@ -90,7 +91,7 @@ fn what_is_cut_off_or_claims_other_sizes_is_refused() {
                 let mut bad = good.clone();
                 bad.put(entry, 7, claim.min(1 << 55));
                 bad.put(entry + 16, 8, claim);
-                // As it is, and as a compressed resource, of which less is in the file.
+                // Once uncompressed, and once as a compressed resource, which may be smaller in the file.
                 bad.0[entry + 7] |= kind;
                 if kind != 0 {
                     bad.put(entry, 7, is);
@@ -110,7 +111,7 @@ fn what_is_cut_off_or_claims_other_sizes_is_refused() {
     }
 }
 
-#[test]
+#[apply(test!)]
 fn xml_forges_nothing() {
     let (folder, good) = small();
     let xml = good.xml();
@@ -147,7 +148,7 @@ fn xml_forges_nothing() {
     }
 }
 
-#[test]
+#[apply(test!)]
 fn names_that_lead_elsewhere_are_refused_or_left_out() {
     let (folder, good) = small();
     for (old, new) in [
@@ -164,7 +165,7 @@ fn names_that_lead_elsewhere_are_refused_or_left_out() {
         let root = answer["done"]["media"]["inventory"]["root"].to_string();
         assert!(!root.contains("\\n") && !root.contains("\\u"), "{root}");
     }
-    // libwim takes no notice of names that no volume can hold; the others are no trouble.
+    // libwim drops names that no volume can hold, and accepts the others.
     for (old, new, kept) in [
         ("xx", "..", false),
         ("a.b", "a\0b", false),
@@ -183,8 +184,8 @@ fn names_that_lead_elsewhere_are_refused_or_left_out() {
     }
 }
 
-/// Boot files are unpacked and read on the station: a link among them must not lead to the station's own files.
-#[test]
+/// The station unpacks and reads boot files: a link among them must not lead to the station's own files.
+#[apply(test!)]
 fn links_in_media_lead_nowhere() {
     let folder = tempfile::tempdir().unwrap();
     let tree = folder.path().join("tree");
@@ -209,8 +210,8 @@ fn links_in_media_lead_nowhere() {
     }
 }
 
-/// What boot.wim claims to take is not unpacked until the disk is full.
-#[test]
+/// A boot.wim that claims to be huge does not fill the station's disk.
+#[apply(test!)]
 fn boot_files_without_end_are_not_unpacked() {
     let folder = tempfile::tempdir().unwrap();
     let tree = folder.path().join("tree");
@@ -226,7 +227,7 @@ fn boot_files_without_end_are_not_unpacked() {
     assert_eq!(codes(&answer), ["wim_damaged", "unpack_failed"], "{answer}");
 }
 
-#[test]
+#[apply(test!)]
 fn a_thousand_images_are_counted_not_listed() {
     let (folder, good) = small();
     let path = folder.path().join("many.wim");
@@ -239,18 +240,16 @@ fn a_thousand_images_are_counted_not_listed() {
     assert!(answer.to_string().contains("1500 images, none with index 1501"), "{answer}");
 }
 
-/// Nothing printed may move the cursor, forge a line or change the terminal.
+/// Checks that a text holds no control characters: they could move the cursor, forge a line or change the terminal.
 fn assert_printable(what: &str, text: &str) {
     let bad = text.chars().find(|c| c.is_control() && *c != '\n');
     assert_eq!(bad, None, "{what}: {text:?}");
 }
 
-#[test]
+#[apply(test!)]
+#[needs(LOOP)]
 fn an_inbox_full_of_traps_harms_nothing() {
-    if !can_loop() {
-        return;
-    }
-    let rig = Rig::new(Setup { boot: "none", ..Setup::default() });
+    let rig = Rig::new(Setup::default().content_only());
     let (_folder, good) = small();
     let inbox = rig.path("inbox");
     let names: [&[u8]; 7] = [
@@ -262,7 +261,7 @@ fn an_inbox_full_of_traps_harms_nothing() {
         &[&[b'n'; 251], &b".wim"[..]].concat(),
         b"latin1\xff.wim",
     ];
-    // Each is the first part of a set whose others are missing.
+    // Each file is the first part of a split set whose other parts are missing.
     let mut part = good.clone();
     part.put(42, 2, 0xffff);
     for name in names {
@@ -292,8 +291,7 @@ fn an_inbox_full_of_traps_harms_nothing() {
         assert!(media["problems"][0]["detail"].as_str().unwrap().len() < 4096);
         let name = media["name"].as_str().unwrap();
         assert_printable("name", name);
-        let (code, text) = rig.ctl(&["media", "show", "--", name]);
-        assert_eq!(code, 0, "{text}");
+        let text = rig.ctl_ok(&["media", "show", "--", name]);
         assert_printable(name, &text);
         assert!(text.contains("PROBLEM"), "{text}");
     }
@@ -304,7 +302,7 @@ fn an_inbox_full_of_traps_harms_nothing() {
     let drive = rig.attached("A", 420, 512);
     assert_eq!(rig.wait_pass(&drive.serial)["media"]["name"], "good.wim");
     let arguments = ["image", &drive.node(), "--media", "control.wim"];
-    assert_eq!(rig.ctl(&arguments).0, 2, "invalid media is refused by name as well");
+    rig.ctl_fails(2, &arguments);
     for arguments in [
         &["media", "list"][..],
         &["status"],
@@ -315,20 +313,17 @@ fn an_inbox_full_of_traps_harms_nothing() {
         &["--json", "status"],
         &["--json", "records"],
     ] {
-        let (code, text) = rig.ctl(arguments);
-        assert_eq!(code, 0, "{text}");
+        let text = rig.ctl_ok(arguments);
         assert_printable(&arguments.join(" "), &text);
     }
     assert_printable("log", &rig.log());
 }
 
-/// A file of some megabytes that takes hours to decompress is let go as soon as an operator removes it.
-#[test]
+/// A file of a few megabytes can take hours to decompress. The station gives it up as soon as an operator removes it.
+#[apply(test!)]
+#[needs(LOOP)]
 fn a_bomb_can_be_taken_out_of_the_inbox() {
-    if !can_loop() {
-        return;
-    }
-    let rig = Rig::new(Setup { boot: "none", ..Setup::default() });
+    let rig = Rig::new(Setup::default().content_only());
     let (_folder, good) = small();
     let tree = rig.path("tree");
     fs::create_dir(&tree).unwrap();

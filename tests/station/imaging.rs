@@ -1,19 +1,20 @@
-//! The main job: a drive is plugged in, and what comes out is what independent tools find right.
+//! The main job: a drive is plugged in and imaged, and tools that share no code with the station find it right.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Command;
 
+use macro_rules_attribute::apply;
 use serde_json::Value;
 
 use crate::harness::sample::run;
-use crate::harness::{Drive, Rig, Setup, Volume, can_loop, partitions, sample, wait_for};
+use crate::harness::{Drive, Rig, Setup, Volume, partitions, sample, wait_for};
 
 const ESP: &str = "c12a7328";
 const MSR: &str = "e3c9e316";
 
-/// Every independent check of one imaged drive.
+/// Checks an imaged drive with sgdisk, fsck.fat and ntfsfix, and by an audit.
 fn tools_agree(rig: &Rig, drive: &Drive, record: &Value, sector: u32) {
     let verdict = run("sgdisk", &["-v", &drive.node()]);
     assert!(verdict.contains("No problems found"), "{verdict}");
@@ -28,12 +29,12 @@ fn tools_agree(rig: &Rig, drive: &Drive, record: &Value, sector: u32) {
             run("ntfsfix", &["-n", &volume.0]);
         }
     }
-    let (code, text) = rig.ctl(&["audit", &drive.node()]);
-    assert_eq!(code, 0, "{text}");
+    rig.ctl_ok(&["audit", &drive.node()]);
 }
 
-/// `wimdir --detailed` of an image, without what cannot be equal: where in the WIM a blob lies, its compressed size and
-/// its count of references belong to the file, not to the image; link group numbers are inode numbers.
+/// Lists an image with `wimlib-imagex dir --detailed`, one entry per string. Lines that belong to the WIM file and not
+/// to the image are left out: where a blob lies, its compressed size, its count of references. Link group numbers are
+/// inode numbers, and are left out too.
 fn listing(wim: &str) -> Vec<String> {
     let text = run("wimlib-imagex", &["dir", wim, "1", "--detailed"]);
     let dropped = [
@@ -60,7 +61,7 @@ fn listing(wim: &str) -> Vec<String> {
     entries
 }
 
-/// The NTFS volume, captured back from the drive, lists as the media does.
+/// Captures the drive's NTFS volume and checks that its listing equals the media's.
 fn captures_back(rig: &Rig, drive: &Drive, record: &Value, sector: u32) {
     let all = partitions(record);
     let (_, offset, size) = &all[2];
@@ -78,18 +79,16 @@ fn captures_back(rig: &Rig, drive: &Drive, record: &Value, sector: u32) {
 }
 
 fn manifest(rig: &Rig, record: &Value) -> Value {
-    let id = record["master"]["id"].as_str().unwrap();
-    let path = rig.path("store/masters").join(id).join("manifest.json");
-    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+    serde_json::from_slice(&fs::read(rig.master(record).join("manifest.json")).unwrap()).unwrap()
 }
 
-/// Byte ranges of a list of `{offset, length}`.
+/// Reads a list of `{offset, length}`.
 fn ranges(list: &Value) -> Vec<(u64, u64)> {
     let number = |value: &Value| value.as_u64().unwrap();
     list.as_array().unwrap().iter().map(|i| (number(&i["offset"]), number(&i["length"]))).collect()
 }
 
-/// Two drives are equal in everything that was written but at the fix-up sites.
+/// Checks that two drives hold the same in all chunks, except at fix-up sites.
 fn differ_only_at_sites(rig: &Rig, first: (&Drive, &Value), second: (&Drive, &Value)) {
     let manifest = manifest(rig, first.1);
     let (a, b) = (File::open(&first.0.file).unwrap(), File::open(&second.0.file).unwrap());
@@ -107,7 +106,7 @@ fn differ_only_at_sites(rig: &Rig, first: (&Drive, &Value), second: (&Drive, &Va
             }
         }
     }
-    assert!(differing > 100, "identities are written: {differing} bytes differ");
+    assert!(differing > 100, "only {differing} bytes differ: identities were not written");
 }
 
 fn identities(record: &Value) -> Vec<String> {
@@ -123,9 +122,6 @@ fn identities(record: &Value) -> Vec<String> {
 }
 
 fn two_drives(setup: Setup, mib: u64, sector: u32) {
-    if !can_loop() {
-        return;
-    }
     let rig = Rig::started(setup);
     let first = rig.attached("A", mib, sector);
     let second = rig.attached("B", mib, sector);
@@ -141,25 +137,25 @@ fn two_drives(setup: Setup, mib: u64, sector: u32) {
     assert!(a.iter().all(|id| !b.contains(id)), "{a:?} {b:?}");
     differ_only_at_sites(&rig, (&first, &one), (&second, &two));
     let masters = rig.json(&["master", "list"]);
-    assert_eq!(masters.as_array().unwrap().len(), 1, "pressed once: {masters:#}");
+    assert_eq!(masters.as_array().unwrap().len(), 1, "both drives use one master: {masters:#}");
 }
 
-#[test]
+#[apply(test!)]
+#[needs(LOOP)]
 fn two_drives_with_512_byte_sectors() {
     two_drives(Setup::default(), 420, 512);
 }
 
-#[test]
+#[apply(test!)]
+#[needs(LOOP)]
 fn two_drives_with_4096_byte_sectors() {
-    two_drives(Setup { esp_mib: 300, ..Setup::default() }, 700, 4096);
+    two_drives(Setup::default().esp_mib(300), 700, 4096);
 }
 
 /// Real drives have a few sectors more than a round number; the backup table then crosses a chunk's edge.
-#[test]
+#[apply(test!)]
+#[needs(LOOP)]
 fn a_drive_of_odd_size_passes() {
-    if !can_loop() {
-        return;
-    }
     let rig = Rig::started(Setup::default());
     let drive = rig.drive("A", 420);
     let size = (420 << 20) + 9 * 512;
@@ -170,11 +166,9 @@ fn a_drive_of_odd_size_passes() {
     tools_agree(&rig, &drive, &record, 512);
 }
 
-#[test]
+#[apply(test!)]
+#[needs(LOOP)]
 fn the_esp_holds_what_firmware_looks_for() {
-    if !can_loop() {
-        return;
-    }
     let rig = Rig::started(Setup::default());
     let drive = rig.attached("A", 420, 512);
     let record = rig.wait_pass(&drive.serial);
@@ -192,7 +186,7 @@ fn the_esp_holds_what_firmware_looks_for() {
     }
 }
 
-/// An element's data as hivexget prints it, byte by byte: another reader than the station's.
+/// Reads the data of a BCD element with hivexget, which shares no code with the station.
 fn element(hive: &Path, object: &str, name: &str) -> Vec<u8> {
     let key = format!("\\Objects\\{object}\\Elements\\{name}");
     let output = Command::new("hivexget").arg(hive).args([&key, "Element"]).output().unwrap();
@@ -205,11 +199,9 @@ fn holds(data: &[u8], guid: &Value) -> bool {
     data.windows(16).any(|part| part == guid.to_bytes_le())
 }
 
-#[test]
+#[apply(test!)]
+#[needs(LOOP)]
 fn each_drive_s_bcd_names_its_own_partitions() {
-    if !can_loop() {
-        return;
-    }
     let rig = Rig::started(Setup::default());
     for name in ["A", "B"] {
         let drive = rig.attached(name, 420, 512);
@@ -233,18 +225,16 @@ fn each_drive_s_bcd_names_its_own_partitions() {
             let named = holds(&data, &identity["disk_guid"]) && holds(&data, &partition["guid"]);
             assert!(named, "{object} {name}: {data:?}");
         }
-        // What the media says otherwise is left alone.
+        // The media's other elements are kept.
         let path = String::from_utf8(element(&copy, options, "32000004")).unwrap();
         assert_eq!(path.trim(), "\\boot\\boot.sdi");
     }
 }
 
-#[test]
+#[apply(test!)]
+#[needs(LOOP)]
 fn content_alone_needs_no_boot_files() {
-    if !can_loop() {
-        return;
-    }
-    let rig = Rig::new(Setup { boot: "none", ..Setup::default() });
+    let rig = Rig::new(Setup::default().content_only());
     let tree = rig.path("tree");
     fs::create_dir(&tree).unwrap();
     fs::write(tree.join("readme.txt"), "just data").unwrap();
@@ -255,25 +245,25 @@ fn content_alone_needs_no_boot_files() {
     rig.wait_media("data.wim", "valid");
     let drive = rig.attached("A", 200, 512);
     rig.wait_pass(&drive.serial);
-    assert_eq!(rig.ctl(&["audit", &drive.node()]).0, 0);
+    rig.ctl_ok(&["audit", &drive.node()]);
 }
 
 /// A store that turns zeros into holes must not leave a drive's old bytes in a file.
-#[test]
+#[apply(test!)]
+#[needs(LOOP)]
 fn holes_in_a_master_are_written_as_zeros() {
-    if !can_loop() {
-        return;
-    }
     let rig = Rig::started(Setup::default());
     let first = rig.attached("A", 420, 512);
     let record = rig.wait_pass(&first.serial);
-    let image = rig.path("store/masters").join(record["master"]["id"].as_str().unwrap());
-    let image = image.join("disk.raw");
+    let image = rig.master(&record).join("disk.raw");
     let blocks = |path| std::os::unix::fs::MetadataExt::blocks(&fs::metadata(path).unwrap());
     let before = blocks(&image);
     run("fallocate", &["--dig-holes", image.to_str().unwrap()]);
-    assert!(before - blocks(&image) > (6 << 20) / 512, "the file of zeros became a hole");
-    // The manifest that a press makes of an image full of holes names the same chunks.
+    assert!(
+        before - blocks(&image) > (6 << 20) / 512,
+        "fallocate made a hole of the file of zeros"
+    );
+    // A manifest made from the image with holes still names the chunks of zeros.
     let stored = prestaged::master::Manifest::load(image.parent().unwrap()).unwrap();
     let anew = prestaged::master::Manifest::of_image(
         &File::open(&image).unwrap(),
@@ -286,18 +276,18 @@ fn holes_in_a_master_are_written_as_zeros() {
     .unwrap();
     let zeros = vec![0; prestaged::master::runs::CHUNK.as_usize()];
     let zero = prestaged::digest::Digest::of(&zeros);
-    assert!(anew.chunks.iter().any(|chunk| chunk.sha256 == zero), "zeros that are data are kept");
+    assert!(
+        anew.chunks.iter().any(|chunk| chunk.sha256 == zero),
+        "the manifest lacks the chunk of zeros"
+    );
     let second = rig.attached("B", 420, 512);
     rig.wait_pass(&second.serial);
-    let (code, text) = rig.ctl(&["audit", &second.node()]);
-    assert_eq!(code, 0, "{text}");
+    rig.ctl_ok(&["audit", &second.node()]);
 }
 
-#[test]
+#[apply(test!)]
+#[needs(LOOP)]
 fn an_audit_finds_one_flipped_byte() {
-    if !can_loop() {
-        return;
-    }
     let rig = Rig::started(Setup::default());
     let drive = rig.attached("A", 420, 512);
     let record = rig.wait_pass(&drive.serial);
@@ -310,45 +300,34 @@ fn an_audit_finds_one_flipped_byte() {
     let at = offset + u64::try_from(found).unwrap() + 2;
     file.write_all_at(b"X", at).unwrap();
     file.sync_all().unwrap();
-    let (code, text) = rig.ctl(&["audit", &drive.node()]);
-    assert_eq!(code, 1, "{text}");
+    let text = rig.ctl_fails(1, &["audit", &drive.node()]);
     assert!(text.contains("contents differ") && text.contains("DIFFERENT"), "{text}");
 }
 
-#[test]
+#[apply(test!)]
+#[needs(LOOP)]
 fn a_replugged_drive_is_a_new_insertion() {
-    if !can_loop() {
-        return;
-    }
-    let rig = Rig::new(Setup::default());
-    let path = rig.path("prestaged.toml");
-    let text = fs::read_to_string(&path).unwrap();
-    fs::write(&path, text.replace("[admission]", "[admission]\nreimage = true")).unwrap();
-    rig.add_media(&sample(&["--compress=LZX"]), "win.wim");
-    rig.start();
+    let rig = Rig::started(Setup::default().set("admission.reimage", true));
     let drive = rig.attached("A", 420, 512);
     let first = rig.wait_pass(&drive.serial);
     drive.detach();
-    wait_for("the drive to go", || rig.drive_status(&drive.serial).is_none().then_some(()));
+    rig.wait_gone(&drive.serial);
     drive.attach(&[]);
     wait_for("a second record", || (rig.records(&drive.serial).len() == 2).then_some(()));
     let second = rig.wait_pass(&drive.serial);
     assert_ne!(first["diskseq"], second["diskseq"]);
     assert_ne!(first["identity"]["disk_guid"], second["identity"]["disk_guid"]);
-    // Neither its own writing nor a change event that means nothing starts it again.
+    // Neither the station's own writing nor a change event without a change starts another job.
     let node = drive.node();
     fs::write(format!("/sys/block/{}/uevent", &node[5..]), "change").unwrap();
     run("sgdisk", &["-p", &node]);
-    let (code, text) = rig.ctl(&["image", &node]);
-    assert_eq!(code, 0, "{text}");
-    assert_eq!(rig.records(&drive.serial).len(), 3, "only what was asked for");
+    rig.ctl_ok(&["image", &node]);
+    assert_eq!(rig.records(&drive.serial).len(), 3, "two insertions and one order by hand");
 }
 
-#[test]
+#[apply(test!)]
+#[needs(LOOP)]
 fn every_kind_of_wim_works() {
-    if !can_loop() {
-        return;
-    }
     for compression in [&["--compress=XPRESS", "--check"][..], &["--compress=none"], &["--solid"]] {
         let rig = Rig::new(Setup::default());
         rig.add_media(&sample(compression), "win.wim");
@@ -357,16 +336,13 @@ fn every_kind_of_wim_works() {
         assert_eq!(media["integrity_table"], compression.contains(&"--check"));
         let drive = rig.attached("A", 420, 512);
         rig.wait_pass(&drive.serial);
-        let (code, text) = rig.ctl(&["audit", &drive.node()]);
-        assert_eq!(code, 0, "{compression:?}: {text}");
+        rig.ctl_ok(&["audit", &drive.node()]);
     }
 }
 
-#[test]
+#[apply(test!)]
+#[needs(LOOP)]
 fn a_split_set_works_once_all_parts_are_there() {
-    if !can_loop() {
-        return;
-    }
     let rig = Rig::new(Setup::default());
     let parts = rig.path("parts");
     fs::create_dir(&parts).unwrap();
@@ -388,7 +364,7 @@ fn a_split_set_works_once_all_parts_are_there() {
     assert_eq!(media["problems"][0]["code"], "split_part_missing", "{media:#}");
     rig.add_media(&parts.join(&last), &last);
     wait_for("the whole set", || {
-        // Later parts are no media of their own, once they have been looked at.
+        // Once the station has read the later parts, it lists them under the first one only.
         let all = rig.json(&["media", "list"]);
         let valid = all[0]["state"] == "valid" && all.as_array()?.len() == 1;
         valid.then_some(())
@@ -397,6 +373,5 @@ fn a_split_set_works_once_all_parts_are_there() {
     assert_eq!(all[0]["files"].as_array().unwrap().len(), names.len() + 1);
     let drive = rig.attached("A", 420, 512);
     rig.wait_pass(&drive.serial);
-    let (code, text) = rig.ctl(&["audit", &drive.node()]);
-    assert_eq!(code, 0, "{text}");
+    rig.ctl_ok(&["audit", &drive.node()]);
 }

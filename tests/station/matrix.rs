@@ -1,56 +1,56 @@
-//! The fault matrix: what goes wrong with a drive, and what must come of it.
+//! The fault matrix: what goes wrong with a drive, and what the station must make of it.
 //!
-//! Each row is a fault injected for real beside a good drive. For each the same is asserted: verdict, reason and place as
-//! told; the good drive passes as if nothing were; the ledger has its row; what is left does not look finished; and the
-//! same drive, now sound, passes at its next insertion. No row may ever pass while its fault is there.
+//! Each row is a fault that a drive really has, beside a good drive. Every row checks the same: the record has the
+//! expected verdict, reason and place; the good drive passes; the ledger has one record of the insertion; the bad drive has
+//! no partition table; and once the fault is gone, the same drive passes at its next insertion.
 
 use std::io::Write as _;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::faulty::{BODY_BYTE, Faults, FaultyDrive, can_run, slow};
+use crate::harness::faulty::{BODY_BYTE, Faults, FaultyDrive, slow};
 use crate::harness::{Rig, Setup, wait_for};
 
-/// The same in the recovery volume, the last to be written.
+/// A byte like [`BODY_BYTE`] in the recovery volume, which is written last.
 const LATE_BYTE: u64 = ((MIB - 21) << 20) + 20_000;
 /// The volume serial in the ESP's boot sector: a fix-up site, written at the very end.
 const BOOT_SECTOR_BYTE: u64 = (1 << 20) + 0x43;
-/// In the first entry of the primary GPT.
+/// A byte in the first entry of the primary GPT.
 const TABLE_BYTE: u64 = 1024 + 20;
 /// Size of the drives.
 const MIB: u64 = 420;
 
-/// What happens to the drive beside its faults.
+/// What the test does to the drive.
 #[derive(Clone, Copy, Debug)]
 enum Act {
     /// Nothing.
     None,
-    /// It is pulled in this state.
+    /// Pulls the drive in this state.
     Pull(&'static str),
-    /// The fault comes when it is in this state.
+    /// Lets the fault begin in this state; until then the drive is slow and sound.
     FaultIn(&'static str),
 }
 
-/// One row.
+/// A row of the matrix.
 struct Row {
     faults: Faults,
     act: Act,
     code: &'static str,
-    /// A byte that the record's ranges, or the reason's text, must cover.
+    /// A byte that the record's mismatches, or the text of its reason, must name.
     place: Option<u64>,
-    /// Further configuration.
-    more: &'static str,
+    /// Further keys of the configuration.
+    config: &'static [(&'static str, &'static str)],
 }
 
 impl Default for Row {
     fn default() -> Self {
         let (faults, act) = (Faults::default(), Act::None);
-        Self { faults, act, code: "mismatch", place: None, more: "" }
+        Self { faults, act, code: "mismatch", place: None, config: &[] }
     }
 }
 
-/// Whether the record says where: a listed range, or the numbers in the reason, that cover a byte closely.
+/// Whether a record names a byte: a short listed range, or the range in the text of the reason, covers it.
 fn names(record: &Value, at: u64) -> bool {
     let covers = |offset: u64, length: u64| offset <= at && at < offset + length;
     let listed = record["mismatches"].as_array().unwrap().iter().any(|m| {
@@ -71,19 +71,17 @@ fn names(record: &Value, at: u64) -> bool {
 
 impl Row {
     fn run(self, name: &str) {
-        if !can_run() {
-            return;
-        }
-        let rig = Rig::started(Setup { more: self.more.into(), ..Setup::default() });
+        let set = |setup: Setup, (key, value): &(&str, &str)| setup.set(key, *value);
+        let rig = Rig::started(self.config.iter().fold(Setup::default(), set));
         let good = rig.drive("GOOD", MIB);
-        // Slow enough to be met in every state; the commit is a few requests only.
+        // The drive must be slow, so that the test sees every state; the commit has only a few requests.
         let delay = if matches!(self.act, Act::Pull("committing")) { 60 } else { 15 };
         let first = match self.act {
             Act::None => self.faults.clone(),
             Act::Pull(_) | Act::FaultIn(_) => slow(delay),
         };
         let bad = FaultyDrive::new(&rig, "BAD", MIB, first);
-        bad.attach();
+        bad.attach(&[]);
         good.attach(&[]);
         match self.act {
             Act::None => {}
@@ -96,7 +94,7 @@ impl Row {
                 bad.set(self.faults.clone());
             }
         }
-        // The others do not notice.
+        // The good drive is not affected.
         rig.wait_pass(&good.serial);
         let record = rig.wait_recorded(&bad.serial);
         assert_eq!(record["verdict"], "failed", "{name}: {record:#}");
@@ -104,25 +102,25 @@ impl Row {
         if let Some(at) = self.place {
             assert!(names(&record, at), "{name}: {at} in {record:#}");
         }
-        assert_eq!(rig.records(&bad.serial).len(), 1, "{name}: one insertion, one record");
+        assert_eq!(rig.records(&bad.serial).len(), 1, "{name}: one insertion has one record");
         let pulled = matches!(self.act, Act::Pull(_));
-        // Unless it cannot be written any more.
+        // A drive that does not take writes any more keeps what it has.
         let writable = self.faults.forget.is_none() && self.faults.write_error_at != Some(4096);
         if !pulled && self.faults.hangs_at.is_none() && writable {
             let head = bad.holds(0, 1 << 20);
-            assert!(head[510..1024].iter().all(|b| *b == 0), "{name}: no table is left");
+            assert!(head[510..1024].iter().all(|b| *b == 0), "{name}: a partition table is left");
         }
-        // The next insertion of the same drive, now sound, works.
+        // Without the fault the same drive passes at its next insertion.
         bad.set(Faults::default());
         if !pulled {
             bad.detach();
         }
-        wait_for("the drive to go", || rig.drive_status(&bad.serial).is_none().then_some(()));
-        bad.attach();
+        rig.wait_gone(&bad.serial);
+        bad.attach(&[]);
         wait_for("another record", || (rig.records(&bad.serial).len() == 2).then_some(()));
         rig.wait_pass(&bad.serial);
         let place = self.place.map_or("-".to_owned(), |at| at.to_string());
-        // To the terminal: the rows that ran are the matrix.
+        // Whoever reads the tests' output sees the matrix.
         let _ = writeln!(
             std::io::stderr(),
             "fault {name:<44} failed {:<12} byte {place:<10} others passed, next passed",
@@ -134,9 +132,11 @@ impl Row {
 
 macro_rules! matrix {
     ($($name:ident: { $($field:ident: $value:expr),* $(,)? },)*) => {$(
-        #[test]
-        fn $name() {
-            Row { $($field: $value,)* ..Row::default() }.run(stringify!($name));
+        test! {
+            #[needs(LOOP, FUSE)]
+            fn $name() {
+                Row { $($field: $value,)* ..Row::default() }.run(stringify!($name));
+            }
         }
     )*};
 }
@@ -169,8 +169,8 @@ matrix! {
     a_drive_with_a_quarter_of_its_capacity: {
         faults: faults(|f| f.wraps_at = Some(100 << 20)),
     },
-    // The backup table, of all that is written, lands on the file table of the Windows volume: only the commit would
-    // destroy what has been read back.
+    // Only the backup GPT lands on the Windows volume's file table, so only the commit would destroy what has been read
+    // back.
     a_drive_whose_end_lies_on_its_middle: {
         faults: faults(|f| f.wraps_at = Some((MIB << 20) - (33 << 9) - BODY_BYTE - 0x2000)),
     },
@@ -197,20 +197,20 @@ matrix! {
     stuck_for_ever_while_erasing: {
         faults: faults(|f| f.hangs_at = Some(BODY_BYTE)),
         code: "stalled",
-        more: "[replicate]\nstall_timeout = \"2s\"",
+        config: &[("replicate.stall_timeout", "2s")],
     },
     stuck_for_ever_in_a_write: {
         faults: faults(|f| f.hangs_at = Some(LATE_BYTE)),
         act: Act::FaultIn("writing"),
         code: "stalled",
-        more: "[replicate]\nstall_timeout = \"2s\"",
+        config: &[("replicate.stall_timeout", "2s")],
     },
     stuck_for_ever_in_a_read: {
         faults: faults(|f| f.hangs_at = Some(BODY_BYTE)), act: Act::FaultIn("reading_back"),
-        code: "stalled", more: "[replicate]\nstall_timeout = \"2s\"",
+        code: "stalled", config: &[("replicate.stall_timeout", "2s")],
     },
     slower_than_the_floor: {
         faults: faults(|f| f.delay = Duration::from_millis(400)), code: "too_slow",
-        more: "[replicate]\nmin_write_rate = \"5MB/s\"\nrate_window = \"2s\"",
+        config: &[("replicate.min_write_rate", "5MB/s"), ("replicate.rate_window", "2s")],
     },
 }

@@ -4,14 +4,14 @@ use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 
-use crate::harness::sample::{Sample, run};
-use crate::harness::{Rig, Setup, can_loop, sample, wait_for};
+use macro_rules_attribute::apply;
 
-#[test]
+use crate::harness::sample::{Sample, run};
+use crate::harness::{Rig, Setup, sample, wait_for};
+
+#[apply(test!)]
+#[needs(LOOP)]
 fn a_growing_file_is_not_picked_up() {
-    if !can_loop() {
-        return;
-    }
     let rig = Rig::new(Setup::default());
     let wim = fs::read(sample(&["--compress=LZX"])).unwrap();
     let path = rig.path("inbox/win.wim");
@@ -20,25 +20,23 @@ fn a_growing_file_is_not_picked_up() {
     file.write_all(&wim[..wim.len() / 2]).unwrap();
     rig.start();
     let drive = rig.attached("A", 420, 512);
-    wait_for("the drive to be refused", || {
-        (rig.decision(&drive.serial)["code"] == "no_media").then_some(())
-    });
-    assert_eq!(rig.json(&["media", "list"]).as_array().unwrap().len(), 0, "nothing is listed");
+    rig.wait_refused(&drive.serial, "no_media");
+    assert_eq!(
+        rig.json(&["media", "list"]).as_array().unwrap().len(),
+        0,
+        "the growing file is not listed"
+    );
     file.write_all(&wim[wim.len() / 2..]).unwrap();
     drop(file);
     wait_for("the media to be valid", || {
         (rig.json(&["media", "list"])[0]["state"] == "valid").then_some(())
     });
-    wait_for("the drive to pass", || {
-        (rig.drive_status(&drive.serial)?["state"] == "passed").then_some(())
-    });
+    rig.wait_state(&drive.serial, &["passed"]);
 }
 
-#[test]
+#[apply(test!)]
+#[needs(LOOP)]
 fn damaged_media_is_named_and_never_used() {
-    if !can_loop() {
-        return;
-    }
     let rig = Rig::new(Setup::default());
     let good = sample(&["--compress=LZX"]);
     let data = fs::read(&good).unwrap();
@@ -67,23 +65,17 @@ fn damaged_media_is_named_and_never_used() {
         assert!(text.contains("PROBLEM"), "{text}");
     }
     let drive = rig.attached("A", 420, 512);
-    wait_for("the drive to be refused", || {
-        (rig.decision(&drive.serial)["code"] == "media_invalid").then_some(())
-    });
+    rig.wait_refused(&drive.serial, "media_invalid");
     rig.add_media(&good, "good.wim");
-    wait_for("the drive to pass", || {
-        (rig.drive_status(&drive.serial)?["state"] == "passed").then_some(())
-    });
+    rig.wait_state(&drive.serial, &["passed"]);
     assert_eq!(rig.wait_pass(&drive.serial)["media"]["name"], "good.wim");
-    assert_eq!(rig.ctl(&["media", "verify", "cut.wim"]).0, 1);
-    assert_eq!(rig.ctl(&["media", "verify", "good.wim"]).0, 0);
+    rig.ctl_fails(1, &["media", "verify", "cut.wim"]);
+    rig.ctl_ok(&["media", "verify", "good.wim"]);
 }
 
-#[test]
+#[apply(test!)]
+#[needs(LOOP)]
 fn a_byte_flipped_later_is_found_too() {
-    if !can_loop() {
-        return;
-    }
     let rig = Rig::started(Setup::default());
     let path = rig.path("inbox/win.wim");
     let file = File::options().read(true).write(true).open(&path).unwrap();
@@ -97,11 +89,9 @@ fn a_byte_flipped_later_is_found_too() {
     });
 }
 
-#[test]
+#[apply(test!)]
+#[needs(LOOP)]
 fn missing_boot_files_are_told_at_intake() {
-    if !can_loop() {
-        return;
-    }
     let rig = Rig::new(Setup::default());
     let wim = rig.path("bare.wim");
     let bare = Sample { files: 20, bytes: 1 << 20, boot: false, ..Sample::default() };
@@ -113,12 +103,10 @@ fn missing_boot_files_are_told_at_intake() {
     assert_eq!(codes, ["boot_files_missing", "bcd_missing"]);
 }
 
-#[test]
+#[apply(test!)]
+#[needs(LOOP)]
 fn what_cannot_be_restored_is_told() {
-    if !can_loop() {
-        return;
-    }
-    let rig = Rig::new(Setup { boot: "none", ..Setup::default() });
+    let rig = Rig::new(Setup::default().content_only());
     let tree = rig.path("tree");
     fs::create_dir(&tree).unwrap();
     fs::write(tree.join("file"), "with an attribute").unwrap();
@@ -137,15 +125,13 @@ fn what_cannot_be_restored_is_told() {
     assert!(warning["detail"].as_str().unwrap().contains("1 files"), "{warning}");
 }
 
-#[test]
+#[apply(test!)]
+#[needs(LOOP)]
 fn wrong_boot_files_are_told_at_intake() {
-    if !can_loop() {
-        return;
-    }
     let rig = Rig::new(Setup::default());
     let small = Sample { files: 20, bytes: 1 << 20, ..Sample::default() };
     let mut dirty = crate::harness::hive::bcd(rig.path("drives").as_path());
-    // The second sequence number of a hive that was not closed, and its checksum.
+    // A hive that was not closed has another second sequence number; the checksum covers it.
     dirty[8] ^= 2;
     dirty[508] ^= 2;
     let signed = b"MZ signed by Microsoft Windows Production PCA 2011".to_vec();
@@ -178,11 +164,9 @@ fn wrong_boot_files_are_told_at_intake() {
     assert_eq!(image["build"], "26100");
 }
 
-#[test]
+#[apply(test!)]
+#[needs(LOOP)]
 fn the_inventory_counts_what_makes_media_difficult() {
-    if !can_loop() {
-        return;
-    }
     let rig = Rig::started(Setup::default());
     let media = rig.wait_media("win.wim", "valid");
     let found = &media["inventory"];
@@ -194,11 +178,9 @@ fn the_inventory_counts_what_makes_media_difficult() {
     assert_eq!(media["sha256"], sum.split(' ').next().unwrap());
 }
 
-#[test]
+#[apply(test!)]
+#[needs(LOOP)]
 fn new_media_is_pressed_ahead_and_wins() {
-    if !can_loop() {
-        return;
-    }
     let rig = Rig::started(Setup::default());
     let first = rig.attached("A", 420, 512);
     rig.wait_pass(&first.serial);
@@ -211,22 +193,16 @@ fn new_media_is_pressed_ahead_and_wins() {
     });
     let second = rig.attached("B", 420, 512);
     assert_eq!(rig.wait_pass(&second.serial)["media"]["name"], "newer.wim");
-    let (code, text) = rig.ctl(&["image", &second.node(), "--media", "win.wim"]);
-    assert_eq!(code, 0, "{text}");
+    rig.ctl_ok(&["image", &second.node(), "--media", "win.wim"]);
     assert_eq!(rig.records(&second.serial)[1]["media"]["name"], "win.wim");
 }
 
-#[test]
+#[apply(test!)]
+#[needs(LOOP)]
 fn masters_survive_restarts_and_stay_under_the_budget() {
-    if !can_loop() {
-        return;
-    }
-    let more = "[tools]\nsearch = [\"/usr/sbin\", \"/usr/bin\"]".to_owned();
-    let rig = Rig::started(Setup { more, ..Setup::default() });
+    let rig = Rig::started(Setup::default().set("tools.search", vec!["/usr/sbin", "/usr/bin"]));
     let press = |size: &str| {
-        let arguments = ["master", "press", "--media", "win.wim", "--size", size];
-        let (code, text) = rig.ctl(&arguments);
-        assert_eq!(code, 0, "{text}");
+        rig.ctl_ok(&["master", "press", "--media", "win.wim", "--size", size]);
     };
     press("420MiB");
     rig.terminate();
@@ -236,30 +212,27 @@ fn masters_survive_restarts_and_stay_under_the_budget() {
     let drive = rig.attached("A", 420, 512);
     rig.wait_pass(&drive.serial);
     let presses = rig.log().matches("pressing a master").count();
-    assert_eq!(presses, 1, "the master was found again");
+    assert_eq!(presses, 1, "the station found its master again");
     rig.terminate();
     rig.wait_end();
     // Room for one and a half.
-    let text = fs::read_to_string(rig.path("prestaged.toml")).unwrap();
-    fs::write(rig.path("prestaged.toml"), text.replace("8GiB", "190MB")).unwrap();
+    rig.set("store.budget", "190MB");
     rig.start();
     rig.wait_media("win.wim", "valid");
     let before = rig.json(&["master", "list"])[0]["id"].clone();
     press("430MiB");
     let after = rig.json(&["master", "list"]);
     assert_eq!(after.as_array().unwrap().len(), 1, "{after:#}");
-    assert_ne!(after[0]["id"], before, "the older one went");
+    assert_ne!(after[0]["id"], before, "the older master went");
     let id = after[0]["id"].as_str().unwrap().to_owned();
-    assert_eq!(rig.ctl(&["master", "remove", &id]).0, 0);
-    assert_eq!(rig.ctl(&["master", "remove", &id]).0, 2);
+    rig.ctl_ok(&["master", "remove", &id]);
+    rig.ctl_fails(2, &["master", "remove", &id]);
 }
 
 /// A file that is changed in place while it is verified must not be believed half old, half new.
-#[test]
+#[apply(test!)]
+#[needs(LOOP)]
 fn media_replaced_in_place_is_verified_again() {
-    if !can_loop() {
-        return;
-    }
     let rig = Rig::started(Setup::default());
     let before = rig.wait_media("win.wim", "valid")["sha256"].clone();
     let other = fs::read(sample(&["--compress=XPRESS", "--check"])).unwrap();

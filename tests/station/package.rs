@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::OnceLock;
 
+use macro_rules_attribute::apply;
+
+use crate::harness::manuals;
 use crate::harness::sample::run;
 use crate::harness::twin::Twin;
-use crate::harness::{can, manuals};
 
 const TOP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
@@ -42,33 +43,17 @@ pub(crate) fn packages() -> &'static Path {
 }
 
 /// A twin of this machine without the package.
-fn twin() -> Option<Twin> {
-    let mut made = None;
-    let probe = || {
-        if !rustix::process::geteuid().is_root() {
-            return Err("installing needs root".to_owned());
-        }
-        let release = Path::new(env!("CARGO_BIN_EXE_prestaged")).parent().unwrap();
-        if !release.ends_with("release") {
-            return Err("the package is made of the release build".to_owned());
-        }
-        let found = "PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin cargo deb --version && dpkg-deb --version && man --version";
-        match Command::new("bash").args(["-c", found]).output() {
-            Ok(output) if output.status.success() => {}
-            _ => return Err("cargo-deb, dpkg or man is not installed".to_owned()),
-        }
-        made = Some(Twin::new(packages())?);
-        Ok(())
-    };
-    can("deb", probe).then_some(made).flatten()
+fn twin() -> Twin {
+    Twin::new(packages()).unwrap()
 }
 
 const INSTALL: &str = "dpkg --force-unsafe-io --force-confold -i /run/packages/1.deb";
 const UPGRADE: &str = "dpkg --force-unsafe-io --force-confold -i /run/packages/2.deb";
 
-#[test]
+#[apply(test!)]
+#[needs(DEB)]
 fn the_package_installs_what_it_says() {
-    let Some(twin) = twin() else { return };
+    let twin = twin();
     let said = twin.done(INSTALL);
     assert!(!said.contains("rror") && !said.contains("arning"), "{said}");
     for expected in [
@@ -121,9 +106,10 @@ fn the_package_installs_what_it_says() {
 }
 
 /// The daemon with the configuration that is installed, and who may speak to it.
-#[test]
+#[apply(test!)]
+#[needs(DEB)]
 fn the_installed_station_takes_its_group_and_not_its_workers() {
-    let Some(twin) = twin() else { return };
+    let twin = twin();
     twin.done(INSTALL);
     twin.done("prestaged --check");
     let said = twin.done(
@@ -162,9 +148,10 @@ fn the_installed_station_takes_its_group_and_not_its_workers() {
     assert!(said.contains("disarmed"), "{said}");
 }
 
-#[test]
+#[apply(test!)]
+#[needs(DEB)]
 fn the_ledger_survives_all_but_purge() {
-    let Some(twin) = twin() else { return };
+    let twin = twin();
     twin.done(INSTALL);
     // A ledger with a record, media, and an administrator's changes.
     twin.done(
@@ -204,9 +191,10 @@ fn the_ledger_survives_all_but_purge() {
 }
 
 /// What systemd is asked for, by a systemctl that only writes it down. dpkg must never wait for drives but on removal.
-#[test]
+#[apply(test!)]
+#[needs(DEB)]
 fn an_upgrade_does_not_wait_for_drives() {
-    let Some(twin) = twin() else { return };
+    let twin = twin();
     let systemctl = "#!/bin/sh\necho \"$*\" >>/run/asked\ncase \"$*\" in *ActiveState*) cat /run/state ;; *is-enabled*) echo enabled ;; esac\n";
     let policy = "#!/bin/sh\nexit 101\n";
     fs::write(packages().join("systemctl"), systemctl).unwrap();

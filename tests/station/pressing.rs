@@ -1,14 +1,15 @@
-//! Presses that are interrupted, and a ledger that cannot be written: whatever fails here fails before a drive is
-//! touched.
+//! Presses that are interrupted, and a ledger that cannot be written. All of this fails before a drive is touched.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use crate::harness::sample::run;
-use crate::harness::{Rig, Setup, Tmpfs, can_loop, sample, wait_for};
+use macro_rules_attribute::apply;
 
-/// A station whose mkntfs waits until the file `go` is there, so that a press can be met in its middle.
+use crate::harness::sample::run;
+use crate::harness::{Rig, Setup, Tmpfs, sample, wait_for};
+
+/// Starts a station whose mkntfs waits until the file `go` exists, so that a test can act while a press runs.
 fn with_slow_mkntfs() -> Rig {
     let rig = Rig::new(Setup::default());
     let tools = rig.path("tools");
@@ -20,25 +21,20 @@ fn with_slow_mkntfs() -> Rig {
     );
     fs::write(tools.join("mkntfs"), script).unwrap();
     fs::set_permissions(tools.join("mkntfs"), fs::Permissions::from_mode(0o755)).unwrap();
-    let text = fs::read_to_string(rig.path("prestaged.toml")).unwrap();
-    let search =
-        format!("\n[tools]\nsearch = [\"{}\", \"/usr/sbin\", \"/usr/bin\"]\n", tools.display());
-    fs::write(rig.path("prestaged.toml"), text + &search).unwrap();
-    rig.add_media(&sample(&["--compress=LZX"]), "win.wim");
-    rig.start();
-    rig.wait_media("win.wim", "valid");
+    rig.set("tools.search", vec![tools.to_str().unwrap(), "/usr/sbin", "/usr/bin"]);
+    rig.start_with_media();
     rig
 }
 
 fn running_press(rig: &Rig) -> String {
-    wait_for("a running press", || {
+    wait_for("a press to run", || {
         let status = rig.json(&["status"]);
         let press = status["presses"].as_array().unwrap().first()?.clone();
         (press["state"] == "running").then(|| press["id"].as_str().unwrap().to_owned())
     })
 }
 
-/// The daemon's pressing child.
+/// Returns the process number of the daemon's pressing child.
 fn worker(rig: &Rig) -> Option<String> {
     let pid = rig.pid().to_string();
     let output = Command::new("ps").args(["-o", "pid=", "--ppid", &pid]).output().unwrap();
@@ -51,14 +47,12 @@ fn leftovers(rig: &Rig) -> Vec<String> {
     names.filter(|name| name.starts_with("press-")).collect()
 }
 
-#[test]
+#[apply(test!)]
+#[needs(LOOP)]
 fn a_killed_press_fails_the_drive_untouched_and_leaves_nothing() {
-    if !can_loop() {
-        return;
-    }
     let rig = with_slow_mkntfs();
     let drive = rig.drive("A", 420);
-    let before = fs::read(&drive.file).unwrap();
+    let before = drive.contents();
     drive.attach(&[]);
     running_press(&rig);
     let child = wait_for("the pressing child", || worker(&rig));
@@ -66,53 +60,44 @@ fn a_killed_press_fails_the_drive_untouched_and_leaves_nothing() {
     let record = rig.wait_verdict(&drive.serial);
     assert_eq!(record["verdict"], "failed", "{record:#}");
     assert_eq!(record["reason"]["code"], "press_failed");
-    assert!(fs::read(&drive.file).unwrap() == before, "not a byte was written");
+    drive.assert_untouched(&before);
     wait_for("the store to be clean", || leftovers(&rig).is_empty().then_some(()));
     fs::write(rig.path("go"), "").unwrap();
-    let (code, text) = rig.ctl(&["retry", &drive.serial]);
-    assert_eq!(code, 0, "{text}");
+    rig.ctl_ok(&["retry", &drive.serial]);
 }
 
-#[test]
+#[apply(test!)]
+#[needs(LOOP)]
 fn an_operator_cancels_a_press() {
-    if !can_loop() {
-        return;
-    }
     let rig = with_slow_mkntfs();
     let drive = rig.attached("A", 420, 512);
     let id = running_press(&rig);
-    assert_eq!(rig.ctl(&["master", "remove", &id]).0, 0);
+    rig.ctl_ok(&["master", "remove", &id]);
     let record = rig.wait_verdict(&drive.serial);
     assert_eq!(record["verdict"], "stopped", "{record:#}");
     wait_for("the child to be gone", || worker(&rig).is_none().then_some(()));
     fs::write(rig.path("go"), "").unwrap();
-    assert_eq!(rig.ctl(&["retry", &drive.serial]).0, 0);
+    rig.ctl_ok(&["retry", &drive.serial]);
     assert!(leftovers(&rig).is_empty(), "{:?}", leftovers(&rig));
 }
 
-#[test]
+#[apply(test!)]
+#[needs(LOOP)]
 fn media_that_leaves_ends_its_press() {
-    if !can_loop() {
-        return;
-    }
     let rig = with_slow_mkntfs();
     let drive = rig.attached("A", 420, 512);
     running_press(&rig);
     fs::remove_file(rig.path("inbox/win.wim")).unwrap();
-    wait_for("the refusal", || (rig.decision(&drive.serial)["code"] == "no_media").then_some(()));
+    rig.wait_refused(&drive.serial, "no_media");
     wait_for("the child to be gone", || worker(&rig).is_none().then_some(()));
     fs::write(rig.path("go"), "").unwrap();
     rig.add_media(&sample(&["--compress=LZX"]), "win.wim");
-    wait_for("the drive to pass", || {
-        (rig.drive_status(&drive.serial)?["state"] == "passed").then_some(())
-    });
+    rig.wait_state(&drive.serial, &["passed"]);
 }
 
-#[test]
+#[apply(test!)]
+#[needs(LOOP)]
 fn a_drive_pulled_while_its_master_is_pressed_is_recorded() {
-    if !can_loop() {
-        return;
-    }
     let rig = with_slow_mkntfs();
     let drive = rig.attached("A", 420, 512);
     running_press(&rig);
@@ -126,11 +111,9 @@ fn a_drive_pulled_while_its_master_is_pressed_is_recorded() {
     });
 }
 
-#[test]
+#[apply(test!)]
+#[needs(LOOP)]
 fn a_press_can_be_watched() {
-    if !can_loop() {
-        return;
-    }
     let rig = with_slow_mkntfs();
     let drive = rig.attached("A", 420, 512);
     running_press(&rig);
@@ -161,22 +144,15 @@ fn a_press_can_be_watched() {
     assert!(seen.contains("\"state\":\"waiting_for_master\""));
 }
 
-#[test]
+#[apply(test!)]
+#[needs(LOOP)]
 fn without_a_place_for_its_record_no_drive_is_touched() {
-    if !can_loop() {
-        return;
-    }
     let rig = Rig::new(Setup::default());
     let small = rig.path("small");
     let _mounted = Tmpfs::mount(small.clone(), "1m");
-    let text = fs::read_to_string(rig.path("prestaged.toml")).unwrap();
-    let moved = text.replace("/ledger.db", "/small/ledger.db");
-    fs::write(rig.path("prestaged.toml"), moved).unwrap();
-    rig.add_media(&sample(&["--compress=LZX"]), "win.wim");
-    rig.start();
-    rig.wait_media("win.wim", "valid");
-    let (code, text) = rig.ctl(&["master", "press", "--media", "win.wim", "--size", "420MiB"]);
-    assert_eq!(code, 0, "{text}");
+    rig.set("ledger.path", small.join("ledger.db").to_str().unwrap());
+    rig.start_with_media();
+    rig.ctl_ok(&["master", "press", "--media", "win.wim", "--size", "420MiB"]);
     let filler = small.join("filler");
     let full = Command::new("dd")
         .args(["if=/dev/zero", "bs=4k", &format!("of={}", filler.display())])
@@ -184,13 +160,12 @@ fn without_a_place_for_its_record_no_drive_is_touched() {
         .unwrap();
     assert!(!full.status.success(), "the file system is full");
     let drive = rig.drive("A", 420);
-    let before = fs::read(&drive.file).unwrap();
+    let before = drive.contents();
     drive.attach(&[]);
     let refused = rig.wait_state(&drive.serial, &["refused"]);
     assert_eq!(refused["reason"]["code"], "ledger_unavailable", "{refused:#}");
-    assert!(fs::read(&drive.file).unwrap() == before, "not a byte was written");
+    drive.assert_untouched(&before);
     fs::remove_file(&filler).unwrap();
-    let (code, text) = rig.ctl(&["retry", &drive.serial]);
-    assert_eq!(code, 0, "{text}");
+    rig.ctl_ok(&["retry", &drive.serial]);
     rig.kill();
 }

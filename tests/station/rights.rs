@@ -1,26 +1,18 @@
-//! Who may do what: peers of the control socket, workers, the unit.
+//! Who may do what: who may use the control socket, what workers may do, what the systemd unit allows.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt as _;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use crate::harness::{Rig, Setup, can, can_loop, sample, wait_for};
+use macro_rules_attribute::apply;
 
-const NOBODY: u32 = 65_534;
+use crate::harness::{NOBODY, Rig, Setup, group, sample, told, wait_for};
 
-fn is_root() -> bool {
-    can("root", || {
-        let root = rustix::process::geteuid().is_root();
-        root.then_some(()).ok_or("becoming somebody else needs root".into())
-    })
-}
-
-/// Sends bytes to the control socket and returns all that comes back.
+/// Sends bytes to the control socket and returns the whole answer.
 fn talk(rig: &Rig, request: &[u8]) -> String {
     let mut stream = UnixStream::connect(rig.path("control.sock")).unwrap();
-    // A server that has heard enough may close before everything was said.
+    // The server may close the connection before it has read the whole request.
     let _ = stream.write_all(request);
     if !request.windows(17).any(|part| part == b"connection: close") {
         let _ = stream.shutdown(std::net::Shutdown::Write);
@@ -30,52 +22,28 @@ fn talk(rig: &Rig, request: &[u8]) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// A socket that was opened too wide is no open door.
-#[test]
+/// The daemon itself checks who asks, whatever the socket's mode.
+#[apply(test!)]
+#[needs(LOOP, ROOT)]
 fn strangers_on_the_control_socket_are_sent_away() {
-    if !can_loop() || !is_root() {
-        return;
-    }
     let rig = Rig::new(Setup::default());
-    let path = rig.path("prestaged.toml");
-    let text = fs::read_to_string(&path).unwrap();
-    let open = |group: &str| {
-        let control = format!("[control]\nmode = \"0666\"\n{group}");
-        fs::write(&path, text.replace("[control]", &control)).unwrap();
-    };
-    // The program may lie where only root can go.
-    let program = fs::read(env!("CARGO_BIN_EXE_prestagectl")).unwrap();
-    let copy = rig.path("prestagectl");
-    fs::write(&copy, program).unwrap();
-    fs::set_permissions(&copy, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let as_nobody = |gid: u32, verb: &str| {
-        let mut command = Command::new(&copy);
-        command.arg("--socket").arg(rig.path("control.sock")).arg(verb).stdin(Stdio::null());
-        let output = command.uid(NOBODY).gid(gid).output().unwrap();
-        (output.status.code().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned())
-    };
-    open("");
+    rig.set("control.mode", "0666");
     rig.start();
     for verb in ["status", "arm", "disarm"] {
-        let (code, text) = as_nobody(NOBODY, verb);
+        let (code, text) = rig.ctl_as_nobody(NOBODY, &[verb]);
         assert_eq!(code, 77, "{verb}: {text}");
         assert!(text.contains("user 65534") && text.contains("control.group"), "{text}");
     }
     rig.kill();
-    open("group = \"disk\"");
+    rig.set("control.group", "disk");
     rig.start();
-    let disk = fs::read_to_string("/etc/group").unwrap();
-    let disk = disk.lines().find(|line| line.starts_with("disk:")).unwrap();
-    let disk = disk.split(':').nth(2).unwrap().parse().unwrap();
-    assert_eq!(as_nobody(disk, "status").0, 0);
-    assert_eq!(as_nobody(NOBODY, "status").0, 77);
+    assert_eq!(rig.ctl_as_nobody(group("disk"), &["status"]).0, 0);
+    assert_eq!(rig.ctl_as_nobody(NOBODY, &["status"]).0, 77);
 }
 
-#[test]
+#[apply(test!)]
+#[needs(LOOP)]
 fn what_is_no_request_gets_an_answer_and_harms_nothing() {
-    if !can_loop() {
-        return;
-    }
     let rig = Rig::new(Setup::default());
     rig.start();
     let post = |path: &str, body: &str| {
@@ -128,15 +96,13 @@ fn what_is_no_request_gets_an_answer_and_harms_nothing() {
     for request in [&long.into_bytes()[..], b"\0\0\0\0", b"GET", b"", &[0xff; 70_000]] {
         talk(&rig, request);
     }
-    assert_eq!(rig.ctl(&["status"]).0, 0, "it still answers");
+    rig.ctl_ok(&["status"]);
 }
 
-/// Reading media and pressing happen without root, without further groups, and with no way back.
-#[test]
+/// Workers read media and press without root, without further groups, and with no way to regain them.
+#[apply(test!)]
+#[needs(LOOP, ROOT)]
 fn workers_have_no_rights() {
-    if !can_loop() || !is_root() {
-        return;
-    }
     let rig = Rig::new(Setup::default());
     rig.add_media(&sample(&["--solid"]), "win.wim");
     rig.start();
@@ -162,7 +128,7 @@ fn workers_have_no_rights() {
         assert_eq!(field(set), ["0000000000000000"], "{seen}");
     }
     rig.wait_pass(&drive.serial);
-    // What it made belongs to the station.
+    // The master belongs to root, not to the worker.
     let masters = rig.path("store/masters");
     for master in fs::read_dir(masters).unwrap() {
         for path in [master.unwrap().path()].iter().flat_map(|m| [m.clone(), m.join("disk.raw")]) {
@@ -171,11 +137,9 @@ fn workers_have_no_rights() {
     }
 }
 
-#[test]
+#[apply(test!)]
+#[needs(LOOP, ROOT)]
 fn media_that_only_root_may_read_is_told() {
-    if !can_loop() || !is_root() {
-        return;
-    }
     let rig = Rig::new(Setup::default());
     let wim = rig.path("inbox/secret.wim");
     fs::copy(sample(&["--compress=LZX"]), &wim).unwrap();
@@ -189,17 +153,14 @@ fn media_that_only_root_may_read_is_told() {
 const UNIT: &str = include_str!("../../systemd/prestaged.service");
 
 /// The daemon does its whole job with the capabilities that the unit leaves it.
-#[test]
+#[apply(test!)]
+#[needs(LOOP, ROOT)]
 fn the_unit_s_capabilities_are_enough() {
-    if !can_loop() || !is_root() {
-        return;
-    }
     let line = UNIT.lines().find_map(|line| line.strip_prefix("CapabilityBoundingSet=")).unwrap();
     let names = line.split(' ').map(|name| name.strip_prefix("CAP_").unwrap().to_lowercase());
     let set = names.fold("-all".to_owned(), |set, name| format!("{set},+{name}"));
     let wrapper = ["setpriv", "--bounding-set", &set, "--no-new-privs", "--"];
-    let wrapper = wrapper.map(str::to_owned).to_vec();
-    let rig = Rig::started(Setup { wrapper, ..Setup::default() });
+    let rig = Rig::started(Setup::default().wrapped(&wrapper));
     let status = fs::read_to_string(format!("/proc/{}/status", rig.pid())).unwrap();
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:\t")).unwrap();
     let count = u64::from_str_radix(effective, 16).unwrap().count_ones();
@@ -207,35 +168,24 @@ fn the_unit_s_capabilities_are_enough() {
     let drive = rig.attached("A", 420, 512);
     let record = rig.wait_pass(&drive.serial);
     assert_eq!(record["warnings"], serde_json::json!([]), "{record:#}");
-    // A press that is cancelled: its worker is somebody else and must be killed all the same.
+    // The daemon must be able to kill a worker that runs as another user.
     let size = (1_u64 << 30).to_string();
     let pressed = rig.json(&["master", "press", "--media", "win.wim", "--size", &size]);
     wait_for("the press", || rig.log().matches("pressing a master").nth(1).map(|_| ()));
-    let (code, text) = rig.ctl(&["master", "remove", pressed["id"].as_str().unwrap()]);
-    assert_eq!(code, 0, "{text}");
+    rig.ctl_ok(&["master", "remove", pressed["id"].as_str().unwrap()]);
     wait_for("the worker to be gone", || {
         let children = Command::new("pgrep").args(["-P", &rig.pid().to_string()]).output().unwrap();
         children.stdout.is_empty().then_some(())
     });
 }
 
-/// The unit gives the station no more than it needs. Read without starting anything.
-#[test]
+/// The unit gives the station no more rights than it needs. `systemd-analyze` reads the file; nothing is started.
+#[apply(test!)]
+#[needs(SYSTEMD_ANALYZE)]
 fn the_unit_is_strict() {
     let unit = concat!(env!("CARGO_MANIFEST_DIR"), "/../systemd/prestaged.service");
-    let probe = || match Command::new("systemd-analyze").arg("--version").output() {
-        Ok(output) if output.status.success() => Ok(()),
-        _ => Err("systemd-analyze is not installed (package systemd)".to_owned()),
-    };
-    if !can("systemd-analyze", probe) {
-        return;
-    }
-    // 24 is an exposure of 2.4; every point that is left is argued in the unit.
-    let output = Command::new("systemd-analyze")
-        .args(["security", "--offline=true", "--no-pager", "--threshold=24", unit])
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned()
-        + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{text}");
+    // 24 is an exposure of 2.4; the unit gives the reason for each right that is left.
+    let arguments = ["security", "--offline=true", "--no-pager", "--threshold=24", unit];
+    let (code, text) = told(Command::new("systemd-analyze").args(arguments));
+    assert_eq!(code, 0, "{text}");
 }

@@ -1,17 +1,18 @@
 //! The programs themselves: exit codes, errors at start, journald.
 
 use std::fs;
-use std::process::{Command, Output};
+use std::process::Command;
 
-use crate::harness::{Rig, Setup, Volume, attach, can, can_loop, sample, wait_for};
+use macro_rules_attribute::apply;
+
+use crate::harness::needs::{JOURNALD_PATH, UDEVD_PATH};
+use crate::harness::{Rig, Setup, Volume, attach, told, wait_for};
 
 fn check(rig: &Rig) -> (i32, String) {
-    let Output { status, stdout, stderr } = rig.command().arg("--check").output().unwrap();
-    let text = String::from_utf8_lossy(&stdout).into_owned() + &String::from_utf8_lossy(&stderr);
-    (status.code().unwrap(), text)
+    told(rig.command().arg("--check"))
 }
 
-#[test]
+#[apply(test!)]
 fn check_says_what_would_be_watched() {
     let rig = Rig::new(Setup::default());
     let (code, text) = check(&rig);
@@ -21,22 +22,20 @@ fn check_says_what_would_be_watched() {
     }
 }
 
-#[test]
+#[apply(test!)]
 fn a_wrong_configuration_is_exit_code_78_and_names_the_key() {
-    let rig = Rig::new(Setup { more: "[admision]\narmed = true".into(), ..Setup::default() });
+    let rig = Rig::new(Setup::default().set("admision.armed", true));
     let (code, text) = check(&rig);
     assert_eq!(code, 78, "{text}");
     assert!(text.contains("prestaged.toml:") && text.contains("admision: no such key"), "{text}");
 }
 
-#[test]
+#[apply(test!)]
 fn a_missing_program_names_its_package() {
     let rig = Rig::new(Setup::default());
     let tools = rig.path("tools");
     fs::create_dir(&tools).unwrap();
-    let text = fs::read_to_string(rig.path("prestaged.toml")).unwrap();
-    let text = format!("{text}\n[tools]\nsearch = [\"{}\"]\n", tools.display());
-    fs::write(rig.path("prestaged.toml"), text).unwrap();
+    rig.set("tools.search", vec![tools.to_str().unwrap()]);
     for (program, package) in [
         ("mkntfs", "ntfs-3g"),
         ("mkfs.vfat", "dosfstools"),
@@ -50,84 +49,66 @@ fn a_missing_program_names_its_package() {
     }
 }
 
-#[test]
+#[apply(test!)]
+#[needs(ROOT)]
 fn a_missing_libwim_names_its_package() {
-    if !can("root", || {
-        rustix::process::geteuid()
-            .is_root()
-            .then_some(())
-            .ok_or("hiding a library needs root".into())
-    }) {
-        return;
-    }
     let listed = Command::new("ldconfig").arg("-p").output().unwrap();
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
     let line = listed.lines().find(|line| line.contains("libwim.so.15")).unwrap();
     let library = line.split("=> ").nth(1).unwrap();
     // Hidden in a mount namespace of its own, for this one program.
     let script = format!("mount --bind /dev/null {library} && exec \"$@\"");
-    let wrapper = ["unshare", "-m", "sh", "-c", &script, "sh"].map(str::to_owned).to_vec();
-    let rig = Rig::new(Setup { wrapper, ..Setup::default() });
+    let rig = Rig::new(Setup::default().wrapped(&["unshare", "-m", "sh", "-c", &script, "sh"]));
     let (code, text) = check(&rig);
     assert_eq!(code, 78, "{text}");
     assert!(text.contains("libwim15"), "{text}");
 }
 
-#[test]
+#[apply(test!)]
+#[needs(LOOP)]
 fn two_stations_do_not_share_a_store_or_a_socket() {
-    if !can_loop() {
-        return;
-    }
     let rig = Rig::new(Setup::default());
     rig.start();
-    let output = rig.command().output().unwrap();
-    assert_eq!(output.status.code(), Some(78));
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let (code, text) = told(&mut rig.command());
+    assert_eq!(code, 78, "{text}");
     assert!(text.contains("in use by another prestaged"), "{text}");
-    assert_eq!(rig.ctl(&["status"]).0, 0, "the first one still answers");
+    rig.ctl_ok(&["status"]);
 }
 
-#[test]
+#[apply(test!)]
 fn a_store_that_cannot_be_written_is_told_at_start() {
     let rig = Rig::new(Setup::default());
     fs::write(rig.path("store"), "a file in the way").unwrap();
-    let output = rig.command().output().unwrap();
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(78), "{text}");
+    let (code, text) = told(&mut rig.command());
+    assert_eq!(code, 78, "{text}");
     assert!(text.contains("store") && text.contains("check that it exists"), "{text}");
 }
 
-#[test]
+#[apply(test!)]
+#[needs(LOOP)]
 fn exit_codes_are_the_contract_s() {
-    if !can_loop() {
-        return;
-    }
     let rig = Rig::new(Setup::default());
-    assert_eq!(rig.ctl(&["status"]).0, 69, "nobody answers");
+    rig.ctl_fails(69, &["status"]);
     rig.start();
-    assert_eq!(rig.ctl(&["status"]).0, 0);
-    assert_eq!(rig.ctl(&["--help"]).0, 0);
-    assert_eq!(rig.ctl(&["no-such-verb"]).0, 64);
-    assert_eq!(rig.ctl(&["records", "--since", "yesterday"]).0, 64);
-    assert_eq!(rig.ctl(&["records", "--verdict", "maybe"]).0, 64);
-    assert_eq!(rig.ctl(&["image", "/dev/no-such-drive"]).0, 2);
-    assert_eq!(rig.ctl(&["retry", "NO-SUCH-SERIAL"]).0, 2);
-    assert_eq!(rig.ctl(&["media", "show", "no.wim"]).0, 2);
-    let (code, text) = rig.ctl(&["disarm"]);
-    assert_eq!((code, text.trim()), (0, "disarmed"));
+    rig.ctl_ok(&["status"]);
+    rig.ctl_ok(&["--help"]);
+    rig.ctl_fails(64, &["no-such-verb"]);
+    rig.ctl_fails(64, &["records", "--since", "yesterday"]);
+    rig.ctl_fails(64, &["records", "--verdict", "maybe"]);
+    rig.ctl_fails(2, &["image", "/dev/no-such-drive"]);
+    rig.ctl_fails(2, &["retry", "NO-SUCH-SERIAL"]);
+    rig.ctl_fails(2, &["media", "show", "no.wim"]);
+    assert_eq!(rig.ctl_ok(&["disarm"]), "disarmed\n");
     assert_eq!(rig.json(&["status"])["armed"], false);
 }
 
-#[test]
+#[apply(test!)]
+#[needs(LOOP)]
 fn records_come_as_csv_too() {
-    if !can_loop() {
-        return;
-    }
     let rig = Rig::started(Setup::default());
     let drive = rig.attached("A", 420, 512);
     let record = rig.wait_pass(&drive.serial);
-    let (code, text) = rig.ctl(&["records", "--csv", "--verdict", "passed", "--since", "1h"]);
-    assert_eq!(code, 0, "{text}");
+    let text = rig.ctl_ok(&["records", "--csv", "--verdict", "passed", "--since", "1h"]);
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 2, "{text}");
     assert!(lines[1].contains(&drive.serial) && lines[1].contains("passed"), "{text}");
@@ -139,26 +120,19 @@ fn records_come_as_csv_too() {
     assert_eq!(found.trim(), drive.serial);
 }
 
-/// A real journald, in namespaces of its own: neither the machine's /run nor its journal is touched.
-#[test]
+/// journald runs in a mount namespace of its own: neither the machine's /run nor its journal is touched.
+#[apply(test!)]
+#[needs(LOOP, JOURNALD)]
 fn every_record_is_a_journal_entry() {
-    const JOURNALD: &str = "/lib/systemd/systemd-journald";
     // journald does not start on a machine without a name, such as a bare container.
     const MACHINE: &str = "0123456789abcdef0123456789abcdef";
-    let probe = || match fs::exists(JOURNALD) {
-        Ok(true) => Ok(()),
-        _ => Err(format!("{JOURNALD} is not installed")),
-    };
-    if !can_loop() || !can("journald", probe) {
-        return;
-    }
     // journald ends with the daemon: both are in one process group of a shell that waits for the latter.
     let script = format!(
         "mount -t tmpfs none /run && mkdir -p /run/systemd/journal /run/log/journal \
          && {{ test -s /etc/machine-id || {{ echo {MACHINE} > /run/machine-id && touch /etc/machine-id \
          && mount --bind /run/machine-id /etc/machine-id; }}; }} \
          && mount -t tmpfs none /var/log \
-         && start() {{ {JOURNALD} & journal=$!; for i in $(seq 500); do \
+         && start() {{ {JOURNALD_PATH} & journal=$!; for i in $(seq 500); do \
          test -S /run/systemd/journal/socket && break; sleep 0.01; done; }} && start \
          && {{ \"$@\" & daemon=$!; echo $daemon >\"$0\"; }}; \
          trap 'kill -9 $journal; wait $journal; rm /run/systemd/journal/socket; touch \"$0.gone\"' USR1; \
@@ -167,7 +141,7 @@ fn every_record_is_a_journal_entry() {
          journalctl --no-pager -o json > \"$0.json\"; kill $journal; exit $code"
     );
     let shell = Rig::new(Setup::default());
-    // The shell's files lie in a folder of a rig of their own, which outlives the daemon's.
+    // The shell keeps its files in the folder of another rig, because it needs them before the daemon's rig exists.
     let state = shell.path("daemon.pid");
     let wrapper = [
         "unshare",
@@ -179,12 +153,7 @@ fn every_record_is_a_journal_entry() {
         &script,
         state.to_str().unwrap(),
     ];
-    let wrapper = wrapper.map(str::to_owned).to_vec();
-    let more = "[[bay]]\nname = \"left 1\"\npath = \"loop-*A.img\"\n".to_owned();
-    let rig = Rig::new(Setup { wrapper, more, ..Setup::default() });
-    rig.add_media(&sample(&["--compress=LZX"]), "win.wim");
-    rig.start();
-    rig.wait_media("win.wim", "valid");
+    let rig = Rig::started(Setup::default().wrapped(&wrapper).bay("left 1", "loop-*A.img"));
     let drive = rig.attached("A", 420, 512);
     let record = rig.wait_pass(&drive.serial);
     assert_eq!(record["bay"], "left 1");
@@ -211,7 +180,11 @@ fn every_record_is_a_journal_entry() {
         entries.iter().filter(|e| e["PRESTAGED_SERIAL"] == drive.serial.as_str()).collect();
     assert_eq!(ours.len(), 2, "one when opened, one when closed: {ours:#?}");
     let of = |serial: &str| entries.iter().filter(|e| e["PRESTAGED_SERIAL"] == serial).count();
-    assert_eq!((of(&silent.serial), of(&later.serial)), (0, 2), "while it was gone, and after");
+    assert_eq!(
+        (of(&silent.serial), of(&later.serial)),
+        (0, 2),
+        "none while journald was gone, two after it came back"
+    );
     let closed = ours[1];
     for (field, value) in [
         ("PRESTAGED_VERDICT", "passed"),
@@ -230,36 +203,28 @@ fn every_record_is_a_journal_entry() {
     assert!(message.starts_with(&format!("{} passed: win.wim, ", drive.serial)), "{message}");
 }
 
-/// A real udevd, in namespaces of its own: the udev group is silent without one, so this is another way in.
-#[test]
+/// udevd runs in namespaces of its own. Without a udevd the daemon listens to the kernel instead, as in all other tests.
+#[apply(test!)]
+#[needs(LOOP, UDEVD)]
 fn where_udevd_runs_its_events_are_followed() {
-    const UDEVD: &str = "/lib/systemd/systemd-udevd";
-    let probe = || match fs::exists(UDEVD) {
-        Ok(true) => Ok(()),
-        _ => Err(format!("{UDEVD} is not installed")),
-    };
-    if !can_loop() || !can("udevd", probe) {
-        return;
-    }
     let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/../systemd/62-prestaged.rules");
     // A network namespace, because udevd renames interfaces; a /run and a /dev/disk of its own. udevd ends when the
     // daemon does.
     let script = format!(
         "mount -t tmpfs none /run && mkdir -p /run/udev /dev/disk && mount -t tmpfs none /dev/disk \
          && mkdir -p /run/udev/rules.d && cp {rules} /run/udev/rules.d/62-prestaged.rules \
-         && {{ {UDEVD} & }} \
+         && {{ {UDEVD_PATH} & }} \
          && for i in $(seq 500); do test -S /run/udev/control && break; sleep 0.01; done; \
          \"$@\"; code=$?; kill %1; umount /dev/disk; rmdir /dev/disk; exit $code"
     );
     let wrapper = ["unshare", "-m", "-n", "--propagation", "private", "bash", "-c", &script, "sh"];
-    let wrapper = wrapper.map(str::to_owned).to_vec();
-    let rig = Rig::started(Setup { wrapper, ..Setup::default() });
+    let rig = Rig::started(Setup::default().wrapped(&wrapper));
     let drives: Vec<_> = ["A", "B", "C"].map(|name| rig.attached(name, 420, 512)).into();
     for drive in &drives {
         rig.wait_pass(&drive.serial);
         assert_eq!(rig.records(&drive.serial).len(), 1);
     }
-    // udevd has marked the drives as none of a desktop's business, and hidden what is on them from assemblers.
+    // udevd has marked the drives, so that desktops and assemblers of RAIDs leave them alone.
     let inside = |words: &[&str]| {
         let target = rig.pid().to_string();
         let enter = ["--target", &target, "--mount", "--net", "--"];

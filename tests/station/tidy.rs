@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use macro_rules_attribute::apply;
+
 fn top() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
@@ -11,7 +13,7 @@ fn sources(folder: &Path, into: &mut Vec<(PathBuf, String)>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            // What cargo-fuzz builds lies beside what it builds from.
+            // cargo-fuzz builds into the folder of its sources.
             if !path.ends_with("target") {
                 sources(&path, into);
             }
@@ -24,11 +26,11 @@ fn sources(folder: &Path, into: &mut Vec<(PathBuf, String)>) {
 fn all(folders: &[&str]) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     folders.iter().for_each(|folder| sources(&top().join(folder), &mut found));
-    assert!(found.len() > 10, "the sources were found");
+    assert!(found.len() > 10, "found only {} sources", found.len());
     found
 }
 
-#[test]
+#[apply(test!)]
 fn unsafe_stays_where_it_is_allowed() {
     for (path, text) in all(&["daemon/src"]) {
         let allowed = path.ends_with("sys.rs")
@@ -43,7 +45,7 @@ fn unsafe_stays_where_it_is_allowed() {
     }
 }
 
-#[test]
+#[apply(test!)]
 fn only_target_opens_a_drive_for_writing() {
     for (path, text) in all(&["daemon/src"]) {
         let direct = text.contains("OFlags::EXCL");
@@ -51,7 +53,7 @@ fn only_target_opens_a_drive_for_writing() {
     }
 }
 
-#[test]
+#[apply(test!)]
 fn pure_modules_do_no_io() {
     for name in [
         "admission/mod.rs",
@@ -68,7 +70,7 @@ fn pure_modules_do_no_io() {
     }
 }
 
-#[test]
+#[apply(test!)]
 fn files_stay_readable() {
     for (path, text) in all(&["daemon/src", "tests"]) {
         let lines = text.lines().count();
@@ -77,7 +79,7 @@ fn files_stay_readable() {
     }
 }
 
-#[test]
+#[apply(test!)]
 fn the_architecture_names_every_module() {
     let text = fs::read_to_string(top().join("ARCHITECTURE.md")).unwrap();
     for entry in fs::read_dir(top().join("daemon/src")).unwrap() {
@@ -89,7 +91,7 @@ fn the_architecture_names_every_module() {
     }
 }
 
-#[test]
+#[apply(test!)]
 fn the_contract_s_codes_are_documented() {
     let text = fs::read_to_string(top().join("README.md")).unwrap();
     for code in [
@@ -124,7 +126,7 @@ fn the_contract_s_codes_are_documented() {
     }
 }
 
-#[test]
+#[apply(test!)]
 fn the_readme_has_every_key() {
     let text = fs::read_to_string(top().join("README.md")).unwrap();
     let table = |line: &&str| line.starts_with("| `") && line.matches(" | ").count() == 2;

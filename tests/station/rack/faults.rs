@@ -1,5 +1,6 @@
-//! Drives that are not as they should be.
+//! Drives with bad sectors, write-protected ones, and drives of odd sizes.
 
+use macro_rules_attribute::apply;
 use prestaged_rack::{Bus, Fault, Spec};
 
 use super::Rack;
@@ -14,10 +15,11 @@ fn place(detail: &str) -> (u64, u64) {
     (words[at + 3].parse().unwrap(), words[at - 1].parse().unwrap())
 }
 
-#[test]
+#[apply(test!)]
+#[needs(RACK)]
 fn odd_drives() {
-    let Some(mut rack) = Rack::restored("drives with faults") else { return };
-    // Behind the boot sector's cluster, which is written last; the scenario shows that these clusters are written.
+    let mut rack = Rack::restored("drives with faults");
+    // This sector lies behind the boot sector's cluster, so it is written before the commit.
     let bad = WINDOWS + 64;
     rack.plug(&Spec::new(Bus::Scsi, "BADWRITE").fault(Fault::Write(bad)));
     rack.plug(&Spec::new(Bus::Scsi, "BADREAD").fault(Fault::Read(bad)));

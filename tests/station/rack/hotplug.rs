@@ -1,13 +1,14 @@
-//! Drives that come and go.
+//! Drives are plugged and pulled.
 
 use std::time::{Duration, Instant};
 
+use macro_rules_attribute::apply;
 use prestaged_rack::{Bus, Spec};
 use serde_json::Value;
 
 use super::Rack;
 
-/// What udev has of a drive, and from sysfs its size, model and firmware as the kernel tells them.
+/// Reads a drive's udev properties, and its size, model and firmware from sysfs.
 fn udev(rack: &mut Rack, serial: &str) -> Value {
     let script = format!(
         r#"for disk in /sys/block/*; do
@@ -22,7 +23,7 @@ fn udev(rack: &mut Rack, serial: &str) -> Value {
     rack.guest().json(&script).unwrap()
 }
 
-/// A record must say of a drive what udev says.
+/// Checks that a record says of its drive what udev says.
 fn check_against_udev(rack: &mut Rack, record: &Value, wwn: bool) {
     let serial = record["serial"].as_str().unwrap();
     let udev = udev(rack, serial);
@@ -39,10 +40,11 @@ fn check_against_udev(rack: &mut Rack, record: &Value, wwn: bool) {
     assert_eq!(record["wwn"], udev["ID_WWN"], "{udev:#}");
 }
 
-/// Eight drives within a second, a ninth when they are half done, and the guest's own disk among them.
-#[test]
+/// Eight drives are plugged within a second, and a ninth when they are half done. The guest's own disk stays untouched.
+#[apply(test!)]
+#[needs(RACK)]
 fn mixed_buses() {
-    let Some(mut rack) = Rack::restored("nine drives on four buses") else { return };
+    let mut rack = Rack::restored("nine drives on four buses");
     let drives = [
         Spec::new(Bus::Sata, "SATA0001"),
         Spec::new(Bus::Sata, "SATA0002"),
@@ -81,7 +83,7 @@ fn mixed_buses() {
     assert_eq!(rack.wait_decision(prestaged_rack::machine::SYSTEM_DRIVE), "system_disk");
     rack.done("test \"$(lsblk -n -o LABEL /dev/disk/by-partlabel/system)\" = system");
 
-    // The journal tells the story of one drive and of no other.
+    // The journal finds the entries of one drive and of no other.
     let story = rack.done("journalctl --no-pager -o json PRESTAGED_SERIAL=SAS00001");
     let lines: Vec<Value> = story.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(lines.len() >= 2, "opened and closed: {story}");
@@ -92,10 +94,11 @@ fn mixed_buses() {
     assert_eq!(last["PRESTAGED_BAY"], rack.records("SAS00001")[0]["bay"], "{story}");
 }
 
-/// One is pulled in each phase, and another is plugged into the same bay at once: the kernel gives it the same name.
-#[test]
+/// A drive is pulled in each phase, and another is plugged into the same bay at once: the kernel gives it the same name.
+#[apply(test!)]
+#[needs(RACK)]
 fn pulled_and_replaced() {
-    let Some(mut rack) = Rack::restored("pulled in each phase and replaced") else { return };
+    let mut rack = Rack::restored("pulled in each phase and replaced");
     for (bus, state) in [
         (Bus::Scsi, "erasing"),
         (Bus::Nvme, "writing"),
@@ -103,11 +106,11 @@ fn pulled_and_replaced() {
         (Bus::Scsi, "committing"),
     ] {
         let (old, new) = (format!("OLD-{state}"), format!("NEW-{state}"));
-        // The first and the last phase are short, so the drive must be slow for them to be met.
+        // The first and the last phase are short: only on a slow drive can the test see them.
         let rate = if state == "erasing" { 1 << 20 } else { 12 << 20 };
         rack.plug(&Spec::new(bus, &old).bay(5).rate(rate));
         if state == "committing" {
-            // It lasts for some hundred kilobytes only, and the guest takes a moment to notice that a drive is pulled.
+            // The commit writes only some hundred kilobytes, and the guest takes a moment to notice that a drive is pulled.
             for (percent, rate) in [(85.0, 1 << 20), (98.0, 128 << 10)] {
                 rack.wait_state(&old, "reading_back", percent);
                 rack.machine.set_rate(&old, rate).unwrap();
@@ -131,10 +134,11 @@ fn pulled_and_replaced() {
     }
 }
 
-/// Bays are named by plugging one drive into each; the names are everywhere from then on.
-#[test]
+/// Bays get names by plugging one drive into each; status, records and journal show the names from then on.
+#[apply(test!)]
+#[needs(RACK)]
 fn bays_are_learned() {
-    let Some(mut rack) = Rack::restored("bays are learned") else { return };
+    let mut rack = Rack::restored("bays are learned");
     rack.done("prestagectl disarm");
     rack.guest()
         .start("prestagectl bays learn --names 'top left,top right' >/run/walk 2>&1")

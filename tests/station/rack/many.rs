@@ -1,19 +1,18 @@
 //! Many drives at once, and one that is slow.
 
+use macro_rules_attribute::apply;
 use prestaged_rack::{Bus, Spec};
 use serde_json::Value;
 
-use super::{Rack, is_long};
+use super::Rack;
 
-/// The configured ceiling of chunks, and a mebibyte for each drive beside it: what it is erased and committed with.
+/// The configured ceiling for chunks, and for each drive a mebibyte of buffers for erasing and the commit.
 const CEILING: u64 = (64 + 24) << 20;
 
-#[test]
+#[apply(test!)]
+#[needs(LONG, RACK)]
 fn twenty_four_drives() {
-    if !is_long("twenty-four drives") {
-        return;
-    }
-    let Some(mut rack) = Rack::restored("twenty-four drives") else { return };
+    let mut rack = Rack::restored("twenty-four drives");
     let process = rack.main_process();
     let memory = |rack: &mut Rack, field: &str| -> u64 {
         let script = format!("awk '/^{field}:/ {{print $2}}' /proc/{process}/status");
@@ -32,14 +31,12 @@ fn twenty_four_drives() {
     assert!(grown <= CEILING, "{} MiB", grown >> 20);
 }
 
-#[test]
+#[apply(test!)]
+#[needs(LONG, RACK)]
 fn slow_neighbour() {
-    if !is_long("a slow neighbour") {
-        return;
-    }
-    let Some(mut rack) = Rack::restored("a slow neighbour") else { return };
+    let mut rack = Rack::restored("a slow neighbour");
     const RATE: u64 = 3 << 20;
-    // Seconds that the drives' two long phases took, by their records.
+    // Images three drives; returns how many seconds writing and reading back took on average, by their records.
     let mut round = |name: &str| -> f64 {
         let serials: Vec<String> = (0..3).map(|n| format!("{name}{n}")).collect();
         serials.iter().for_each(|serial| rack.plug(&Spec::new(Bus::Scsi, serial).rate(RATE)));
@@ -61,8 +58,8 @@ fn slow_neighbour() {
         }
         all.iter().sum::<f64>() / 3.0
     };
-    // What else this machine does slows either round down, so the best of some pairs counts; waiting for a slow neighbour
-    // would show in all of them.
+    // Other work of this machine slows either round down, so the best of three pairs counts. If drives waited for a slow
+    // neighbour, all pairs would show it.
     let mut best = f64::MAX;
     for pair in 1..=3 {
         let (alone, beside) = (round(&format!("ALONE{pair}")), round(&format!("BESIDE{pair}")));

@@ -1,7 +1,7 @@
 //! The rack: the package on a real Debian with systemd and udev, in a machine that drives are plugged into.
 //!
 //! Each scenario gets a machine of its own, restored from one that was saved with the package installed, media checked and
-//! a master pressed. What takes long is left to `PRESTAGED_LONG=1`. Each prints what it took.
+//! a master pressed. Scenarios that take minutes run with `PRESTAGED_LONG=1`. Each prints how long it took.
 
 mod faults;
 mod hotplug;
@@ -18,10 +18,10 @@ use prestaged_rack::{Cargo, Guest, Machine, Ready, Spec, ready};
 use serde_json::Value;
 
 use crate::harness::sample::Sample;
-use crate::harness::{can, sample_of};
+use crate::harness::sample_of;
 use crate::package::packages;
 
-/// How long a drive's verdict may take: emulated processors hash some 30 MB/s, and all drives share two of them.
+/// How long a verdict may take: the two emulated processors, which all drives share, hash some 30 MB/s each.
 const PATIENCE: Duration = Duration::from_secs(400);
 
 fn saved() -> &'static Ready {
@@ -42,36 +42,9 @@ fn saved() -> &'static Ready {
     })
 }
 
-/// The terminal shall see it, whatever becomes of the test.
+/// Prints a line, whatever becomes of the test.
 fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "rack: {line}");
-}
-
-fn can_rack() -> bool {
-    can("rack", || {
-        if !rustix::process::geteuid().is_root() {
-            return Err("building the guest needs root".into());
-        }
-        let programs =
-            ["qemu-system-x86_64", "qemu-img", "mmdebstrap", "depmod", "sgdisk", "mke2fs"];
-        let found = |name: &&str| {
-            let path = std::env::var("PATH").unwrap_or_default();
-            path.split(':').any(|folder| Path::new(folder).join(name).exists())
-        };
-        match programs.iter().find(|name| !found(name)) {
-            Some(name) => Err(format!("{name} is not installed (scripts/packages test)")),
-            None => Ok(()),
-        }
-    })
-}
-
-/// Whether the long scenarios shall run; if not, says so.
-fn is_long(name: &str) -> bool {
-    let long = std::env::var_os("PRESTAGED_LONG").is_some();
-    if !long {
-        say(&format!("{name}: left to PRESTAGED_LONG=1"));
-    }
-    long
 }
 
 /// A machine of one scenario.
@@ -82,22 +55,19 @@ pub(crate) struct Rack {
 }
 
 impl Rack {
-    /// One that is ready, if this machine can run it.
-    fn restored(name: &str) -> Option<Self> {
-        if !can_rack() {
-            return None;
-        }
+    /// Restores a machine that is ready, for the scenario of this name.
+    fn restored(name: &str) -> Self {
         let ready = saved();
         let start = Instant::now();
         let machine = ready.machine().unwrap();
-        Some(Self { machine, name: name.to_owned(), start })
+        Self { machine, name: name.to_owned(), start }
     }
 
     fn guest(&mut self) -> &mut Guest {
         self.machine.guest()
     }
 
-    /// Runs a script in the guest that must end well.
+    /// Runs a script in the guest, which must exit with 0; returns what it printed.
     fn done(&mut self, script: &str) -> String {
         self.guest().done(script).unwrap()
     }
@@ -110,17 +80,17 @@ impl Rack {
         self.machine.unplug(serial).unwrap();
     }
 
-    /// What prestagectl says with `--json`.
+    /// Runs `prestagectl --json` in the guest; returns the document that it printed.
     fn ctl(&mut self, words: &str) -> Value {
         self.guest().json(&format!("prestagectl --json {words}")).unwrap()
     }
 
-    /// All records of a serial number, oldest first.
+    /// Returns all records of a serial number, oldest first.
     fn records(&mut self, serial: &str) -> Vec<Value> {
         self.ctl(&format!("records --serial {serial}")).as_array().unwrap().clone()
     }
 
-    /// Waits until something is so; tells the station's log if it never is.
+    /// Waits until `probe` gives something; shows the station's log if it never does.
     fn wait<T>(&mut self, what: &str, mut probe: impl FnMut(&mut Self) -> Option<T>) -> T {
         let start = Instant::now();
         loop {
@@ -147,7 +117,7 @@ impl Rack {
         record
     }
 
-    /// Waits until a drive is in a state, and so far in its whole job, in percent.
+    /// Waits until a drive is in a state and has done so many percent of its whole job.
     fn wait_state(&mut self, serial: &str, state: &str, percent: f64) {
         self.wait(&format!("{serial} to be {state}"), |rack| {
             let status = rack.ctl("status");
@@ -160,7 +130,7 @@ impl Rack {
         });
     }
 
-    /// What admission says of a drive, once it is decided: `admitted`, or a code.
+    /// Waits for the decision on a drive: `admitted`, or the code of a refusal.
     fn wait_decision(&mut self, serial: &str) -> String {
         self.wait(&format!("a decision on {serial}"), |rack| {
             let all = rack.ctl("drives");
@@ -173,12 +143,12 @@ impl Rack {
         })
     }
 
-    /// The process of the station.
+    /// Returns the process number of the station.
     fn main_process(&mut self) -> String {
         self.done("systemctl show --property MainPID --value prestaged").trim().to_owned()
     }
 
-    /// Checks a drive with a tool that knows nothing of the station, on the file behind it.
+    /// Checks a drive's partition tables with sgdisk, on the file behind the drive.
     fn check_tables(&self, serial: &str) {
         let file: PathBuf = self.machine.file(serial);
         let output = Command::new("sgdisk").arg("-v").arg(&file).output().unwrap();
@@ -186,7 +156,7 @@ impl Rack {
         assert!(text.contains("No problems found"), "{serial}: {text}");
     }
 
-    /// Checks that nobody would take a drive for a finished one.
+    /// Checks that a drive has neither of the two partition tables.
     fn check_no_tables(&self, serial: &str) {
         let data = std::fs::read(self.machine.file(serial)).unwrap();
         let sectors = [&data[512..520], &data[data.len() - 512..data.len() - 504]];

@@ -1,16 +1,18 @@
 //! The station as a service: systemd starts it, watches over it, restarts it, and upgrades come in the middle of a job.
 
+use macro_rules_attribute::apply;
 use prestaged_rack::{Bus, Spec};
 
 use super::Rack;
 
-/// Bytes per second at which a job can be met in its middle.
+/// Bytes per second of a drive that is so slow that a test can act while it is written.
 const SLOW: u64 = 8 << 20;
 
-#[test]
+#[apply(test!)]
+#[needs(RACK)]
 fn killed_restarted_upgraded() {
-    let Some(mut rack) = Rack::restored("killed, restarted, upgraded") else { return };
-    // Killed in the middle of a job: the next one closes the record, and waits for a person.
+    let mut rack = Rack::restored("killed, restarted, upgraded");
+    // Killed in the middle of a job: the next station closes the record, and waits for a person.
     rack.plug(&Spec::new(Bus::Scsi, "KILLED").rate(SLOW));
     rack.wait_state("KILLED", "writing", 5.0);
     let first = rack.main_process();
@@ -25,7 +27,7 @@ fn killed_restarted_upgraded() {
     rack.wait("a second record", |rack| (rack.records("KILLED").len() == 2).then_some(()));
     rack.wait_pass("KILLED");
 
-    // Restarted in the middle of a job: that is finished first, and what was plugged meanwhile comes after it.
+    // Restarted in the middle of a job: the station finishes it first; a drive that was plugged meanwhile comes after it.
     rack.plug(&Spec::new(Bus::Scsi, "RESTARTED").rate(SLOW));
     rack.wait_state("RESTARTED", "writing", 0.0);
     let second = rack.main_process();
@@ -33,13 +35,13 @@ fn killed_restarted_upgraded() {
     rack.plug(&Spec::new(Bus::Usb, "MEANWHILE"));
     rack.done("until test \"$(systemctl is-active prestaged)\" = active; do sleep 0.1; done");
     assert_ne!(rack.main_process(), second);
-    // Ready means that it answers and watches.
+    // A station that systemd calls active answers at once.
     rack.done("prestagectl status");
     let record = rack.wait_pass("RESTARTED");
     assert_eq!(rack.records("RESTARTED").len(), 1, "{record:#}");
     rack.wait_pass("MEANWHILE");
 
-    // Upgraded in the middle of a job: dpkg does not wait, the drive is finished, then the new one runs.
+    // Upgraded in the middle of a job: dpkg does not wait; the drive is finished, then the new program starts.
     rack.plug(&Spec::new(Bus::Scsi, "UPGRADED").rate(SLOW));
     rack.wait_state("UPGRADED", "writing", 0.0);
     let third = rack.main_process();
@@ -54,23 +56,24 @@ fn killed_restarted_upgraded() {
     rack.done("until prestagectl status; do sleep 0.1; done");
     assert_eq!(rack.wait_pass("UPGRADED")["verdict"], "passed");
     assert_eq!(rack.records("UPGRADED").len(), 1);
-    // Nothing is imaged again by the new one.
+    // The new station images no drive again.
     for serial in ["RESTARTED", "MEANWHILE"] {
         assert_eq!(rack.records(serial).len(), 1, "{serial}");
     }
 }
 
-/// A station whose loop stands still is ended by systemd and started anew.
-#[test]
+/// systemd ends a station whose main loop stands still, and starts another.
+#[apply(test!)]
+#[needs(RACK)]
 fn watchdog() {
-    let Some(mut rack) = Rack::restored("the watchdog") else { return };
+    let mut rack = Rack::restored("the watchdog");
     rack.done(
         "mkdir -p /run/systemd/system/prestaged.service.d && \
          printf '[Service]\nWatchdogSec=3s\n' >/run/systemd/system/prestaged.service.d/10-rack.conf && \
          systemctl daemon-reload && systemctl restart prestaged",
     );
     let first = rack.main_process();
-    // Left alone it stays.
+    // A sound station is not ended.
     rack.done(&format!(
         "sleep 6; test $(systemctl show --property MainPID --value prestaged) = {first}"
     ));
@@ -85,9 +88,10 @@ fn watchdog() {
 }
 
 /// Power is lost in the middle of a job.
-#[test]
+#[apply(test!)]
+#[needs(RACK)]
 fn power_lost() {
-    let Some(mut rack) = Rack::restored("power lost in the middle of a job") else { return };
+    let mut rack = Rack::restored("power lost in the middle of a job");
     rack.plug(&Spec::new(Bus::Nvme, "LOST").rate(SLOW));
     rack.wait_state("LOST", "writing", 5.0);
     let before = rack.records("LOST").pop().unwrap();
@@ -99,7 +103,7 @@ fn power_lost() {
     });
     assert_eq!(records[0]["job"], before["job"], "the ledger survived");
     assert_eq!(records[0]["reason"]["code"], "station_interrupted", "{:#}", records[0]);
-    // Whoever switches a rack on has its drives imaged: another boot is another insertion.
+    // After another boot all drives count as inserted anew, so the drive is imaged.
     rack.wait("the drive to pass", |rack| {
         rack.records("LOST").pop().filter(|record| record["verdict"] == "passed")
     });
@@ -119,9 +123,10 @@ fn power_lost() {
 }
 
 /// Removing ends the service and keeps the ledger; purging takes it away and says so.
-#[test]
+#[apply(test!)]
+#[needs(RACK)]
 fn removed_and_purged() {
-    let Some(mut rack) = Rack::restored("removed and purged") else { return };
+    let mut rack = Rack::restored("removed and purged");
     rack.plug(&Spec::new(Bus::Usb, "KEPT"));
     rack.wait_pass("KEPT");
     let said = rack.done("dpkg --remove prestaged 2>&1");

@@ -1,0 +1,139 @@
+//! What tests need of the machine they run on: root, loop devices, programs.
+//!
+//! Each need is probed at most once, by the first test that has it. A test whose need is missing is ignored, with the
+//! reason; it fails instead if `PRESTAGED_REQUIRE` names the need (`loop,fuse`, or `all`).
+
+use std::fs::File;
+use std::path::Path;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use super::twin::Twin;
+
+/// What a probe says: nothing, or why the need is not met.
+type Probed = Result<(), String>;
+
+/// Something that not every machine has.
+pub(crate) struct Need {
+    /// Its name in `PRESTAGED_REQUIRE`.
+    pub(crate) name: &'static str,
+    probe: fn() -> Probed,
+    probed: OnceLock<Probed>,
+    /// `PRESTAGED_REQUIRE=all` does not mean it: a person decides whether to meet it.
+    is_optional: bool,
+}
+
+impl Need {
+    const fn new(name: &'static str, probe: fn() -> Probed) -> Self {
+        Self { name, probe, probed: OnceLock::new(), is_optional: false }
+    }
+
+    const fn optional(name: &'static str, probe: fn() -> Probed) -> Self {
+        Self { name, probe, probed: OnceLock::new(), is_optional: true }
+    }
+
+    /// Why tests that need it cannot run here, if they cannot.
+    pub(crate) fn missing(&self) -> Option<&str> {
+        self.probed.get_or_init(self.probe).as_ref().err().map(String::as_str)
+    }
+
+    /// Whether a test that cannot run for want of it has failed.
+    pub(crate) fn is_required(&self) -> bool {
+        let required = std::env::var("PRESTAGED_REQUIRE").unwrap_or_default();
+        required.split(',').any(|name| name == self.name || (name == "all" && !self.is_optional))
+    }
+}
+
+/// Becoming other users, hiding files from a program.
+pub(crate) static ROOT: Need = Need::new("root", root);
+
+/// Loop devices.
+pub(crate) static LOOP: Need = Need::new("loop", || {
+    root()?;
+    File::open("/dev/loop-control").map(drop).map_err(|e| format!("/dev/loop-control: {e}"))
+});
+
+/// FUSE file systems, for drives with faults.
+pub(crate) static FUSE: Need =
+    Need::new("fuse", || File::open("/dev/fuse").map(drop).map_err(|e| format!("/dev/fuse: {e}")));
+
+/// The path of systemd's journald.
+pub(crate) const JOURNALD_PATH: &str = "/lib/systemd/systemd-journald";
+/// journald itself, without systemd.
+pub(crate) static JOURNALD: Need = Need::new("journald", || installed(JOURNALD_PATH, "systemd"));
+
+/// The path of udevd.
+pub(crate) const UDEVD_PATH: &str = "/lib/systemd/systemd-udevd";
+/// udevd itself, without systemd.
+pub(crate) static UDEVD: Need = Need::new("udevd", || installed(UDEVD_PATH, "udev"));
+
+/// The library that fakes the clock of a program.
+pub(crate) const FAKETIME_PATH: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+/// A clock that can be set for one program.
+pub(crate) static FAKETIME: Need =
+    Need::new("faketime", || installed(FAKETIME_PATH, "libfaketime"));
+
+/// UEFI firmware for QEMU.
+pub(crate) const FIRMWARE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
+/// A computer with UEFI firmware, and a boot manager for it.
+pub(crate) static QEMU: Need = Need::new("qemu", || {
+    installed(FIRMWARE, "ovmf")?;
+    program("qemu-system-x86_64", "qemu-system-x86")?;
+    program("grub-mkstandalone", "grub-common")
+});
+
+/// `systemd-analyze security`.
+pub(crate) static SYSTEMD_ANALYZE: Need =
+    Need::new("systemd-analyze", || program("systemd-analyze", "systemd"));
+
+/// The Debian package, and a twin of this machine to install it on.
+pub(crate) static DEB: Need = Need::new("deb", || {
+    packaging()?;
+    program("man", "man-db")?;
+    let empty = tempfile::tempdir().map_err(|error| error.to_string())?;
+    Twin::new(empty.path()).map(drop)
+});
+
+/// The rack: a machine with the package in QEMU.
+pub(crate) static RACK: Need = Need::new("rack", || {
+    packaging()?;
+    let programs = ["qemu-system-x86_64", "qemu-img", "mmdebstrap", "depmod", "sgdisk", "mke2fs"];
+    programs.iter().try_for_each(|name| program(name, "see scripts/packages"))
+});
+
+/// The minutes that long scenarios take.
+pub(crate) static LONG: Need = Need::optional("long", || {
+    let asked = std::env::var_os("PRESTAGED_LONG").is_some();
+    asked.then_some(()).ok_or_else(|| "it takes minutes; PRESTAGED_LONG=1 runs it".into())
+});
+
+fn root() -> Probed {
+    let is_root = rustix::process::geteuid().is_root();
+    is_root.then_some(()).ok_or("this user is not root".into())
+}
+
+/// What making the Debian package takes.
+fn packaging() -> Probed {
+    root()?;
+    let built = Path::new(env!("CARGO_BIN_EXE_prestaged")).parent();
+    if !built.is_some_and(|folder| folder.ends_with("release")) {
+        return Err("the package is made of the release build, and this is another".into());
+    }
+    program("dpkg-deb", "dpkg")?;
+    let found = "PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin cargo deb --version";
+    match Command::new("bash").args(["-c", found]).output() {
+        Ok(output) if output.status.success() => Ok(()),
+        _ => Err("cargo-deb is not installed".into()),
+    }
+}
+
+fn installed(path: &str, package: &str) -> Probed {
+    let exists = Path::new(path).exists();
+    exists.then_some(()).ok_or_else(|| format!("{path} is not installed (package {package})"))
+}
+
+fn program(name: &str, package: &str) -> Probed {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let found = path.split(':').any(|folder| Path::new(folder).join(name).exists());
+    found.then_some(()).ok_or_else(|| format!("{name} is not installed (package {package})"))
+}

@@ -1,0 +1,90 @@
+//! All tests of the station, and how they are run: by libtest-mimic, because the built-in runner cannot ignore a test
+//! once it runs.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::panic::resume_unwind;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::thread;
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+use super::needs::Need;
+
+/// A test, as `#[apply(test!)]` registers it.
+pub(crate) struct Test {
+    pub(crate) module: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) needs: &'static [&'static Need],
+    pub(crate) run: fn(),
+}
+
+inventory::collect!(Test);
+
+/// Makes a function a test, with what it needs of [`super::needs`]:
+///
+/// ```ignore
+/// #[apply(test!)]
+/// #[needs(LOOP, FUSE)]
+/// fn an_operator_stops_a_drive() {
+/// ```
+///
+/// A function without it is dead code, which the compiler tells.
+macro_rules! test {
+    ($(#[doc = $doc:literal])* $(#[needs($($need:ident),+)])? fn $name:ident() $body:block) => {
+        $(#[doc = $doc])*
+        fn $name() $body
+
+        inventory::submit! {
+            $crate::harness::registry::Test {
+                module: module_path!(),
+                name: stringify!($name),
+                needs: &[$($(&$crate::harness::needs::$need),+)?],
+                run: $name,
+            }
+        }
+    };
+}
+
+/// How many tests were left out, by need and reason.
+static LEFT_OUT: Mutex<BTreeMap<(&str, &str), u32>> = Mutex::new(BTreeMap::new());
+
+impl Test {
+    /// `module::test`, as the built-in runner names it.
+    fn name(&self) -> String {
+        let module = self.module.split_once("::").map_or(self.module, |(_, module)| module);
+        format!("{module}::{}", self.name)
+    }
+
+    /// Runs it, unless a need is missing.
+    fn run(&self) -> Result<Completion, Failed> {
+        let missing = self.needs.iter().find_map(|need| Some((need, need.missing()?)));
+        if let Some((need, why)) = missing {
+            let told = format!("cannot run: {}: {why}", need.name);
+            if need.is_required() {
+                return Err(format!("{told}; PRESTAGED_REQUIRE names it").into());
+            }
+            *LEFT_OUT.lock().unwrap().entry((need.name, why)).or_default() += 1;
+            return Ok(Completion::ignored_with(told));
+        }
+        // A thread of its own, whose name stands in what a panic says.
+        let thread = thread::Builder::new().name(self.name()).spawn(self.run).unwrap();
+        thread.join().map_or_else(|panic| resume_unwind(panic), |()| Ok(Completion::Completed))
+    }
+}
+
+/// Runs the tests that the command line asks for, and says which were left out and why.
+pub(crate) fn main() -> ExitCode {
+    let mut tests: Vec<Trial> = inventory::iter::<Test>
+        .into_iter()
+        .map(|test| Trial::ignorable_test(test.name(), || test.run()))
+        .collect();
+    tests.sort_by(|a, b| a.name().cmp(b.name()));
+    let conclusion = libtest_mimic::run(&Arguments::from_args(), tests);
+    for ((need, why), count) in &*LEFT_OUT.lock().unwrap() {
+        let tests = if *count == 1 { "test" } else { "tests" };
+        let _ = writeln!(std::io::stderr(), "*** CANNOT RUN: {count} {tests}: {need}: {why} ***");
+    }
+    conclusion.exit_code()
+}
