@@ -10,6 +10,7 @@ pub(crate) mod hive;
 pub(crate) mod manuals;
 pub(crate) mod needs;
 mod setup;
+mod shown;
 #[macro_use]
 pub(crate) mod registry;
 pub(crate) mod sample;

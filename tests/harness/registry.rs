@@ -1,9 +1,10 @@
 //! All tests of the station, and how they are run: by libtest-mimic, because the built-in runner cannot ignore a test
 //! once it runs.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::panic::resume_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind, set_hook, take_hook};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::thread;
@@ -74,8 +75,26 @@ impl Test {
     }
 }
 
+thread_local! {
+    static IS_QUIET: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs what may panic without harm: its panics are caught, and not printed.
+pub(crate) fn quietly(run: impl FnOnce()) -> thread::Result<()> {
+    IS_QUIET.set(true);
+    let ended = catch_unwind(AssertUnwindSafe(run));
+    IS_QUIET.set(false);
+    ended
+}
+
 /// Runs the tests that the command line asks for, and says which were left out and why.
 pub(crate) fn main() -> ExitCode {
+    let print = take_hook();
+    set_hook(Box::new(move |panic| {
+        if !IS_QUIET.get() {
+            print(panic);
+        }
+    }));
     let mut tests: Vec<Trial> = inventory::iter::<Test>
         .into_iter()
         .map(|test| Trial::ignorable_test(test.name(), || test.run()))

@@ -18,7 +18,8 @@ fn refused(rig: &Rig, drive: &Drive, options: &[&str], code: &str) {
         "{decision:#}"
     );
     let text = rig.ctl_fails(2, &["image", &drive.node()]);
-    assert!(text.contains(code), "{text}");
+    let _shown = rig.shown();
+    insta::assert_snapshot!(code, text);
     drive.assert_untouched(&before);
 }
 
@@ -84,7 +85,8 @@ fn a_mounted_drive_is_refused() {
     rig.wait_refused(&drive.serial, "mounted");
     fs::write(mount.join("precious"), "data").unwrap();
     let text = rig.ctl_fails(2, &["image", &drive.node()]);
-    assert!(text.contains("mounted at"), "{text}");
+    let _shown = rig.shown();
+    insta::assert_snapshot!("mounted", text);
     assert_eq!(fs::read(mount.join("precious")).unwrap(), b"data");
     run("umount", &[mount.to_str().unwrap()]);
     rig.ctl_ok(&["image", &drive.node()]);

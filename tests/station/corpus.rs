@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use macro_rules_attribute::apply;
 use prestaged::fuzzing::TARGETS;
 
+use crate::harness::registry::quietly;
 use crate::harness::sample::Noise;
 
 /// Mutations of each seed.
@@ -73,8 +74,12 @@ fn no_seed_and_no_mutation_of_one_makes_a_reader_panic() {
                 if round > 0 {
                     mutate(&mut mutated, &mut noise);
                 }
-                let run = catch_unwind(|| target(&mutated));
-                assert!(run.is_ok(), "target {name} panics on seed {seed}, mutation {round}");
+                // Libraries panic on some seeds; the readers catch that.
+                if quietly(|| target(&mutated)).is_err() {
+                    // Once more, to print the panic.
+                    let _ = catch_unwind(|| target(&mutated));
+                    panic!("target {name} panics on seed {seed}, mutation {round}");
+                }
             }
         }
     }

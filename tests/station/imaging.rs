@@ -301,7 +301,8 @@ fn an_audit_finds_one_flipped_byte() {
     file.write_all_at(b"X", at).unwrap();
     file.sync_all().unwrap();
     let text = rig.ctl_fails(1, &["audit", &drive.node()]);
-    assert!(text.contains("contents differ") && text.contains("DIFFERENT"), "{text}");
+    let _shown = rig.shown();
+    insta::assert_snapshot!("audit_finds_a_difference", text);
 }
 
 #[apply(test!)]

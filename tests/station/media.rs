@@ -56,13 +56,18 @@ fn damaged_media_is_named_and_never_used() {
     damage("text.wim", &|d| *d = b"this is no WIM".to_vec());
     damage("empty.wim", &Vec::clear);
     rig.start();
+    let _shown = rig.shown();
     for name in ["cut.wim", "flipped.wim", "header.wim", "text.wim", "empty.wim"] {
         let media = rig.wait_media(name, "invalid");
-        let problem = &media["problems"][0];
-        assert!(!problem["detail"].as_str().unwrap().is_empty(), "{media:#}");
-        let (code, text) = rig.ctl(&["media", "show", name]);
-        assert_eq!(code, 0);
-        assert!(text.contains("PROBLEM"), "{text}");
+        assert_eq!(media["problems"][0]["code"], "wim_damaged", "{media:#}");
+        let text = rig.ctl_ok(&["media", "show", name]);
+        if name == "flipped.wim" {
+            // What libwim says depends on where the bit lies in a compressed block.
+            let line = format!("wim_damaged: verify {}", rig.path("inbox/flipped.wim").display());
+            assert!(text.contains(&line), "{text}");
+        } else {
+            insta::assert_snapshot!(name, text);
+        }
     }
     let drive = rig.attached("A", 420, 512);
     rig.wait_refused(&drive.serial, "media_invalid");
@@ -120,9 +125,9 @@ fn what_cannot_be_restored_is_told() {
     rig.add_media(&wim, "ea.wim");
     rig.start();
     let media = rig.wait_media("ea.wim", "valid");
-    let warning = &media["warnings"][0];
-    assert_eq!(warning["code"], "extended_attributes", "{media:#}");
-    assert!(warning["detail"].as_str().unwrap().contains("1 files"), "{warning}");
+    assert_eq!(media["warnings"][0]["code"], "extended_attributes", "{media:#}");
+    let _shown = rig.shown();
+    insta::assert_snapshot!("ea.wim", rig.ctl_ok(&["media", "show", "ea.wim"]));
 }
 
 #[apply(test!)]
@@ -134,6 +139,7 @@ fn wrong_boot_files_are_told_at_intake() {
     // A hive that was not closed has another second sequence number; the checksum covers it.
     dirty[8] ^= 2;
     dirty[508] ^= 2;
+    let _shown = rig.shown();
     let signed = b"MZ signed by Microsoft Windows Production PCA 2011".to_vec();
     for (name, media, code) in [
         ("x86.wim", Sample { architecture: 0, ..small.clone() }, "boot_image_architecture"),
@@ -151,17 +157,15 @@ fn wrong_boot_files_are_told_at_intake() {
         });
         let found = rig.wait_media(name, "invalid");
         assert_eq!(found["problems"][0]["code"], code, "{found:#}");
-        let text = rig.ctl(&["media", "show", name]).1;
-        assert!(text.contains(code), "{text}");
+        insta::assert_snapshot!(name, rig.ctl_ok(&["media", "show", name]));
     }
     let wim = rig.path("old.wim");
     Sample { manager: Some(signed), ..small }.make(&wim, &["--compress=none"]);
     rig.add_media(&wim, "old.wim");
     let found = rig.wait_media("old.wim", "valid");
     assert_eq!(found["warnings"][0]["code"], "boot_manager_2011", "{found:#}");
-    let image = &found["boot_image"];
-    assert_eq!((&image["name"], &image["architecture"]), (&"WinPE".into(), &"amd64".into()));
-    assert_eq!(image["build"], "26100");
+    assert_eq!(found["boot_image"]["build"], "26100", "{found:#}");
+    insta::assert_snapshot!("old.wim", rig.ctl_ok(&["media", "show", "old.wim"]));
 }
 
 #[apply(test!)]
@@ -169,11 +173,8 @@ fn wrong_boot_files_are_told_at_intake() {
 fn the_inventory_counts_what_makes_media_difficult() {
     let rig = Rig::started(Setup::default());
     let media = rig.wait_media("win.wim", "valid");
-    let found = &media["inventory"];
-    for what in ["extra_links", "short_names", "named_streams", "reparse_points", "secured"] {
-        assert!(found[what].as_u64().unwrap() > 0, "{what}: {found:#}");
-    }
-    assert_eq!(found["packages"], serde_json::json!(["PRE00001", "PRE00002"]));
+    let _shown = rig.shown();
+    insta::assert_snapshot!("win.wim", rig.ctl_ok(&["media", "show", "win.wim"]));
     let sum = run("sha256sum", &[rig.path("inbox/win.wim").to_str().unwrap()]);
     assert_eq!(media["sha256"], sum.split(' ').next().unwrap());
 }

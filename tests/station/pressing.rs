@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use macro_rules_attribute::apply;
+use serde_json::Value;
 
 use crate::harness::sample::run;
 use crate::harness::{Rig, Setup, Tmpfs, sample, wait_for};
@@ -75,6 +76,7 @@ fn an_operator_cancels_a_press() {
     rig.ctl_ok(&["master", "remove", &id]);
     let record = rig.wait_verdict(&drive.serial);
     assert_eq!(record["verdict"], "stopped", "{record:#}");
+    assert_eq!(record["reason"]["code"], "operator_stop", "{record:#}");
     wait_for("the child to be gone", || worker(&rig).is_none().then_some(()));
     fs::write(rig.path("go"), "").unwrap();
     rig.ctl_ok(&["retry", &drive.serial]);
@@ -117,10 +119,8 @@ fn a_press_can_be_watched() {
     let rig = with_slow_mkntfs();
     let drive = rig.attached("A", 420, 512);
     running_press(&rig);
-    assert_eq!(
-        rig.wait_state(&drive.serial, &["waiting_for_master"])["verdict"],
-        serde_json::Value::Null
-    );
+    let waiting = rig.wait_state(&drive.serial, &["waiting_for_master"]);
+    assert_eq!(waiting["verdict"], Value::Null);
     let mut watch = Command::new(env!("CARGO_BIN_EXE_prestagectl"))
         .args(["--json", "--socket", rig.path("control.sock").to_str().unwrap(), "watch"])
         .stdout(fs::File::create(rig.path("watched")).unwrap())
@@ -133,15 +133,34 @@ fn a_press_can_be_watched() {
     rig.wait_pass(&drive.serial);
     let seen = wait_for("the verdict in the stream", || {
         let text = fs::read_to_string(rig.path("watched")).unwrap();
-        text.lines().any(|line| line.contains("\"state\":\"passed\"")).then_some(text)
+        text.contains("\"state\":\"passed\"").then_some(text)
     });
     watch.kill().unwrap();
     watch.wait().unwrap();
-    for line in seen.lines().take(seen.lines().count() - 1) {
-        let snapshot: serde_json::Value = serde_json::from_str(line).unwrap();
+    // The last line may not be complete.
+    let (whole, _) = seen.rsplit_once('\n').unwrap();
+    let mut states = Vec::new();
+    for line in whole.lines() {
+        let snapshot: Value = serde_json::from_str(line).unwrap();
         assert_eq!(snapshot["armed"], true);
+        let drives = snapshot["drives"].as_array().unwrap();
+        let ours = drives.iter().find(|found| found["serial"] == drive.serial.as_str()).unwrap();
+        states.push(ours["state"].as_str().unwrap().to_owned());
     }
-    assert!(seen.contains("\"state\":\"waiting_for_master\""));
+    states.dedup();
+    // The stream may leave out states that are short.
+    let all = [
+        "waiting_for_master",
+        "claiming",
+        "erasing",
+        "writing",
+        "reading_back",
+        "committing",
+        "passed",
+    ];
+    assert_eq!(states.first().unwrap(), "waiting_for_master", "{states:?}");
+    let places: Vec<_> = states.iter().map(|state| all.iter().position(|s| s == state)).collect();
+    assert!(places.is_sorted() && !places.contains(&None), "{states:?}");
 }
 
 #[apply(test!)]

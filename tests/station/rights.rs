@@ -32,7 +32,7 @@ fn strangers_on_the_control_socket_are_sent_away() {
     for verb in ["status", "arm", "disarm"] {
         let (code, text) = rig.ctl_as_nobody(NOBODY, &[verb]);
         assert_eq!(code, 77, "{verb}: {text}");
-        assert!(text.contains("user 65534") && text.contains("control.group"), "{text}");
+        insta::assert_snapshot!("a_stranger_is_sent_away", text);
     }
     rig.kill();
     rig.set("control.group", "disk");
@@ -54,6 +54,8 @@ fn what_is_no_request_gets_an_answer_and_harms_nothing() {
     };
     let huge = post("/v1/image", &"x".repeat(1 << 20));
     let long = format!("GET /v1/{} HTTP/1.1\r\nhost: x\r\n\r\n", "a".repeat(1 << 20));
+    let _shown = rig.shown();
+    let mut answers = String::new();
     for (request, status, code) in [
         (post("/v1/image", "{"), "400", "bad_request"),
         (post("/v1/image", "{\"device\": 7}"), "400", "bad_request"),
@@ -92,9 +94,13 @@ fn what_is_no_request_gets_an_answer_and_harms_nothing() {
         assert!(answer.contains(code), "{head:?}: {answer}");
         let body = answer.split("\r\n\r\n").nth(1).unwrap();
         assert!(!body.contains(char::is_control), "{body:?}");
+        let line = request.lines().next().unwrap();
+        answers += &format!("{line}\n    {status} {body}\n");
     }
+    insta::assert_snapshot!("answers_to_what_is_no_request", answers);
     for request in [&long.into_bytes()[..], b"\0\0\0\0", b"GET", b"", &[0xff; 70_000]] {
-        talk(&rig, request);
+        let answer = talk(&rig, request);
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
     }
     rig.ctl_ok(&["status"]);
 }
@@ -146,8 +152,8 @@ fn media_that_only_root_may_read_is_told() {
     fs::set_permissions(&wim, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     rig.start();
     let media = rig.wait_media("secret.wim", "invalid");
-    let detail = media["problems"][0]["detail"].as_str().unwrap();
-    assert!(detail.contains("tools.user"), "{detail}");
+    let _shown = rig.shown();
+    insta::assert_snapshot!("only_root_may_read", media["problems"][0]["detail"].as_str().unwrap());
 }
 
 const UNIT: &str = include_str!("../../systemd/prestaged.service");

@@ -21,7 +21,7 @@ fn a_pass_after_a_rewrite_says_so_everywhere() {
     let warning = record["warnings"][0].as_str().unwrap();
     assert!(warning.starts_with("rewritten: ") && record["warnings"][1] == warning, "{warning}");
     assert_eq!(rig.drive_status(&drive.serial).unwrap()["warnings"][0], warning);
-    let (_, text) = rig.ctl(&["status"]);
+    let text = rig.ctl_ok(&["status"]);
     assert!(text.contains("rewritten"), "{text}");
     assert!(rig.log().contains("with warnings: rewritten"), "the journal's copy: {}", rig.log());
     rig.ctl_ok(&["audit", &drive.node()]);

@@ -1,0 +1,37 @@
+//! Whole outputs as snapshots, in `tests/station/snapshots`, without what differs from run to run.
+//!
+//! `INSTA_UPDATE=always` stores what the tests find; `git diff` then shows what has changed.
+
+use insta::Settings;
+use insta::internals::SettingsBindDropGuard;
+
+use super::Rig;
+
+/// What differs from run to run, as patterns and what stands in their place.
+const DIFFERENT: [(&str, &str); 8] = [
+    (r"/dev/loop\d+", "[loop]"),
+    (r"\b[0-9a-f]{64}\b", "[sha256]"),
+    (r"\b[0-9a-f]{16}\b", "[digest]"),
+    (r"\d{4}-\d\d-\d\dT[0-9:.]+Z", "[time]"),
+    // Sizes of compressed media, accounts, block counts.
+    (r"\b\d{5,}\b", "[number]"),
+    (r"\b\d{4} bytes", "[number] bytes"),
+    (r"(?m)^(libwim +)[0-9.]+$", "$1[version]"),
+    // Columns are as wide as names and numbers are.
+    (r" {2,}", "  "),
+];
+
+impl Rig {
+    /// While the guard lives, snapshots name neither this rig nor its folder.
+    pub(crate) fn shown(&self) -> SettingsBindDropGuard {
+        let mut settings = Settings::clone_current();
+        settings.set_omit_expression(true);
+        settings
+            .add_filter(&format!("{}/", self.path("").display()).replace("//", "/"), "[folder]/");
+        settings.add_filter(&self.name, "[rig]");
+        for (pattern, name) in DIFFERENT {
+            settings.add_filter(pattern, name);
+        }
+        settings.bind_to_scope()
+    }
+}
