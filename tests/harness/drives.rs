@@ -121,6 +121,15 @@ impl Tmpfs {
         run("mount", &["-t", "tmpfs", "-o", &options, "none", folder.to_str().unwrap()]);
         Self(folder)
     }
+
+    /// Fills it up; returns the file that does.
+    pub(crate) fn fill(&self) -> PathBuf {
+        let filler = self.0.join("filler");
+        let of = format!("of={}", filler.display());
+        let filled = Command::new("dd").args(["if=/dev/zero", "bs=4k", &of]).output().unwrap();
+        assert!(!filled.status.success(), "{} has room left", self.0.display());
+        filler
+    }
 }
 
 impl Drop for Tmpfs {

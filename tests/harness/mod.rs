@@ -197,6 +197,14 @@ impl Rig {
         self.daemon.borrow().as_ref().map(|child| i32::try_from(child.id()).unwrap()).unwrap()
     }
 
+    /// The process numbers of the daemon's children.
+    pub(crate) fn children(&self) -> Vec<String> {
+        let pid = self.pid().to_string();
+        let output = Command::new("ps").args(["-o", "pid=", "--ppid", &pid]).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        text.split_whitespace().map(str::to_owned).collect()
+    }
+
     fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_raw(self.pid()).unwrap();
         rustix::process::kill_process(pid, signal).unwrap();

@@ -45,11 +45,11 @@ impl Need {
 }
 
 /// Becoming other users, hiding files from a program.
-pub(crate) static ROOT: Need = Need::new("root", root);
+pub(crate) static ROOT: Need = Need::new("root", || root("becoming another user"));
 
 /// Loop devices.
 pub(crate) static LOOP: Need = Need::new("loop", || {
-    root()?;
+    root("making loop devices")?;
     File::open("/dev/loop-control").map(drop).map_err(|e| format!("/dev/loop-control: {e}"))
 });
 
@@ -88,7 +88,7 @@ pub(crate) static SYSTEMD_ANALYZE: Need =
 
 /// The Debian package, and a twin of this machine to install it on.
 pub(crate) static DEB: Need = Need::new("deb", || {
-    packaging()?;
+    packaging("installing packages")?;
     program("man", "man-db")?;
     let empty = tempfile::tempdir().map_err(|error| error.to_string())?;
     Twin::new(empty.path()).map(drop)
@@ -96,7 +96,7 @@ pub(crate) static DEB: Need = Need::new("deb", || {
 
 /// The rack: a machine with the package in QEMU.
 pub(crate) static RACK: Need = Need::new("rack", || {
-    packaging()?;
+    packaging("building the guest")?;
     let programs = ["qemu-system-x86_64", "qemu-img", "mmdebstrap", "depmod", "sgdisk", "mke2fs"];
     programs.iter().try_for_each(|name| program(name, "see scripts/packages"))
 });
@@ -107,14 +107,14 @@ pub(crate) static LONG: Need = Need::optional("long", || {
     asked.then_some(()).ok_or_else(|| "it takes minutes; PRESTAGED_LONG=1 runs it".into())
 });
 
-fn root() -> Probed {
+fn root(what: &str) -> Probed {
     let is_root = rustix::process::geteuid().is_root();
-    is_root.then_some(()).ok_or("this user is not root".into())
+    is_root.then_some(()).ok_or_else(|| format!("{what} needs root"))
 }
 
-/// What making the Debian package takes.
-fn packaging() -> Probed {
-    root()?;
+/// What making the Debian package takes, and root for what it is made for.
+fn packaging(what: &str) -> Probed {
+    root(what)?;
     let built = Path::new(env!("CARGO_BIN_EXE_prestaged")).parent();
     if !built.is_some_and(|folder| folder.ends_with("release")) {
         return Err("the package is made of the release build, and this is another".into());

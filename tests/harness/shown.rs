@@ -26,6 +26,9 @@ impl Rig {
     pub(crate) fn shown(&self) -> SettingsBindDropGuard {
         let mut settings = Settings::clone_current();
         settings.set_omit_expression(true);
+        // Found without asking cargo, which not every user may run.
+        settings
+            .set_snapshot_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/station/snapshots"));
         settings
             .add_filter(&format!("{}/", self.path("").display()).replace("//", "/"), "[folder]/");
         settings.add_filter(&self.name, "[rig]");

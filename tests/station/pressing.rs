@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
 
 use macro_rules_attribute::apply;
 use serde_json::Value;
@@ -35,13 +34,6 @@ fn running_press(rig: &Rig) -> String {
     })
 }
 
-/// Returns the process number of the daemon's pressing child.
-fn worker(rig: &Rig) -> Option<String> {
-    let pid = rig.pid().to_string();
-    let output = Command::new("ps").args(["-o", "pid=", "--ppid", &pid]).output().unwrap();
-    String::from_utf8_lossy(&output.stdout).split_whitespace().next().map(str::to_owned)
-}
-
 fn leftovers(rig: &Rig) -> Vec<String> {
     let entries = fs::read_dir(rig.path("store")).unwrap().flatten();
     let names = entries.map(|entry| entry.file_name().into_string().unwrap());
@@ -56,7 +48,7 @@ fn a_killed_press_fails_the_drive_untouched_and_leaves_nothing() {
     let before = drive.contents();
     drive.attach(&[]);
     running_press(&rig);
-    let child = wait_for("the pressing child", || worker(&rig));
+    let child = wait_for("the pressing child", || rig.children().pop());
     run("kill", &["-KILL", &child]);
     let record = rig.wait_verdict(&drive.serial);
     assert_eq!(record["verdict"], "failed", "{record:#}");
@@ -77,7 +69,7 @@ fn an_operator_cancels_a_press() {
     let record = rig.wait_verdict(&drive.serial);
     assert_eq!(record["verdict"], "stopped", "{record:#}");
     assert_eq!(record["reason"]["code"], "operator_stop", "{record:#}");
-    wait_for("the child to be gone", || worker(&rig).is_none().then_some(()));
+    wait_for("the child to be gone", || rig.children().is_empty().then_some(()));
     fs::write(rig.path("go"), "").unwrap();
     rig.ctl_ok(&["retry", &drive.serial]);
     assert!(leftovers(&rig).is_empty(), "{:?}", leftovers(&rig));
@@ -91,7 +83,7 @@ fn media_that_leaves_ends_its_press() {
     running_press(&rig);
     fs::remove_file(rig.path("inbox/win.wim")).unwrap();
     rig.wait_refused(&drive.serial, "no_media");
-    wait_for("the child to be gone", || worker(&rig).is_none().then_some(()));
+    wait_for("the child to be gone", || rig.children().is_empty().then_some(()));
     fs::write(rig.path("go"), "").unwrap();
     rig.add_media(&sample(&["--compress=LZX"]), "win.wim");
     rig.wait_state(&drive.serial, &["passed"]);
@@ -121,8 +113,9 @@ fn a_press_can_be_watched() {
     running_press(&rig);
     let waiting = rig.wait_state(&drive.serial, &["waiting_for_master"]);
     assert_eq!(waiting["verdict"], Value::Null);
-    let mut watch = Command::new(env!("CARGO_BIN_EXE_prestagectl"))
-        .args(["--json", "--socket", rig.path("control.sock").to_str().unwrap(), "watch"])
+    let mut watch = rig
+        .prestagectl()
+        .args(["--json", "watch"])
         .stdout(fs::File::create(rig.path("watched")).unwrap())
         .spawn()
         .unwrap();
@@ -167,17 +160,11 @@ fn a_press_can_be_watched() {
 #[needs(LOOP)]
 fn without_a_place_for_its_record_no_drive_is_touched() {
     let rig = Rig::new(Setup::default());
-    let small = rig.path("small");
-    let _mounted = Tmpfs::mount(small.clone(), "1m");
-    rig.set("ledger.path", small.join("ledger.db").to_str().unwrap());
+    let small = Tmpfs::mount(rig.path("small"), "1m");
+    rig.set("ledger.path", rig.path("small/ledger.db").to_str().unwrap());
     rig.start_with_media();
     rig.ctl_ok(&["master", "press", "--media", "win.wim", "--size", "420MiB"]);
-    let filler = small.join("filler");
-    let full = Command::new("dd")
-        .args(["if=/dev/zero", "bs=4k", &format!("of={}", filler.display())])
-        .output()
-        .unwrap();
-    assert!(!full.status.success(), "the file system is full");
+    let filler = small.fill();
     let drive = rig.drive("A", 420);
     let before = drive.contents();
     drive.attach(&[]);

@@ -114,9 +114,7 @@ fn workers_have_no_rights() {
     rig.start();
     let drive = rig.attached("A", 420, 512);
     let seen = wait_for("a pressing worker", || {
-        let parent = rig.pid().to_string();
-        let children = Command::new("pgrep").args(["-P", &parent]).output().unwrap();
-        let worker = String::from_utf8_lossy(&children.stdout).lines().next()?.to_owned();
+        let worker = rig.children().pop()?;
         let command = fs::read(format!("/proc/{worker}/cmdline")).ok()?;
         let pressing = rig.json(&["status"])["presses"].as_array().is_some_and(|p| !p.is_empty());
         (pressing && command.ends_with(b"worker\0")).then_some(())?;
@@ -179,10 +177,7 @@ fn the_unit_s_capabilities_are_enough() {
     let pressed = rig.json(&["master", "press", "--media", "win.wim", "--size", &size]);
     wait_for("the press", || rig.log().matches("pressing a master").nth(1).map(|_| ()));
     rig.ctl_ok(&["master", "remove", pressed["id"].as_str().unwrap()]);
-    wait_for("the worker to be gone", || {
-        let children = Command::new("pgrep").args(["-P", &rig.pid().to_string()]).output().unwrap();
-        children.stdout.is_empty().then_some(())
-    });
+    wait_for("the worker to be gone", || rig.children().is_empty().then_some(()));
 }
 
 /// The unit gives the station no more rights than it needs. `systemd-analyze` reads the file; nothing is started.

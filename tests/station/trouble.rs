@@ -2,7 +2,6 @@
 //! that leaves, a device name that is used again.
 
 use std::fs;
-use std::process::Command;
 
 use macro_rules_attribute::apply;
 
@@ -81,17 +80,13 @@ fn a_drive_much_slower_than_its_batch_is_told_or_fails() {
 #[needs(LOOP, FUSE)]
 fn a_ledger_that_fills_up_loses_no_record() {
     let rig = Rig::new(Setup::default());
-    let small = rig.path("small");
-    let _mounted = Tmpfs::mount(small.clone(), "1m");
-    rig.set("ledger.path", small.join("ledger.db").to_str().unwrap());
+    let small = Tmpfs::mount(rig.path("small"), "1m");
+    rig.set("ledger.path", rig.path("small/ledger.db").to_str().unwrap());
     rig.start_with_media();
     let drive = FaultyDrive::new(&rig, "A", 420, slow(15));
     drive.attach(&[]);
     rig.wait_state(&drive.serial, &["writing"]);
-    let filler = small.join("filler");
-    let of = format!("of={}", filler.display());
-    let full = Command::new("dd").args(["if=/dev/zero", "bs=4k", &of]).output().unwrap();
-    assert!(!full.status.success(), "the file system is full");
+    let filler = small.fill();
     wait_for("the complaint", || rig.log().contains("kept until it can be written").then_some(()));
     let kept = rig.log();
     let kept = kept.lines().find(|line| line.contains("kept until")).unwrap();
