@@ -7,6 +7,7 @@ use std::ops::Deref;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -16,7 +17,7 @@ use fuser::{
     ReplyEmpty, ReplyEntry, ReplyOpen, ReplyWrite, Request, TimeOrNow, WriteFlags,
 };
 
-use super::{Drive, Rig, fill_with_noise};
+use super::{Drive, Rig, fill_with_noise, wait_for};
 
 /// What goes wrong.
 #[derive(Clone, Debug, Default)]
@@ -47,6 +48,8 @@ struct FaultyFile {
     file: File,
     size: u64,
     faults: Arc<Mutex<Faults>>,
+    /// Whether a request has met `hangs_at`.
+    hangs: Arc<AtomicBool>,
 }
 
 impl FaultyFile {
@@ -79,6 +82,7 @@ impl FaultyFile {
                 std::thread::sleep(faults.delay);
                 return faults;
             }
+            self.hangs.store(true, Ordering::Relaxed);
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -236,6 +240,7 @@ pub(crate) struct FaultyDrive {
     /// The loop device; empty only while it is dropped.
     drive: Option<Drive>,
     faults: Arc<Mutex<Faults>>,
+    hangs: Arc<AtomicBool>,
     session: Option<BackgroundSession>,
     folder: PathBuf,
 }
@@ -261,11 +266,21 @@ impl FaultyDrive {
         let faults = Arc::new(Mutex::new(faults));
         let name = format!("{serial}.img");
         let drive = Some(Drive::new(serial, mount.join(&name)));
-        let filesystem = FaultyFile { name, file, size: mib << 20, faults: Arc::clone(&faults) };
+        let hangs = Arc::new(AtomicBool::new(false));
+        let shared = (Arc::clone(&faults), Arc::clone(&hangs));
+        let filesystem =
+            FaultyFile { name, file, size: mib << 20, faults: shared.0, hangs: shared.1 };
         let mut options = Config::default();
         options.mount_options = vec![MountOption::FSName("faulty".into())];
         let session = fuser::spawn_mount2(filesystem, &mount, &options).unwrap();
-        Self { drive, faults, session: Some(session), folder }
+        Self { drive, faults, hangs, session: Some(session), folder }
+    }
+
+    /// Waits until a request has met `hangs_at`.
+    pub(crate) fn wait_hangs(&self) {
+        wait_for(&format!("a request of {} to hang", self.serial), || {
+            self.hangs.load(Ordering::Relaxed).then_some(())
+        });
     }
 
     /// Reads what the medium holds at a place.

@@ -19,17 +19,17 @@ pub(crate) struct Need {
     pub(crate) name: &'static str,
     probe: fn() -> Probed,
     probed: OnceLock<Probed>,
-    /// `PRESTAGED_REQUIRE=all` does not mean it: a person decides whether to meet it.
-    is_optional: bool,
+    /// A person chooses whether to meet it, so `PRESTAGED_REQUIRE=all` does not mean it.
+    is_choice: bool,
 }
 
 impl Need {
     const fn new(name: &'static str, probe: fn() -> Probed) -> Self {
-        Self { name, probe, probed: OnceLock::new(), is_optional: false }
+        Self { name, probe, probed: OnceLock::new(), is_choice: false }
     }
 
-    const fn optional(name: &'static str, probe: fn() -> Probed) -> Self {
-        Self { name, probe, probed: OnceLock::new(), is_optional: true }
+    const fn choice(name: &'static str, probe: fn() -> Probed) -> Self {
+        Self { name, probe, probed: OnceLock::new(), is_choice: true }
     }
 
     /// Why tests that need it cannot run here, if they cannot.
@@ -37,10 +37,15 @@ impl Need {
         self.probed.get_or_init(self.probe).as_ref().err().map(String::as_str)
     }
 
-    /// Whether a test that cannot run for want of it has failed.
+    /// How a test that lacks it is reported.
+    pub(crate) fn report(&self) -> &'static str {
+        if self.is_choice { "left out" } else { "cannot run" }
+    }
+
+    /// Whether a test that lacks it fails.
     pub(crate) fn is_required(&self) -> bool {
         let required = std::env::var("PRESTAGED_REQUIRE").unwrap_or_default();
-        required.split(',').any(|name| name == self.name || (name == "all" && !self.is_optional))
+        required.split(',').any(|name| name == self.name || (name == "all" && !self.is_choice))
     }
 }
 
@@ -102,7 +107,7 @@ pub(crate) static RACK: Need = Need::new("rack", || {
 });
 
 /// The minutes that long scenarios take.
-pub(crate) static LONG: Need = Need::optional("long", || {
+pub(crate) static LONG: Need = Need::choice("long", || {
     let asked = std::env::var_os("PRESTAGED_LONG").is_some();
     asked.then_some(()).ok_or_else(|| "it takes minutes; PRESTAGED_LONG=1 runs it".into())
 });

@@ -48,8 +48,8 @@ macro_rules! test {
     };
 }
 
-/// How many tests were left out, by need and reason.
-static LEFT_OUT: Mutex<BTreeMap<(&str, &str), u32>> = Mutex::new(BTreeMap::new());
+/// How many tests were ignored, by need, how that is reported, and reason.
+static IGNORED: Mutex<BTreeMap<(&str, &str, &str), u32>> = Mutex::new(BTreeMap::new());
 
 impl Test {
     /// `module::test`, as the built-in runner names it.
@@ -62,11 +62,12 @@ impl Test {
     fn run(&self) -> Result<Completion, Failed> {
         let missing = self.needs.iter().find_map(|need| Some((need, need.missing()?)));
         if let Some((need, why)) = missing {
-            let told = format!("cannot run: {}: {why}", need.name);
+            let told = format!("{}: {}: {why}", need.report(), need.name);
             if need.is_required() {
                 return Err(format!("{told}; PRESTAGED_REQUIRE names it").into());
             }
-            *LEFT_OUT.lock().unwrap().entry((need.name, why)).or_default() += 1;
+            let kind = (need.name, need.report(), why);
+            *IGNORED.lock().unwrap().entry(kind).or_default() += 1;
             return Ok(Completion::ignored_with(told));
         }
         // A thread of its own, whose name stands in what a panic says.
@@ -101,9 +102,10 @@ pub(crate) fn main() -> ExitCode {
         .collect();
     tests.sort_by(|a, b| a.name().cmp(b.name()));
     let conclusion = libtest_mimic::run(&Arguments::from_args(), tests);
-    for ((need, why), count) in &*LEFT_OUT.lock().unwrap() {
+    for ((need, report, why), count) in &*IGNORED.lock().unwrap() {
         let tests = if *count == 1 { "test" } else { "tests" };
-        let _ = writeln!(std::io::stderr(), "*** CANNOT RUN: {count} {tests}: {need}: {why} ***");
+        let report = report.to_uppercase();
+        let _ = writeln!(std::io::stderr(), "*** {report}: {count} {tests}: {need}: {why} ***");
     }
     conclusion.exit_code()
 }

@@ -83,7 +83,8 @@ fn a_stuck_drive_holds_neither_the_end_nor_the_next_station() {
     let stuck = Faults { hangs_at: Some(BODY_BYTE), ..Faults::default() };
     let bad = FaultyDrive::new(&rig, "BAD", 420, stuck);
     bad.attach(&[]);
-    rig.wait_state(&bad.serial, &["erasing"]);
+    // Before that the station could still stop the drive.
+    bad.wait_hangs();
     rig.terminate();
     wait_for("the drain", || (rig.json(&["status"])["draining"] == true).then_some(()));
     rig.terminate();
