@@ -210,8 +210,8 @@ fn a_full_store_fails_the_press_and_touches_nothing() {
     drive.attach(&[]);
     let record = rig.wait_verdict(&drive.serial);
     assert_failed(&record, "press_failed");
-    let detail = record["reason"]["detail"].as_str().unwrap();
-    assert!(detail.contains("store_full") && detail.contains("make room"), "{detail}");
+    let _shown = rig.shown();
+    insta::assert_snapshot!("full_store", record["reason"]["detail"].as_str().unwrap());
     drive.assert_untouched(&before);
     rig.kill();
     drop(store);
