@@ -102,8 +102,15 @@ pub(crate) static DEB: Need = Need::new("deb", || {
 /// The rack: a machine with the package in QEMU.
 pub(crate) static RACK: Need = Need::new("rack", || {
     packaging("building the guest")?;
-    let programs = ["qemu-system-x86_64", "qemu-img", "mmdebstrap", "depmod", "sgdisk", "mke2fs"];
-    programs.iter().try_for_each(|name| program(name, "see scripts/packages"))
+    let needed = [
+        ("qemu-system-x86_64", "qemu-system-x86"),
+        ("qemu-img", "qemu-utils"),
+        ("mmdebstrap", "mmdebstrap"),
+        ("depmod", "kmod"),
+        ("sgdisk", "gdisk"),
+        ("mke2fs", "e2fsprogs"),
+    ];
+    needed.iter().try_for_each(|(name, package)| program(name, package))
 });
 
 /// The minutes that long scenarios take.
