@@ -10,9 +10,9 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use prestaged::buffer::Buffer;
-use prestaged::digest::{Digest, Hashing};
-use prestaged::master::runs::CHUNK;
+use drives::buffer::Buffer;
+use model::digest::{Digest, Hashing};
+use model::ranges::CHUNK;
 
 /// What hashes two chunks.
 type Way = fn(&[u8], &[u8]) -> [Digest; 2];

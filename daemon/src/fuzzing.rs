@@ -6,23 +6,22 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
+use config::Config;
+use drives::{content, usage::Host};
+use formats::gpt::{self, Tables};
+use formats::{bcd, pe};
+use masters::allocation::{self, Slice};
+use media::intake::IntakeTask;
+use media::worker::{Probe, Task};
+use model::api::line::Line;
+use model::drive::Geometry;
+use model::identity::{GPT_HEADER_BYTES, Identity};
+use model::layout::{Layout, Places, Plan, Role};
+use model::manifest::Manifest;
+use model::media::IntakeOutcome;
+use model::ranges::Range;
+use model::units::{ByteRate, Bytes, MIB, SectorSize};
 use uuid::Uuid;
-
-use crate::bcd::{self, Places};
-use crate::config::Config;
-use crate::drive::Geometry;
-use crate::gpt_table::{self, Tables};
-use crate::hotplug::{host::Host, probe};
-use crate::identity::{GPT_HEADER_BYTES, Identity};
-use crate::layout::{Layout, Plan, Role};
-use crate::master::Manifest;
-use crate::master::map::{self, Slice};
-use crate::media::boot;
-use crate::media::intake::Outcome;
-use crate::press::esp;
-use crate::task::Task;
-use crate::units::{ByteRate, Bytes, MIB, SectorSize};
-use crate::worker::Line;
 
 /// A function that reads hostile bytes.
 pub type Target = fn(&[u8]);
@@ -96,26 +95,26 @@ fn file(data: &[u8], size: Bytes) -> Option<File> {
 }
 
 /// A volume of `size` bytes whose first ones are `data`, a mebibyte into a file.
-fn volume(data: &[u8], size: Bytes, read: impl Fn(&mut Slice<'_>, &mut Vec<(u64, u64)>) -> bool) {
+fn volume(data: &[u8], size: Bytes, read: impl Fn(&mut Slice<'_>, &mut Vec<Range>) -> bool) {
     let mut whole = vec![0; MIB.as_usize()];
     whole.extend(&data[..data.len().min(size.as_usize())]);
     let Some(file) = file(&whole, Bytes(MIB.0 + size.0)) else { return };
     let mut ranges = Vec::new();
     if read(&mut Slice::new(&file, MIB, size), &mut ranges) {
-        let within = |range: &&(u64, u64)| MIB.0 <= range.0 && range.1 <= MIB.0 + size.0;
-        assert_eq!(ranges.iter().find(|range| !within(range)), None);
+        let within = Range::at(MIB, size);
+        assert_eq!(ranges.iter().find(|range| !within.covers(**range)), None);
     }
 }
 
 /// The start of an EFI system partition.
 pub fn fat(data: &[u8]) {
-    volume(data, Bytes::mib(40), |slice, ranges| map::fat_allocated(slice, ranges).is_ok());
+    volume(data, Bytes::mib(40), |slice, ranges| allocation::fat_allocated(slice, ranges).is_ok());
 }
 
 /// The start of an NTFS volume.
 pub fn ntfs(data: &[u8]) {
     volume(data, Bytes::mib(2), |slice, ranges| {
-        map::ntfs_allocated(slice, Role::Windows, ranges).is_ok()
+        allocation::ntfs_allocated(slice, Role::Windows, ranges).is_ok()
     });
 }
 
@@ -129,12 +128,12 @@ pub fn gpt(data: &[u8]) {
     let backup = both.split_off(head.as_usize());
     let mut tables = Tables { primary: both, backup };
     let own = Identity::placeholder(plan.partitions.len());
-    let _ = gpt_table::check(&plan, &own, &tables);
+    let _ = gpt::check(&plan, &own, &tables);
     // Once more with right checksums, behind which most of the reading lies.
     seal(&mut tables.primary, 512, 1024);
     let header = tables.backup.len() - 512;
     seal(&mut tables.backup, header, 0);
-    let _ = gpt_table::check(&plan, &own, &tables);
+    let _ = gpt::check(&plan, &own, &tables);
 }
 
 /// Makes the checksums of a GPT header and of its 128 entries right.
@@ -161,7 +160,7 @@ pub fn manifest(data: &[u8]) {
 
 /// A boot manager.
 pub fn pe(data: &[u8]) {
-    let _ = (esp::machine(data), boot::is_signed_2011_only(data));
+    let _ = (pe::machine(data), pe::is_signed_2011_only(data));
 }
 
 /// A drive that is looked at, in both supported sector sizes and in one that is not.
@@ -169,7 +168,7 @@ pub fn probe(data: &[u8]) {
     let size = Bytes::of(data.len());
     let Some(file) = file(data, size) else { return };
     for sector in [512, 4096, u32::MAX] {
-        let seen = probe::inspect(&file, size, Bytes(sector.into()));
+        let seen = content::inspect(&file, size, Bytes(sector.into()));
         assert!(seen.is_ok(), "{seen:?}");
     }
 }
@@ -189,8 +188,9 @@ pub fn units(data: &[u8]) {
 
 /// A worker's task, and a line of what it answers.
 pub fn worker(data: &[u8]) {
-    let _ = serde_json::from_slice::<Task>(data);
+    let _ = serde_json::from_slice::<Task<IntakeTask>>(data);
+    let _ = serde_json::from_slice::<Task<Probe>>(data);
     if let Ok(Line::Done(value)) = serde_json::from_slice(data) {
-        let _ = serde_json::from_value::<Outcome>(value);
+        let _ = serde_json::from_value::<IntakeOutcome>(value);
     }
 }

@@ -8,27 +8,33 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
+use config::{Config, ConfigError};
+use drives::usage::Host;
+use drives::watch::Listener;
+use imaging::Replicator;
+use masters::store::{Store, StoreError};
+use media::inbox::{self, InboxError};
+use media::lease;
+use media::tools::{ToolError, Tools};
+use media::worker::Probe;
+use media::worker::account::{self, NoAccount};
+use media::worker::pool::Workers;
+use model::drive::Change;
+use model::failure::{Failure, Hint};
+use record::ledger::{Ledger, LedgerError};
+use record::writer::RecordWriter;
+use station::{Event, Setup, Station};
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::account;
 use crate::api::{self, peer::Peer};
-use crate::config::{self, Config};
-use crate::hotplug::{self, host::Host, rules};
-use crate::master::store::Store;
-use crate::media::inbox;
-use crate::record::ledger::Ledger;
-use crate::record::scribe::Scribe;
-use crate::replicate::Replicator;
-use crate::station::runner::{self, Means};
-use crate::station::{Event, Setup, Station};
-use crate::task::Task;
-use crate::tools::Tools;
-use crate::worker::Workers;
+use crate::runner::{self, OpenMaster, Services};
+use crate::udev_rules;
 
 /// Images newly attached drives with Configuration Manager prestaged media.
 #[derive(Debug, Parser)]
@@ -65,7 +71,7 @@ pub fn start_log() {
 pub async fn check(config: &Config) -> Result<(Tools, Workers, String)> {
     let tools = Tools::find(&config.tools.search)?;
     let workers = Workers::new(account::for_workers(config.tools.user.as_deref())?);
-    let libwim: String = workers.run(&Task::Probe, |_| ()).await?;
+    let libwim: String = workers.run(&Probe {}, |_| ()).await?;
     Ok((tools, workers, libwim))
 }
 
@@ -108,7 +114,7 @@ pub fn summary(config: &Config, tools: &Tools, libwim: &str) -> String {
 pub async fn run(config: Config) -> Result<()> {
     let (tools, workers, libwim) = check(&config).await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), libwim, "prestaged starts");
-    crate::sys::ignore_lease_breaks();
+    lease::ignore_lease_breaks();
     for doubt in config.doubts() {
         tracing::warn!("{doubt}");
     }
@@ -133,7 +139,7 @@ pub async fn run(config: Config) -> Result<()> {
     for record in ledger.close_interrupted()? {
         tracing::warn!(job = %record.job, "found open: {}", record.sentence());
     }
-    let scribe = Scribe::start(ledger.clone())?;
+    let writer = RecordWriter::start(ledger.clone())?;
     let group = config.control.group.as_deref();
     let group = group.map(|name| account::group("control.group", name)).transpose()?;
     let listener = listen(&config, group).await?;
@@ -148,11 +154,11 @@ pub async fn run(config: Config) -> Result<()> {
         expires: config.media.expires.clone(),
         press_ahead: config.store.press_ahead,
     });
-    let (publish, snapshot) = watch::channel(Arc::new(station.snapshot()));
-    let means = Means {
+    let (publish, snapshot) = watch::channel(Arc::new(station.snapshot(&|_| None)));
+    let services = Services {
         store: Arc::clone(&store),
         ledger: ledger.clone(),
-        scribe: scribe.clone(),
+        writer: writer.clone(),
         replicator: Arc::new(Replicator::new(config.replicate.memory)),
         workers,
         tools,
@@ -167,14 +173,8 @@ pub async fn run(config: Config) -> Result<()> {
     inbox::watch(&config.media.inbox, move |listing| {
         inbox_events.blocking_send(Event::Inbox(listing)).is_ok()
     })?;
-    rules::install(&policy);
-    let drive_events = sender.clone();
-    hotplug::watch(move |changes| {
-        if changes.is_empty() {
-            return !drive_events.is_closed();
-        }
-        drive_events.blocking_send(Event::Drives(changes)).is_ok()
-    })?;
+    udev_rules::install(&policy);
+    drives::watch::watch(DriveEvents(sender.clone()))?;
     let context = api::Context { snapshot, commands: sender.clone(), ledger, group };
     let service = api::router(context).into_make_service_with_connect_info::<Peer>();
     let server = tokio::spawn(async move { axum::serve(listener, service).await });
@@ -183,15 +183,46 @@ pub async fn run(config: Config) -> Result<()> {
     notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!(armed = policy.armed, "watching for drives and media");
     let beat = |_: &_| notify(&[sd_notify::NotifyState::Watchdog]);
-    runner::run(station, means, (sender, receiver), publish, beat).await;
+    runner::run(station, services, (sender, receiver), publish, beat).await;
     notify(&[sd_notify::NotifyState::Stopping]);
     server.abort();
-    tokio::task::spawn_blocking(move || scribe.finish()).await?;
+    tokio::task::spawn_blocking(move || writer.finish()).await?;
     let _ = std::fs::remove_file(&config.control.socket);
     // A thread stuck in a dead drive keeps the process and its files; the next station must not wait for it.
     store.unlock();
     tracing::info!("prestaged ends");
     Ok(())
+}
+
+/// Sends what changes among the drives to the station.
+struct DriveEvents(mpsc::Sender<Event<OpenMaster>>);
+
+impl Listener for DriveEvents {
+    fn changed(&mut self, changes: Vec<Change>) -> bool {
+        self.0.blocking_send(Event::Drives(changes)).is_ok()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+}
+
+/// What would mend a failed start: the hint of the first error in the chain that has one.
+pub fn hint(error: &anyhow::Error) -> Option<String> {
+    fn of<E: Hint + Send + Sync + 'static>(
+        error: &(dyn std::error::Error + 'static),
+    ) -> Option<String> {
+        error.downcast_ref::<E>().and_then(Hint::hint)
+    }
+    error.chain().find_map(|error| {
+        of::<ConfigError>(error)
+            .or_else(|| of::<ToolError>(error))
+            .or_else(|| of::<NoAccount>(error))
+            .or_else(|| of::<StoreError>(error))
+            .or_else(|| of::<LedgerError>(error))
+            .or_else(|| of::<InboxError>(error))
+            .or_else(|| error.downcast_ref::<Failure>().and_then(|failure| failure.hint.clone()))
+    })
 }
 
 fn notify(states: &[sd_notify::NotifyState<'_>]) {
@@ -201,30 +232,31 @@ fn notify(states: &[sd_notify::NotifyState<'_>]) {
     }
 }
 
-/// How long a stopped drive may take to notice before the station ends without it.
+/// How long stopped drives may take to notice before the station ends without them.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The first signal lets running drives finish, the second stops them, the third does not wait for them.
-fn watch_signals(sender: mpsc::Sender<Event>) -> Result<impl Future<Output = ()>> {
+/// The first signal lets running drives finish, the second stops them. The third does not wait for them; nor does the
+/// station wait longer than a while, because a drive that hangs in the kernel never notices.
+fn watch_signals(sender: mpsc::Sender<Event<OpenMaster>>) -> Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        for event in [Event::Drain, Event::Halt, Event::Abandon] {
-            // After the second signal drives have so long to notice; one that hangs in the kernel never does.
-            let patience = match event {
-                Event::Abandon => PATIENCE,
-                _ => Duration::MAX,
-            };
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-                () = tokio::time::sleep(patience) => {}
-            }
-            tracing::info!(?event, "told to end");
-            if sender.send(event).await.is_err() {
-                return;
-            }
+    let mut told = async move || {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
+    };
+    Ok(async move {
+        // Nobody listens any more when the station has ended.
+        told().await;
+        tracing::info!("told to end: drives being written are finished");
+        let _ = sender.send(Event::Drain).await;
+        told().await;
+        tracing::info!("told to end again: drives are stopped");
+        let _ = sender.send(Event::Halt).await;
+        let _ = timeout(PATIENCE, told()).await;
+        tracing::info!("ending without the drives that have not noticed");
+        let _ = sender.send(Event::Abandon).await;
     })
 }
 

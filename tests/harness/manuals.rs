@@ -1,5 +1,5 @@
 //! The manual pages and shell completions of the package, made from the code: command lines from clap, keys from
-//! [`prestaged::config::keys`]. What is written out here is only what no code knows.
+//! [`config::keys`]. What is written out here is only what no code knows.
 
 use std::fs;
 use std::path::Path;
@@ -8,8 +8,8 @@ use clap::{Arg, Command, CommandFactory as _};
 use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
-use prestaged::cli::{self, exit};
-use prestaged::config::{self, keys};
+use config::keys;
+use ctl::exit;
 use prestaged::service;
 
 /// The version that stands in the foot of every page.
@@ -22,7 +22,7 @@ pub(crate) fn write(folder: &Path) {
     fs::write(folder.join("prestagectl.1"), operator()).unwrap();
     fs::write(folder.join("prestaged.toml.5"), configuration()).unwrap();
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-        for mut command in [service::Arguments::command(), cli::Arguments::command()] {
+        for mut command in [service::Arguments::command(), ctl::Arguments::command()] {
             let name = command.get_name().to_owned();
             clap_complete::generate_to(shell, &mut command, name, folder).unwrap();
         }
@@ -141,7 +141,7 @@ fn daemon() -> Vec<u8> {
 fn operator() -> Vec<u8> {
     let about = "Shows and steers a running `prestaged`(8) over its control socket, which takes root and the members \
         of the group in `control.group`.";
-    let command = cli::Arguments::command().subcommand_value_name("VERB");
+    let command = ctl::Arguments::command().subcommand_value_name("VERB");
     page(command.clone(), "1", about, |page| {
         page.section("VERBS");
         verbs(page, &command, "", "");

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use macro_rules_attribute::apply;
+use model::manifest::Manifest;
 use serde_json::Value;
 
 use crate::harness::sample::run;
@@ -264,18 +265,12 @@ fn holes_in_a_master_are_written_as_zeros() {
         "fallocate made a hole of the file of zeros"
     );
     // A manifest made from the image with holes still names the chunks of zeros.
-    let stored = prestaged::master::Manifest::load(image.parent().unwrap()).unwrap();
-    let anew = prestaged::master::Manifest::of_image(
-        &File::open(&image).unwrap(),
-        stored.recipe.clone(),
-        stored.plan.clone(),
-        stored.sites.clone(),
-        Vec::new(),
-        &|_, _| (),
-    )
-    .unwrap();
-    let zeros = vec![0; prestaged::master::runs::CHUNK.as_usize()];
-    let zero = prestaged::digest::Digest::of(&zeros);
+    let text = fs::read(image.with_file_name(masters::MANIFEST_FILE)).unwrap();
+    let Manifest { recipe, plan, sites, .. } = Manifest::parse(&text).unwrap();
+    let file = File::open(&image).unwrap();
+    let anew = masters::image::describe(&file, recipe, plan, sites, &|_, _| ()).unwrap();
+    let zeros = vec![0; model::ranges::CHUNK.as_usize()];
+    let zero = model::digest::Digest::of(&zeros);
     assert!(
         anew.chunks.iter().any(|chunk| chunk.sha256 == zero),
         "the manifest lacks the chunk of zeros"

@@ -220,7 +220,7 @@ fn every_record_is_a_journal_entry() {
         ("PRESTAGED_BAY", record["bay"].as_str().unwrap()),
         ("PRESTAGED_MEDIA_SHA256", record["media"]["sha256"].as_str().unwrap()),
         ("PRESTAGED_READBACK_SHA256", record["readback_sha256"].as_str().unwrap()),
-        ("MESSAGE_ID", prestaged::record::journal::PASSED),
+        ("MESSAGE_ID", record::journal::PASSED),
     ] {
         assert_eq!(closed[field], value, "{field}");
     }

@@ -3,8 +3,11 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use macro_rules_attribute::apply;
+use model::code::{FindingCode, ReasonCode};
+use strum::VariantArray as _;
 
 fn top() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -31,64 +34,93 @@ fn all(folders: &[&str]) -> Vec<(PathBuf, String)> {
     found
 }
 
+/// The crates of the program, by folder.
+const CRATES: [&str; 10] = [
+    "model", "formats", "config", "drives", "masters", "media", "record", "imaging", "station", "ctl",
+];
+
+/// The compiler holds these crates to what they say; here they are held to go on saying it.
 #[apply(test!)]
-fn unsafe_stays_where_it_is_allowed() {
-    for (path, text) in all(&["daemon/src"]) {
-        let allowed = path.ends_with("sys.rs")
-            || path.ends_with("digest/lanes.rs")
-            || path.to_string_lossy().contains("/wim/");
-        let word = ["unsafe ", "{"].concat();
-        let found = text.lines().any(|line| {
-            let code = line.split("//").next().unwrap_or_default();
-            code.contains(&word) || code.contains("expect(unsafe_code")
-        });
-        assert!(allowed || !found, "unsafe code in {}", path.display());
+fn crates_that_need_no_unsafe_code_forbid_it() {
+    for name in ["formats", "config", "masters", "record", "imaging", "station", "ctl"] {
+        let path = top().join("daemon").join(name).join("src/lib.rs");
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains("\n#![forbid(unsafe_code)]\n"), "{}", path.display());
     }
 }
 
-#[apply(test!)]
-fn only_target_opens_a_drive_for_writing() {
-    for (path, text) in all(&["daemon/src"]) {
-        let direct = text.contains("OFlags::EXCL");
-        assert_eq!(direct, path.ends_with("target.rs"), "{}", path.display());
-    }
+/// What a package of the workspace depends on, directly or not, without what only its tests need.
+fn dependencies(package: &str) -> BTreeSet<String> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let arguments = ["tree", "--locked", "--offline", "--edges", "normal", "--prefix", "none"];
+    let output = Command::new(cargo)
+        .args(arguments)
+        .args(["--format", "{p}", "--package", package])
+        .current_dir(top())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let names = text.lines().filter_map(|line| line.split_whitespace().next());
+    let names: BTreeSet<String> = names.map(str::to_owned).collect();
+    assert!(names.contains(package), "{text}");
+    names
 }
 
+/// What must not be reached from where: Cargo sees to it, and this test sees to Cargo.toml.
 #[apply(test!)]
-fn pure_modules_do_no_io() {
-    for name in [
-        "admission/mod.rs",
-        "admission/policy.rs",
-        "drive.rs",
-        "layout/mod.rs",
-        "identity.rs",
-        "job.rs",
-    ] {
-        let text = fs::read_to_string(top().join("daemon/src").join(name)).unwrap();
-        for word in ["std::fs", "std::net", "std::process", "SystemTime", "rustix"] {
-            assert!(!text.contains(word), "{name} uses {word}");
+fn arrows_never_point_back() {
+    let pure = ["tokio-stream", "axum", "nix", "notify", "rusqlite", "udev", "libloading"];
+    let forbidden: [(&str, &[&str]); 8] = [
+        // The operators' program runs on a machine without libwim, SQLite and libudev.
+        ("prestaged-ctl", &["libloading", "rusqlite", "udev", "libudev-sys", "libsqlite3-sys"]),
+        ("prestaged-model", &["tokio", "rustix", "libc", "tracing"]),
+        ("prestaged-station", &["rustix", "prestaged-drives", "prestaged-masters", "hyper"]),
+        // What reads media cannot open a drive; what writes drives knows neither libwim nor the ledger.
+        ("prestaged-media", &["prestaged-drives", "prestaged-imaging", "udev"]),
+        ("prestaged-masters", &["prestaged-drives", "prestaged-media", "udev"]),
+        ("prestaged-imaging", &["prestaged-media", "prestaged-record", "libloading", "rusqlite"]),
+        ("prestaged-record", &["prestaged-drives", "prestaged-media", "prestaged-masters"]),
+        ("prestaged-drives", &["prestaged-media", "prestaged-masters", "prestaged-record"]),
+    ];
+    for (package, others) in forbidden {
+        let found = dependencies(package);
+        for other in others {
+            assert!(!found.contains(*other), "{package} depends on {other}");
+        }
+        if package == "prestaged-model" || package == "prestaged-station" {
+            let reached: Vec<_> = pure.iter().filter(|name| found.contains(**name)).collect();
+            assert!(reached.is_empty(), "{package} depends on {reached:?}");
         }
     }
 }
 
 #[apply(test!)]
 fn files_stay_readable() {
-    for (path, text) in all(&["daemon/src", "tests"]) {
+    for (path, text) in all(&["daemon", "tests"]) {
         let lines = text.lines().count();
         assert!(lines <= 500, "{} has {lines} lines", path.display());
         assert!(text.starts_with("//!"), "{} does not say what it is for", path.display());
     }
 }
 
+/// A crate, or a module of the package itself, that ARCHITECTURE.md does not name cannot be found by who reads it.
 #[apply(test!)]
-fn the_architecture_names_every_module() {
+fn the_architecture_names_every_crate_and_module() {
     let text = fs::read_to_string(top().join("ARCHITECTURE.md")).unwrap();
-    for entry in fs::read_dir(top().join("daemon/src")).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        let name = name.trim_end_matches(".rs");
-        if name != "lib" && name != "bin" {
-            assert!(text.contains(&format!("`{name}`")), "{name} is not in ARCHITECTURE.md");
+    let named = |name: &str| text.contains(&format!("`{name}`"));
+    let sources = CRATES.iter().map(|name| Path::new(name).join("src")).chain(["src".into()]);
+    for source in sources {
+        for entry in fs::read_dir(top().join("daemon").join(&source)).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            let name = name.trim_end_matches(".rs");
+            let known = ["lib", "bin", "tests", "fixture", "snapshots", "schema1.json", "machines"];
+            let listed = known.contains(&name) || source.starts_with("ctl") || named(name);
+            assert!(listed, "{}: {name} is not in ARCHITECTURE.md", source.display());
         }
+    }
+    for name in CRATES {
+        assert!(named(name), "{name} is not in ARCHITECTURE.md");
     }
 }
 
@@ -101,44 +133,31 @@ fn every_test_is_registered() {
     }
 }
 
-/// The codes that README.md lists for a verdict.
-fn documented(verdict: &str) -> BTreeSet<String> {
-    let text = fs::read_to_string(top().join("README.md")).unwrap();
-    let (_, item) = text.split_once(&format!("\n- `{verdict}`")).unwrap();
-    let (_, list) = item.split_once(": ").unwrap();
-    // Up to the list's end, without what stands in brackets.
-    let list = list.split(&['.', ';']).next().unwrap();
-    let listed = list.split('(').map(|part| part.split_once(')').map_or(part, |(_, rest)| rest));
-    let words = listed.flat_map(|part| part.split('`').skip(1).step_by(2));
-    words.map(str::to_owned).collect()
+/// The rows of the table under a heading of README.md.
+fn table<'a>(readme: &'a str, heading: &str) -> Vec<&'a str> {
+    let (_, after) = readme.split_once(&format!("\n{heading}\n")).unwrap();
+    let section = after.split("\n#").next().unwrap();
+    section.lines().filter(|line| line.starts_with("| `")).collect()
 }
 
+/// Factory systems compare codes, so each is in README.md with what it means.
 #[apply(test!)]
-fn the_contract_s_codes_are_documented() {
-    // serde names every code when it meets one that it does not know.
-    let error =
-        serde_json::from_str::<prestaged::admission::Code>("\"?\"").unwrap_err().to_string();
-    let (_, known) = error.split_once("expected one of").unwrap();
-    let mut refused: BTreeSet<String> =
-        known.split('`').skip(1).step_by(2).map(str::to_owned).collect();
-    // Not a decision on a drive: its record cannot be written.
-    refused.insert("ledger_unavailable".into());
-    assert_eq!(documented("refused"), refused);
-    let failed = [
-        "boot_configuration",
-        "internal_error",
-        "mismatch",
-        "press_failed",
-        "read_error",
-        "stalled",
-        "store_error",
-        "too_slow",
-        "unplugged",
-        "write_error",
-    ];
-    assert_eq!(documented("failed"), failed.map(str::to_owned).into());
-    let stopped = ["operator_stop", "station_interrupted", "station_shutdown"];
-    assert_eq!(documented("stopped"), stopped.map(str::to_owned).into());
+fn the_readme_has_every_code() {
+    let text = fs::read_to_string(top().join("README.md")).unwrap();
+    let verdicts = |code: ReasonCode| {
+        code.verdicts().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    };
+    let meaning = |text: &str| text.trim_end_matches('.').to_owned();
+    let reasons: Vec<String> = ReasonCode::VARIANTS
+        .iter()
+        .map(|code| format!("| `{code}` | {} | {} |", verdicts(*code), meaning(code.meaning())))
+        .collect();
+    assert_eq!(table(&text, "### Codes"), reasons, "it should be\n{}", reasons.join("\n"));
+    let findings: Vec<String> = FindingCode::VARIANTS
+        .iter()
+        .map(|code| format!("| `{code}` | {} |", meaning(code.meaning())))
+        .collect();
+    assert_eq!(table(&text, "## Media"), findings, "it should be\n{}", findings.join("\n"));
 }
 
 #[apply(test!)]
@@ -147,7 +166,7 @@ fn the_readme_has_every_key() {
     let table = |line: &&str| line.starts_with("| `") && line.matches(" | ").count() == 2;
     let (_, after) = text.split_once("## Configuration\n").unwrap();
     let found: Vec<&str> = after.split("\n## ").next().unwrap().lines().filter(table).collect();
-    let expected: Vec<String> = prestaged::config::keys::KEYS.iter().map(|key| key.row()).collect();
+    let expected: Vec<String> = config::keys::KEYS.iter().map(|key| key.row()).collect();
     assert_eq!(found, expected, "the table should be\n{}", expected.join("\n"));
-    assert!(text.contains(prestaged::config::DEFAULT_LAYOUT.replace('\n', "\n    ").trim_end()));
+    assert!(text.contains(config::DEFAULT_LAYOUT.replace('\n', "\n    ").trim_end()));
 }

@@ -1,6 +1,7 @@
 //! The HTTP API on the unix socket: reads the snapshot and the ledger, sends commands. JSON throughout; errors are
-//! `{"code", "detail"}`.
+//! `{"code", "detail"}`, and `"hint"` where one is known.
 
+mod groups;
 pub mod peer;
 
 use std::convert::Infallible;
@@ -13,18 +14,25 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
+use model::api::command::Command;
+use model::api::requests::{Attempt, DriveRequest, PressRequest, RecordQuery};
+use model::api::snapshot::Snapshot;
+use model::code::DenialCode as Code;
+use model::drive::Geometry;
+use model::failure::{Denial, chain};
+use model::job::Verdict;
+use model::manifest::MasterId;
+use model::units::SectorSize;
+use record::ledger::{Filter, Ledger, LedgerError};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use station::{Answer, Event};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::{ReceiverStream, WatchStream};
+use uuid::Uuid;
 
-use crate::drive::Geometry;
-use crate::master::MasterId;
-use crate::record::ledger::{Filter, Ledger};
-use crate::station::snapshot::Snapshot;
-use crate::station::{Answer, Command, Denial, Event};
-use crate::units::{Bytes, SectorSize};
+use crate::runner::OpenMaster;
 
 /// No request is larger than this.
 const BODY_LIMIT: usize = 64 << 10;
@@ -35,65 +43,11 @@ pub struct Context {
     /// Latest snapshot.
     pub snapshot: watch::Receiver<Arc<Snapshot>>,
     /// Commands go here.
-    pub commands: mpsc::Sender<Event>,
+    pub commands: mpsc::Sender<Event<OpenMaster>>,
     /// For reading.
     pub ledger: Ledger,
     /// Group whose members may control the station.
     pub group: Option<u32>,
-}
-
-/// An error as it goes over the wire.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[error("{detail}")]
-pub struct ApiError {
-    /// Stable snake_case code.
-    pub code: String,
-    /// For a person.
-    pub detail: String,
-}
-
-/// A request for one drive.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DriveRequest {
-    /// Device node or kernel name.
-    pub device: String,
-    /// Media name; the newest valid one if absent.
-    #[serde(default)]
-    pub media: Option<String>,
-}
-
-/// A request for a press.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PressRequest {
-    /// Media name.
-    pub media: String,
-    /// Drive size in bytes.
-    pub size_bytes: Bytes,
-    /// Logical sector size.
-    pub logical_sector_bytes: u32,
-}
-
-/// Which attempt at a drive to look out for.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Attempt {
-    /// Device node.
-    pub device: String,
-    /// Number of the attempt.
-    pub attempt: u64,
-}
-
-/// Which records to list.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RecordQuery {
-    /// Of this serial number.
-    pub serial: Option<String>,
-    /// Opened at or after, RFC 3339.
-    pub since: Option<String>,
-    /// With this verdict.
-    pub verdict: Option<String>,
 }
 
 mod mime {
@@ -101,14 +55,47 @@ mod mime {
     pub(super) const LINES: &str = "application/x-ndjson";
 }
 
-type Result<T> = std::result::Result<T, (StatusCode, Json<ApiError>)>;
+type Result<T> = std::result::Result<T, Problem>;
 
-fn error(
-    status: StatusCode,
-    code: &str,
-    detail: impl Into<String>,
-) -> (StatusCode, Json<ApiError>) {
-    (status, Json(ApiError { code: code.into(), detail: detail.into() }))
+/// A denial on its way to whoever asked.
+struct Problem(Denial);
+
+impl Problem {
+    fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self(Denial::new(code, detail))
+    }
+}
+
+impl From<LedgerError> for Problem {
+    fn from(error: LedgerError) -> Self {
+        Self(Denial::of(Code::LedgerUnavailable, &error).with_hint_of(&error))
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = match self.0.code {
+            Code::BadRequest => StatusCode::BAD_REQUEST,
+            Code::NotPermitted => StatusCode::FORBIDDEN,
+            Code::NoSuchPath
+            | Code::NoSuchDrive
+            | Code::NoSuchMaster
+            | Code::NoSuchRecord
+            | Code::NoMedia => StatusCode::NOT_FOUND,
+            Code::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
+            Code::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Code::MediaInvalid
+            | Code::TooSmall
+            | Code::NotRunning
+            | Code::Busy
+            | Code::Stalled
+            | Code::StoreError => StatusCode::CONFLICT,
+            Code::LedgerUnavailable | Code::InternalError | Code::UnexpectedAnswer => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+        };
+        (status, Json(self.0)).into_response()
+    }
 }
 
 /// All routes.
@@ -126,11 +113,10 @@ pub fn router(context: Context) -> Router {
         .route("/v1/masters", post(press))
         .route("/v1/masters/{id}", delete(remove_master))
         .route("/v1/records", get(records))
-        .fallback(|| async {
-            error(StatusCode::NOT_FOUND, "no_such_path", "no such path; see /v1/status")
-        })
+        .route("/v1/records/{job}", get(record_of))
+        .fallback(|| async { Problem::new(Code::NoSuchPath, "there is no such path") })
         .method_not_allowed_fallback(|| async {
-            error(StatusCode::METHOD_NOT_ALLOWED, "wrong_method", "this path takes another method")
+            Problem::new(Code::WrongMethod, "this path takes another method")
         })
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(from_fn(in_our_form))
@@ -151,28 +137,24 @@ async fn in_our_form(request: Request, next: Next) -> Response {
     let status = response.status();
     let said = axum::body::to_bytes(response.into_body(), BODY_LIMIT).await.unwrap_or_default();
     let said = String::from_utf8_lossy(&said).replace(char::is_control, " ");
-    error(status, "bad_request", said).into_response()
+    (status, Json(Denial::new(Code::BadRequest, said))).into_response()
 }
 
 /// Sends a command and waits for the answer.
 async fn ask(context: &Context, command: Command) -> Result<Answer> {
     let (reply, answer) = oneshot::channel();
-    let ending = || error(StatusCode::SERVICE_UNAVAILABLE, "ending", "the station is ending");
+    let ending = || Problem::new(Code::Draining, "the station is ending");
     context.commands.send(Event::Command(command, reply)).await.map_err(|_| ending())?;
-    let answer = answer.await.map_err(|_| ending())?;
-    answer.map_err(|Denial { code, detail }| {
-        let status = match code.as_str() {
-            "no_such_drive" | "no_such_master" | "no_media" => StatusCode::NOT_FOUND,
-            _ => StatusCode::CONFLICT,
-        };
-        error(status, &code, detail)
-    })
+    answer.await.map_err(|_| ending())?.map_err(Problem)
+}
+
+fn bad_request(detail: impl Into<String>) -> Problem {
+    Problem::new(Code::BadRequest, detail)
 }
 
 /// Reads a request body; what is wrong with it is said in the API's own form.
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
-    serde_json::from_slice(body)
-        .map_err(|e| error(StatusCode::BAD_REQUEST, "bad_request", e.to_string()))
+    serde_json::from_slice(body).map_err(|error| bad_request(error.to_string()))
 }
 
 fn answered(answer: Answer) -> Response {
@@ -233,44 +215,55 @@ async fn verify_media(
 }
 
 async fn press(State(context): State<Context>, body: Chunk) -> Result<Response> {
-    let request: PressRequest = parse(&body)?;
-    let bad = |detail: String| error(StatusCode::BAD_REQUEST, "bad_request", detail);
+    let PressRequest { media, size_bytes: size, logical_sector_bytes } = parse(&body)?;
     let sector =
-        SectorSize::try_from(request.logical_sector_bytes).map_err(|e| bad(e.to_string()))?;
-    let geometry = Geometry { size: request.size_bytes, sector };
-    if !geometry.size.0.is_multiple_of(sector.bytes()) {
-        return Err(bad(format!("{} bytes are no whole number of sectors", geometry.size.0)));
+        SectorSize::try_from(logical_sector_bytes).map_err(|error| bad_request(chain(&error)))?;
+    if !size.0.is_multiple_of(sector.bytes()) {
+        let detail = format!("size_bytes {} is not a multiple of {}", size.0, sector.bytes());
+        return Err(bad_request(detail));
     }
-    ask(&context, Command::Press { media: request.media, geometry }).await.map(answered)
+    let geometry = Geometry { size, sector };
+    ask(&context, Command::Press { media, geometry }).await.map(answered)
 }
 
 async fn remove_master(State(context): State<Context>, Path(id): Path<String>) -> Result<Response> {
     ask(&context, Command::RemoveMaster { id: MasterId(id) }).await.map(answered)
 }
 
+/// Reads the ledger, which blocks, beside the runtime's threads.
+async fn from_ledger<T: Send + 'static>(
+    context: &Context,
+    read: impl FnOnce(Ledger) -> std::result::Result<T, LedgerError> + Send + 'static,
+) -> Result<T> {
+    let ledger = context.ledger.clone();
+    let found = tokio::task::spawn_blocking(move || read(ledger)).await;
+    let found = found.map_err(|error| Problem::new(Code::InternalError, error.to_string()))?;
+    Ok(found?)
+}
+
 async fn records(
     State(context): State<Context>,
     Query(query): Query<RecordQuery>,
 ) -> Result<Response> {
-    let bad = |detail: String| error(StatusCode::BAD_REQUEST, "bad_request", detail);
-    let since = match query.since {
-        Some(text) => Some(text.parse().map_err(|e| bad(format!("since {text:?}: {e}")))?),
-        None => None,
-    };
-    let verdict = match query.verdict {
-        Some(text) => Some(
-            serde_json::from_value(serde_json::Value::String(text.clone()))
-                .map_err(|_| bad(format!("{text:?} is no verdict")))?,
-        ),
-        None => None,
-    };
-    let filter = Filter { serial: query.serial, since, verdict };
-    let ledger = context.ledger.clone();
-    let failed =
-        |detail: String| error(StatusCode::INTERNAL_SERVER_ERROR, "ledger_unavailable", detail);
-    let records = tokio::task::spawn_blocking(move || ledger.records(&filter))
-        .await
-        .map_err(|e| failed(e.to_string()))?
-        .map_err(|e| failed(crate::worker::chain(&e)))?;
+    let since = query.since.map(|text| {
+        text.parse().map_err(|error| bad_request(format!("since = {text:?}: {error}")))
+    });
+    let verdict = query.verdict.map(|text| {
+        let known = "passed, failed, refused and stopped";
+        text.parse::<Verdict>()
+            .map_err(|_| bad_request(format!("verdict = {text:?}: verdicts are {known}")))
+    });
+    let filter =
+        Filter { serial: query.serial, since: since.transpose()?, verdict: verdict.transpose()? };
+    let records = from_ledger(&context, move |ledger| ledger.records(&filter)).await?;
     Ok(Json(records).into_response())
+}
+
+async fn record_of(State(context): State<Context>, Path(job): Path<String>) -> Result<Response> {
+    let id: Uuid = job.parse().map_err(|error| bad_request(format!("job {job:?}: {error}")))?;
+    let record = from_ledger(&context, move |ledger| ledger.of_job(id)).await?;
+    match record {
+        Some(record) => Ok(Json(record).into_response()),
+        None => Err(Problem::new(Code::NoSuchRecord, format!("there is no record of job {id}"))),
+    }
 }

@@ -3,14 +3,13 @@
 
 use axum::extract::connect_info::{ConnectInfo, Connected};
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::serve::IncomingStream;
 use tokio::net::UnixListener;
 
-use super::{Context, error};
-use crate::sys;
+use super::{Context, Problem, groups};
+use model::code::DenialCode;
 
 /// A process that has connected. Unknown parts are `None`, and allow nothing.
 #[derive(Clone, Debug)]
@@ -22,7 +21,7 @@ pub struct Peer {
 impl Connected<IncomingStream<'_, UnixListener>> for Peer {
     fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
         let credentials = stream.io().peer_cred().ok();
-        let mut groups = sys::peer_groups(stream.io()).unwrap_or_default();
+        let mut groups = groups::peer_groups(stream.io()).unwrap_or_default();
         groups.extend(credentials.map(|peer| peer.gid()));
         Self { uid: credentials.map(|peer| peer.uid()), groups }
     }
@@ -55,7 +54,7 @@ pub(super) async fn guard(
         None => format!("{user} is not root, and no group is allowed (control.group)"),
     };
     tracing::warn!("denied on the control socket: {detail}");
-    error(StatusCode::FORBIDDEN, "not_permitted", detail).into_response()
+    Problem::new(DenialCode::NotPermitted, detail).into_response()
 }
 
 #[cfg(test)]

@@ -11,77 +11,21 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::PathBuf;
 
+use drives::direct::DirectReader;
+use formats::gpt::{self, TableError, Tables};
+use media::unchanged::{MediaChanged, check_unchanged};
+use media::wim::{Entry, Flow, Wim, WimError};
+use media::worker::Work;
+use media::worker::protocol::Reporter;
+use model::api::audit::{AuditReport as Report, AuditTask};
+use model::code::FailureCode;
+use model::drive::Geometry;
+use model::failure::Failure;
+use model::layout::{Plan, Role};
+use model::units::{Bytes, SectorSize, UnitError};
 use serde::{Deserialize, Serialize};
 
-use crate::direct::DirectReader;
-use crate::drive::Geometry;
-use crate::gpt_table::{self, TableError, Tables};
-use crate::layout::{Plan, Role};
-use crate::media::{MediaChanged, MediaFile};
-use crate::units::{Bytes, SectorSize, UnitError};
-use crate::wim::{Entry, Flow, Wim, WimError};
-use crate::worker::{Failure, Reporter};
 use volume::{Node, Volume, VolumeError};
-
-/// What an audit worker is told.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct AuditTask {
-    /// Device node.
-    pub node: PathBuf,
-    /// Capacity.
-    pub size: Bytes,
-    /// Logical sector size in bytes.
-    pub logical_sector_bytes: u32,
-    /// The media's files, first part first.
-    pub files: Vec<MediaFile>,
-    /// Index of the image.
-    pub image: u32,
-}
-
-/// One difference.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Difference {
-    /// Path on the volume.
-    pub path: String,
-    /// What differs.
-    pub what: String,
-}
-
-/// What was compared, and what differs.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Report {
-    /// Media compared with.
-    pub media: String,
-    /// Files and folders compared, each hard link counted.
-    pub entries: u64,
-    /// Streams compared.
-    pub streams: u64,
-    /// Bytes of data compared.
-    pub data_bytes: Bytes,
-    /// The first differences.
-    pub differences: Vec<Difference>,
-    /// How many more there are.
-    pub more_differences: u64,
-}
-
-impl Report {
-    /// Whether nothing differs.
-    pub fn is_same(&self) -> bool {
-        self.differences.is_empty() && self.more_differences == 0
-    }
-
-    fn differs(&mut self, path: &str, what: impl Into<String>) {
-        if self.differences.len() < LISTED {
-            let shown = |text: &str| text.replace(char::is_control, "?");
-            self.differences.push(Difference { path: shown(path), what: shown(&what.into()) });
-        } else {
-            self.more_differences += 1;
-        }
-    }
-}
-
-/// More differences than this are counted, not listed.
-const LISTED: usize = 100;
 
 /// An audit that could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -102,20 +46,30 @@ enum AuditError {
     Volume(#[from] VolumeError),
 }
 
-/// Audits a drive.
-///
-/// # Errors
-/// A [`Failure`] if drive or media cannot be read; differences are no failure but the result.
-pub fn perform(task: &AuditTask) -> Result<Report, Failure> {
-    audit(task).map_err(|error| {
-        let code = match &error {
-            AuditError::Media(_) | AuditError::Wim(_) => "media_unreadable",
-            AuditError::Drive(_) => "read_error",
-            AuditError::Table(_) | AuditError::Sector(_) | AuditError::NoWindows => "not_imaged",
-            AuditError::Volume(_) => "volume_damaged",
-        };
-        Failure::of(code, &error)
-    })
+/// The task of an audit worker.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Audit(pub AuditTask);
+
+impl Work for Audit {
+    const NAME: &'static str = "audit";
+    const NEEDS_DRIVE: bool = true;
+    type Output = Report;
+
+    /// Audits a drive. It fails if drive or media cannot be read; differences are no failure but the result.
+    fn perform(self) -> Result<Report, Failure> {
+        audit(&self.0).map_err(|error| {
+            let code = match &error {
+                AuditError::Media(_) | AuditError::Wim(_) => FailureCode::MediaUnreadable,
+                AuditError::Drive(_) => FailureCode::ReadError,
+                AuditError::Table(_) | AuditError::Sector(_) | AuditError::NoWindows => {
+                    FailureCode::NotImaged
+                }
+                AuditError::Volume(_) => FailureCode::VolumeDamaged,
+            };
+            Failure::of(code, &error)
+        })
+    }
 }
 
 /// An entry of the media, kept while the drive is walked.
@@ -155,7 +109,7 @@ fn audit(task: &AuditTask) -> Result<Report, AuditError> {
     let mut expected: Vec<Expected> = Vec::new();
     let mut report = Report::default();
     if let Some((first, others)) = task.files.split_first() {
-        task.files.iter().try_for_each(MediaFile::check_unchanged)?;
+        task.files.iter().try_for_each(check_unchanged)?;
         let name = first.path.file_name().unwrap_or_default().to_string_lossy();
         report.media = name.replace(char::is_control, "?");
         let mut wim = Wim::open(&first.path, |_| Flow::Continue)?;
@@ -173,7 +127,7 @@ fn audit(task: &AuditTask) -> Result<Report, AuditError> {
 /// Finds the Windows volume by what the drive's own tables say.
 fn windows_partition(
     task: &AuditTask,
-    drive: &mut DirectReader,
+    drive: &mut DirectReader<'_>,
 ) -> Result<(Bytes, Bytes), AuditError> {
     let sector = SectorSize::try_from(task.logical_sector_bytes)?;
     let geometry = Geometry { size: task.size, sector };
@@ -182,7 +136,7 @@ fn windows_partition(
         primary: drive.bytes(Bytes(0), head)?,
         backup: drive.bytes(Bytes(task.size.0.saturating_sub(tail.0)), tail)?,
     };
-    let parsed = gpt_table::read(geometry, &tables)?;
+    let parsed = gpt::read(geometry, &tables)?;
     let windows = parsed.partitions.iter().find(|p| p.type_guid == Role::Windows.type_guid());
     let windows = windows.ok_or(AuditError::NoWindows)?;
     let length = (windows.last.0 + 1).saturating_sub(windows.first.0);
@@ -278,7 +232,7 @@ fn compare_entry(
             volume.hash_stream(node, name)?
         };
         report.streams += 1;
-        report.data_bytes.0 += size;
+        report.data_bytes += Bytes(*size);
         let shown = if name.is_empty() { "contents" } else { name.as_str() };
         match is {
             // A directory, or an empty file of which the media lists the empty stream, may have none.

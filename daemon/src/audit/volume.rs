@@ -7,8 +7,8 @@ use ntfs::structured_values::{NtfsFileNamespace, NtfsObjectId};
 use ntfs::{KnownNtfsFileRecordNumber, Ntfs, NtfsAttributeType, NtfsError, NtfsReadSeek};
 use sha1::{Digest as _, Sha1};
 
-use crate::direct::DirectReader;
-use crate::units::Bytes;
+use drives::direct::DirectReader;
+use model::units::Bytes;
 
 /// A volume that is not sound.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +33,7 @@ fn failed(doing: impl Into<String>) -> impl FnOnce(NtfsError) -> VolumeError {
 /// All of an attribute's value.
 fn read_all(
     mut value: NtfsAttributeValue<'_, '_>,
-    reader: &mut DirectReader,
+    reader: &mut DirectReader<'_>,
 ) -> Result<Vec<u8>, NtfsError> {
     let mut data = vec![0; Bytes(value.len()).as_usize()];
     let mut done = 0;
@@ -83,13 +83,13 @@ pub(super) struct Details {
 
 pub(super) struct Volume {
     ntfs: Ntfs,
-    reader: DirectReader,
+    reader: DirectReader<'static>,
     /// Security descriptors by number.
     security: HashMap<u32, Vec<u8>>,
 }
 
 impl Volume {
-    pub(super) fn open(mut reader: DirectReader) -> Result<Self, VolumeError> {
+    pub(super) fn open(mut reader: DirectReader<'static>) -> Result<Self, VolumeError> {
         let mut ntfs = Ntfs::new(&mut reader).map_err(failed("read the boot sector"))?;
         ntfs.read_upcase_table(&mut reader).map_err(failed("read $UpCase"))?;
         let mut volume = Self { ntfs, reader, security: HashMap::new() };

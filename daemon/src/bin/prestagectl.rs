@@ -1,9 +1,9 @@
-//! The operator's program; see [`prestaged::cli`].
+//! The operator's program; see the crate `ctl`.
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use prestaged::cli::{self, Arguments, exit};
+use ctl::{Arguments, exit};
 
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
@@ -15,7 +15,7 @@ fn main() -> ExitCode {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime {
-        Ok(runtime) => ExitCode::from(runtime.block_on(cli::run(arguments))),
+        Ok(runtime) => ExitCode::from(runtime.block_on(ctl::run(arguments))),
         Err(_) => ExitCode::FAILURE,
     }
 }

@@ -1,11 +1,12 @@
-//! The daemon. Also its own worker: see [`prestaged::task`].
+//! The daemon. Also its own worker: see [`prestaged::worker_main`].
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use prestaged::config::Config;
+use config::Config;
+use media::worker;
 use prestaged::service::{self, Arguments};
-use prestaged::{task, worker};
+use prestaged::worker_main;
 
 /// `EX_USAGE` of sysexits.h.
 const USAGE: u8 = 64;
@@ -14,7 +15,7 @@ const CONFIGURATION: u8 = 78;
 
 fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|first| first == worker::ARGUMENT) {
-        return report(task::main(), 1);
+        return report(worker_main::main(), 1);
     }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
@@ -56,6 +57,9 @@ fn report(result: anyhow::Result<()>, code: u8) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("prestaged: {error:#}");
+            for line in service::hint(&error).iter().flat_map(|hint| hint.lines()) {
+                eprintln!("hint: {line}");
+            }
             ExitCode::from(code)
         }
     }

@@ -1,0 +1,112 @@
+//! A configuration that cannot be used: the file and the line, the key, what is wrong, and how to mend it.
+
+use std::error::Error;
+use std::fmt;
+use std::path::PathBuf;
+
+use super::keys::{self, Kind};
+use model::failure::Hint;
+use model::layout::LayoutError;
+
+/// Where a mistake stands: `FILE:LINE`, or `FILE` where the line is unknown, or nothing where there is no file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) file: PathBuf,
+    pub(super) line: Option<usize>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        self.line.map_or(Ok(()), |line| write!(f, ":{line}"))
+    }
+}
+
+/// A configuration that cannot be used.
+#[derive(Debug)]
+pub struct ConfigError {
+    place: Place,
+    mistake: Mistake,
+}
+
+impl ConfigError {
+    pub(super) fn new(place: Place, mistake: Mistake) -> Self {
+        Self { place, mistake }
+    }
+}
+
+impl Hint for ConfigError {
+    fn hint(&self) -> Option<String> {
+        self.mistake.hint()
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.place == Place::default() {
+            return self.mistake.fmt(f);
+        }
+        write!(f, "{}: {}", self.place, self.mistake)
+    }
+}
+
+impl Error for ConfigError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.mistake.source()
+    }
+}
+
+/// What is wrong at a place.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Mistake {
+    #[error("cannot be read")]
+    Read(#[source] std::io::Error),
+    #[error("{0}")]
+    Toml(String),
+    #[error("{}: no such key", keys::path(section, name))]
+    NoSuchKey { section: String, name: String },
+    #[error("{}: missing", keys::path(section, name))]
+    Missing { section: String, name: String },
+    /// A value that cannot be read as what the key takes.
+    #[error("{key}: {written} is not {}", kind.noun())]
+    NotOfKind { key: String, written: String, kind: Kind },
+    /// A value that can be read and still cannot be used.
+    #[error("{key}: {what}")]
+    Unusable { key: String, what: String, hint: Option<String> },
+    #[error("{key}: {pattern:?} is not a glob pattern")]
+    Pattern {
+        key: &'static str,
+        pattern: String,
+        #[source]
+        source: glob::PatternError,
+    },
+    #[error("{0}")]
+    Layout(LayoutError),
+}
+
+impl Mistake {
+    pub(super) fn unusable(key: &str, what: impl Into<String>, hint: &str) -> Self {
+        let hint = (!hint.is_empty()).then(|| hint.to_owned());
+        Self::Unusable { key: key.to_owned(), what: what.into(), hint }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Read(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Some("--config or PRESTAGED_CONFIG names another file".into())
+            }
+            Self::Read(_) | Self::Toml(_) => None,
+            Self::NoSuchKey { section, name } => {
+                keys::nearest(section, name).map(|near| format!("did you mean {near:?}?"))
+            }
+            Self::Missing { section, .. } => Some(keys::required(section)),
+            Self::NotOfKind { written, kind, .. } => kind.hint(written),
+            Self::Unusable { hint, .. } => hint.clone(),
+            Self::Pattern { .. } => Some(
+                "* stands for any text, ? for one character, [ab] for a or b, and [[] for a bracket"
+                    .into(),
+            ),
+            Self::Layout(error) => error.hint(),
+        }
+    }
+}

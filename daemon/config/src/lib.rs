@@ -1,0 +1,234 @@
+//! The configuration: one file and its drop-ins, checked once, at start.
+//!
+//! - Owns the keys, their defaults and their manual ([`keys`]), and the drop-in with the names of bays ([`learned`]).
+//! - May touch the configuration file and its drop-ins; [`learned`] writes one of them.
+//! - May never be read again by a running daemon, nor know what a key is used for.
+//!
+//! `prestaged.toml`, then `prestaged.toml.d/*.toml` in order of name; later keys win, key by key. Each file is checked on
+//! its own before it is merged, so that a mistake names its file and line. An unknown key is a mistake: a misspelt limit
+//! must not silently be no limit.
+//!
+//! Later lists replace earlier ones as a whole, but `[[bay]]` tables add up: a file that names one bay must not take away
+//! the names in another file.
+
+#![forbid(unsafe_code)]
+
+mod check;
+mod error;
+mod file;
+pub mod keys;
+pub mod learned;
+mod sections;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+pub use error::ConfigError;
+pub use sections::{
+    Admission, Control, Ledger, Media, NamedPath, Replicate, Station, Store, Tools,
+};
+
+use error::{Mistake, Place};
+use file::Source;
+use model::admission::Policy;
+use model::job::Limits;
+use model::layout::{Boot, Layout};
+
+/// The file that is read unless the command line or the environment names another.
+pub const DEFAULT_PATH: &str = "/etc/prestaged/prestaged.toml";
+/// The default layout, written as in a file.
+pub const DEFAULT_LAYOUT: &str = r#"[[layout]]
+name = "uefi"
+boot = "prestaged"
+partitions = [ { type = "esp", size = "300MiB" }, { type = "msr", size = "16MiB" },
+               { type = "windows", size = "rest" }, { type = "recovery", size = "990MiB" } ]
+"#;
+/// Environment variable that names another file.
+pub const VARIABLE: &str = "PRESTAGED_CONFIG";
+/// The control socket unless the configuration names another.
+pub const DEFAULT_SOCKET: &str = "/run/prestaged/control.sock";
+
+/// The whole configuration.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[expect(missing_docs, reason = "a section each")]
+pub struct Config {
+    /// Absolute path of the file that was read; empty if there was none.
+    #[serde(skip)]
+    pub file: PathBuf,
+    pub station: Station,
+    pub media: Media,
+    pub store: Store,
+    pub ledger: Ledger,
+    pub control: Control,
+    pub admission: Admission,
+    pub replicate: Replicate,
+    pub tools: Tools,
+    pub bay: Vec<NamedPath>,
+    pub layout: Vec<Layout>,
+}
+
+impl Config {
+    /// Reads a file and its drop-ins.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the file, the line and the key.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        Self::load_with(path, None)
+    }
+
+    /// Reads them with another text for one of the drop-ins, to find out whether that text can be used.
+    pub(crate) fn load_with(
+        path: &Path,
+        instead: Option<(&Path, &str)>,
+    ) -> Result<Self, ConfigError> {
+        let (main, mut table) = Source::read(path)?;
+        let mut sources = vec![main];
+        let mut files: Vec<PathBuf> = match std::fs::read_dir(drop_ins(path)) {
+            Ok(entries) => entries.flatten().map(|entry| entry.path()).collect(),
+            Err(_) => Vec::new(),
+        };
+        files.retain(|file| file.extension().is_some_and(|e| e == "toml"));
+        files.extend(instead.map(|(file, _)| file.to_owned()));
+        files.sort();
+        files.dedup();
+        for file in files {
+            let (source, over) = match instead {
+                Some((replaced, text)) if replaced == file => Source::parse(&file, text.into())?,
+                _ => Source::read(&file)?,
+            };
+            merge_bays(&mut table, over);
+            sources.push(source);
+        }
+        let file = std::path::absolute(path).map_err(|error| {
+            let place = Place { file: path.to_owned(), line: None };
+            ConfigError::new(place, Mistake::Read(error))
+        })?;
+        // The last file that gives a key is the one that counts.
+        let place = |key: &str| sources.iter().rev().find_map(|source| source.place_of(key));
+        Ok(Self { file, ..Self::merged(table, place)? })
+    }
+
+    /// The configuration that a single table makes.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the key.
+    pub fn from_table(table: toml::Table) -> Result<Self, ConfigError> {
+        Self::merged(table, |_| None)
+    }
+
+    fn merged(
+        table: toml::Table,
+        place: impl Fn(&str) -> Option<Place>,
+    ) -> Result<Self, ConfigError> {
+        let mut config: Self = table.try_into().map_err(|error: toml::de::Error| {
+            ConfigError::new(Place::default(), Mistake::Toml(error.message().to_owned()))
+        })?;
+        config.check().map_err(|wrong| ConfigError::new(Place::default(), wrong.mistake))?;
+        config.check_sizes(place)?;
+        if config.layout.is_empty() {
+            config.layout.push(Layout::default());
+        }
+        Ok(config)
+    }
+
+    /// The admission policy.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for a pattern that is not a glob pattern.
+    pub fn policy(&self) -> Result<Policy, ConfigError> {
+        self.check_policy().map_err(|wrong| ConfigError::new(Place::default(), wrong.mistake))
+    }
+
+    /// When a drive is given up, and how often it is written again.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            min_rate: self.replicate.min_write_rate,
+            min_batch_share: self.replicate.min_batch_share,
+            window: self.replicate.rate_window.0,
+            stall: self.replicate.stall_timeout.0,
+            rewrites: self.replicate.rewrites,
+        }
+    }
+
+    /// What can be used as it stands, and is probably not meant.
+    pub fn doubts(&self) -> Vec<String> {
+        let unknown = self.admission.buses.iter().filter(|bus| !BUSES.contains(&bus.as_str()));
+        let bus = |bus: &String| {
+            format!("admission.buses: no drive has the bus {bus:?}; buses are {}", BUSES.join(", "))
+        };
+        let paths = [
+            ("media.inbox", &self.media.inbox),
+            ("store.path", &self.store.path),
+            ("ledger.path", &self.ledger.path),
+            ("control.socket", &self.control.socket),
+        ];
+        let relative = paths.into_iter().filter(|(_, path)| path.is_relative());
+        let path = |(key, path): (&str, &PathBuf)| {
+            format!("{key}: {path:?} depends on the folder in which the station is started")
+        };
+        unknown.map(bus).chain(relative.map(path)).collect()
+    }
+
+    /// The layout that drives get.
+    pub fn chosen_layout(&self) -> Layout {
+        self.layout.first().cloned().unwrap_or_default()
+    }
+
+    /// Whether media must bring boot files.
+    pub fn needs_boot_files(&self) -> bool {
+        self.chosen_layout().boot == Boot::Prestaged
+    }
+
+    /// The permissions of the control socket.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if they are not octal.
+    pub fn socket_mode(&self) -> Result<u32, ConfigError> {
+        self.check_mode().map_err(|wrong| ConfigError::new(Place::default(), wrong.mistake))
+    }
+}
+
+/// The names that the crate `drives` has for buses: udev's `ID_BUS`, and its own where udev has none.
+const BUSES: [&str; 9] =
+    ["ata", "scsi", "usb", "nvme", "mmc", "virtio", "loop", "ieee1394", "cciss"];
+
+/// The folder of a configuration file's drop-ins.
+fn drop_ins(path: &Path) -> PathBuf {
+    PathBuf::from(format!("{}.d", path.display()))
+}
+
+/// Merges a file into the ones before it. Its bays stand before theirs, because the first bay that matches gives the
+/// name, and they replace those with the same name or the same path.
+fn merge_bays(base: &mut toml::Table, mut over: toml::Table) {
+    if let (Some(toml::Value::Array(earlier)), Some(toml::Value::Array(later))) =
+        (base.get("bay"), over.get_mut("bay"))
+    {
+        let same = |a: &toml::Value, b: &toml::Value, key: &str| {
+            let text =
+                |bay: &toml::Value| bay.get(key)?.as_str().map(|text| text.trim().to_owned());
+            text(a).is_some() && text(a) == text(b)
+        };
+        let replaced = |old: &toml::Value| {
+            later.iter().any(|new| same(old, new, "name") || same(old, new, "path"))
+        };
+        let kept: Vec<toml::Value> = earlier.iter().filter(|old| !replaced(old)).cloned().collect();
+        later.extend(kept);
+    }
+    merge(base, over);
+}
+
+/// Later tables win key by key; arrays are replaced as a whole.
+fn merge(base: &mut toml::Table, over: toml::Table) {
+    for (key, value) in over {
+        match (base.get_mut(&key), value) {
+            (Some(toml::Value::Table(below)), toml::Value::Table(value)) => merge(below, value),
+            (_, value) => {
+                base.insert(key, value);
+            }
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! The sections of the configuration file and their defaults. What each key does is said in [`super::keys`].
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+
+use super::DEFAULT_SOCKET;
+use model::admission::Overwrite;
+use model::units::{ByteRate, Bytes, Period, Share};
+
+/// Where Debian installs programs. Never `$PATH`: a station started by hand and one started by systemd must run the same
+/// programs.
+const TOOL_FOLDERS: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+
+/// `[station]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are explained in `keys`")]
+pub struct Station {
+    pub name: String,
+}
+
+/// `[media]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are explained in `keys`")]
+pub struct Media {
+    pub inbox: PathBuf,
+    pub image: u32,
+    /// By file name, the last day on which the media's certificate is valid. The certificate is encrypted inside the
+    /// media, so the station cannot read the day from it.
+    pub expires: BTreeMap<String, Date>,
+}
+
+/// `[store]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are explained in `keys`")]
+pub struct Store {
+    pub path: PathBuf,
+    pub budget: Bytes,
+    pub press_ahead: bool,
+}
+
+/// `[ledger]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are explained in `keys`")]
+pub struct Ledger {
+    pub path: PathBuf,
+}
+
+/// `[control]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are explained in `keys`")]
+pub struct Control {
+    pub socket: PathBuf,
+    /// In octal.
+    pub mode: String,
+    pub group: Option<String>,
+}
+
+/// `[admission]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are explained in `keys`")]
+pub struct Admission {
+    pub armed: bool,
+    pub buses: Vec<String>,
+    /// Names of bays, or glob patterns over udev's `ID_PATH`.
+    pub bays: Vec<String>,
+    pub min_size: Option<Bytes>,
+    pub max_size: Option<Bytes>,
+    pub overwrite: Overwrite,
+    /// Glob patterns; all models if empty.
+    pub models: Vec<String>,
+    /// Glob patterns; all serial numbers if empty.
+    pub serials: Vec<String>,
+    /// All capacities if empty.
+    pub sizes: Vec<Bytes>,
+    /// How far a capacity may differ from a listed one.
+    pub size_tolerance: Option<Share>,
+    /// Whether a drive that has passed with the same media is imaged again.
+    pub reimage: bool,
+}
+
+/// `[[bay]]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are explained in `keys`")]
+pub struct NamedPath {
+    pub name: String,
+    /// Glob pattern over udev's `ID_PATH`.
+    pub path: String,
+}
+
+/// `[replicate]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Replicate {
+    /// Memory for the data in flight to all drives together.
+    pub memory: Bytes,
+    /// A drive that writes or reads more slowly fails.
+    pub min_write_rate: Option<ByteRate>,
+    /// A drive whose rate is below this share of the median of the other drives of its model fails.
+    pub min_batch_share: Option<Share>,
+    /// Time over which the rate is measured for both.
+    pub rate_window: Period,
+    /// A drive that leaves one request unanswered for this long fails.
+    pub stall_timeout: Period,
+    /// How often a range that reads back wrong may be written again.
+    pub rewrites: u32,
+}
+
+/// `[tools]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tools {
+    /// Folders in which mkntfs, mkfs.vfat, mcopy and hivexsh are looked for.
+    pub search: Vec<String>,
+    /// User that reads media and presses masters; `prestaged`, or else `nobody`, if absent.
+    pub user: Option<String>,
+}
+
+impl Default for Station {
+    fn default() -> Self {
+        let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        Self { name }
+    }
+}
+
+impl Default for Media {
+    fn default() -> Self {
+        Self { inbox: "/srv/prestaged/media".into(), image: 1, expires: BTreeMap::new() }
+    }
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self {
+            path: "/var/lib/prestaged/masters".into(),
+            budget: Bytes(100 << 30),
+            press_ahead: true,
+        }
+    }
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self { path: "/var/lib/prestaged/ledger.db".into() }
+    }
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Self { socket: DEFAULT_SOCKET.into(), mode: "0660".into(), group: None }
+    }
+}
+
+impl Default for Replicate {
+    fn default() -> Self {
+        Self {
+            memory: Bytes(1 << 30),
+            min_write_rate: None,
+            min_batch_share: None,
+            rate_window: Period::seconds(10),
+            // Longer than the kernel's own patience with a SCSI or NVMe command, 30 s, and one retry.
+            stall_timeout: Period::seconds(120),
+            rewrites: 0,
+        }
+    }
+}
+
+impl Default for Tools {
+    fn default() -> Self {
+        Self { search: TOOL_FOLDERS.map(str::to_owned).to_vec(), user: None }
+    }
+}

@@ -1,0 +1,210 @@
+//! The command line. What can be checked without the daemon is checked here.
+
+use std::path::PathBuf;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::bays::BaysVerb;
+use super::since;
+use model::units::{Bytes, SectorSize};
+
+/// Talk to a running prestaged.
+#[derive(Debug, Parser)]
+#[command(name = "prestagectl", version, subcommand_required = true)]
+pub struct Arguments {
+    /// Control socket of the daemon.
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        env = "PRESTAGED_SOCKET",
+        hide_env_values = true,
+        display_order = 900,
+        default_value = config::DEFAULT_SOCKET
+    )]
+    pub(super) socket: PathBuf,
+    /// Print one JSON document instead of text; with `watch`, one per line.
+    #[arg(long, global = true, display_order = 901)]
+    pub(super) json: bool,
+    #[command(subcommand)]
+    pub(super) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Show whether the station is armed, its media and masters, and each bay with its drive.
+    Status,
+    /// Show the station live, until interrupted.
+    Watch,
+    /// Allow the station to write to admitted drives.
+    Arm,
+    /// Forbid writing; drives being written are finished.
+    Disarm,
+    /// List every block device, whether it is admitted, and why it is refused.
+    Drives(DrivesArguments),
+    /// Show and give names of bays.
+    #[command(subcommand)]
+    Bays(BaysVerb),
+    /// Show and verify the media in the inbox.
+    #[command(subcommand)]
+    Media(MediaVerb),
+    /// Show, press and remove the masters in the store.
+    #[command(subcommand)]
+    Master(MasterVerb),
+    /// Image one drive now and wait for its verdict; it is admitted or refused like a plugged one.
+    Image {
+        /// Device of the drive, such as /dev/sdb.
+        device: String,
+        /// Image the drive with this media; without it, with the newest valid one.
+        #[arg(long, value_name = "NAME")]
+        media: Option<String>,
+    },
+    /// Compare every file, stream and attribute on a drive with the media; the drive is only read.
+    Audit {
+        /// Device of the drive, such as /dev/sdb.
+        device: String,
+        /// Compare with this media; without it, with the one that the drive was imaged with.
+        #[arg(long, value_name = "NAME")]
+        media: Option<String>,
+    },
+    /// List the records in the ledger, oldest first.
+    Records(RecordsArguments),
+    /// Image an attached drive once more and wait for its verdict.
+    Retry {
+        /// Serial number of the drive.
+        serial: String,
+    },
+    /// Stop writing a drive; it is left without a partition table.
+    Stop {
+        /// Serial number of the drive.
+        serial: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DrivesArguments {
+    /// Show only this drive, with every reason against it: its device or its serial number.
+    #[arg(value_name = "DRIVE")]
+    pub(super) drive: Option<String>,
+    /// Show every reason against a drive, each on a line of its own, and not only the decisive one.
+    #[arg(short, long)]
+    pub(super) verbose: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RecordsArguments {
+    /// List only records of the drive with this serial number.
+    #[arg(long)]
+    pub(super) serial: Option<String>,
+    /// List only records opened since then: a date, an RFC 3339 time, or how long ago, such as 8h.
+    #[arg(long, value_name = "TIME", value_parser = since::parse)]
+    pub(super) since: Option<String>,
+    /// List only records with this verdict.
+    #[arg(long)]
+    pub(super) verdict: Option<VerdictFilter>,
+    /// Print comma-separated values, with a line of column names first.
+    #[arg(long, conflicts_with = "json")]
+    pub(super) csv: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum VerdictFilter {
+    Passed,
+    Failed,
+    Refused,
+    Stopped,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum MediaVerb {
+    /// List the media in the inbox and whether it may be used.
+    List,
+    /// Show digests, images, contents and problems of one media.
+    Show {
+        /// File name of the media in the inbox.
+        name: String,
+    },
+    /// Read one media again from end to end and verify it.
+    Verify {
+        /// File name of the media in the inbox.
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum MasterVerb {
+    /// List the masters in the store and those being pressed.
+    List,
+    /// Press a master before a drive needs it, and wait for it.
+    Press {
+        /// File name of the media to press.
+        #[arg(long, value_name = "NAME")]
+        media: String,
+        /// Capacity of the drives it is for, such as 512110190592 or 500GB.
+        #[arg(long, value_name = "BYTES")]
+        size: Bytes,
+        /// Size in bytes of those drives' logical sectors.
+        #[arg(
+            long,
+            value_name = "BYTES",
+            default_value = "512",
+            value_parser = PossibleValuesParser::new(["512", "4096"]).try_map(sector)
+        )]
+        sector: SectorSize,
+    },
+    /// Remove a master from the store, or cancel its press.
+    Remove {
+        /// Name of the master, as `master list` shows it.
+        id: String,
+    },
+}
+
+fn sector(text: String) -> Result<SectorSize, String> {
+    let bytes: u32 = text.parse().map_err(|_| format!("{text:?} is not a number"))?;
+    SectorSize::try_from(bytes).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory as _, Parser as _};
+
+    use super::Arguments;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_without_the_daemon() {
+        let mut text = String::new();
+        for line in [
+            "records --verdict maybe",
+            "records --since yesterday",
+            "records --csv --json",
+            "master press --media win.wim --size big",
+            "master press --media win.wim --size 1TB --sector 1024",
+            "imagine /dev/sdb",
+        ] {
+            let words = ["prestagectl"].into_iter().chain(line.split(' '));
+            let error = Arguments::try_parse_from(words).unwrap_err();
+            text += &format!("$ prestagectl {line}\n{error}\n");
+        }
+        crate::fixture::snapshot("wrong", &text);
+    }
+
+    /// Every help text as it is printed, so that a change of words is seen.
+    #[test]
+    fn help() {
+        let mut text = String::new();
+        let mut todo = vec![Arguments::command().term_width(80)];
+        while let Some(mut command) = todo.pop() {
+            command.build();
+            text += &format!("{}\n", command.render_help());
+            let verbs = command.get_subcommands().filter(|verb| verb.get_name() != "help");
+            todo.extend(verbs.cloned().collect::<Vec<_>>().into_iter().rev());
+        }
+        crate::fixture::snapshot("help", &text);
+    }
+}

@@ -1,0 +1,161 @@
+//! Speaking HTTP to the daemon over its unix socket.
+
+use std::path::{Path, PathBuf};
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1;
+use hyper::{Method, Request, Response};
+use hyper_util::rt::TokioIo;
+use model::code::DenialCode;
+use model::failure::{Denial, Hint};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+
+/// Why a request has no answer, or which error is its answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ClientError {
+    #[error("cannot reach the daemon at {path}")]
+    Unreachable {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("no permission to use {0}")]
+    Forbidden(PathBuf),
+    #[error("the connection to the daemon broke")]
+    Broken(#[from] hyper::Error),
+    /// Something answers that is not our daemon.
+    #[error("the daemon's answer cannot be read")]
+    Unreadable(#[from] serde_json::Error),
+    #[error(transparent)]
+    Refused(#[from] Denial),
+}
+
+impl Hint for ClientError {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Unreachable { .. } => "is prestaged running, and is --socket right?",
+            Self::Forbidden(_) => "become root, or a member of the socket's group",
+            Self::Broken(_) => "has the daemon ended?",
+            Self::Unreadable(_) => "does another program, or another version, answer there?",
+            Self::Refused(denial) => return denial.hint.clone(),
+        };
+        Some(hint.into())
+    }
+}
+
+/// Opens a connection for each request: the daemon is on the same machine.
+#[derive(Clone, Debug)]
+pub(super) struct Client {
+    socket: PathBuf,
+}
+
+impl Client {
+    pub(super) fn new(socket: &Path) -> Self {
+        Self { socket: socket.to_owned() }
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<Response<Incoming>, ClientError> {
+        let stream = UnixStream::connect(&self.socket).await.map_err(|source| {
+            if source.kind() == std::io::ErrorKind::PermissionDenied {
+                ClientError::Forbidden(self.socket.clone())
+            } else {
+                ClientError::Unreachable { path: self.socket.clone(), source }
+            }
+        })?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "prestaged")
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|_| Denial::new(DenialCode::BadRequest, format!("bad path {path}")))?;
+        let response = sender.send_request(request).await?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let body = response.into_body().collect().await?.to_bytes();
+        let error = serde_json::from_slice(&body).unwrap_or_else(|_| {
+            Denial::new(DenialCode::UnexpectedAnswer, String::from_utf8_lossy(&body))
+        });
+        Err(ClientError::Refused(error))
+    }
+
+    async fn whole<T: DeserializeOwned>(response: Response<Incoming>) -> Result<T, ClientError> {
+        let body = response.into_body().collect().await?.to_bytes();
+        Ok(serde_json::from_slice(&body)?)
+    }
+
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        Self::whole(self.send(Method::GET, path, Vec::new()).await?).await
+    }
+
+    pub(super) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        Self::whole(self.send(Method::POST, path, serde_json::to_vec(body)?).await?).await
+    }
+
+    pub(super) async fn delete(&self, path: &str) -> Result<(), ClientError> {
+        self.send(Method::DELETE, path, Vec::new()).await.map(|_| ())
+    }
+
+    /// The station's snapshot, and then every new one as it changes.
+    pub(super) async fn events(&self) -> Result<Lines, ClientError> {
+        let response = self.send(Method::GET, "/v1/events", Vec::new()).await?;
+        Ok(Lines { body: response.into_body(), rest: Vec::new() })
+    }
+
+    /// Posts a request that the daemon answers line by line while it works.
+    pub(super) async fn post_lines(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<Lines, ClientError> {
+        let response = self.send(Method::POST, path, serde_json::to_vec(body)?).await?;
+        Ok(Lines { body: response.into_body(), rest: Vec::new() })
+    }
+}
+
+/// JSON documents, one per line.
+#[derive(Debug)]
+pub(super) struct Lines {
+    body: Incoming,
+    rest: Vec<u8>,
+}
+
+impl Lines {
+    /// The next document; `None` at the end.
+    pub(super) async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, ClientError> {
+        loop {
+            if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.rest.drain(..=end).collect();
+                return Ok(Some(serde_json::from_slice(&line)?));
+            }
+            match self.body.frame().await {
+                None => return Ok(None),
+                Some(frame) => {
+                    if let Ok(data) = frame?.into_data() {
+                        self.rest.extend_from_slice(&data);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Quotes a name so that it is one segment of a path, or one value of a query.
+pub(super) fn segment(name: &str) -> String {
+    percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC).to_string()
+}

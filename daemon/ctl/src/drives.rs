@@ -1,0 +1,118 @@
+//! `drives`: every block device, admitted or refused, and why.
+
+use anstyle::AnsiColor;
+
+use super::arguments::DrivesArguments;
+use super::client::Client;
+use super::output::{Output, paragraph};
+use super::table::{Cell, Keep, Table};
+use super::{CommandError, exit};
+use model::api::snapshot::{Decision, DeviceView, Snapshot};
+
+pub(super) async fn perform(
+    client: &Client,
+    out: &Output,
+    arguments: &DrivesArguments,
+) -> Result<u8, CommandError> {
+    let snapshot: Snapshot = client.get("/v1/status").await?;
+    let mut devices = snapshot.devices;
+    if let Some(name) = &arguments.drive {
+        devices.retain(|device| is_called(device, name));
+        if devices.is_empty() {
+            let text = format!("no drive {name:?} is attached");
+            let error = CommandError::new(exit::REFUSED, text);
+            return Err(error.with_hint("see `prestagectl drives`"));
+        }
+    }
+    let all_reasons = arguments.verbose || arguments.drive.is_some();
+    out.print(&devices, |terminal| render(&devices, all_reasons, terminal));
+    Ok(exit::DONE)
+}
+
+/// Whether a drive has this device node, kernel name or serial number.
+fn is_called(device: &DeviceView, name: &str) -> bool {
+    device.device == name
+        || device.device.strip_prefix("/dev/") == Some(name)
+        || device.serial.as_ref().is_some_and(|serial| serial.as_str() == name)
+}
+
+fn render(devices: &[DeviceView], all_reasons: bool, terminal: Option<usize>) -> String {
+    if devices.is_empty() {
+        return paragraph("no block devices\n", terminal);
+    }
+    let mut table = Table::new([
+        ("DEVICE", Keep::Always),
+        ("SERIAL", Keep::Useful),
+        ("BAY", Keep::Useful),
+        ("BUS", Keep::Spare),
+        ("SIZE", Keep::Spare),
+        ("DECISION", Keep::Always),
+        ("CODE", Keep::Always),
+        ("WHY", Keep::Text),
+    ]);
+    let mut hidden = 0;
+    for device in devices {
+        let (decision, style) = match device.decision {
+            Decision::Pending => ("pending", anstyle::Style::new()),
+            Decision::Admitted => ("admitted", AnsiColor::Green.on_default()),
+            Decision::Refused => ("refused", AnsiColor::Yellow.on_default()),
+        };
+        let row = |code: Cell, why: Cell| {
+            [
+                Cell::new(&device.device),
+                Cell::perhaps(device.serial.as_ref()),
+                Cell::new(&device.bay),
+                Cell::new(&device.bus),
+                Cell::new(device.size_bytes),
+                Cell::styled(decision, style),
+                code,
+                why,
+            ]
+        };
+        let why = device.refusals.first().map(|refusal| &refusal.detail);
+        let why = Cell::perhaps(why.or(device.detail.as_ref()));
+        table.row(row(Cell::perhaps(device.code.as_ref()), why));
+        for further in device.refusals.iter().skip(1) {
+            if !all_reasons {
+                hidden += 1;
+                continue;
+            }
+            let mut row = row(Cell::new(further.code), Cell::new(&further.detail));
+            if terminal.is_some() {
+                // For the eye; in a pipe each line stands for itself.
+                row = Default::default();
+                row[7] = Cell::new(format!("also {}: {}", further.code, further.detail));
+            }
+            table.row(row);
+        }
+    }
+    let mut text = table.render(terminal);
+    if hidden > 0 && terminal.is_some() {
+        let reasons = if hidden == 1 { "reason" } else { "reasons" };
+        let more = format!("\n{hidden} further {reasons} with --verbose\n");
+        text += &paragraph(&more, terminal);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_called, render};
+    use crate::fixture;
+
+    #[test]
+    fn drives() {
+        let devices = fixture::station().devices;
+        fixture::outputs("drives", |terminal| render(&devices, false, terminal));
+        fixture::outputs("drives-verbose", |terminal| render(&devices, true, terminal));
+    }
+
+    #[test]
+    fn a_drive_is_found_by_node_kernel_name_and_serial() {
+        let devices = fixture::station().devices;
+        for name in ["/dev/sdc", "sdc", "S4EV0003"] {
+            let found: Vec<_> = devices.iter().filter(|device| is_called(device, name)).collect();
+            assert!(found.len() == 1 && found[0].device == "/dev/sdc", "{name}");
+        }
+    }
+}

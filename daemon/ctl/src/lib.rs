@@ -1,0 +1,156 @@
+//! `prestagectl`: everything an operator does, over the daemon's socket.
+//!
+//! - Owns the command line and what it prints. A file per verb; each makes its text from what the daemon answers, for a
+//!   terminal of some width or for a pipe, and prints nothing itself.
+//! - May touch the daemon's socket, the terminal, and the drop-in with the names of bays, with its user's rights.
+//! - May never open a drive, the ledger or media, nor compute a verdict: it shows the daemon's. It depends on `model` and
+//!   `config` alone, so that it needs neither libwim nor SQLite nor libudev.
+
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod audit;
+mod bays;
+mod client;
+mod csv;
+mod drives;
+pub mod exit;
+#[cfg(test)]
+mod fixture;
+mod image;
+mod master;
+mod media;
+mod output;
+mod progress;
+mod records;
+mod since;
+mod status;
+mod table;
+mod watch;
+mod words;
+
+use model::api::requests::DriveRequest;
+use model::api::snapshot::Snapshot;
+use model::code::DenialCode;
+use model::failure::{Hint, chain};
+use serde_json::{Value, json};
+
+pub use arguments::Arguments;
+use arguments::Verb;
+use client::{Client, ClientError, segment};
+use output::{Output, put};
+
+/// Why a verb did not end well, with the exit code it gives.
+#[derive(Debug)]
+struct CommandError {
+    code: u8,
+    text: String,
+    /// What would make it right, if anything is known to.
+    hint: Option<String>,
+}
+
+impl CommandError {
+    fn new(code: u8, text: impl Into<String>) -> Self {
+        Self { code, text: text.into(), hint: None }
+    }
+
+    /// An error with its causes and its hint.
+    fn of(code: u8, error: &impl Hint) -> Self {
+        Self { code, text: chain(error), hint: error.hint() }
+    }
+
+    fn with_hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+}
+
+impl From<ClientError> for CommandError {
+    fn from(error: ClientError) -> Self {
+        let code = match &error {
+            ClientError::Unreachable { .. }
+            | ClientError::Broken(_)
+            | ClientError::Unreadable(_) => exit::UNAVAILABLE,
+            ClientError::Forbidden(_) => exit::NOT_PERMITTED,
+            ClientError::Refused(denial) => match denial.code {
+                DenialCode::BadRequest => exit::USAGE,
+                DenialCode::Draining => exit::UNAVAILABLE,
+                DenialCode::NotPermitted => exit::NOT_PERMITTED,
+                DenialCode::LedgerUnavailable => exit::FAILED,
+                _ => exit::REFUSED,
+            },
+        };
+        Self::of(code, &error)
+    }
+}
+
+fn usage(text: impl Into<String>) -> CommandError {
+    CommandError::new(exit::USAGE, text)
+}
+
+/// Does what the command line says; returns the exit code.
+#[expect(clippy::print_stderr, reason = "errors go to standard error")]
+pub async fn run(arguments: Arguments) -> u8 {
+    let json = arguments.json;
+    match perform(arguments).await {
+        Ok(code) => code,
+        Err(CommandError { code, text, hint }) => {
+            eprintln!("prestagectl: {text}");
+            for line in hint.iter().flat_map(|hint| hint.lines()) {
+                eprintln!("hint: {line}");
+            }
+            if json {
+                let mut error = json!({ "exit": code, "detail": text });
+                if let Some(hint) = hint {
+                    error["hint"] = hint.into();
+                }
+                put(&json!({ "error": error }).to_string());
+            }
+            code
+        }
+    }
+}
+
+async fn perform(arguments: Arguments) -> Result<u8, CommandError> {
+    let client = Client::new(&arguments.socket);
+    let out = Output { json: arguments.json };
+    match arguments.verb {
+        Verb::Status => {
+            let snapshot: Snapshot = client.get("/v1/status").await?;
+            out.print(&snapshot, |terminal| status::render(&snapshot, terminal));
+            Ok(exit::DONE)
+        }
+        Verb::Watch => {
+            watch::perform(&client, out.json).await?;
+            Ok(exit::DONE)
+        }
+        Verb::Arm => command(&client, &out, "/v1/arm", "armed").await,
+        Verb::Disarm => command(&client, &out, "/v1/disarm", "disarmed").await,
+        Verb::Drives(arguments) => drives::perform(&client, &out, &arguments).await,
+        Verb::Bays(verb) => bays::perform(&client, &out, &verb).await,
+        Verb::Media(verb) => media::perform(&client, &out, &verb).await,
+        Verb::Master(verb) => master::perform(&client, &out, &verb).await,
+        Verb::Image { device, media } => {
+            image::image(&client, &out, &DriveRequest { device, media }).await
+        }
+        Verb::Audit { device, media } => {
+            audit::perform(&client, &out, &DriveRequest { device, media }).await
+        }
+        Verb::Records(arguments) => records::perform(&client, &out, &arguments).await,
+        Verb::Retry { serial } => image::retry(&client, &out, &serial).await,
+        Verb::Stop { serial } => {
+            let path = format!("/v1/drives/{}/stop", segment(&serial));
+            command(&client, &out, &path, "told to stop").await
+        }
+    }
+}
+
+/// Tells the daemon to do something that is done at once.
+async fn command(
+    client: &Client,
+    out: &Output,
+    path: &str,
+    done: &str,
+) -> Result<u8, CommandError> {
+    let _: Value = client.post(path, &json!({})).await?;
+    out.done(done)
+}

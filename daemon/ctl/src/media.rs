@@ -1,0 +1,192 @@
+//! `media`: what is in the inbox, whether it may be used, and what it contains.
+
+use anstyle::Style;
+use serde_json::json;
+
+use super::arguments::MediaVerb;
+use super::client::{Client, segment};
+use super::output::{Output, paragraph};
+use super::progress::Progress;
+use super::table::{Cell, Keep, Table};
+use super::{CommandError, exit, words};
+use model::api::snapshot::{MediaState, MediaView, Snapshot};
+use model::failure::Finding;
+use model::units::Bytes;
+
+pub(super) async fn perform(
+    client: &Client,
+    out: &Output,
+    verb: &MediaVerb,
+) -> Result<u8, CommandError> {
+    match verb {
+        MediaVerb::List => {
+            let snapshot: Snapshot = client.get("/v1/status").await?;
+            out.print(&snapshot.media, |terminal| list(&snapshot.media, terminal));
+            Ok(exit::DONE)
+        }
+        MediaVerb::Show { name } => {
+            let media = find(client, name).await?;
+            out.print(&media, |terminal| show(&media, terminal));
+            Ok(exit::DONE)
+        }
+        MediaVerb::Verify { name } => {
+            let path = format!("/v1/media/{}/verify", segment(name));
+            let _: serde_json::Value = client.post(&path, &json!({})).await?;
+            let media = follow(client, name, !out.json).await?;
+            out.print(&media, |terminal| show(&media, terminal));
+            Ok(if media.state == MediaState::Valid { exit::DONE } else { exit::FAILED })
+        }
+    }
+}
+
+async fn find(client: &Client, name: &str) -> Result<MediaView, CommandError> {
+    let snapshot: Snapshot = client.get("/v1/status").await?;
+    snapshot.media.into_iter().find(|media| media.name == name).ok_or_else(|| {
+        let text = format!("no media named {name:?} is in the inbox");
+        CommandError::new(exit::REFUSED, text).with_hint("see `prestagectl media list`")
+    })
+}
+
+/// Waits until media has been verified.
+async fn follow(client: &Client, name: &str, shown: bool) -> Result<MediaView, CommandError> {
+    let mut events = client.events().await?;
+    let progress = Progress::new(name, shown);
+    while let Some(snapshot) = events.next::<Snapshot>().await? {
+        let media = snapshot.media.into_iter().find(|media| media.name == name);
+        let Some(media) = media else { break };
+        progress.set(media.percent.unwrap_or(100.0), line(&media));
+        if media.state != MediaState::Checking {
+            return Ok(media);
+        }
+    }
+    Err(CommandError::new(exit::FAILED, format!("{name} has left the inbox")))
+}
+
+fn state(media: &MediaView) -> (&'static str, Style) {
+    match media.state {
+        MediaState::Checking => ("checking", Style::new()),
+        MediaState::Valid => ("valid", words::GOOD),
+        MediaState::Invalid => ("INVALID", words::BAD),
+    }
+}
+
+fn sentence(finding: &Finding) -> String {
+    format!("{}: {}", finding.code, finding.detail)
+}
+
+/// What speaks against media: the first problem, where there are several.
+fn why(media: &MediaView) -> String {
+    match &media.problems[..] {
+        [] => String::new(),
+        [only] => sentence(only),
+        [first, rest @ ..] => format!("{} (and {} more)", sentence(first), rest.len()),
+    }
+}
+
+/// Media's state on one line, without its progress.
+pub(super) fn line(media: &MediaView) -> String {
+    let (word, style) = state(media);
+    format!("{style}{word}{style:#} {}", why(media)).trim_end().to_owned()
+}
+
+pub(super) fn list(all: &[MediaView], terminal: Option<usize>) -> String {
+    if all.is_empty() {
+        return paragraph("no media in the inbox\n", terminal);
+    }
+    let mut table = Table::new([
+        ("MEDIA", Keep::Always),
+        ("STATE", Keep::Always),
+        ("SIZE", Keep::Useful),
+        ("SHA-256", Keep::Spare),
+        ("WHY", Keep::Text),
+    ]);
+    for media in all {
+        let digest = media.sha256.map(|digest| digest.to_string());
+        let (state, style) = state(media);
+        table.row([
+            Cell::new(&media.name),
+            Cell::styled(state, style),
+            Cell::new(media.size_bytes),
+            Cell::perhaps(digest.as_deref().and_then(|digest| digest.get(..16))),
+            Cell::new(match media.percent {
+                Some(percent) if media.state == MediaState::Checking => {
+                    format!("{percent:.0}% verified")
+                }
+                _ => why(media),
+            }),
+        ]);
+    }
+    table.render(terminal)
+}
+
+fn show(media: &MediaView, terminal: Option<usize>) -> String {
+    let mut table = Table::headless([Keep::Always, Keep::Text]);
+    let bytes = |Bytes(bytes): Bytes| format!("{bytes} bytes");
+    let (state, style) = state(media);
+    table.row([Cell::new("media"), Cell::new(&media.name)]);
+    table.row([Cell::new("state"), Cell::styled(state, style)]);
+    let mut line = |name: &str, value: String| table.row([Cell::new(name), Cell::new(value)]);
+    line("size", bytes(media.size_bytes));
+    if let Some(sha256) = media.sha256 {
+        line("SHA-256", sha256.to_string());
+    }
+    if media.files.len() > 1 {
+        for file in &media.files {
+            line("part", format!("{} {}", file.name, file.sha256));
+        }
+    }
+    if let Some(compression) = &media.compression {
+        line("compression", compression.clone());
+    }
+    if let Some(table) = media.integrity_table {
+        line("integrity", if table { "table, checked" } else { "no table" }.into());
+    }
+    for image in &media.images {
+        let applied = if image.index == media.image { " (applied)" } else { "" };
+        let counts = format!("{} files, {} folders", image.files, image.directories);
+        let text = format!("{}{applied}: {counts}, {}", image.name, bytes(image.bytes));
+        line(&format!("image {}", image.index), text);
+    }
+    if let Some(found) = &media.inventory {
+        line("root", found.root.join(", "));
+        line("files", format!("{} and {} further hard links", found.files, found.extra_links));
+        line("folders", found.directories.to_string());
+        line(
+            "NTFS extras",
+            format!(
+                "{} short names, {} named streams, {} reparse points, {} security descriptors",
+                found.short_names, found.named_streams, found.reparse_points, found.secured
+            ),
+        );
+        line("packages", found.packages.join(", "));
+        line("boot.wim", found.boot_wim_bytes.map_or_else(|| "none".into(), bytes));
+        line("needs", format!("{} or more on the Windows volume", bytes(found.least_bytes)));
+    }
+    if let Some(boot) = &media.boot_image {
+        let unknown = || "unknown".to_owned();
+        let architecture = boot.architecture.clone().unwrap_or_else(unknown);
+        let build = boot.build.clone().unwrap_or_else(unknown);
+        line("boot image", format!("{}, {architecture}, build {build}", boot.name));
+        line("boot SHA-256", boot.sha256.to_string());
+    }
+    let mut finding = |name: &str, style: Style, finding: &Finding| {
+        table.row([Cell::styled(name, style), Cell::new(sentence(finding))]);
+    };
+    media.problems.iter().for_each(|problem| finding("PROBLEM", words::BAD, problem));
+    media.warnings.iter().for_each(|warning| finding("warning", words::NOTICE, warning));
+    table.render(terminal)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::fixture;
+
+    #[test]
+    fn media() {
+        let all = fixture::station().media;
+        fixture::outputs("media-list", |terminal| super::list(&all, terminal));
+        fixture::outputs("media-show", |terminal| super::show(&all[0], terminal));
+        fixture::outputs("media-show-invalid", |terminal| super::show(&all[2], terminal));
+        assert_eq!(super::line(&all[1]), "checking");
+    }
+}

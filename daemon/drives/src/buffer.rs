@@ -1,0 +1,122 @@
+//! Memory that the kernel can read into and write from without copying: aligned to 4096 bytes, which every
+//! supported logical sector size divides.
+
+use std::ops::{Deref, DerefMut};
+
+use crate::sys;
+use model::units::Bytes;
+
+const ALIGNMENT: usize = 4096;
+
+/// What the processor can map at once; where its pages are of another size, this is only a round number.
+const HUGE_PAGE: usize = 2 << 20;
+
+#[derive(Debug)]
+enum Memory {
+    Own(Vec<u8>),
+    Part(&'static mut [u8]),
+}
+
+impl Deref for Memory {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Own(memory) => memory,
+            Self::Part(memory) => memory,
+        }
+    }
+}
+
+impl DerefMut for Memory {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        match self {
+            Self::Own(memory) => memory,
+            Self::Part(memory) => memory,
+        }
+    }
+}
+
+/// A piece of aligned memory. Made of whole pages inside an ordinary vector, so that no allocator calls of our
+/// own are needed.
+#[derive(Debug)]
+pub struct Buffer {
+    memory: Memory,
+    start: usize,
+    length: usize,
+}
+
+impl Buffer {
+    /// Zeroed memory for up to `capacity` bytes, all of it in use.
+    pub fn zeroed(capacity: Bytes) -> Self {
+        let length = capacity.as_usize();
+        let memory = vec![0; length + ALIGNMENT];
+        let start = memory.as_ptr().align_offset(ALIGNMENT);
+        Self { memory: Memory::Own(memory), start, length }
+    }
+
+    /// So many buffers beside each other on huge pages, if the kernel has them: it looks up every page of a buffer for
+    /// every request. Their memory is never given back.
+    pub fn slab(capacity: Bytes, count: usize) -> Vec<Self> {
+        let length = capacity.as_usize();
+        let memory = Vec::leak(vec![0; length * count + HUGE_PAGE]);
+        let start = memory.as_ptr().align_offset(HUGE_PAGE);
+        let memory = &mut memory[start..start + length * count];
+        sys::prefer_huge_pages(memory);
+        let part = |part| Self { memory: Memory::Part(part), start: 0, length };
+        memory.chunks_mut(length).map(part).collect()
+    }
+
+    /// Uses only the first `length` bytes from now on, or more of them again.
+    ///
+    /// # Panics
+    /// If it was made for less.
+    pub fn resize(&mut self, length: Bytes) {
+        let length = length.as_usize();
+        assert!(self.start + length <= self.memory.len(), "buffer of {} bytes", self.memory.len());
+        self.length = length;
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.memory[self.start..self.start + self.length]
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.memory[self.start..self.start + self.length]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_are_aligned_and_resizable() {
+        for capacity in [512, 4096, 1 << 20] {
+            let mut buffer = Buffer::zeroed(Bytes(capacity));
+            assert_eq!(buffer.as_ptr().align_offset(ALIGNMENT), 0);
+            buffer.resize(Bytes(512));
+            assert_eq!(buffer.len(), 512);
+            buffer.resize(Bytes(capacity));
+            assert_eq!(Bytes::of(buffer.len()).0, capacity);
+        }
+    }
+
+    #[test]
+    fn buffers_of_a_slab_are_apart() {
+        let mut slab = Buffer::slab(Bytes(8192), 3);
+        for (number, buffer) in (1..).zip(&mut slab) {
+            assert!(buffer.as_ptr().align_offset(ALIGNMENT) == 0 && buffer.len() == 8192);
+            buffer.fill(number);
+        }
+        for (number, buffer) in (1..).zip(&slab) {
+            assert!(buffer.iter().all(|byte| *byte == number));
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! What a job needs of a drive, so that the same job can run on a drive in memory that misbehaves.
+
+use model::drive::{Drive, Geometry};
+use model::ranges::Range;
+use model::units::Bytes;
+
+use crate::buffer::Buffer;
+use crate::claim::AccessError;
+
+/// A drive that is held exclusively. Several threads may read and write at the same time; offsets and lengths are
+/// multiples of the drive's logical sector size.
+pub trait Medium: Sync {
+    /// What is known of the drive.
+    fn drive(&self) -> &Drive;
+
+    /// The size of the drive and of its sectors, which do not change while it is held.
+    fn geometry(&self) -> Geometry;
+
+    /// Whether reads certainly come from the medium and not from memory.
+    fn reads_the_medium(&self) -> bool;
+
+    /// Writes all of `data` at a byte offset. It may stand in the drive's cache until [`Medium::flush`] returns.
+    ///
+    /// # Errors
+    /// [`AccessError`] with the range.
+    fn write(&self, offset: Bytes, data: &Buffer) -> Result<(), AccessError>;
+
+    /// Fills `data` from a byte offset.
+    ///
+    /// # Errors
+    /// [`AccessError`] with the range.
+    fn read(&self, offset: Bytes, data: &mut Buffer) -> Result<(), AccessError>;
+
+    /// Makes the drive write its cache to the medium.
+    ///
+    /// # Errors
+    /// [`AccessError`] for the whole drive.
+    fn flush(&self) -> Result<(), AccessError>;
+
+    /// Tells the drive that a range holds nothing worth keeping. Returns whether the drive took notice; many cannot.
+    fn discard(&self, range: Range) -> bool;
+
+    /// Checks that the same drive is still attached with its full capacity.
+    ///
+    /// # Errors
+    /// [`AccessError::Gone`] says how it differs.
+    fn check_present(&self) -> Result<(), AccessError>;
+
+    /// Drops what the kernel's page cache holds of the drive, so that other readers see what was written around it.
+    fn drop_cache(&self);
+}

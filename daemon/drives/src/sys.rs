@@ -1,0 +1,75 @@
+//! Kernel calls for which no library has a safe function: ioctls of block and loop devices, and huge pages.
+//!
+//! Each is one call on what the caller holds; none decides anything.
+
+#![expect(unsafe_code, reason = "ioctl and madvise; every block argues its safety")]
+
+use std::os::fd::AsFd;
+
+use rustix::io::Result;
+use rustix::ioctl::{self, Getter, IntegerSetter, Opcode, Setter, opcode};
+
+use model::units::Bytes;
+
+// <linux/fs.h>
+const BLKROGET: Opcode = opcode::none(0x12, 94);
+const BLKGETSIZE64: Opcode = opcode::read::<usize>(0x12, 114);
+const BLKDISCARD: Opcode = opcode::none(0x12, 119);
+const BLKGETDISKSEQ: Opcode = opcode::read::<u64>(0x12, 128);
+// <linux/loop.h>
+const LOOP_SET_DIRECT_IO: Opcode = 0x4C08;
+
+/// Whether the kernel holds the block device read-only (`BLKROGET`).
+///
+/// # Errors
+/// The kernel's error number.
+pub fn is_read_only(device: impl AsFd) -> Result<bool> {
+    // SAFETY: BLKROGET writes one int.
+    let flag: i32 = unsafe { ioctl::ioctl(device, Getter::<BLKROGET, i32>::new())? };
+    Ok(flag != 0)
+}
+
+/// Size of a block device in bytes (`BLKGETSIZE64`).
+///
+/// # Errors
+/// The kernel's error number.
+pub fn size(device: impl AsFd) -> Result<Bytes> {
+    // SAFETY: BLKGETSIZE64 writes one u64.
+    unsafe { ioctl::ioctl(device, Getter::<BLKGETSIZE64, u64>::new()) }.map(Bytes)
+}
+
+/// Attachment count of a disk (`BLKGETDISKSEQ`, Linux 5.15).
+///
+/// # Errors
+/// The kernel's error number; `NOTTY` on older kernels.
+pub fn diskseq(device: impl AsFd) -> Result<u64> {
+    // SAFETY: BLKGETDISKSEQ writes one u64.
+    unsafe { ioctl::ioctl(device, Getter::<BLKGETDISKSEQ, u64>::new()) }
+}
+
+/// Tells the device that a range holds nothing worth keeping (`BLKDISCARD`). What a read gives afterwards is
+/// undefined.
+///
+/// # Errors
+/// The kernel's error number; `OPNOTSUPP` where the device cannot discard.
+pub fn discard(device: impl AsFd, offset: Bytes, length: Bytes) -> Result<()> {
+    // SAFETY: BLKDISCARD reads two u64.
+    unsafe { ioctl::ioctl(device, Setter::<BLKDISCARD, [u64; 2]>::new([offset.0, length.0])) }
+}
+
+/// Makes a loop device use direct I/O on its backing file, so that a read comes from there and not from the
+/// page cache (`LOOP_SET_DIRECT_IO`).
+///
+/// # Errors
+/// The kernel's error number; `INVAL` where the backing file system cannot.
+pub fn set_loop_direct_io(device: impl AsFd) -> Result<()> {
+    // SAFETY: LOOP_SET_DIRECT_IO takes an integer by value.
+    unsafe { ioctl::ioctl(device, IntegerSetter::<LOOP_SET_DIRECT_IO>::new_usize(1)) }
+}
+
+/// Asks for pages of memory as large as the processor can map (madvise(2), `MADV_HUGEPAGE`). If there are none, nothing
+/// changes.
+pub fn prefer_huge_pages(memory: &mut [u8]) {
+    // SAFETY: the advice is about memory of ours and does not change what it holds.
+    unsafe { libc::madvise(memory.as_mut_ptr().cast(), memory.len(), libc::MADV_HUGEPAGE) };
+}

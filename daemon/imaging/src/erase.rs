@@ -1,0 +1,119 @@
+//! Before the first byte of a master: what stood on the drive goes, and markers are set where the commit will write.
+
+use drives::buffer::Buffer;
+use drives::medium::Medium;
+use masters::allocation::{ends, guards};
+use model::job::JobReport;
+use model::layout::Plan;
+use model::manifest::{Chunk, Stage};
+use model::ranges::{CHUNK, Range, RangeSet};
+use model::units::Bytes;
+
+use crate::engine::{JobContext, differences};
+use crate::error::{JobError, mismatch_error, read_error, write_error};
+
+/// How much is discarded with one request, so that a drive which is slow at it can be told to stop in between.
+const DISCARD: Bytes = Bytes(8 << 30);
+
+impl JobContext<'_> {
+    /// Removes what could look like an old partition table, file system or RAID member: zeros at both ends of the
+    /// drive first, so that an interruption leaves no table at all, then a discard, then zeros at both
+    /// ends of every partition to be. Where the commit will write there are markers until then.
+    pub(super) fn erase(&self, medium: &mut impl Medium) -> Result<(), JobError> {
+        let plan = &self.master.manifest.plan;
+        let size = plan.geometry.size;
+        self.zero(medium, &table_ranges(plan))?;
+        medium.flush().map_err(write_error)?;
+        for start in (0..size.0).step_by(DISCARD.as_usize()) {
+            self.check_stop()?;
+            let range = Range::new(Bytes(start), (Bytes(start) + DISCARD).min(size));
+            if !medium.discard(range) {
+                break;
+            }
+        }
+        self.zero(medium, &guards(plan).into_iter().collect::<RangeSet>().aligned(size))?;
+        for chunk in self.commit_chunks() {
+            medium.write(chunk.offset, &self.marker(chunk)).map_err(write_error)?;
+        }
+        medium.flush().map_err(write_error)
+    }
+
+    fn commit_chunks(&self) -> impl Iterator<Item = &Chunk> {
+        self.master.manifest.chunks.iter().filter(|chunk| chunk.stage == Stage::Commit)
+    }
+
+    /// What stands in the place of a commit chunk until the commit. A drive that is smaller than it mediums writes two
+    /// places onto one: the later write, of the body, then shows here. Without this a commit could destroy
+    /// what has been read back already.
+    fn marker(&self, chunk: &Chunk) -> Buffer {
+        let mut data = Buffer::zeroed(chunk.length);
+        let own =
+            [*self.identity.disk.as_bytes(), u128::from(chunk.offset.0).to_le_bytes()].concat();
+        for part in data.chunks_mut(own.len()) {
+            part.copy_from_slice(&own[..part.len()]);
+        }
+        data
+    }
+
+    /// Checks that nothing that was written since has hit the places of the commit.
+    pub(super) fn check_markers(
+        &self,
+        medium: &impl Medium,
+        report: &mut JobReport,
+    ) -> Result<(), JobError> {
+        for chunk in self.commit_chunks() {
+            let marker = self.marker(chunk);
+            let mut found = Buffer::zeroed(chunk.length);
+            medium.read(chunk.offset, &mut found).map_err(read_error)?;
+            let differing = differences(chunk.offset, &marker, &found, self.sector());
+            report.mismatches.extend(differing);
+        }
+        mismatch_error(&report.mismatches)
+    }
+
+    fn zero(&self, medium: &mut impl Medium, ranges: &RangeSet) -> Result<(), JobError> {
+        write_zeros(medium, ranges, || self.check_stop())
+    }
+
+    /// Takes tables or markers away again: a drive that did not pass must not look finished. Told to stop or not; if it
+    /// fails, the drive is gone or dead.
+    pub fn unfinish(&self, medium: &mut impl Medium) {
+        let plan = &self.master.manifest.plan;
+        let sector = Bytes(self.sector().bytes());
+        let mut failed = None;
+        // The tables sector by sector, because one that cannot be written must not save the others; then all of both ends.
+        let sectors = [plan.primary_range(), plan.backup_range()].into_iter().flat_map(|table| {
+            let count = table.length().0 / sector.0;
+            (0..count).map(move |n| Range::at(table.start + sector * n, sector))
+        });
+        let mut zeros = Buffer::zeroed(CHUNK);
+        for range in sectors.chain(table_ranges(plan).pieces()) {
+            zeros.resize(range.length());
+            if let Err(error) = medium.write(range.start, &zeros) {
+                failed = Some(error);
+            }
+        }
+        if let Some(error) = failed.or(medium.flush().err()) {
+            tracing::warn!(%error, "cannot take all of the tables from a drive that did not pass");
+        }
+    }
+}
+
+fn write_zeros(
+    medium: &mut impl Medium,
+    ranges: &RangeSet,
+    go_on: impl Fn() -> Result<(), JobError>,
+) -> Result<(), JobError> {
+    let mut zeros = Buffer::zeroed(CHUNK);
+    for piece in ranges.pieces() {
+        go_on()?;
+        zeros.resize(piece.length());
+        medium.write(piece.start, &zeros).map_err(write_error)?;
+    }
+    Ok(())
+}
+
+fn table_ranges(plan: &Plan) -> RangeSet {
+    let size = plan.geometry.size;
+    ends(Range::new(Bytes(0), size)).into_iter().collect::<RangeSet>().aligned(size)
+}

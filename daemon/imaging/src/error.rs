@@ -1,0 +1,134 @@
+//! Why a drive did not pass.
+
+use drives::claim::AccessError;
+use formats::gpt::TableError;
+use model::code::ReasonCode;
+use model::failure::chain;
+use model::identity::MisplacedSite;
+use model::job::{IllegalTransition, Mismatch, StopReason, Verdict};
+use model::ranges::Range;
+use model::units::{ByteRate, Bytes};
+
+use crate::source::SourceError;
+
+/// Why a drive did not pass.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// It is not there any more.
+    #[error("{0}")]
+    Gone(String),
+    /// Writing failed.
+    #[error("write to the drive")]
+    Write(#[source] AccessError),
+    /// Reading back failed.
+    #[error("read back from the drive")]
+    Read(#[source] AccessError),
+    /// The medium does not hold what was written.
+    #[error(
+        "the drive does not hold what was written: {count} ranges differ, the first at byte {} for {} bytes",
+        first.start.0,
+        first.length().0
+    )]
+    Mismatch {
+        /// How many ranges.
+        count: usize,
+        /// The first of them.
+        first: Range,
+    },
+    /// The drive is below a configured floor.
+    #[error("{rate} over the last {seconds} s, the floor is {floor} ({configured})")]
+    TooSlow {
+        /// Measured.
+        rate: ByteRate,
+        /// Over how long.
+        seconds: u64,
+        /// Least rate allowed.
+        floor: ByteRate,
+        /// By which key.
+        configured: &'static str,
+    },
+    /// The drive's boot configuration does not name the drive's partitions.
+    #[error("boot configuration: {0}")]
+    Boot(String),
+    /// The master is not what was pressed any more.
+    #[error("the stored master has changed at byte {}; nothing wrong with the drive is known", .0.0)]
+    Master(Bytes),
+    /// The master cannot be read.
+    #[error(transparent)]
+    Store(#[from] SourceError),
+    /// It was told to stop.
+    #[error("{}", match .0 {
+        StopReason::Operator => "stopped by the operator",
+        StopReason::Unplugged => "the drive was detached",
+        StopReason::Shutdown => "stopped because the station ends",
+        StopReason::Stalled => "the drive did not answer",
+    })]
+    Stopped(StopReason),
+    /// Something that cannot be.
+    #[error("internal error: {0}")]
+    Internal(String),
+}
+
+impl JobError {
+    /// The verdict on a drive whose job ended so, and its code.
+    pub fn verdict(&self) -> (Verdict, ReasonCode) {
+        use ReasonCode as C;
+        match self {
+            Self::Gone(_) => (Verdict::Failed, C::Unplugged),
+            Self::Write(_) => (Verdict::Failed, C::WriteError),
+            Self::Read(_) => (Verdict::Failed, C::ReadError),
+            Self::Mismatch { .. } => (Verdict::Failed, C::Mismatch),
+            Self::Boot(_) => (Verdict::Failed, C::BootConfiguration),
+            Self::TooSlow { .. } => (Verdict::Failed, C::TooSlow),
+            Self::Store(_) | Self::Master(_) => (Verdict::Failed, C::StoreError),
+            Self::Internal(_) => (Verdict::Failed, C::InternalError),
+            Self::Stopped(StopReason::Operator) => (Verdict::Stopped, C::OperatorStop),
+            Self::Stopped(StopReason::Shutdown) => (Verdict::Stopped, C::StationShutdown),
+            Self::Stopped(StopReason::Stalled) => (Verdict::Failed, C::Stalled),
+            Self::Stopped(StopReason::Unplugged) => (Verdict::Failed, C::Unplugged),
+        }
+    }
+}
+
+impl From<IllegalTransition> for JobError {
+    fn from(error: IllegalTransition) -> Self {
+        Self::Internal(error.to_string())
+    }
+}
+
+impl From<MisplacedSite> for JobError {
+    fn from(error: MisplacedSite) -> Self {
+        Self::Internal(error.to_string())
+    }
+}
+
+impl From<TableError> for JobError {
+    fn from(error: TableError) -> Self {
+        Self::Internal(chain(&error))
+    }
+}
+
+pub(super) fn write_error(error: AccessError) -> JobError {
+    match error {
+        AccessError::Gone(what) => JobError::Gone(what),
+        other @ AccessError::Io { .. } => JobError::Write(other),
+    }
+}
+
+pub(super) fn read_error(error: AccessError) -> JobError {
+    match error {
+        AccessError::Gone(what) => JobError::Gone(what),
+        other @ AccessError::Io { .. } => JobError::Read(other),
+    }
+}
+
+/// An error if anything differs.
+pub(super) fn mismatch_error(mismatches: &[Mismatch]) -> Result<(), JobError> {
+    match mismatches.first() {
+        None => Ok(()),
+        Some(first) => Err(JobError::Mismatch {
+            count: mismatches.len(),
+            first: Range::at(first.offset, first.length),
+        }),
+    }
+}

@@ -1,0 +1,50 @@
+//! A whole job on one drive that is held, and the verdict on it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use drives::medium::Medium;
+use model::failure::Reason;
+use model::job::{JobReport, Outcome, State, StopReason, Verdict};
+
+use crate::bottleneck::cpu_time;
+use crate::engine::JobContext;
+use crate::error::JobError;
+
+/// Images one drive. Blocks until it is done; run it on a thread of its own.
+pub fn run_job(medium: &mut impl Medium, context: &JobContext<'_>) -> Outcome {
+    let mut report = JobReport::default();
+    let before = cpu_time();
+    context.replicator.batches().attend(context.job, &medium.drive().path);
+    if !medium.reads_the_medium() {
+        report.warnings.push(
+            "cached_read_back: the loop device has no direct I/O, so reads may come from memory"
+                .into(),
+        );
+    }
+    // A panic must not leave tables on a drive that did not pass.
+    let replicated = catch_unwind(AssertUnwindSafe(|| {
+        context.replicate(medium, &mut report)?;
+        // Not entered: views must not show it before the record is durable.
+        context.progress.state().advance(State::Passed)?;
+        Ok(())
+    }));
+    let result =
+        replicated.unwrap_or_else(|_| Err(JobError::Internal("panic; see the log".into())));
+    // Markers and tables go: a drive that did not pass must look neither finished nor like anything else.
+    let touched = context.progress.state() != State::Claiming;
+    let given_up = context.stop.reason() == Some(StopReason::Stalled);
+    if result.is_err() && touched && !given_up && medium.check_present().is_ok() {
+        context.unfinish(medium);
+    }
+    context.replicator.batches().leave(context.job);
+    report.cpu += cpu_time().saturating_sub(before);
+    let Err(error) = result else {
+        return Outcome { verdict: Verdict::Passed, reason: None, report };
+    };
+    // A pulled drive shows itself as an I/O error or as a stop request, whichever comes first.
+    let (verdict, code) = match context.stop.reason() {
+        Some(reason @ StopReason::Unplugged) => JobError::Stopped(reason).verdict(),
+        _ => error.verdict(),
+    };
+    Outcome { verdict, reason: Some(Reason::of(code, &error)), report }
+}

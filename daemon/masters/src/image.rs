@@ -1,0 +1,131 @@
+//! The image file of a master: from its bytes to a manifest, and back to see whether they are still the same.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread;
+
+use jiff::Timestamp;
+use model::digest::Digest;
+use model::identity::Site;
+use model::layout::Plan;
+use model::manifest::{Chunk, FORMAT, Manifest, Recipe, Stage, root};
+use model::ranges::{CHUNK, Range};
+use model::units::Bytes;
+
+use crate::allocation::{self, MapError};
+
+/// Maps and hashes a finished image. `report` gets bytes hashed and bytes in all.
+///
+/// # Errors
+/// [`MapError`] if the image cannot be read or a file system in it is not sound.
+pub fn describe(
+    image: &File,
+    recipe: Recipe,
+    plan: Plan,
+    sites: Vec<Site>,
+    report: &(dyn Fn(Bytes, Bytes) + Sync),
+) -> Result<Manifest, MapError> {
+    let needed = allocation::needed(image, &plan)?;
+    let commit = allocation::commit(&plan);
+    let body = needed.without(&commit).pieces().into_iter().map(|piece| (piece, Stage::Body));
+    // Not cut: a checksum and what it covers must be stamped together.
+    let whole = commit.ranges().iter().map(|range| (*range, Stage::Commit));
+    let mut pieces: Vec<(Range, Stage)> = body.chain(whole).collect();
+    pieces.sort_by_key(|(range, _)| *range);
+    let ranges: Vec<Range> = pieces.iter().map(|(range, _)| *range).collect();
+    let stray = |site: &&Site| !ranges.iter().any(|range| range.covers(site.reach()));
+    if let Some(site) = sites.iter().find(stray) {
+        return Err(MapError::Site(*site));
+    }
+    let digests = hash_ranges(image, &ranges, report)?;
+    let chunk = |((range, stage), sha256): ((Range, Stage), Digest)| Chunk {
+        offset: range.start,
+        length: range.length(),
+        sha256,
+        stage,
+    };
+    let chunks: Vec<Chunk> = pieces.into_iter().zip(digests).map(chunk).collect();
+    let mut manifest = Manifest {
+        format: FORMAT,
+        id: recipe.id(),
+        root_sha256: root(&chunks),
+        seal_sha256: Digest([0; 32]),
+        recipe,
+        plan,
+        chunks,
+        sites,
+        pressed: Timestamp::now(),
+        warnings: Vec::new(),
+    };
+    manifest.seal_sha256 = manifest.seal();
+    Ok(manifest)
+}
+
+/// Hashes an image again and compares it with its manifest. `None` if it is whole, else the first damaged chunk.
+///
+/// # Errors
+/// If the image cannot be read, or is shorter than it must be.
+pub fn damage(manifest: &Manifest, image: &File) -> io::Result<Option<Chunk>> {
+    let ranges: Vec<Range> = manifest.chunks.iter().map(Chunk::range).collect();
+    let digests = hash_ranges(image, &ranges, &|_, _| ())?;
+    let damaged = manifest.chunks.iter().zip(digests).find(|(chunk, d)| chunk.sha256 != *d);
+    Ok(damaged.map(|(chunk, _)| *chunk))
+}
+
+/// SHA-256 of each range, on every core.
+fn hash_ranges(
+    image: &File,
+    ranges: &[Range],
+    report: &(dyn Fn(Bytes, Bytes) + Sync),
+) -> io::Result<Vec<Digest>> {
+    let workers = thread::available_parallelism().map_or(1, usize::from).min(ranges.len().max(1));
+    let (next, done) = (AtomicUsize::new(0), AtomicU64::new(0));
+    let total = ranges.iter().map(|range| range.length()).sum();
+    let work = || -> io::Result<Vec<(usize, Digest)>> {
+        let mut buffer = vec![0_u8; CHUNK.as_usize()];
+        let mut digests = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(range) = ranges.get(index) else { return Ok(digests) };
+            let length = range.length();
+            let part = &mut buffer[..length.as_usize()];
+            image.read_exact_at(part, range.start.0)?;
+            digests.push((index, Digest::of(part)));
+            let so_far = done.fetch_add(length.0, Ordering::Relaxed) + length.0;
+            report(Bytes(so_far), total);
+        }
+    };
+    let mut all: Vec<(usize, Digest)> = Vec::with_capacity(ranges.len());
+    thread::scope(|scope| -> io::Result<()> {
+        let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        for thread in threads {
+            match thread.join() {
+                Ok(part) => all.extend(part?),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        Ok(())
+    })?;
+    all.sort_unstable_by_key(|(index, _)| *index);
+    Ok(all.into_iter().map(|(_, digest)| digest).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_hashed_in_order() {
+        let file = tempfile::tempfile().unwrap();
+        let data: Vec<u8> = (0..200_000_u32).map(|n| n.to_le_bytes()[0]).collect();
+        file.write_all_at(&data, 0).unwrap();
+        let ranges: Vec<Range> = (0..40).map(|n| Range::at(Bytes(n * 5000), Bytes(4999))).collect();
+        let digests = hash_ranges(&file, &ranges, &|_, _| ()).unwrap();
+        for (range, digest) in ranges.iter().zip(&digests) {
+            let part = &data[range.start.as_usize()..range.end.as_usize()];
+            assert_eq!(*digest, Digest::of(part));
+        }
+    }
+}

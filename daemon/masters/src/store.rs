@@ -1,0 +1,406 @@
+//! The folder of masters: found by recipe, checked before use, kept under a budget.
+//!
+//! `masters/<id>/` holds one master; `press-<id>` one that is being pressed. A rename is what makes a master
+//! exist, so a failed or killed press leaves nothing that could be taken for one. The folder is locked:
+//! one station, one store.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use model::account::Account;
+use model::code::FailureCode;
+use model::digest::Digest;
+use model::failure::Hint;
+use model::manifest::{Chunk, Manifest, MasterId, Recipe};
+use model::media::Stamp;
+use parking_lot::{Mutex, MutexGuard};
+use rustix::fs::{FlockOperation, flock};
+
+use model::units::Bytes;
+
+use crate::{IMAGE_FILE, MANIFEST_FILE, image, stamp};
+
+/// A master that was found whole: manifest and open image.
+#[derive(Debug)]
+pub struct Master {
+    /// What it holds.
+    pub manifest: Manifest,
+    /// Its image, read-only. Stays readable even if the master is removed meanwhile.
+    pub image: File,
+}
+
+/// A store that cannot be used, or a master in it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The folder cannot be created, written or read.
+    #[error("store {path}: cannot {doing}")]
+    Io {
+        /// Folder or file.
+        path: PathBuf,
+        /// What failed.
+        doing: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Another process holds the store.
+    #[error("store {0}: another prestaged uses it")]
+    Locked(PathBuf),
+    /// A master that is not what was pressed.
+    #[error("master {id} is damaged: its {} are not what was pressed", chunk.range())]
+    Damaged {
+        /// Which.
+        id: MasterId,
+        /// The first damaged chunk.
+        chunk: Chunk,
+    },
+    /// A master that cannot be read: its manifest or its image is damaged, missing or cut off.
+    #[error("master {id} is damaged")]
+    Unreadable {
+        /// Which.
+        id: MasterId,
+        /// How.
+        #[source]
+        source: io::Error,
+    },
+    /// Its file system has not enough free space.
+    #[error("store {path}: {free} are free, a master needs about {needed}")]
+    Full {
+        /// Folder.
+        path: PathBuf,
+        /// Free.
+        free: Bytes,
+        /// Estimated size of the new master.
+        needed: Bytes,
+    },
+    /// No room under the budget.
+    #[error(
+        "a master of {needed} does not fit the store's budget of {budget}: masters in use hold {used}"
+    )]
+    Budget {
+        /// Estimated size of the new master.
+        needed: Bytes,
+        /// The budget.
+        budget: Bytes,
+        /// What could not be evicted.
+        used: Bytes,
+    },
+}
+
+impl StoreError {
+    /// What became of the request.
+    pub fn code(&self) -> FailureCode {
+        match self {
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                FailureCode::StoreFull
+            }
+            Self::Io { .. } | Self::Locked(_) => FailureCode::StoreError,
+            Self::Damaged { .. } | Self::Unreadable { .. } => FailureCode::MasterDamaged,
+            Self::Budget { .. } => FailureCode::StoreBudget,
+            Self::Full { .. } => FailureCode::StoreFull,
+        }
+    }
+}
+
+impl Hint for StoreError {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Io { .. } => {
+                "check that the folder exists, is writable and has space (store.path)"
+            }
+            Self::Locked(_) => "give each station a store of its own (store.path)",
+            Self::Full { .. } => {
+                "make room, or move the store to a larger file system (store.path)"
+            }
+            Self::Budget { .. } => "raise store.budget, or wait until running drives are done",
+            Self::Damaged { .. } | Self::Unreadable { .. } => return None,
+        };
+        Some(hint.into())
+    }
+}
+
+/// A line of the list of masters.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// Its manifest's head.
+    pub id: MasterId,
+    /// What it was pressed from.
+    pub recipe: Recipe,
+    /// Bytes that a drive gets.
+    pub payload: Bytes,
+    /// Bytes it takes up in the store.
+    pub allocated: Bytes,
+    /// Root digest.
+    pub root: Digest,
+    /// Last use.
+    pub used: SystemTime,
+}
+
+/// Reads the manifest in a master's folder.
+///
+/// # Errors
+/// An I/O error; one of kind `InvalidData` if it is not a manifest of this format or contradicts itself.
+fn load(folder: &Path) -> io::Result<Manifest> {
+    Manifest::parse(&fs::read(folder.join(MANIFEST_FILE))?)
+}
+
+/// The store.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+    budget: Bytes,
+    lock: File,
+    /// Who presses, if it is not the station itself.
+    presser: Option<Account>,
+    /// Images already checked since the station started, as they were then.
+    checked: Mutex<HashMap<MasterId, Stamp>>,
+}
+
+impl Store {
+    /// Opens the store, creating its folder, and clears away what interrupted presses left.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the folder is not writable or another process holds it.
+    pub fn open(path: &Path, budget: Bytes, presser: Option<Account>) -> Result<Self, StoreError> {
+        let failed = |doing| {
+            let path = path.to_owned();
+            move |source| StoreError::Io { path, doing, source }
+        };
+        fs::create_dir_all(path.join("masters")).map_err(failed("create it"))?;
+        let lock = File::create(path.join("lock")).map_err(failed("write to it"))?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|_| StoreError::Locked(path.to_owned()))?;
+        let checked = Mutex::default();
+        let store = Self { path: path.to_owned(), budget, lock, presser, checked };
+        store.tidy()?;
+        Ok(store)
+    }
+
+    /// Lets another station have the store, though this process may not be able to end yet.
+    pub fn unlock(&self) {
+        if let Err(error) = flock(&self.lock, FlockOperation::Unlock) {
+            tracing::warn!(%error, "cannot unlock the store");
+        }
+    }
+
+    fn folder(&self, id: &MasterId) -> PathBuf {
+        self.path.join("masters").join(&id.0)
+    }
+
+    fn io(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> StoreError {
+        let path = path.to_owned();
+        move |source| StoreError::Io { path, doing, source }
+    }
+
+    fn unreadable(id: &MasterId) -> impl FnOnce(io::Error) -> StoreError {
+        let id = id.clone();
+        move |source| StoreError::Unreadable { id, source }
+    }
+
+    /// Removes what interrupted presses left, and masters that this program cannot read: they can be pressed anew.
+    fn tidy(&self) -> Result<(), StoreError> {
+        self.clear_presses()?;
+        for folder in self.entries(&self.path.join("masters"))? {
+            if let Err(error) = load(&folder) {
+                tracing::warn!(folder = %folder.display(), %error, "removing a master that cannot be read");
+                self.discard(&folder)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn clear_presses(&self) -> Result<(), StoreError> {
+        for path in self.entries(&self.path)? {
+            if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("press-")) {
+                self.discard(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn entries(&self, folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
+        let list = || -> io::Result<Vec<PathBuf>> {
+            fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect()
+        };
+        list().map_err(Self::io(folder, "list it"))
+    }
+
+    /// An empty folder to press into. Presses run one at a time, so what others left is cleared away.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if it cannot be created.
+    pub fn staging(&self, id: &MasterId) -> Result<PathBuf, StoreError> {
+        self.clear_presses()?;
+        let folder = self.path.join(format!("press-{id}"));
+        fs::create_dir(&folder).map_err(Self::io(&folder, "create it"))?;
+        if let Some(Account { uid, gid }) = self.presser {
+            chown(&folder, Some(uid), Some(gid)).map_err(Self::io(&folder, "give it away"))?;
+        }
+        Ok(folder)
+    }
+
+    /// Removes a folder of the store, if it is there.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if it cannot be removed.
+    pub fn discard(&self, folder: &Path) -> Result<(), StoreError> {
+        match fs::remove_dir_all(folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Self::io(folder, "remove it")(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes a pressed master exist, and opens it. It was hashed while being pressed, so it counts as checked.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if it cannot be renamed, [`StoreError::Unreadable`] if it is not what it should be.
+    pub fn adopt(&self, staging: &Path, id: &MasterId) -> Result<Arc<Master>, StoreError> {
+        let folder = self.folder(id);
+        if self.presser.is_some() {
+            // From now on only the station can change it.
+            let files = [IMAGE_FILE, MANIFEST_FILE].map(|name| staging.join(name));
+            for path in files.iter().map(PathBuf::as_path).chain([staging]) {
+                let back = chown(path, Some(0), Some(0));
+                back.map_err(Self::io(path, "take it back"))?;
+            }
+        }
+        if folder.exists() {
+            fs::remove_dir_all(&folder).map_err(Self::io(&folder, "replace it"))?;
+        }
+        fs::rename(staging, &folder).map_err(Self::io(&folder, "rename it"))?;
+        let parent = self.path.join("masters");
+        File::open(&parent).and_then(|f| f.sync_all()).map_err(Self::io(&parent, "flush it"))?;
+        let manifest = load(&folder).map_err(Self::unreadable(id))?;
+        let image = File::open(folder.join(IMAGE_FILE)).map_err(Self::unreadable(id))?;
+        let stamp = stamp::of(&image).map_err(Self::unreadable(id))?;
+        self.checked().insert(id.clone(), stamp);
+        Ok(Arc::new(Master { manifest, image }))
+    }
+
+    /// Opens a master for use. The first time since the station started, and whenever its file has changed, all
+    /// of it is hashed; what is damaged is an error before any drive is touched. `None` if there is no
+    /// such master.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`], or [`StoreError::Io`] if it cannot be read.
+    pub fn load(&self, id: &MasterId) -> Result<Option<Arc<Master>>, StoreError> {
+        let folder = self.folder(id);
+        let manifest = match load(&folder) {
+            Ok(manifest) => manifest,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Self::unreadable(id)(error)),
+        };
+        let path = folder.join(IMAGE_FILE);
+        let image = File::open(&path).map_err(Self::unreadable(id))?;
+        let stamp = stamp::of(&image).map_err(Self::io(&path, "query it"))?;
+        let known = self.checked().get(id).copied();
+        if known != Some(stamp) {
+            tracing::info!(master = %id, "checking the stored master against its digests");
+            let damage = image::damage(&manifest, &image).map_err(Self::unreadable(id))?;
+            if let Some(chunk) = damage {
+                return Err(StoreError::Damaged { id: id.clone(), chunk });
+            }
+            self.checked().insert(id.clone(), stamp);
+        }
+        let now = fs::FileTimes::new().set_modified(SystemTime::now());
+        let touched = File::open(folder.join(MANIFEST_FILE)).and_then(|f| f.set_times(now));
+        touched.map_err(Self::io(&folder, "mark its last use"))?;
+        Ok(Some(Arc::new(Master { manifest, image })))
+    }
+
+    /// Removes a master. Drives that are being written from it keep their open file.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if it cannot be removed.
+    pub fn remove(&self, id: &MasterId) -> Result<bool, StoreError> {
+        let folder = self.folder(id);
+        if !folder.exists() {
+            return Ok(false);
+        }
+        self.checked().remove(id);
+        // The manifest goes first: a half-removed master is none.
+        match fs::remove_file(folder.join(MANIFEST_FILE)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Self::io(&folder, "remove it")(error));
+            }
+            _ => {}
+        }
+        self.discard(&folder)?;
+        Ok(true)
+    }
+
+    /// Every readable master, most recently used first.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if the store cannot be listed.
+    pub fn list(&self) -> Result<Vec<Listed>, StoreError> {
+        let parent = self.path.join("masters");
+        let mut all = Vec::new();
+        for folder in self.entries(&parent)? {
+            let Ok(manifest) = load(&folder) else {
+                tracing::warn!(folder = %folder.display(), "not a readable master; it is not used");
+                continue;
+            };
+            let allocated = fs::metadata(folder.join(IMAGE_FILE)).map_or(0, |m| m.blocks() * 512);
+            let used = fs::metadata(folder.join(MANIFEST_FILE))
+                .and_then(|m| m.modified())
+                .unwrap_or(SystemTime::UNIX_EPOCH);
+            all.push(Listed {
+                payload: manifest.payload(),
+                id: manifest.id,
+                recipe: manifest.recipe,
+                allocated: Bytes(allocated),
+                root: manifest.root_sha256,
+                used,
+            });
+        }
+        all.sort_by_key(|master| std::cmp::Reverse(master.used));
+        Ok(all)
+    }
+
+    /// Makes room for a master of about `needed` bytes: the least recently used go first, those in `in_use`
+    /// never.
+    ///
+    /// # Errors
+    /// [`StoreError::Budget`] if that is not enough.
+    pub fn make_room(&self, needed: Bytes, in_use: &HashSet<MasterId>) -> Result<(), StoreError> {
+        let mut listed = self.list()?;
+        let mut held: u64 = listed.iter().map(|m| m.allocated.0).sum();
+        while held.saturating_add(needed.0) > self.budget.0 {
+            let Some(at) = listed.iter().rposition(|m| !in_use.contains(&m.id)) else {
+                let used = Bytes(held);
+                return Err(StoreError::Budget { needed, budget: self.budget, used });
+            };
+            let victim = listed.remove(at);
+            tracing::info!(master = %victim.id, "removing the least recently used master to stay in the store's budget");
+            self.remove(&victim.id)?;
+            held -= victim.allocated.0;
+        }
+        Ok(())
+    }
+
+    /// Checks that the file system has room for about `needed` bytes more.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] if it has not.
+    pub fn check_space(&self, needed: Bytes) -> Result<(), StoreError> {
+        let stat = rustix::fs::statvfs(&self.path)
+            .map_err(|e| Self::io(&self.path, "query it")(e.into()))?;
+        let free = Bytes(stat.f_bavail.saturating_mul(stat.f_frsize));
+        if free < needed {
+            return Err(StoreError::Full { path: self.path.clone(), free, needed });
+        }
+        Ok(())
+    }
+
+    fn checked(&self) -> MutexGuard<'_, HashMap<MasterId, Stamp>> {
+        self.checked.lock()
+    }
+}

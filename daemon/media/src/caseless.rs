@@ -1,0 +1,134 @@
+//! Paths whose names have no case, as in a WIM, in folders whose names do.
+//!
+//! Names are matched without regard to ASCII case.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Folders that cannot be read, made or joined.
+#[derive(Debug, thiserror::Error)]
+pub enum CaselessError {
+    /// Two sources disagree whether a name is a folder.
+    #[error("{0} is a folder in one place of the media and a file in another")]
+    Clash(String),
+    /// A file or folder cannot be read or written.
+    #[error("lay out the boot files in {path}")]
+    #[expect(missing_docs, reason = "the names say it")]
+    Io {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> CaselessError {
+    let path = path.to_owned();
+    move |source| CaselessError::Io { path, source }
+}
+
+/// The entry of `folder` with this name, whatever its case. Links do not count: media can hold one that leads anywhere
+/// on the station, and what it names would be read in the media's stead.
+///
+/// # Errors
+/// [`CaselessError`] if the folder cannot be read.
+pub fn entry(folder: &Path, name: &str) -> Result<Option<PathBuf>, CaselessError> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(at(folder))?,
+    };
+    for found in entries {
+        let found = found.map_err(at(folder))?;
+        if found.file_type().map_err(at(folder))?.is_symlink() {
+            continue;
+        }
+        if found.file_name().to_string_lossy().eq_ignore_ascii_case(name) {
+            return Ok(Some(found.path()));
+        }
+    }
+    Ok(None)
+}
+
+/// The file or folder at a path below `root`, whatever its case.
+///
+/// # Errors
+/// [`CaselessError`] if a folder cannot be read.
+pub fn find(root: &Path, path: &str) -> Result<Option<PathBuf>, CaselessError> {
+    let mut place = root.to_owned();
+    for name in path.split('/') {
+        match entry(&place, name)? {
+            Some(next) => place = next,
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(place))
+}
+
+/// The folder at a path below `root`, created where it is missing.
+///
+/// # Errors
+/// [`CaselessError`] if it cannot be made, or a file is in its place.
+pub fn make(root: &Path, path: &str) -> Result<PathBuf, CaselessError> {
+    let mut place = root.to_owned();
+    for name in path.split('/') {
+        place = match entry(&place, name)? {
+            Some(next) => next,
+            None => {
+                let next = place.join(name);
+                fs::create_dir(&next).map_err(at(&next))?;
+                next
+            }
+        };
+        if !place.is_dir() {
+            return Err(CaselessError::Clash(path.into()));
+        }
+    }
+    Ok(place)
+}
+
+/// Copies the contents of one folder over another. Links are not followed: boot files are plain files, and a
+/// link in a media file could point anywhere on the station.
+///
+/// # Errors
+/// [`CaselessError`] if a name is a folder in one and a file in the other, or something cannot be copied.
+pub fn merge(from: &Path, to: &Path) -> Result<(), CaselessError> {
+    for found in fs::read_dir(from).map_err(at(from))? {
+        let found = found.map_err(at(from))?;
+        let kind = found.file_type().map_err(at(&found.path()))?;
+        let name = found.file_name().to_string_lossy().into_owned();
+        let place = entry(to, &name)?.unwrap_or_else(|| to.join(&name));
+        if kind.is_dir() {
+            merge(&found.path(), &make(to, &name)?)?;
+        } else if kind.is_file() {
+            if place.is_dir() {
+                return Err(CaselessError::Clash(name));
+            }
+            fs::copy(found.path(), &place).map_err(at(&place))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn merging_ignores_case_and_links() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("a"), folder.path().join("b"));
+        fs::create_dir_all(from.join("MICROSOFT/boot")).unwrap();
+        fs::create_dir_all(to.join("Microsoft/Boot")).unwrap();
+        fs::write(to.join("Microsoft/Boot/bcd"), "old").unwrap();
+        fs::write(from.join("MICROSOFT/boot/BCD"), "new").unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", from.join("link")).unwrap();
+        merge(&from, &to).unwrap();
+        assert_eq!(fs::read(to.join("Microsoft/Boot/bcd")).unwrap(), b"new");
+        assert_eq!(fs::read_dir(&to).unwrap().count(), 1);
+        assert_eq!(find(&from, "link").unwrap(), None);
+        assert_eq!(
+            find(&to, "microsoft/BOOT/Bcd").unwrap().unwrap(),
+            to.join("Microsoft/Boot/bcd")
+        );
+    }
+}

@@ -1,0 +1,392 @@
+//! The pressing itself, in a child process: format, fill, apply, map, hash.
+//!
+//! Everything happens in one folder of the store. The parent renames it when the manifest is there; until then
+//! the folder is worth nothing, so no step needs undoing.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use formats::fat32::{Fat32, FatError};
+use formats::gpt::{self, TableError};
+use masters::allocation::{self, MapError};
+use masters::{IMAGE_FILE, MANIFEST_FILE, image};
+use model::code::FailureCode;
+use model::failure::Failure;
+use model::identity::{Fixup, Identity, MisplacedSite, Site, stamp};
+use model::layout::{Boot, LayoutError, Plan, PlannedPartition, Role, esp_cluster_sectors};
+use model::units::{Bytes, SectorSize};
+use parking_lot::Mutex;
+
+use super::PressTask;
+use super::esp::{self, EspError};
+use crate::tools::{self, ToolError};
+use crate::unchanged::{MediaChanged, check_unchanged};
+use crate::wim::{Flow, Phase, Wim, WimError, volume};
+use crate::worker::Work;
+use crate::worker::protocol::Reporter;
+
+/// A press that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum PressError {
+    /// The layout does not fit.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// The media is not what was verified.
+    #[error(transparent)]
+    Changed(#[from] MediaChanged),
+    /// libwim could not read or apply the media.
+    #[error(transparent)]
+    Wim(#[from] WimError),
+    /// A formatting program.
+    #[error(transparent)]
+    Tool(#[from] ToolError),
+    /// Boot files.
+    #[error("prepare the EFI system partition")]
+    Esp(#[from] EspError),
+    /// Partition tables.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// The freshly formatted ESP.
+    #[error(transparent)]
+    Fat(#[from] FatError),
+    /// Mapping and hashing.
+    #[error(transparent)]
+    Map(#[from] MapError),
+    /// A fix-up site is wrong.
+    #[error(transparent)]
+    Site(#[from] MisplacedSite),
+    /// A freshly made volume is not what it should be.
+    #[error("the new {role} volume is not as expected: {what}")]
+    Volume {
+        /// Partition.
+        role: Role,
+        /// What is off.
+        what: &'static str,
+    },
+    /// The store.
+    #[error("cannot {doing} in the store")]
+    Store {
+        /// What was attempted.
+        doing: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+fn store(doing: &'static str) -> impl FnOnce(io::Error) -> PressError {
+    move |source| PressError::Store { doing, source }
+}
+
+/// Below this much free space a failure in the store is called a full store.
+const NEARLY_FULL: u64 = 1 << 20;
+
+impl Work for PressTask {
+    const NAME: &'static str = "press";
+    /// The manifest is in the staging folder, beside the image.
+    type Output = ();
+
+    /// Presses, and says what went wrong in a way the station can act on: `store_full`, `volume_full`, `media_changed`,
+    /// `media_invalid`, `tool_missing` or `press_failed`.
+    fn perform(self) -> Result<(), Failure> {
+        press(&self).map_err(|error| {
+            let stat = rustix::fs::statvfs(&self.staging);
+            let free = stat.map_or(u64::MAX, |stat| stat.f_bavail * stat.f_frsize);
+            if free < NEARLY_FULL {
+                let full = Failure::of(FailureCode::StoreFull, &error);
+                let detail = format!("the store is full ({free} bytes free): {}", full.detail);
+                let hint = "make room, or move the store to a larger file system (store.path)";
+                return Failure::new(FailureCode::StoreFull, detail).with_hint(hint);
+            }
+            match &error {
+                PressError::Changed(_) => Failure::of(FailureCode::MediaChanged, &error),
+                PressError::Wim(wim) if wim.is_volume() => {
+                    Failure::of(FailureCode::VolumeFull, &error)
+                }
+                PressError::Esp(EspError::Bcd(_) | EspError::Missing(_)) => {
+                    Failure::of(FailureCode::MediaInvalid, &error)
+                }
+                PressError::Tool(tool @ ToolError::Missing { .. }) => {
+                    Failure::of(FailureCode::ToolMissing, &error).with_hint_of(tool)
+                }
+                _ => Failure::of(FailureCode::PressFailed, &error),
+            }
+        })
+    }
+}
+
+fn press(task: &PressTask) -> Result<(), PressError> {
+    let recipe = &task.recipe;
+    let plan = recipe.layout.plan(recipe.geometry)?;
+    let sector = recipe.geometry.sector;
+    let path = task.staging.join(IMAGE_FILE);
+    let image = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(&path)
+        .and_then(|file| file.set_len(recipe.geometry.size.0).map(|()| file))
+        .map_err(store("create the image"))?;
+
+    let mut wim = open(task)?;
+    let mut sites = gpt::sites(&plan);
+    for (index, partition) in plan.partitions.iter().enumerate() {
+        let volume = task.staging.join("volume");
+        match partition.role {
+            Role::Msr => continue,
+            Role::Esp => {
+                format_fat(task, partition, sector, &volume)?;
+                if recipe.layout.boot == Boot::Prestaged {
+                    fill_esp(task, &mut wim, &plan, &volume)?;
+                    sites.extend(guid_sites(&volume, &plan, partition.offset(sector))?);
+                }
+            }
+            Role::Windows | Role::Recovery => format_ntfs(task, partition, sector, &volume)?,
+        }
+        splice(&volume, &image, partition.offset(sector)).map_err(store("copy a volume"))?;
+        fs::remove_file(&volume).map_err(store("remove a scratch file"))?;
+        sites.extend(serial_sites(&image, partition, index, sector)?);
+    }
+
+    if let Some((_, windows)) = plan.find(Role::Windows) {
+        volume::shift(windows.offset(sector), windows.size(sector))?;
+        wim.extract_to_volume(recipe.image, &path)?;
+    }
+    drop(wim);
+    task.check_media()?;
+
+    write_tables(&image, &plan)?;
+    set_placeholder(&image, &plan, &sites)?;
+    image.sync_all().map_err(store("flush the image"))?;
+    let reporter = Mutex::new(Reporter::default());
+    let hashing = |done: Bytes, total: Bytes| {
+        reporter.lock().report("hashing", 0.85 + 0.15 * fraction(done.0, total.0));
+    };
+    let manifest = image::describe(&image, recipe.clone(), plan, sites, &hashing)?;
+    let text = serde_json::to_vec(&manifest).map_err(|e| store("write the manifest")(e.into()))?;
+    let file =
+        File::create(task.staging.join(MANIFEST_FILE)).map_err(store("write the manifest"))?;
+    file.write_all_at(&text, 0).and_then(|()| file.sync_all()).map_err(store("write the manifest"))
+}
+
+impl PressTask {
+    fn check_media(&self) -> Result<(), MediaChanged> {
+        self.files.iter().try_for_each(check_unchanged)
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a progress bar has a hundred steps")]
+fn fraction(done: u64, total: u64) -> f64 {
+    if total == 0 { 1.0 } else { done as f64 / total as f64 }
+}
+
+fn open(task: &PressTask) -> Result<Wim, PressError> {
+    task.check_media()?;
+    let mut reporter = Reporter::default();
+    let report = move |progress: crate::wim::Progress| {
+        let part = fraction(progress.done, progress.total);
+        match progress.phase {
+            Phase::Begin => {}
+            Phase::Integrity | Phase::Verify => reporter.report("checking", 0.02 * part),
+            Phase::Structure => reporter.report("applying", 0.02 + 0.18 * part),
+            Phase::Data => reporter.report("applying", 0.20 + 0.60 * part),
+            Phase::Metadata => reporter.report("applying", 0.80 + 0.05 * part),
+        }
+        Flow::Continue
+    };
+    let Some((first, others)) = task.files.split_first() else {
+        let text = "the task names no file".into();
+        return Err(WimError { doing: "open the media".into(), text, code: 0 }.into());
+    };
+    let mut wim = Wim::open(&first.path, report)?;
+    let others: Vec<&Path> = others.iter().map(|file| file.path.as_path()).collect();
+    wim.reference(&others)?;
+    Ok(wim)
+}
+
+fn format_fat(
+    task: &PressTask,
+    partition: &PlannedPartition,
+    sector: SectorSize,
+    volume: &Path,
+) -> Result<(), PressError> {
+    let size = partition.size(sector);
+    let file = File::create_new(volume)
+        .and_then(|file| file.set_len(size.0).map(|()| file))
+        .map_err(store("create a volume"))?;
+    tools::run(
+        &task.tools.mkfs_vfat,
+        &[
+            "-F32",
+            "-S",
+            &sector.bytes().to_string(),
+            "-s",
+            &esp_cluster_sectors(size, sector).to_string(),
+            "-h",
+            &partition.first.0.to_string(),
+            "-n",
+            &partition.label,
+            "--invariant",
+            &volume.to_string_lossy(),
+        ],
+    )?;
+    drop(file);
+    // mkfs.vfat only warns about a cluster count that makes the volume FAT16 to every reader, and exits 0.
+    let file = File::open(volume).map_err(store("read a volume"))?;
+    let mut boot = [0_u8; 512];
+    file.read_exact_at(&mut boot, 0).map_err(store("read a volume"))?;
+    Fat32::parse(&boot, size)?;
+    Ok(())
+}
+
+fn fill_esp(task: &PressTask, wim: &mut Wim, plan: &Plan, volume: &Path) -> Result<(), PressError> {
+    let work = task.staging.join("boot");
+    let contents = esp::lay_out(wim, task.recipe.image, &work)?;
+    if let Some(places) = plan.places(&Identity::placeholder(plan.partitions.len())) {
+        esp::set_places(&contents, &task.tools.hivexsh, &places)?;
+    }
+    let mut arguments = vec!["-s".into(), "-Q".into(), "-i".into(), volume.as_os_str().to_owned()];
+    for entry in fs::read_dir(&contents).map_err(store("read the boot files"))? {
+        arguments.push(entry.map_err(store("read the boot files"))?.path().into_os_string());
+    }
+    arguments.push("::/".into());
+    tools::run(&task.tools.mcopy, &arguments)?;
+    fs::remove_dir_all(&work).map_err(store("remove scratch files"))
+}
+
+/// mkntfs must be told where the volume will lie, or Windows cannot boot from it (mkntfs(8)); 255 heads of 63
+/// sectors is the geometry every BIOS and Windows itself assume.
+fn format_ntfs(
+    task: &PressTask,
+    partition: &PlannedPartition,
+    sector: SectorSize,
+    volume: &Path,
+) -> Result<(), PressError> {
+    File::create_new(volume)
+        .and_then(|file| file.set_len(partition.size(sector).0))
+        .map_err(store("create a volume"))?;
+    tools::run(
+        &task.tools.mkntfs,
+        &[
+            "-Q",
+            "-F",
+            "-q",
+            "-s",
+            &sector.bytes().to_string(),
+            "-c",
+            "4096",
+            "-p",
+            &partition.first.0.to_string(),
+            "-H",
+            "255",
+            "-S",
+            "63",
+            "-L",
+            &partition.label,
+            &volume.to_string_lossy(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// Copies the written extents of a small file to a place in the image.
+fn splice(volume: &Path, image: &File, offset: Bytes) -> io::Result<()> {
+    use rustix::fs::{SeekFrom, seek};
+    let volume = File::open(volume)?;
+    let size = volume.metadata()?.len();
+    let mut buffer = vec![0_u8; 1 << 20];
+    let mut at = 0;
+    while at < size {
+        let start = match seek(&volume, SeekFrom::Data(at)) {
+            Ok(start) => start,
+            Err(rustix::io::Errno::NXIO) => break,
+            Err(error) => return Err(error.into()),
+        };
+        let end = seek(&volume, SeekFrom::Hole(start))?;
+        at = start;
+        while at < end {
+            let count = Bytes(end - at).as_usize().min(buffer.len());
+            volume.read_exact_at(&mut buffer[..count], at)?;
+            image.write_all_at(&buffer[..count], offset.0 + at)?;
+            at += Bytes::of(count).0;
+        }
+    }
+    Ok(())
+}
+
+/// Where the ESP names the placeholder's GUIDs: in the BCD, and in the hive's unused cells, where stale copies do no
+/// harm but shall not be alike on all drives either. The placeholder is like nothing else on an ESP.
+fn guid_sites(volume: &Path, plan: &Plan, offset: Bytes) -> Result<Vec<Site>, PressError> {
+    let placeholder = Identity::placeholder(plan.partitions.len());
+    let mut wanted = vec![(placeholder.disk.to_bytes_le(), Fixup::DiskGuid)];
+    for (index, partition) in placeholder.partitions.iter().enumerate() {
+        wanted.push((partition.guid.to_bytes_le(), Fixup::PartitionGuid(index)));
+    }
+    let data = fs::read(volume).map_err(store("read a volume"))?;
+    // All placeholders begin alike, which makes the search a quick one.
+    let start = &wanted[0].0[..4];
+    let mut sites = Vec::new();
+    for at in 0..data.len().saturating_sub(16) {
+        if !data[at..].starts_with(start) {
+            continue;
+        }
+        if let Some((_, fixup)) = wanted.iter().find(|(guid, _)| data[at..at + 16] == *guid) {
+            let offset = Bytes(offset.0 + Bytes::of(at).0);
+            sites.push(Site { offset, length: Bytes(16), fixup: *fixup });
+        }
+    }
+    Ok(sites)
+}
+
+/// Where the volume serial stands: FAT32 in the boot sector and its copy in sector 6, at 0x43; NTFS in the boot
+/// sector and its copy in the last sector, at 0x48. Checked against what the formatter has made.
+fn serial_sites(
+    image: &File,
+    partition: &PlannedPartition,
+    index: usize,
+    sector: SectorSize,
+) -> Result<Vec<Site>, PressError> {
+    let start = partition.offset(sector).0;
+    let last = start + partition.size(sector).0 - sector.bytes();
+    let (name_at, name, serial_at, copy, length, fixup): (u64, &[u8], _, _, _, _) =
+        match partition.role {
+            Role::Esp => {
+                let copy = start + 6 * sector.bytes();
+                (0x52, b"FAT32   ", 0x43, copy, 4, Fixup::FatSerial(index))
+            }
+            _ => (0x03, b"NTFS    ", 0x48, last, 8, Fixup::NtfsSerial(index)),
+        };
+    let mut sites = Vec::new();
+    for boot in [start, copy] {
+        let mut found = vec![0_u8; name.len()];
+        image.read_exact_at(&mut found, boot + name_at).map_err(store("read the image"))?;
+        if found != name {
+            let what = "a boot sector or its copy is not where the format puts it";
+            return Err(PressError::Volume { role: partition.role, what });
+        }
+        sites.push(Site { offset: Bytes(boot + serial_at), length: Bytes(length), fixup });
+    }
+    Ok(sites)
+}
+
+fn write_tables(image: &File, plan: &Plan) -> Result<(), PressError> {
+    let tables = gpt::render(plan, &Identity::placeholder(plan.partitions.len()))?;
+    let backup = plan.geometry.size.0 - Bytes::of(tables.backup.len()).0;
+    image.write_all_at(&tables.primary, 0).map_err(store("write the partition table"))?;
+    image.write_all_at(&tables.backup, backup).map_err(store("write the partition table"))
+}
+
+/// Formatters choose serials of their own; the master gets the placeholder, so that equal recipes give equal
+/// boot sectors.
+fn set_placeholder(image: &File, plan: &Plan, sites: &[Site]) -> Result<(), PressError> {
+    let placeholder = Identity::placeholder(plan.partitions.len());
+    for range in allocation::commit(plan).ranges() {
+        let mut data = vec![0_u8; range.length().as_usize()];
+        image.read_exact_at(&mut data, range.start.0).map_err(store("read the image"))?;
+        stamp(&mut data, range.start, sites, &placeholder)?;
+        image.write_all_at(&data, range.start.0).map_err(store("write the image"))?;
+    }
+    Ok(())
+}

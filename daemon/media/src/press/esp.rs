@@ -1,0 +1,108 @@
+//! What goes onto the EFI system partition.
+//!
+//! bcdboot's file set for UEFI (facts from Microsoft's documentation and the BCD-SYS project): `\Windows\Boot\EFI`,
+//! `Fonts` and `Resources` go to `\EFI\Microsoft\Boot`, and the boot manager once more to
+//! `\EFI\BOOT\BOOTX64.EFI`, because a station cannot write the NVRAM of a computer it never sees. The
+//! BCD is the media's own. `boot.wim` and `boot.sdi` stay on the Windows volume: the first start looks
+//! for its configuration on the volume that boot.wim came from.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use formats::bcd::{self, BcdError};
+use formats::pe::fallback_name;
+use model::layout::Places;
+
+use crate::caseless::{CaselessError, find, make, merge};
+use crate::tools::{self, ToolError};
+use crate::wim::{Wim, WimError};
+
+/// Boot files that are missing or cannot be laid out.
+#[derive(Debug, thiserror::Error)]
+pub enum EspError {
+    /// The media lacks something.
+    #[error("the media has no {0}")]
+    Missing(&'static str),
+    /// The media's boot configuration cannot be used.
+    #[error(transparent)]
+    Bcd(#[from] BcdError),
+    /// The boot configuration could not be edited.
+    #[error(transparent)]
+    Tool(#[from] ToolError),
+    /// libwim could not extract.
+    #[error(transparent)]
+    Wim(#[from] WimError),
+    /// The staging folder.
+    #[error(transparent)]
+    Folder(#[from] CaselessError),
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> CaselessError {
+    let path = path.to_owned();
+    move |source| CaselessError::Io { path, source }
+}
+
+/// Boot manager, as Windows calls it.
+pub const BOOT_MANAGER: &str = "EFI/Microsoft/Boot/bootmgfw.efi";
+/// Boot configuration, as the media and the ESP call it.
+pub const BCD: &str = "EFI/Microsoft/Boot/BCD";
+
+/// Lays out the contents of the ESP below `work` and returns the folder whose contents are to be copied.
+///
+/// # Errors
+/// [`EspError::Missing`] if there is no boot manager or no BCD.
+pub fn lay_out(wim: &mut Wim, image: u32, work: &Path) -> Result<PathBuf, EspError> {
+    let (raw, out) = (work.join("media"), work.join("esp"));
+    for folder in [&raw, &out] {
+        fs::create_dir_all(folder).map_err(at(folder))?;
+    }
+    let sources = [
+        ("\\EFI", "EFI"),
+        ("\\Windows\\Boot\\EFI", "EFI/Microsoft/Boot"),
+        ("\\Windows\\Boot\\Fonts", "EFI/Microsoft/Boot/Fonts"),
+        ("\\Windows\\Boot\\Resources", "EFI/Microsoft/Boot/Resources"),
+    ];
+    for (source, target) in sources {
+        if !wim.has(image, source) {
+            continue;
+        }
+        wim.extract_paths(image, &raw, &[source])?;
+        if let Some(found) = find(&raw, &source[1..].replace('\\', "/"))? {
+            merge(&found, &make(&out, target)?)?;
+        }
+    }
+    if find(&out, BCD)?.is_none() {
+        return Err(EspError::Missing("\\EFI\\Microsoft\\Boot\\BCD"));
+    }
+    let fallback = make(&out, "EFI/BOOT")?;
+    if let Some(manager) = find(&out, BOOT_MANAGER)? {
+        let data = fs::read(&manager).map_err(at(&manager))?;
+        let name = fallback_name(&data);
+        let place = find(&fallback, name)?.unwrap_or_else(|| fallback.join(name));
+        fs::write(&place, data).map_err(at(&place))?;
+    } else if find(&fallback, "BOOTX64.EFI")?.is_none()
+        && find(&fallback, "BOOTAA64.EFI")?.is_none()
+    {
+        return Err(EspError::Missing(
+            "boot manager: \\Windows\\Boot\\EFI\\bootmgfw.efi or one below \\EFI",
+        ));
+    }
+    Ok(out)
+}
+
+/// Makes the BCD below `contents` name these partitions, and reads it again to see that it does.
+///
+/// # Errors
+/// [`EspError::Bcd`] if it cannot be used.
+pub fn set_places(contents: &Path, hivexsh: &Path, places: &Places) -> Result<(), EspError> {
+    let path = find(contents, BCD)?.ok_or(EspError::Missing("\\EFI\\Microsoft\\Boot\\BCD"))?;
+    let script = bcd::script(&fs::read(&path).map_err(at(&path))?, places)?;
+    let script_path = contents.with_extension("hivexsh");
+    fs::write(&script_path, script).map_err(at(&script_path))?;
+    tools::run(
+        hivexsh,
+        &["-w".as_ref(), "-f".as_ref(), script_path.as_os_str(), path.as_os_str()],
+    )?;
+    Ok(bcd::check(&fs::read(&path).map_err(at(&path))?, places)?)
+}

@@ -1,0 +1,157 @@
+//! The external programs a press needs: found once, in fixed folders, and run with their output kept.
+//!
+//! Never `$PATH`: a station started by hand and one started by systemd must run the same programs.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use model::failure::Hint;
+use serde::{Deserialize, Serialize};
+
+/// The programs, resolved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tools {
+    /// Formats NTFS.
+    pub mkntfs: PathBuf,
+    /// Formats FAT32.
+    pub mkfs_vfat: PathBuf,
+    /// Copies into FAT without mounting it.
+    pub mcopy: PathBuf,
+    /// Edits registry hives, which a BCD is.
+    pub hivexsh: PathBuf,
+}
+
+/// A program that is missing or failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ToolError {
+    /// Not installed.
+    #[error("{name} is not in {}", folders.join(", "))]
+    Missing {
+        /// Program.
+        name: &'static str,
+        /// Package that has it.
+        package: &'static str,
+        /// Where it was looked for.
+        folders: Vec<String>,
+    },
+    /// Could not be started.
+    #[error("cannot run {command}")]
+    Start {
+        /// Command line.
+        command: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Ended with an error.
+    #[error("{command} failed ({status}): {stderr}")]
+    Failed {
+        /// Command line.
+        command: String,
+        /// Exit status in words.
+        status: String,
+        /// The end of what it said.
+        stderr: String,
+    },
+}
+
+impl Tools {
+    /// Finds every program in `folders`.
+    ///
+    /// # Errors
+    /// [`ToolError::Missing`] names the program and the package to install.
+    pub fn find(folders: &[String]) -> Result<Self, ToolError> {
+        let find = |name: &'static str, package| {
+            folders
+                .iter()
+                .map(|folder| Path::new(folder).join(name))
+                .find(|path| path.is_file())
+                .ok_or_else(|| ToolError::Missing { name, package, folders: folders.to_vec() })
+        };
+        Ok(Self {
+            mkntfs: find("mkntfs", "ntfs-3g")?,
+            mkfs_vfat: find("mkfs.vfat", "dosfstools")?,
+            mcopy: find("mcopy", "mtools")?,
+            hivexsh: find("hivexsh", "libhivex-bin")?,
+        })
+    }
+}
+
+impl Hint for ToolError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Missing { package, .. } => {
+                Some(format!("install Debian's package {package}, or add a folder to tools.search"))
+            }
+            Self::Start { .. } | Self::Failed { .. } => None,
+        }
+    }
+}
+
+/// Longest part of a program's complaint that is kept.
+const KEEP: usize = 1024;
+
+/// Runs a program to its end in a plain environment.
+///
+/// # Errors
+/// [`ToolError`] with the command line, the exit status and the end of stderr.
+pub fn run<A: AsRef<OsStr>>(program: &Path, arguments: &[A]) -> Result<(), ToolError> {
+    let shown = || {
+        let arguments = arguments.iter().map(|a| a.as_ref().to_string_lossy().into_owned());
+        let all: Vec<String> =
+            std::iter::once(program.display().to_string()).chain(arguments).collect();
+        all.join(" ")
+    };
+    let output = Command::new(program)
+        .args(arguments)
+        .env_clear()
+        .env("LC_ALL", "C.UTF-8")
+        // mtools asks no questions and checks no geometry of an image file.
+        .env("MTOOLS_SKIP_CHECK", "1")
+        // Times in the ESP: equal for equal media.
+        .env("SOURCE_DATE_EPOCH", "1577836800")
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|source| ToolError::Start { command: shown(), source })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let mut said = output.stderr;
+    if said.is_empty() {
+        said = output.stdout;
+    }
+    let tail = &said[said.len().saturating_sub(KEEP)..];
+    Err(ToolError::Failed {
+        command: shown(),
+        status: output.status.to_string(),
+        stderr: String::from_utf8_lossy(tail).trim().to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_program_names_its_package() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("mkntfs"), "").unwrap();
+        let folders = [folder.path().display().to_string()];
+        let error = Tools::find(&folders).unwrap_err();
+        assert!(error.to_string().starts_with("mkfs.vfat is not in "), "{error}");
+        let hint = error.hint().unwrap();
+        assert!(hint.starts_with("install Debian's package dosfstools"), "{hint}");
+    }
+
+    #[test]
+    fn a_failure_shows_command_and_complaint() {
+        let error =
+            run(Path::new("/bin/sh"), &["-c", "echo no >&2; exit 3"]).unwrap_err().to_string();
+        assert!(
+            error.contains("/bin/sh -c")
+                && error.contains("exit status: 3")
+                && error.ends_with("no")
+        );
+    }
+}

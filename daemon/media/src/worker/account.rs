@@ -1,0 +1,61 @@
+//! Users and groups of this machine, by name.
+
+use model::account::Account;
+use model::failure::Hint;
+use nix::unistd::{Group, User, geteuid};
+
+/// The account that unprivileged workers run under, unless configured otherwise: the package creates it.
+const WORKER: &str = "prestaged";
+/// Where the package is not installed.
+const FALLBACK: &str = "nobody";
+
+/// An account that is not there.
+#[derive(Debug, thiserror::Error)]
+#[error("{key}: there is no {kind} {name:?} on this machine")]
+pub struct NoAccount {
+    key: &'static str,
+    kind: &'static str,
+    name: String,
+}
+
+impl Hint for NoAccount {
+    fn hint(&self) -> Option<String> {
+        let make = match self.kind {
+            "group" => "groupadd --system",
+            _ => "useradd --system",
+        };
+        Some(format!(
+            "make it with `{make} {}`, or set {} to one that is there",
+            self.name, self.key
+        ))
+    }
+}
+
+/// The account for workers; `None` where the station is not root and can only be itself.
+///
+/// # Errors
+/// [`NoAccount`] if the configured one is missing.
+pub fn for_workers(configured: Option<&str>) -> Result<Option<Account>, NoAccount> {
+    if !geteuid().is_root() {
+        return Ok(None);
+    }
+    let find = |name: &str| User::from_name(name).ok().flatten();
+    let found = match configured {
+        Some(name) => find(name),
+        None => find(WORKER).or_else(|| find(FALLBACK)),
+    };
+    let account = found.map(|user| Account { uid: user.uid.as_raw(), gid: user.gid.as_raw() });
+    let name = || configured.unwrap_or(FALLBACK).to_owned();
+    let missing = || NoAccount { key: "tools.user", kind: "user", name: name() };
+    account.ok_or_else(missing).map(Some)
+}
+
+/// A group's number.
+///
+/// # Errors
+/// [`NoAccount`] if there is none of this name.
+pub fn group(key: &'static str, name: &str) -> Result<u32, NoAccount> {
+    let found = Group::from_name(name).ok().flatten();
+    let missing = || NoAccount { key, kind: "group", name: name.to_owned() };
+    found.map(|group| group.gid.as_raw()).ok_or_else(missing)
+}

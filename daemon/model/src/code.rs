@@ -1,0 +1,372 @@
+//! Every code that prestaged gives, with what it means. Factory systems compare codes: they are an interface, and are
+//! never renamed.
+//!
+//! The doc comment of a code is its entry in README.md, and a test compares the two. The wire names are pinned by the
+//! test at the end of this file.
+
+use serde::{Deserialize, Serialize};
+use strum::{Display, EnumMessage, EnumString, IntoStaticStr, VariantArray};
+
+use crate::job::Verdict;
+
+/// Declares an enum of codes, whose wire names are the variants' names in snake_case.
+macro_rules! codes {
+    ($(#[$about:meta])* $name:ident { $($(#[$meaning:meta])* $code:ident,)* }) => {
+        $(#[$about])*
+        #[derive(
+            Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+            Display, EnumMessage, EnumString, IntoStaticStr, VariantArray,
+        )]
+        #[serde(rename_all = "snake_case")]
+        #[strum(serialize_all = "snake_case")]
+        pub enum $name { $($(#[$meaning])* $code,)* }
+
+        impl $name {
+            /// What the code means, in one sentence.
+            pub fn meaning(self) -> &'static str {
+                self.get_documentation().unwrap_or_default()
+            }
+        }
+    };
+}
+
+codes! {
+    /// Why a drive did not pass. Which codes go with which verdict: [`ReasonCode::verdicts`].
+    ReasonCode {
+        /// The station is disarmed.
+        NotArmed,
+        /// The drive's bus is not in `admission.buses`.
+        BusNotAllowed,
+        /// The drive's bay is not in `admission.bays`.
+        BayNotAllowed,
+        /// The drive's model is not in `admission.models`.
+        ModelNotAllowed,
+        /// The drive's serial number is not in `admission.serials`.
+        SerialNotAllowed,
+        /// The drive has none of the capacities in `admission.sizes`.
+        SizeNotAllowed,
+        /// The drive's sectors have a size that the layout does not work with.
+        SectorSize,
+        /// The drive is too small for `admission.min_size`, the layout or the content.
+        TooSmall,
+        /// The drive is larger than `admission.max_size`.
+        TooLarge,
+        /// The running system needs the drive.
+        SystemDisk,
+        /// A file system on the drive is mounted.
+        Mounted,
+        /// Something else uses the drive, or who uses it cannot be found out.
+        InUse,
+        /// The drive is write-protected.
+        ReadOnly,
+        /// The drive reports no serial number of its own, and no WWN that could stand in.
+        NoSerial,
+        /// Another attached drive has the same serial number.
+        DuplicateSerial,
+        /// The drive has passed with the same media, layout and geometry before.
+        AlreadyPassed,
+        /// The drive holds something that `admission.overwrite` does not give up.
+        NotBlank,
+        /// No media is in the inbox, or none with the name that was asked for.
+        NoMedia,
+        /// The media has a problem.
+        MediaInvalid,
+        /// The media is past its date in `media.expires`.
+        MediaExpired,
+        /// The drive is not the one that was judged any more.
+        DriveChanged,
+        /// The record cannot be written, so the drive is not touched.
+        LedgerUnavailable,
+        /// The drive did not answer a request for longer than `replicate.stall_timeout`.
+        Stalled,
+        /// Writing to the drive failed.
+        WriteError,
+        /// Reading the drive back failed.
+        ReadError,
+        /// The drive does not hold what was written; `mismatches` lists the sectors.
+        Mismatch,
+        /// The drive was pulled, or its capacity dropped.
+        Unplugged,
+        /// The drive stayed below `replicate.min_write_rate` or `replicate.min_batch_share`.
+        TooSlow,
+        /// The boot configuration on the drive does not name the drive's own partitions.
+        BootConfiguration,
+        /// The master for the drive could not be made.
+        PressFailed,
+        /// The master could not be read from the store, or has changed there.
+        StoreError,
+        /// The station itself made a mistake; the log has more.
+        InternalError,
+        /// An operator stopped the job.
+        OperatorStop,
+        /// The station was told to end.
+        StationShutdown,
+        /// The station was killed while it imaged the drive.
+        StationInterrupted,
+    }
+}
+
+impl ReasonCode {
+    /// The verdicts that can have this reason.
+    pub fn verdicts(self) -> &'static [Verdict] {
+        use ReasonCode as C;
+        match self {
+            C::NotArmed
+            | C::BusNotAllowed
+            | C::BayNotAllowed
+            | C::ModelNotAllowed
+            | C::SerialNotAllowed
+            | C::SizeNotAllowed
+            | C::SectorSize
+            | C::TooSmall
+            | C::TooLarge
+            | C::SystemDisk
+            | C::Mounted
+            | C::InUse
+            | C::ReadOnly
+            | C::NoSerial
+            | C::DuplicateSerial
+            | C::AlreadyPassed
+            | C::NotBlank
+            | C::NoMedia
+            | C::MediaInvalid
+            | C::MediaExpired
+            | C::DriveChanged
+            | C::LedgerUnavailable => &[Verdict::Refused],
+            C::Stalled | C::InternalError => &[Verdict::Refused, Verdict::Failed],
+            C::WriteError
+            | C::ReadError
+            | C::Mismatch
+            | C::Unplugged
+            | C::TooSlow
+            | C::BootConfiguration
+            | C::PressFailed
+            | C::StoreError => &[Verdict::Failed],
+            C::OperatorStop | C::StationShutdown | C::StationInterrupted => &[Verdict::Stopped],
+        }
+    }
+
+    /// Whether the station itself lacks something: the same drive is judged again when that has changed.
+    pub fn is_waiting(self) -> bool {
+        matches!(self, Self::NotArmed | Self::NoMedia | Self::MediaInvalid | Self::MediaExpired)
+    }
+
+    /// Whether the drive is none of the station's business; no record is made of it.
+    pub fn is_out_of_scope(self) -> bool {
+        matches!(self, Self::BusNotAllowed | Self::BayNotAllowed)
+    }
+}
+
+codes! {
+    /// What intake found in media: problems, with which it is never used, and warnings.
+    FindingCode {
+        /// The file's digests contradict its content, or its structure cannot be read.
+        WimDamaged,
+        /// The file's writer has not finished it.
+        WimUnfinished,
+        /// The contents of some files are not in the WIM.
+        WimIncomplete,
+        /// The file cannot be read, or is no WIM.
+        MediaUnreadable,
+        /// The check itself failed; `prestagectl media verify` tries it once more.
+        CheckFailed,
+        /// A part of a split set is not in the inbox.
+        SplitPartMissing,
+        /// The media has no image with the index of `media.image`.
+        ImageMissing,
+        /// Files are encrypted with EFS, which cannot be restored.
+        EncryptedFiles,
+        /// Names of files hold what Windows allows in none: `/`, `\`, `:` or control characters.
+        NamesInvalid,
+        /// The media has no boot manager.
+        BootFilesMissing,
+        /// The media has no boot configuration.
+        BcdMissing,
+        /// The BCD is damaged, was not closed cleanly, or lacks boot manager, loader or ramdisk options.
+        BcdInvalid,
+        /// The media has no boot.wim.
+        BootImageMissing,
+        /// boot.wim cannot be read.
+        BootImageDamaged,
+        /// boot.wim is for another architecture than the boot manager.
+        BootImageArchitecture,
+        /// There is no room to unpack the boot files in the temporary folder.
+        UnpackFailed,
+        /// Warning: extended attributes are not restored.
+        ExtendedAttributes,
+        /// Warning: there is no boot.sdi, without which the boot image cannot be started.
+        BootSdiMissing,
+        /// Warning: boot.wim is no WIM file, so nothing about it was checked.
+        BootImageUnknown,
+        /// Warning: boot.wim does not say for which architecture it is.
+        BootImageArchitectureUnknown,
+        /// Warning: the boot manager is signed only by Microsoft's certificate of 2011.
+        #[serde(rename = "boot_manager_2011")]
+        #[strum(serialize = "boot_manager_2011")]
+        BootManager2011,
+    }
+}
+
+impl FindingCode {
+    /// Whether media with this finding is used all the same.
+    pub fn is_warning(self) -> bool {
+        matches!(
+            self,
+            Self::ExtendedAttributes
+                | Self::BootSdiMissing
+                | Self::BootImageUnknown
+                | Self::BootImageArchitectureUnknown
+                | Self::BootManager2011
+        )
+    }
+}
+
+codes! {
+    /// Why a worker, a press or the store could not do its task.
+    FailureCode {
+        /// The media was changed or taken away; it is verified again.
+        MediaChanged,
+        /// The media cannot be read.
+        MediaUnreadable,
+        /// libwim cannot read the media.
+        WimDamaged,
+        /// The media's boot files cannot be used.
+        MediaInvalid,
+        /// The content does not fit the volume.
+        VolumeFull,
+        /// The store's file system is full.
+        StoreFull,
+        /// The master does not fit the store's budget.
+        StoreBudget,
+        /// The store cannot be read or written.
+        StoreError,
+        /// A master in the store is not what was pressed.
+        MasterDamaged,
+        /// A program that a press needs is not installed.
+        ToolMissing,
+        /// The press failed.
+        PressFailed,
+        /// The press was cancelled on purpose.
+        Cancelled,
+        /// The drive cannot be read.
+        ReadError,
+        /// The drive has no partition tables of a finished drive.
+        NotImaged,
+        /// The Windows volume on the drive cannot be read.
+        VolumeDamaged,
+        /// libwim cannot be loaded.
+        Libwim,
+        /// The worker process crashed or was killed.
+        WorkerFailed,
+        /// The station itself made a mistake; the log has more.
+        InternalError,
+    }
+}
+
+codes! {
+    /// Why a request was not carried out.
+    DenialCode {
+        /// The request cannot be read.
+        BadRequest,
+        /// There is no such path.
+        NoSuchPath,
+        /// The path takes another method.
+        WrongMethod,
+        /// Whoever asks may not control the station.
+        NotPermitted,
+        /// The station is ending.
+        Draining,
+        /// No such drive is attached.
+        NoSuchDrive,
+        /// There is no such master.
+        NoSuchMaster,
+        /// There is no record of this job.
+        NoSuchRecord,
+        /// There is no such media.
+        NoMedia,
+        /// The media has a problem.
+        MediaInvalid,
+        /// The layout does not fit a drive of this size.
+        TooSmall,
+        /// The drive is not being imaged.
+        NotRunning,
+        /// The drive is being imaged.
+        Busy,
+        /// The drive still does not answer.
+        Stalled,
+        /// The store cannot be changed.
+        StoreError,
+        /// The ledger cannot be read.
+        LedgerUnavailable,
+        /// The station itself made a mistake; the log has more.
+        InternalError,
+        /// The answer is not one of prestaged's.
+        UnexpectedAnswer,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names<C: VariantArray + Copy + Into<&'static str> + Serialize>() -> Vec<&'static str> {
+        let name = |code: &C| {
+            let name: &'static str = (*code).into();
+            assert_eq!(serde_json::to_value(code).unwrap(), name, "one name on every wire");
+            name
+        };
+        C::VARIANTS.iter().map(name).collect()
+    }
+
+    /// Other programs compare these. A change here is a change of the interface.
+    #[test]
+    fn wire_names_are_pinned() {
+        assert_eq!(
+            names::<ReasonCode>().join(" "),
+            "not_armed bus_not_allowed bay_not_allowed model_not_allowed serial_not_allowed size_not_allowed \
+             sector_size too_small too_large system_disk mounted in_use read_only no_serial duplicate_serial \
+             already_passed not_blank no_media media_invalid media_expired drive_changed ledger_unavailable stalled \
+             write_error read_error mismatch unplugged too_slow boot_configuration press_failed store_error \
+             internal_error operator_stop station_shutdown station_interrupted"
+        );
+        assert_eq!(
+            names::<FindingCode>().join(" "),
+            "wim_damaged wim_unfinished wim_incomplete media_unreadable check_failed split_part_missing \
+             image_missing encrypted_files names_invalid boot_files_missing bcd_missing bcd_invalid \
+             boot_image_missing boot_image_damaged boot_image_architecture unpack_failed extended_attributes \
+             boot_sdi_missing boot_image_unknown boot_image_architecture_unknown boot_manager_2011"
+        );
+        assert_eq!(
+            names::<FailureCode>().join(" "),
+            "media_changed media_unreadable wim_damaged media_invalid volume_full store_full store_budget \
+             store_error master_damaged tool_missing press_failed cancelled read_error not_imaged volume_damaged \
+             libwim worker_failed internal_error"
+        );
+        assert_eq!(
+            names::<DenialCode>().join(" "),
+            "bad_request no_such_path wrong_method not_permitted draining no_such_drive no_such_master \
+             no_such_record no_media media_invalid too_small not_running busy stalled store_error \
+             ledger_unavailable internal_error unexpected_answer"
+        );
+    }
+
+    #[test]
+    fn every_code_says_what_it_means() {
+        let meanings = ReasonCode::VARIANTS
+            .iter()
+            .map(|code| code.meaning())
+            .chain(FindingCode::VARIANTS.iter().map(|code| code.meaning()))
+            .chain(FailureCode::VARIANTS.iter().map(|code| code.meaning()))
+            .chain(DenialCode::VARIANTS.iter().map(|code| code.meaning()));
+        for meaning in meanings {
+            assert!(meaning.ends_with('.') && meaning.len() > 10, "{meaning:?}");
+        }
+    }
+
+    #[test]
+    fn warnings_say_so() {
+        for code in FindingCode::VARIANTS {
+            assert_eq!(code.is_warning(), code.meaning().starts_with("Warning:"), "{code}");
+        }
+    }
+}

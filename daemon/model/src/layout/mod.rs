@@ -1,0 +1,507 @@
+//! Partition layouts: what an operator asks for, and the exact sectors it comes to on one geometry.
+//!
+//! The crate `formats` turns a [`Plan`] into bytes. Rules and figures come from
+//! Microsoft's UEFI/GPT partition guidance and from measurements with mkfs.fat and mkntfs:
+//! 1 MiB alignment, order ESP, MSR, Windows, Recovery, attributes 0 on the Windows partition (a
+//! missing drive letter breaks the first start), FAT32 needs at least 65,525 clusters.
+
+mod error;
+mod role;
+
+pub use error::LayoutError;
+pub use role::{Attributes, FileSystem, Role};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::drive::Geometry;
+use crate::identity::Identity;
+use crate::ranges::Range;
+use crate::units::{Bytes, Lba, MIB, SectorSize};
+
+/// GPT partition entries: 128 of 128 bytes, what every tool writes (UEFI 2.10, 5.3.1).
+pub const GPT_ENTRY_COUNT: u32 = 128;
+/// Bytes of one partition entry.
+pub const GPT_ENTRY_BYTES: u32 = 128;
+
+/// FAT32 starts at this cluster count; below it every driver takes the volume for FAT16
+/// (Microsoft FAT specification 1.03, page 14). mkfs.fat only warns.
+pub const FAT32_MIN_CLUSTERS: u64 = 65_525;
+
+/// How large a partition is asked to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Extent {
+    /// Exactly this, rounded up to 1 MiB.
+    Fixed(Bytes),
+    /// What the others leave over.
+    Rest,
+}
+
+impl Serialize for Extent {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Fixed(size) => size.serialize(to),
+            Self::Rest => to.serialize_str("rest"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Extent {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Text {
+            Number(u64),
+            Words(String),
+        }
+        match Text::deserialize(from)? {
+            Text::Number(bytes) => Ok(Self::Fixed(Bytes(bytes))),
+            Text::Words(text) if text == "rest" => Ok(Self::Rest),
+            Text::Words(text) => text
+                .parse()
+                .map(Self::Fixed)
+                .map_err(|_| serde::de::Error::custom(format!("{text:?} is not a partition size"))),
+        }
+    }
+}
+
+/// One partition of a layout.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Partition {
+    /// Its purpose, which fixes type GUID, file system, attributes and name.
+    #[serde(rename = "type")]
+    pub role: Role,
+    /// Its size.
+    pub size: Extent,
+    /// GPT name; the role's own, which is what Windows writes, where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// File system: there is one that works for each role, so this can only say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_system: Option<FileSystem>,
+    /// Volume label; the role's own where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// GPT attribute bits; the role's own where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attributes: Option<Attributes>,
+}
+
+impl Partition {
+    /// A partition with everything its role suggests.
+    pub fn new(role: Role, size: Extent) -> Self {
+        Self { role, size, name: None, file_system: None, label: None, attributes: None }
+    }
+}
+
+/// Whether the station makes the drive bootable from the media's boot files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Boot {
+    /// Boot files and BCD are required and laid down on the ESP.
+    #[default]
+    Prestaged,
+    /// The content is applied as it is.
+    None,
+}
+
+/// A named layout: partitions in the order they stand on the drive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Layout {
+    /// Name, for rules and messages.
+    pub name: String,
+    /// Boot preparation.
+    #[serde(default)]
+    pub boot: Boot,
+    /// The partitions in order.
+    pub partitions: Vec<Partition>,
+}
+
+impl Default for Layout {
+    /// ESP 300 MiB (valid FAT32 with 512- and 4096-byte sectors), MSR 16 MiB, Windows, Recovery
+    /// 990 MiB.
+    fn default() -> Self {
+        let fixed = |role, mib| Partition::new(role, Extent::Fixed(Bytes::mib(mib)));
+        Self {
+            name: "uefi".into(),
+            boot: Boot::Prestaged,
+            partitions: vec![
+                fixed(Role::Esp, 300),
+                fixed(Role::Msr, 16),
+                Partition::new(Role::Windows, Extent::Rest),
+                fixed(Role::Recovery, 990),
+            ],
+        }
+    }
+}
+
+/// The partitions that a drive's boot configuration shall name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Places {
+    /// GPT disk GUID.
+    pub disk: Uuid,
+    /// Partition GUID of the ESP, where the boot manager lies.
+    pub esp: Uuid,
+    /// Partition GUID of the Windows volume, where boot.wim and boot.sdi lie.
+    pub windows: Uuid,
+}
+
+/// One partition with its place on a drive of known geometry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedPartition {
+    /// Its purpose.
+    pub role: Role,
+    /// GPT name.
+    pub name: String,
+    /// GPT attribute bits.
+    pub attributes: Attributes,
+    /// Volume label.
+    pub label: String,
+    /// First sector.
+    pub first: Lba,
+    /// Last sector, inclusive.
+    pub last: Lba,
+}
+
+impl PlannedPartition {
+    /// Byte offset of the partition on the drive.
+    pub fn offset(&self, sector: SectorSize) -> Bytes {
+        self.first.offset(sector)
+    }
+
+    /// Size in bytes.
+    pub fn size(&self, sector: SectorSize) -> Bytes {
+        Bytes((self.last.0 - self.first.0 + 1) * sector.bytes())
+    }
+
+    /// Where it lies on the drive.
+    pub fn range(&self, sector: SectorSize) -> Range {
+        Range::at(self.offset(sector), self.size(sector))
+    }
+}
+
+/// A layout worked out for one geometry. Invariants: partitions do not overlap, are in order, start and
+/// end on 1 MiB, and lie between the two partition tables.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The geometry it was worked out for.
+    pub geometry: Geometry,
+    /// The partitions in order.
+    pub partitions: Vec<PlannedPartition>,
+}
+
+impl Plan {
+    /// The partition with this role; layouts hold each at most once.
+    pub fn find(&self, role: Role) -> Option<(usize, &PlannedPartition)> {
+        self.partitions.iter().enumerate().find(|(_, p)| p.role == role)
+    }
+
+    /// The partitions that the BCD of a drive with this identity names; `None` without an ESP.
+    pub fn places(&self, identity: &Identity) -> Option<Places> {
+        let guid = |role| {
+            let (index, _) = self.find(role)?;
+            identity.partitions.get(index).map(|own| own.guid)
+        };
+        let (esp, windows) = (guid(Role::Esp)?, guid(Role::Windows)?);
+        Some(Places { disk: identity.disk, esp, windows })
+    }
+
+    /// Bytes at the start of the drive that hold the protective MBR and the primary GPT.
+    pub fn primary_table(geometry: Geometry) -> Bytes {
+        let entries = Bytes(u64::from(GPT_ENTRY_COUNT * GPT_ENTRY_BYTES));
+        Bytes(2 * geometry.sector.bytes() + entries.align_up(geometry.sector.bytes()).0)
+    }
+
+    /// Where the protective MBR and the primary GPT lie.
+    pub fn primary_range(&self) -> Range {
+        Range::at(Bytes(0), Self::primary_table(self.geometry))
+    }
+
+    /// Where the backup GPT lies.
+    pub fn backup_range(&self) -> Range {
+        let size = self.geometry.size;
+        Range::new(size - Self::backup_table(self.geometry), size)
+    }
+
+    /// Bytes at the end of the drive that hold the backup GPT.
+    pub fn backup_table(geometry: Geometry) -> Bytes {
+        Bytes(Self::primary_table(geometry).0 - geometry.sector.bytes())
+    }
+}
+
+/// Least size of an NTFS volume here: mkntfs wants 1 MiB, the journal and MFT some more.
+const NTFS_MIN: Bytes = Bytes::mib(16);
+
+/// Sectors per FAT32 cluster on an ESP of this size: clusters of 4096 bytes where that leaves enough of
+/// them for FAT32, else of one sector.
+pub fn esp_cluster_sectors(size: Bytes, sector: SectorSize) -> u64 {
+    match sector {
+        SectorSize::B512 if size >= Bytes::mib(260) => 8,
+        SectorSize::B512 | SectorSize::B4096 => 1,
+    }
+}
+
+impl Layout {
+    /// Checks what does not depend on a drive.
+    ///
+    /// # Errors
+    /// [`LayoutError`] names the layout and the partition.
+    pub fn check(&self) -> Result<(), LayoutError> {
+        let layout = || self.name.clone();
+        let order = [Role::Esp, Role::Msr, Role::Windows, Role::Recovery];
+        let place = |role| order.iter().position(|r| *r == role);
+        for pair in self.partitions.windows(2) {
+            if pair[0].role == pair[1].role {
+                return Err(LayoutError::Twice { layout: layout(), role: pair[0].role });
+            }
+            if place(pair[0].role) > place(pair[1].role) {
+                return Err(LayoutError::Order(layout()));
+            }
+        }
+        let has = |role| self.partitions.iter().any(|p| p.role == role);
+        if !has(Role::Windows) {
+            let why = "to which the media is applied";
+            return Err(LayoutError::Missing { layout: layout(), role: Role::Windows, why });
+        }
+        if self.boot == Boot::Prestaged && !has(Role::Esp) {
+            let why = "to which boot = \"prestaged\" writes the boot files";
+            return Err(LayoutError::Missing { layout: layout(), role: Role::Esp, why });
+        }
+        let count = self.partitions.iter().filter(|p| p.size == Extent::Rest).count();
+        if count != 1 {
+            return Err(LayoutError::Rest { layout: layout(), count });
+        }
+        for partition in &self.partitions {
+            self.check_label(partition)?;
+            self.check_extras(partition)?;
+            if let Extent::Fixed(size) = partition.size {
+                let least = least_size(partition.role, SectorSize::B512);
+                if size < least {
+                    let (size, least) = (size.0, least.0);
+                    let role = partition.role;
+                    return Err(LayoutError::Small { layout: layout(), role, size, least });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_label(&self, partition: &Partition) -> Result<(), LayoutError> {
+        let Some(label) = &partition.label else { return Ok(()) };
+        let role = partition.role;
+        // FAT: 11 characters of the OEM set; NTFS: 32 UTF-16 units (mkntfs -L).
+        let (most, plain) = match role {
+            Role::Esp => {
+                (11, label.bytes().all(|b| b.is_ascii_alphanumeric() || b"_- ".contains(&b)))
+            }
+            Role::Msr => (0, label.is_empty()),
+            Role::Windows | Role::Recovery => (32, !label.chars().any(char::is_control)),
+        };
+        if !plain || label.encode_utf16().count() > most {
+            let (layout, label) = (self.name.clone(), label.clone());
+            return Err(LayoutError::Label { layout, role, label, most });
+        }
+        Ok(())
+    }
+
+    fn check_extras(&self, partition: &Partition) -> Result<(), LayoutError> {
+        let (layout, role) = (self.name.clone(), partition.role);
+        if let Some(name) = &partition.name
+            && (name.encode_utf16().count() > 36 || name.chars().any(char::is_control))
+        {
+            return Err(LayoutError::Name { layout, role, name: name.clone() });
+        }
+        if partition.file_system.is_some_and(|asked| Some(asked) != role.file_system()) {
+            return Err(LayoutError::FileSystem { layout, role });
+        }
+        // Microsoft reserves bits 48 to 63 for basic data partitions; bit 63 takes the drive letter away, without which
+        // the first start finds neither boot image nor configuration (error 0x80070490).
+        const NO_DRIVE_LETTER: u64 = 1 << 63;
+        if role == Role::Windows
+            && partition.attributes.is_some_and(|bits| bits.0 & NO_DRIVE_LETTER != 0)
+        {
+            return Err(LayoutError::DriveLetter { layout, role });
+        }
+        Ok(())
+    }
+
+    /// Least size of a drive that holds this layout with `content` bytes on the Windows volume, and how it adds
+    /// up. A lower bound: what is smaller cannot work.
+    pub fn least_drive(&self, content: Bytes, sector: SectorSize) -> (Bytes, String) {
+        let mut total = 2 * MIB.0;
+        let mut terms = vec![format!("{total} tables")];
+        for partition in &self.partitions {
+            let least = least_size(partition.role, sector);
+            let least = if partition.role == Role::Windows { least.max(content) } else { least };
+            let size = match partition.size {
+                Extent::Fixed(size) => size,
+                Extent::Rest => least,
+            };
+            let size = size.align_up(MIB.0);
+            terms.push(format!("{} {:?}", size.0, partition.role).to_lowercase());
+            total = total.saturating_add(size.0);
+        }
+        (Bytes(total), terms.join(" + "))
+    }
+
+    /// Works the layout out for one geometry.
+    ///
+    /// # Errors
+    /// [`LayoutError::DriveTooSmall`] with the arithmetic, or [`LayoutError::Small`] where a partition
+    /// is too small for its file system with these sectors.
+    pub fn plan(&self, geometry: Geometry) -> Result<Plan, LayoutError> {
+        self.check()?;
+        let sector = geometry.sector;
+        let head = Plan::primary_table(geometry).align_up(MIB.0);
+        let tail = Plan::backup_table(geometry).align_up(MIB.0);
+        let mut sizes = Vec::with_capacity(self.partitions.len());
+        let mut needed = head.0 + tail.0;
+        let mut terms = vec![format!("{} tables", head.0 + tail.0)];
+        for partition in &self.partitions {
+            let least = least_size(partition.role, sector);
+            let size = match partition.size {
+                Extent::Fixed(size) => size.align_up(MIB.0),
+                Extent::Rest => least,
+            };
+            if size < least {
+                return Err(LayoutError::Small {
+                    layout: self.name.clone(),
+                    role: partition.role,
+                    size: size.0,
+                    least: least.0,
+                });
+            }
+            terms.push(format!("{} {:?}", size.0, partition.role).to_lowercase());
+            needed = needed.saturating_add(size.0);
+            sizes.push(size);
+        }
+        let usable = geometry.size.align_down(MIB.0);
+        let Some(spare) = usable.0.checked_sub(needed) else {
+            return Err(LayoutError::DriveTooSmall {
+                layout: self.name.clone(),
+                needed,
+                arithmetic: terms.join(" + "),
+                size: geometry.size.0,
+            });
+        };
+        let mut at = head.0;
+        let mut partitions = Vec::with_capacity(sizes.len());
+        for (partition, size) in self.partitions.iter().zip(sizes) {
+            let size = if partition.size == Extent::Rest { size.0 + spare } else { size.0 };
+            let label =
+                partition.label.clone().unwrap_or_else(|| partition.role.label().to_owned());
+            partitions.push(PlannedPartition {
+                role: partition.role,
+                name: partition
+                    .name
+                    .clone()
+                    .unwrap_or_else(|| partition.role.gpt_name().to_owned()),
+                attributes: partition.attributes.unwrap_or(partition.role.attributes()),
+                label,
+                first: Lba(at / sector.bytes()),
+                last: Lba((at + size) / sector.bytes() - 1),
+            });
+            at += size;
+        }
+        Ok(Plan { geometry, partitions })
+    }
+}
+
+/// The least size a partition of this role works with.
+fn least_size(role: Role, sector: SectorSize) -> Bytes {
+    match role {
+        // One file allocation table entry of 4 bytes per cluster, two tables, 32 reserved sectors.
+        Role::Esp => {
+            let cluster = sector.bytes();
+            let clusters = FAT32_MIN_CLUSTERS + 2;
+            let table = Bytes(clusters * 4).align_up(sector.bytes()).0;
+            Bytes(clusters * cluster + 2 * table + 32 * sector.bytes()).align_up(MIB.0)
+        }
+        Role::Msr => MIB,
+        Role::Windows | Role::Recovery => NTFS_MIN,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn geometry(size: u64, sector: SectorSize) -> Geometry {
+        Geometry { size: Bytes(size), sector }
+    }
+
+    proptest! {
+        #[test]
+        fn plans_are_aligned_ordered_and_inside(
+            size in 0_u64..(4 << 40),
+            large in any::<bool>(),
+            esp in 300_u64..2000,
+            recovery in 16_u64..3000,
+        ) {
+            let sector = if large { SectorSize::B4096 } else { SectorSize::B512 };
+            let geometry = geometry(size - size % sector.bytes(), sector);
+            let mut layout = Layout::default();
+            layout.partitions[0].size = Extent::Fixed(Bytes::mib(esp));
+            layout.partitions[3].size = Extent::Fixed(Bytes(recovery * 1_000_000));
+            prop_assume!(layout.check().is_ok());
+            match layout.plan(geometry) {
+                Ok(plan) => {
+                    let mut end = Plan::primary_table(geometry).0;
+                    for partition in &plan.partitions {
+                        let offset = partition.offset(sector).0;
+                        prop_assert!(offset >= end, "no overlap");
+                        prop_assert_eq!(offset % MIB.0, 0);
+                        end = offset + partition.size(sector).0;
+                        prop_assert_eq!(end % MIB.0, 0);
+                    }
+                    prop_assert!(end + Plan::backup_table(geometry).0 <= geometry.size.0);
+                    let (_, windows) = plan.find(Role::Windows).unwrap();
+                    let used: u64 = plan.partitions.iter().map(|p| p.size(sector).0).sum();
+                    prop_assert!(geometry.size.0 - used < 4 * MIB.0, "the rest is all used");
+                    prop_assert!(windows.size(sector) >= NTFS_MIN);
+                }
+                Err(LayoutError::DriveTooSmall { needed, size, .. }) => prop_assert!(needed > size - size % MIB.0),
+                Err(other) => prop_assert!(false, "{other}"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_error_shows_the_arithmetic() {
+        let error = Layout::default().plan(geometry(1 << 30, SectorSize::B512)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "layout \"uefi\" needs 1388314624 bytes (2097152 tables + 314572800 esp + 16777216 msr \
+             + 16777216 windows + 1038090240 recovery), the drive has 1073741824"
+        );
+    }
+
+    #[test]
+    fn esp_below_fat32_is_refused_with_large_sectors() {
+        // 256 MiB gives 65,376 clusters of 4096 bytes, which is FAT16 to every reader (measured with mkfs.fat 4.2).
+        let mut layout = Layout::default();
+        layout.partitions[0].size = Extent::Fixed(Bytes::mib(256));
+        assert!(layout.plan(geometry(8 << 30, SectorSize::B512)).is_ok());
+        let error = layout.plan(geometry(8 << 30, SectorSize::B4096)).unwrap_err();
+        assert!(matches!(error, LayoutError::Small { role: Role::Esp, .. }), "{error}");
+    }
+
+    #[test]
+    fn contradictory_layouts_are_refused() {
+        let mut twice = Layout::default();
+        twice.partitions[3].size = Extent::Rest;
+        assert!(matches!(twice.check(), Err(LayoutError::Rest { count: 2, .. })));
+        let mut order = Layout::default();
+        order.partitions.swap(0, 1);
+        assert!(matches!(order.check(), Err(LayoutError::Order(_))));
+        let mut bare = Layout::default();
+        bare.partitions.retain(|p| p.role != Role::Windows);
+        assert!(matches!(bare.check(), Err(LayoutError::Missing { role: Role::Windows, .. })));
+        let mut label = Layout::default();
+        label.partitions[0].label = Some("much too long".into());
+        assert!(matches!(label.check(), Err(LayoutError::Label { .. })));
+    }
+}

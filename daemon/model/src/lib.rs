@@ -1,0 +1,25 @@
+//! What everything else speaks of: drives, layouts, masters, media, jobs and records, and the decisions about them.
+//!
+//! - Owns the types that cross the seams between the other crates, the codes and their names, and [`admission`], which
+//!   alone makes an [`admission::Admitted`].
+//! - May touch nothing: values in, values out. Times and random numbers are arguments.
+//! - May never do I/O, read a clock, start a thread or depend on another crate of the workspace. Its `clippy.toml`
+//!   forbids what the standard library offers for that.
+//!
+//! `unsafe` stands in [`digest`] alone, for two SHA-256 messages at once.
+
+pub mod account;
+pub mod admission;
+pub mod api;
+pub mod code;
+pub mod digest;
+pub mod drive;
+pub mod failure;
+pub mod identity;
+pub mod job;
+pub mod layout;
+pub mod manifest;
+pub mod media;
+pub mod ranges;
+pub mod record;
+pub mod units;

@@ -1,0 +1,57 @@
+//! One journal entry per record, through tracing-journald, with the contract's fields.
+//!
+//! The `tracing` field names below are the journal's field names: the subscriber is set up without a prefix.
+
+use model::drive::Serial;
+use model::job::Verdict;
+use model::record::Record;
+
+/// `MESSAGE_ID` of a job's start.
+pub const OPENED: &str = "5b0b5e3d3f0c4f6c9a5a3c1c0f5d8a01";
+/// `MESSAGE_ID` of a drive that passed.
+pub const PASSED: &str = "5b0b5e3d3f0c4f6c9a5a3c1c0f5d8a02";
+/// `MESSAGE_ID` of a drive that failed.
+pub const FAILED: &str = "5b0b5e3d3f0c4f6c9a5a3c1c0f5d8a03";
+/// `MESSAGE_ID` of a drive that was refused.
+pub const REFUSED: &str = "5b0b5e3d3f0c4f6c9a5a3c1c0f5d8a04";
+/// `MESSAGE_ID` of a job that was stopped.
+pub const STOPPED: &str = "5b0b5e3d3f0c4f6c9a5a3c1c0f5d8a05";
+
+/// Writes the entry.
+pub fn record(record: &Record) {
+    let serial = record.serial.as_ref().map_or("", Serial::as_str);
+    let verdict = record.verdict.map(|v| v.to_string()).unwrap_or_default();
+    let reason = record.reason.as_ref().map_or("", |reason| reason.code.into());
+    let media = record.media.as_ref().map(|m| m.sha256.to_string()).unwrap_or_default();
+    let readback = record.readback_sha256.map(|d| d.to_string()).unwrap_or_default();
+    let sentence = record.sentence();
+    let write_rate = record.write_bytes_per_second.unwrap_or_default().0;
+    let verify_rate = record.verify_bytes_per_second.unwrap_or_default().0;
+    // `tracing` fixes the level at the call, so there are two calls with the same fields.
+    macro_rules! entry {
+        ($level:ident, $id:expr) => {
+            tracing::$level!(
+                target: "prestaged::record",
+                MESSAGE_ID = $id,
+                PRESTAGED_SERIAL = serial,
+                PRESTAGED_VERDICT = verdict,
+                PRESTAGED_REASON = reason,
+                PRESTAGED_JOB = %record.job,
+                PRESTAGED_BAY = %record.bay,
+                PRESTAGED_STATION = record.station,
+                PRESTAGED_MEDIA_SHA256 = media,
+                PRESTAGED_READBACK_SHA256 = readback,
+                PRESTAGED_WRITE_BPS = write_rate,
+                PRESTAGED_VERIFY_BPS = verify_rate,
+                "{sentence}"
+            )
+        };
+    }
+    match record.verdict {
+        None => entry!(info, OPENED),
+        Some(Verdict::Passed) => entry!(info, PASSED),
+        Some(Verdict::Refused) => entry!(info, REFUSED),
+        Some(Verdict::Failed) => entry!(error, FAILED),
+        Some(Verdict::Stopped) => entry!(error, STOPPED),
+    }
+}

@@ -1,0 +1,206 @@
+//! Running jobs: one thread per drive, and an eye on threads that are stuck in the kernel.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread;
+
+use drives::claim::{Claim, ClaimError, IoClock};
+use drives::content;
+use drives::medium::Medium as _;
+use imaging::engine::JobContext;
+use imaging::job::run_job;
+use imaging::progress::Progress;
+use jiff::Timestamp;
+use model::code::ReasonCode;
+use model::failure::{Reason, Refusal, chain};
+use model::identity::Identity;
+use model::job::{Reading, State, Stop, StopReason, Verdict};
+use model::record::Record;
+use record::open::OpenRecord;
+use record::writer::keep;
+use station::{Event, JobOrder, Ticket};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use super::survey::unknown_users;
+use super::{OpenMaster, Services};
+
+/// A running job, as far as it can be watched from outside.
+#[derive(Debug)]
+struct Running {
+    job: Uuid,
+    ticket: Ticket,
+    open: OpenRecord,
+    stop: Stop,
+    clock: IoClock,
+    progress: Arc<Progress>,
+}
+
+/// All jobs whose end the station has not heard of.
+#[derive(Debug, Default)]
+pub(super) struct Jobs(Vec<Running>);
+
+impl Jobs {
+    /// Starts a job on a thread of its own. It ends in [`Event::JobEnded`]; or, if the drive got its verdict without it
+    /// meanwhile, in [`Event::DriveAnswered`].
+    pub(super) fn start(
+        &mut self,
+        services: &Services,
+        sender: &mpsc::Sender<Event<OpenMaster>>,
+        order: JobOrder<OpenMaster>,
+    ) {
+        let total = order.master.manifest.payload() * 2;
+        let running = Running {
+            job: order.record.job,
+            ticket: order.ticket.clone(),
+            open: OpenRecord::new(order.record.clone()),
+            stop: order.stop.clone(),
+            clock: IoClock::default(),
+            progress: Arc::new(Progress::new(State::Claiming, total)),
+        };
+        let serial = order.admitted.drive().label();
+        let work = {
+            let (ticket, open) = (running.ticket.clone(), running.open.clone());
+            let (clock, progress) = (running.clock.clone(), Arc::clone(&running.progress));
+            let (services, sender) = (services.clone(), sender.clone());
+            move || {
+                let ended = catch_unwind(AssertUnwindSafe(|| {
+                    run(&services, order, &open, &clock, &progress)
+                }));
+                let record = ended.unwrap_or_else(|_| {
+                    let detail = "the station made a mistake; the log has more";
+                    let reason = Reason::new(ReasonCode::InternalError, detail);
+                    Some(open.take()?.closed_with(Verdict::Failed, reason, Timestamp::now()))
+                });
+                let event = match record {
+                    Some(record) => {
+                        if record.verdict == Some(Verdict::Refused) {
+                            // Nothing has been done that would have to be on record first.
+                            services.writer.write(record.clone());
+                        } else {
+                            keep(&services.ledger, &record);
+                        }
+                        Event::JobEnded(ticket, Box::new(record))
+                    }
+                    None => {
+                        services.replicator.recover();
+                        Event::DriveAnswered(ticket)
+                    }
+                };
+                // Nobody listens any more only when the station has ended.
+                let _ = sender.blocking_send(event);
+            }
+        };
+        let thread = thread::Builder::new().name(format!("drive/{serial}")).spawn(work);
+        if let Err(error) = thread
+            && let Some(record) = running.open.take()
+        {
+            let detail = format!("cannot start a thread for the drive: {error}");
+            let refusal = Refusal::new(ReasonCode::InternalError, detail);
+            let record = record.refused(refusal, Timestamp::now());
+            services.writer.write(record.clone());
+            let ended = Event::JobEnded(running.ticket, Box::new(record));
+            let sender = sender.clone();
+            tokio::spawn(async move { sender.send(ended).await });
+            return;
+        }
+        self.0.push(running);
+    }
+
+    /// How far a job has come.
+    pub(super) fn reading(&self, job: Uuid) -> Option<Reading> {
+        self.0.iter().find(|running| running.job == job).map(|running| running.progress.read())
+    }
+
+    /// The station hears of a job's end.
+    pub(super) fn forget(&mut self, job: Uuid) {
+        self.0.retain(|running| running.job != job);
+    }
+
+    /// Gives one drive that does not answer its verdict, without its thread.
+    pub(super) fn stuck(&mut self, services: &Services) -> Option<Event<OpenMaster>> {
+        let patience = services.limits.stall;
+        let stuck = |job: &&Running| {
+            !job.open.is_closed() && job.clock.waiting().is_some_and(|time| time > patience)
+        };
+        let job = self.0.iter().find(stuck)?;
+        let record = job.open.take()?;
+        // Should it answer after all, it finds that it has been stopped.
+        job.stop.request(StopReason::Stalled);
+        services.replicator.write_off();
+        let detail = format!(
+            "the drive has not answered a request for {} s (replicate.stall_timeout)",
+            patience.as_secs()
+        );
+        let reason = Reason::new(ReasonCode::Stalled, detail);
+        let record = record.closed_with(Verdict::Failed, reason, Timestamp::now());
+        services.writer.write(record.clone());
+        Some(Event::JobStuck(job.ticket.clone(), Box::new(record)))
+    }
+}
+
+/// One drive, on its own thread: claim, put on record, image. Returns the closed record, unless the station has closed it
+/// meanwhile.
+fn run(
+    services: &Services,
+    order: JobOrder<OpenMaster>,
+    open: &OpenRecord,
+    clock: &IoClock,
+    progress: &Progress,
+) -> Option<Record> {
+    let JobOrder { admitted, master, stop, .. } = order;
+    let refused = |refusal: Refusal| Some(open.take()?.refused(refusal, Timestamp::now()));
+    let mut claim = match Claim::take(admitted, clock) {
+        Ok(claim) => claim,
+        Err(error) => {
+            let code = match error {
+                ClaimError::Open { .. } => ReasonCode::InUse,
+                ClaimError::Changed { .. } => ReasonCode::DriveChanged,
+                ClaimError::ReadOnly(_) => ReasonCode::ReadOnly,
+            };
+            return refused(Refusal::of(code, &error));
+        }
+    };
+    // Once more, now that nobody else can take it: what the claim does not exclude may have come since the decision.
+    let usage = claim.during(|| services.host.usage(&claim.drive().name, &content::is_in_pool));
+    let objection = match usage {
+        Ok(usage) => usage.objection(),
+        Err(error) => Some(unknown_users(&error)),
+    };
+    if let Some(refusal) = objection {
+        return refused(refusal);
+    }
+    let manifest = &master.manifest;
+    let identity = Identity::random(manifest.plan.partitions.len());
+    let record = open.amend(|record| {
+        Record { opened: Timestamp::now(), ..record }
+            .with_master(manifest)
+            .with_identity(&manifest.plan, &identity)
+    })?;
+    // Durable before the first destructive byte; without a place for its record no drive is touched.
+    if let Err(error) = services.ledger.put(&record) {
+        let refusal = Refusal::of(ReasonCode::LedgerUnavailable, &error).with_hint_of(&error);
+        tracing::error!(serial = %claim.drive().label(), "not touched: {}", refusal.detail);
+        return refused(refusal);
+    }
+    if let Err(error) = services.ledger.note_geometry(claim.geometry()) {
+        // Only pressing ahead rests on it.
+        tracing::warn!("{}", chain(&error));
+    }
+    let context = JobContext {
+        master: &master,
+        job: record.job,
+        identity: &identity,
+        replicator: &services.replicator,
+        limits: &services.limits,
+        stop: &stop,
+        progress,
+    };
+    let outcome = run_job(&mut claim, &context);
+    let Some(record) = open.take() else {
+        // Given up as stalled: whatever has come of it, it must not look finished.
+        context.unfinish(&mut claim);
+        return None;
+    };
+    Some(record.closed_by(outcome, Timestamp::now()))
+}

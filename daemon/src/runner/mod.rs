@@ -1,0 +1,297 @@
+//! Carries out what the station decides, and tells it what has come of it.
+//!
+//! tokio at the edges; whatever can block (the store, the ledger, sysfs, drives) runs on threads of its own. Each
+//! effect ends in at most one event.
+
+mod jobs;
+mod pressing;
+mod services;
+mod survey;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use masters::store::{Listed, Master, Store, StoreError};
+use media::intake::IntakeTask;
+use model::api::audit::AuditTask;
+use model::api::line::{Line, Progress};
+use model::api::snapshot::{MasterView, Snapshot};
+use model::code::{DenialCode, FailureCode};
+use model::digest::Digest;
+use model::drive::Drive;
+use model::failure::{Denial, Failure, chain};
+use model::manifest::{MasterId, Recipe};
+use station::{Answer, Effect, Event, Reply, Station, Ticket};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::audit::Audit;
+use jobs::Jobs;
+use pressing::Press;
+pub use services::Services;
+
+/// A master that was found whole, shared by the drives that are written from it.
+pub type OpenMaster = Arc<Master>;
+
+/// How often views are refreshed while something moves.
+const REFRESH: Duration = Duration::from_millis(200);
+
+/// Runs the station until it has nothing left to do. `tick` is called several times a second, from the loop itself: a
+/// watchdog fed there notices a station that hangs.
+pub async fn run(
+    mut station: Station<OpenMaster>,
+    services: Services,
+    events: (mpsc::Sender<Event<OpenMaster>>, mpsc::Receiver<Event<OpenMaster>>),
+    snapshot: watch::Sender<Arc<Snapshot>>,
+    mut tick: impl FnMut(&Snapshot),
+) {
+    let (sender, mut receiver) = events;
+    let intakes = Arc::new(Semaphore::new(1));
+    let jobs = Jobs::default();
+    let mut performer = Performer { services, sender, intakes, press: None, jobs };
+    performer.list_masters();
+    let mut clock = interval(REFRESH);
+    clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let event = tokio::select! {
+            event = receiver.recv() => event,
+            _ = clock.tick() => {
+                tick(&snapshot.borrow());
+                match performer.jobs.stuck(&performer.services) {
+                    Some(event) => Some(event),
+                    None => {
+                        if station.is_busy() {
+                            snapshot.send_replace(Arc::new(performer.look(&station)));
+                        }
+                        continue;
+                    }
+                }
+            }
+        };
+        let Some(event) = event else { return };
+        if let Event::JobEnded(_, record) | Event::JobStuck(_, record) = &event {
+            performer.jobs.forget(record.job);
+        }
+        let effects = station.apply(event, Timestamp::now());
+        snapshot.send_replace(Arc::new(performer.look(&station)));
+        for effect in effects {
+            if matches!(effect, Effect::Exit) {
+                return;
+            }
+            performer.perform(effect);
+        }
+    }
+}
+
+struct Performer {
+    services: Services,
+    sender: mpsc::Sender<Event<OpenMaster>>,
+    /// One check of media at a time: each uses a core and the inbox's disk.
+    intakes: Arc<Semaphore>,
+    press: Option<(MasterId, JoinHandle<()>)>,
+    jobs: Jobs,
+}
+
+impl Performer {
+    fn look(&self, station: &Station<OpenMaster>) -> Snapshot {
+        let store_read_bytes = self.services.replicator.bytes_read();
+        Snapshot { store_read_bytes, ..station.snapshot(&|job| self.jobs.reading(job)) }
+    }
+
+    fn perform(&mut self, effect: Effect<OpenMaster>) {
+        match effect {
+            Effect::Judge(ticket, drive) => self.judge(ticket, *drive),
+            Effect::Intake(path) => self.intake(path),
+            Effect::LookForMaster(recipe) => self.look_for_master(recipe),
+            Effect::Press { recipe, files, room, in_use } => {
+                self.start_press(Press { recipe, files, room, in_use });
+            }
+            Effect::CancelPress => self.cancel_press(),
+            Effect::RemoveMaster(id, reply) => self.remove_master(id, reply),
+            Effect::Record(record) => self.services.writer.write(*record),
+            Effect::LookForGeometries(media) => self.look_for_geometries(media),
+            Effect::Job(order) => self.jobs.start(&self.services, &self.sender, *order),
+            Effect::Audit(task, reply) => self.audit(task, reply),
+            Effect::Answer(reply, answer) => {
+                // The operator may have gone away.
+                let _ = reply.send(answer);
+            }
+            Effect::Exit => {}
+        }
+    }
+
+    /// Does something that blocks and sends what has come of it.
+    fn in_background(&self, work: impl FnOnce() -> Option<Event<OpenMaster>> + Send + 'static) {
+        let sender = self.sender.clone();
+        spawn_blocking(move || {
+            if let Some(event) = work() {
+                // Nobody listens any more only when the station has ended.
+                let _ = sender.blocking_send(event);
+            }
+        });
+    }
+
+    fn look_for_geometries(&self, media: Digest) {
+        let ledger = self.services.ledger.clone();
+        self.in_background(move || match ledger.geometries() {
+            Ok(geometries) => Some(Event::Geometries(media, geometries)),
+            Err(error) => {
+                tracing::error!("{}", chain(&error));
+                None
+            }
+        });
+    }
+
+    fn judge(&self, ticket: Ticket, drive: Drive) {
+        let (services, sender) = (self.services.clone(), self.sender.clone());
+        tokio::spawn(async move {
+            let facts = survey::gather(services, drive).await;
+            let _ = sender.send(Event::Judged(ticket, facts)).await;
+        });
+    }
+
+    fn intake(&self, path: PathBuf) {
+        let (sender, workers) = (self.sender.clone(), self.services.workers.clone());
+        let permits = Arc::clone(&self.intakes);
+        let Services { image, boot, .. } = self.services;
+        if path.to_str().is_none() {
+            let failure = Failure::new(FailureCode::MediaUnreadable, "its name is not UTF-8");
+            let failure = failure.with_hint("rename the file");
+            return self.in_background(move || Some(Event::IntakeEnded(path, Err(failure))));
+        }
+        tokio::spawn(async move {
+            let Ok(_permit) = permits.acquire().await else { return };
+            let task = IntakeTask { path: path.clone(), image, boot };
+            let report = {
+                let (sender, path) = (sender.clone(), path.clone());
+                move |progress: Progress| {
+                    // Progress may be lost when the station is busy; the end is not.
+                    let _ = sender.try_send(Event::IntakeProgress(path.clone(), progress.fraction));
+                }
+            };
+            let result = workers.run(&task, report).await;
+            let _ = sender.send(Event::IntakeEnded(path, result)).await;
+        });
+    }
+
+    fn look_for_master(&self, recipe: Recipe) {
+        let store = Arc::clone(&self.services.store);
+        self.in_background(move || {
+            let id = recipe.id();
+            let found = match store.load(&id) {
+                Err(error @ (StoreError::Damaged { .. } | StoreError::Unreadable { .. })) => {
+                    // It is pressed anew from verified media; no drive has been touched.
+                    let error = chain(&error);
+                    tracing::error!(master = %id, "{error}; it is removed and pressed anew");
+                    store.remove(&id).map(|_| None)
+                }
+                other => other,
+            };
+            let found = found
+                .map_err(|error| Failure::of(FailureCode::StoreError, &error).with_hint_of(&error));
+            Some(Event::MasterLooked(recipe, found))
+        });
+    }
+
+    fn start_press(&mut self, press: Press) {
+        let id = press.recipe.id();
+        let (services, sender) = (self.services.clone(), self.sender.clone());
+        let master = id.clone();
+        let Recipe { media_name, geometry, .. } = &press.recipe;
+        tracing::info!(%master, media = media_name, %geometry, "pressing a master");
+        let running = tokio::spawn(async move {
+            let result = press.run(&services, &sender).await;
+            list_masters(&services.store, &sender).await;
+            let _ = sender.send(Event::PressEnded(master, result)).await;
+        });
+        self.press = Some((id, running));
+    }
+
+    fn cancel_press(&mut self) {
+        let Some((id, press)) = self.press.take() else { return };
+        // Dropping the future kills the worker. What it leaves in the store is cleared away by the next press or start.
+        press.abort();
+        let sender = self.sender.clone();
+        tokio::spawn(async move {
+            let ended = press.await;
+            if ended.is_err() {
+                let failure = Failure::new(FailureCode::Cancelled, "the press was cancelled");
+                let _ = sender.send(Event::PressEnded(id, Err(failure))).await;
+            }
+        });
+    }
+
+    fn remove_master(&self, id: MasterId, reply: Reply) {
+        let (store, sender) = (Arc::clone(&self.services.store), self.sender.clone());
+        tokio::spawn(async move {
+            let name = id.to_string();
+            let remover = Arc::clone(&store);
+            let removed = spawn_blocking(move || remover.remove(&id)).await;
+            let answer = match removed {
+                Ok(Ok(true)) => Ok(Answer::Done),
+                Ok(Ok(false)) => {
+                    let detail = format!("there is no master {name:?}");
+                    let denial = Denial::new(DenialCode::NoSuchMaster, detail);
+                    Err(denial.with_hint("see `prestagectl master list`"))
+                }
+                Ok(Err(error)) => {
+                    Err(Denial::of(DenialCode::StoreError, &error).with_hint_of(&error))
+                }
+                Err(error) => Err(Denial::of(DenialCode::InternalError, &error)),
+            };
+            list_masters(&store, &sender).await;
+            let _ = reply.send(answer);
+        });
+    }
+
+    fn list_masters(&self) {
+        let (store, sender) = (Arc::clone(&self.services.store), self.sender.clone());
+        tokio::spawn(async move { list_masters(&store, &sender).await });
+    }
+
+    fn audit(&self, task: AuditTask, reply: Reply) {
+        let workers = self.services.workers.clone();
+        tokio::spawn(async move {
+            let (lines, receiver) = mpsc::channel(16);
+            if reply.send(Ok(Answer::Audit(receiver))).is_err() {
+                return;
+            }
+            let report = |progress| {
+                let _ = lines.try_send(Line::Progress(progress));
+            };
+            let task = Audit(task);
+            let last = tokio::select! {
+                result = workers.run(&task, report) => Line::of(result),
+                () = lines.closed() => return,
+            };
+            let _ = lines.send(last).await;
+        });
+    }
+}
+
+async fn list_masters(store: &Arc<Store>, sender: &mpsc::Sender<Event<OpenMaster>>) {
+    let store = Arc::clone(store);
+    let listed = spawn_blocking(move || store.list()).await;
+    match listed {
+        Ok(Ok(masters)) => {
+            let view = |m: Listed| MasterView {
+                id: m.id,
+                media: m.recipe.media_name,
+                media_sha256: m.recipe.media_sha256,
+                layout: m.recipe.layout.name,
+                size_bytes: m.recipe.geometry.size,
+                logical_sector_bytes: m.recipe.geometry.sector.into(),
+                payload_bytes: m.payload,
+                allocated_bytes: m.allocated,
+                root_sha256: m.root,
+            };
+            let masters = masters.into_iter().map(view).collect();
+            let _ = sender.send(Event::Masters(masters)).await;
+        }
+        Ok(Err(error)) => tracing::error!("{}", chain(&error)),
+        Err(error) => tracing::error!(%error, "cannot list the store"),
+    }
+}

@@ -1,0 +1,176 @@
+//! What operators ask for.
+
+use model::api::audit::AuditTask;
+use model::api::command::Command;
+use model::code::{DenialCode, ReasonCode};
+use model::drive::Geometry;
+use model::failure::{Denial, Refusal};
+use model::job::StopReason;
+
+use crate::Station;
+use crate::insertion::{Insertion, Key, Phase};
+use crate::message::{Answer, Effect, Reply};
+use crate::press_queue::Priority;
+
+fn detached() -> Denial {
+    Denial::new(DenialCode::NoSuchDrive, "the drive has just been detached")
+}
+
+/// Why there is no media, for an operator who named one.
+fn without_media(refusal: Refusal) -> Denial {
+    let code = match refusal.code {
+        ReasonCode::MediaInvalid => DenialCode::MediaInvalid,
+        _ => DenialCode::NoMedia,
+    };
+    Denial { code, detail: refusal.detail, hint: refusal.hint }
+}
+
+impl<M: Clone> Station<M> {
+    pub(crate) fn command(&mut self, command: Command, reply: Reply) -> Vec<Effect<M>> {
+        let mut effects = Vec::new();
+        let result = match command {
+            Command::Arm(armed) => self.arm(armed, &mut effects),
+            Command::Retry { serial } => {
+                self.find_serial(&serial).and_then(|key| self.begin_anew(&key, None, &mut effects))
+            }
+            Command::Image { device, media } => {
+                self.find_device(&device).and_then(|key| self.begin_anew(&key, media, &mut effects))
+            }
+            Command::Stop { serial } => self.stop(&serial),
+            Command::VerifyMedia { name } => match self.catalog.recheck(&name) {
+                Some(path) => {
+                    effects.push(Effect::Intake(path));
+                    Ok(Answer::Done)
+                }
+                None => {
+                    let detail = format!("no media named {name:?} is in the inbox");
+                    Err(Denial::new(DenialCode::NoMedia, detail))
+                }
+            },
+            Command::Press { media, geometry } => self.press_by_hand(&media, geometry),
+            Command::RemoveMaster { id } if !id.is_valid() => {
+                let detail = format!("there is no master {:?}", id.0);
+                let denial = Denial::new(DenialCode::NoSuchMaster, detail);
+                Err(denial.with_hint("see `prestagectl master list`"))
+            }
+            Command::RemoveMaster { id } if self.presses.is_running_for(&id) => {
+                effects.push(Effect::CancelPress);
+                Ok(Answer::Done)
+            }
+            Command::RemoveMaster { id } => return vec![Effect::RemoveMaster(id, reply)],
+            Command::Audit { device, media } => match self.audit_task(&device, media.as_deref()) {
+                Ok(task) => return vec![Effect::Audit(task, reply)],
+                Err(denial) => Err(denial),
+            },
+        };
+        effects.push(Effect::Answer(reply, result));
+        effects
+    }
+
+    fn arm(&mut self, armed: bool, effects: &mut Vec<Effect<M>>) -> Result<Answer, Denial> {
+        if armed && self.draining {
+            let detail = "the station is ending; it takes no more drives";
+            return Err(Denial::new(DenialCode::Draining, detail));
+        }
+        let done = if armed { "armed" } else { "disarmed" };
+        tracing::warn!(armed, "the operator {done} the station");
+        self.setup.policy.armed = armed;
+        effects.extend(self.judge_waiting());
+        Ok(Answer::Done)
+    }
+
+    fn stop(&mut self, serial: &str) -> Result<Answer, Denial> {
+        let key = self.find_serial(serial)?;
+        match self.insertions.get(&key).map(Insertion::phase) {
+            Some(Phase::Running { stop, .. }) => {
+                stop.request(StopReason::Operator);
+                Ok(Answer::Done)
+            }
+            _ => {
+                let detail = format!("{serial} is not being imaged");
+                Err(Denial::new(DenialCode::NotRunning, detail))
+            }
+        }
+    }
+
+    fn find_device(&self, device: &str) -> Result<Key, Denial> {
+        let name = device.strip_prefix("/dev/").unwrap_or(device);
+        let mut found =
+            self.insertions.values().filter(|one| one.drive.name == name && !one.departed);
+        found.next().map(Insertion::key).ok_or_else(|| {
+            let detail = format!("no drive {device:?} is attached");
+            let denial = Denial::new(DenialCode::NoSuchDrive, detail);
+            denial.with_hint("see `prestagectl drives`")
+        })
+    }
+
+    fn find_serial(&self, serial: &str) -> Result<Key, Denial> {
+        let fits = |one: &&Insertion| {
+            one.drive.serial.as_ref().is_some_and(|s| s.as_str() == serial) && !one.departed
+        };
+        self.insertions.values().find(fits).map(Insertion::key).ok_or_else(|| {
+            let detail = format!("no drive with serial number {serial:?} is attached");
+            Denial::new(DenialCode::NoSuchDrive, detail)
+        })
+    }
+
+    fn begin_anew(
+        &mut self,
+        key: &Key,
+        requested_media: Option<String>,
+        effects: &mut Vec<Effect<M>>,
+    ) -> Result<Answer, Denial> {
+        let insertion = self.insertions.get_mut(key).ok_or_else(detached)?;
+        if insertion.stuck {
+            let denial = Denial::new(DenialCode::Stalled, "the drive still does not answer");
+            return Err(denial.with_hint("detach it"));
+        }
+        // A drive that is already on its way is not started again; the operator gets to see it.
+        let under_way =
+            matches!(insertion.phase(), Phase::Running { .. } | Phase::AwaitingMaster(_));
+        if under_way && requested_media.is_some() {
+            let denial = Denial::new(DenialCode::Busy, "the drive is being imaged");
+            return Err(denial.with_hint("stop it first"));
+        }
+        if !under_way {
+            insertion.begin_anew(requested_media);
+        }
+        let (device, attempt) = (insertion.drive.node.display().to_string(), insertion.attempt);
+        if !under_way {
+            effects.extend(self.judge(key));
+        }
+        Ok(Answer::Attempt { device, attempt })
+    }
+
+    fn press_by_hand(&mut self, media: &str, geometry: Geometry) -> Result<Answer, Denial> {
+        let media =
+            self.catalog.choose(Some(media)).map_err(|error| without_media(error.refusal()))?;
+        let recipe = self.recipe(&media, geometry);
+        let planned = recipe.layout.plan(geometry);
+        planned.map_err(|error| Denial::of(DenialCode::TooSmall, &error))?;
+        let id = recipe.id();
+        if !self.masters.iter().any(|master| master.id == id) {
+            self.want_press(recipe, Priority::Operator);
+        }
+        Ok(Answer::Master(id))
+    }
+
+    fn audit_task(&self, device: &str, requested: Option<&str>) -> Result<AuditTask, Denial> {
+        let key = self.find_device(device)?;
+        let insertion = self.insertions.get(&key).ok_or_else(detached)?;
+        if insertion.is_running() {
+            let denial = Denial::new(DenialCode::Busy, "the drive is being imaged");
+            return Err(denial.with_hint("wait until it is done"));
+        }
+        let recorded = insertion.record.as_ref().and_then(|record| record.media.as_ref());
+        let name = requested.or(recorded.map(|media| media.name.as_str()));
+        let media = self.catalog.choose(name).map_err(|error| without_media(error.refusal()))?;
+        Ok(AuditTask {
+            node: insertion.drive.node.clone(),
+            size: insertion.drive.size,
+            logical_sector_bytes: insertion.drive.logical_sector_bytes,
+            files: media.files.clone(),
+            image: media.image,
+        })
+    }
+}

@@ -1,0 +1,288 @@
+//! Drives: coming, being judged, admitted or refused, going.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use model::admission::{self, Admission, Admitted, Candidate, MinimumSize, Wanted};
+use model::code::ReasonCode;
+use model::drive::{Change, Drive, Geometry, Serial};
+use model::failure::{Reason, Refusal};
+use model::job::{Stop, StopReason, Verdict};
+use model::layout::LayoutError;
+use model::media::Media;
+use model::record::Record;
+use model::units::SectorSize;
+
+use crate::Station;
+use crate::catalog::MediaUnavailable;
+use crate::insertion::{Insertion, Key, Phase};
+use crate::message::{DriveFacts, Effect, JobOrder, Ticket};
+
+/// The media that a drive would get, or why there is none.
+type Choice = Result<Arc<Media>, MediaUnavailable>;
+
+impl<M: Clone> Station<M> {
+    pub(crate) fn changed(&mut self, change: Change, now: Timestamp) -> Vec<Effect<M>> {
+        match change {
+            Change::Present(drive) => self.present(self.setup.policy.placed(*drive)),
+            Change::Gone { name, diskseq } => self.gone(&(name, diskseq), now),
+        }
+    }
+
+    /// A drive is there, for the first time or with other properties than before.
+    fn present(&mut self, drive: Drive) -> Vec<Effect<M>> {
+        let key = (drive.name.clone(), drive.diskseq);
+        let Some(insertion) = self.insertions.get_mut(&key) else {
+            tracing::info!(device = %drive.node.display(), serial = %drive.label(), bay = %drive.bay, "drive attached");
+            self.insertions.insert(key.clone(), Insertion::new(drive));
+            // What comes while the station ends is the next one's.
+            let judged = if self.draining { None } else { self.judge(&key) };
+            return judged.into_iter().collect();
+        };
+        // Its own writing and partitioning show up as changes; the insertion is the same.
+        let decisive = |drive: &Drive| {
+            (drive.size, drive.read_only, drive.logical_sector_bytes, drive.serial.clone())
+        };
+        let relevant = decisive(&insertion.drive) != decisive(&drive);
+        insertion.drive = drive;
+        // It may have been missing from one look only; its job has been stopped all the same.
+        insertion.departed = false;
+        let undecided =
+            matches!(insertion.phase(), Phase::Judging | Phase::AwaitingMedia | Phase::Refused(_));
+        let again = (relevant && undecided).then(|| self.judge(&key)).flatten();
+        again.into_iter().collect()
+    }
+
+    fn gone(&mut self, key: &Key, now: Timestamp) -> Vec<Effect<M>> {
+        let Some(insertion) = self.insertions.get_mut(key) else { return Vec::new() };
+        let drive = &insertion.drive;
+        tracing::info!(device = %drive.node.display(), serial = %drive.label(), "drive detached");
+        let serial = drive.serial.clone();
+        let mut effects = Vec::new();
+        if let Phase::Running { stop, .. } = insertion.phase() {
+            stop.request(StopReason::Unplugged);
+            insertion.departed = true;
+        } else {
+            if matches!(insertion.phase(), Phase::AwaitingMaster(_)) {
+                let detail = "the drive was detached before anything was written to it";
+                let reason = Reason::new(ReasonCode::Unplugged, detail);
+                let record = self.record_for(key, now);
+                let record = record.map(|r| r.closed_with(Verdict::Failed, reason, now));
+                effects.extend(record.map(|record| Effect::Record(Box::new(record))));
+            }
+            self.insertions.remove(key);
+        }
+        effects.extend(self.judge_former_twins(serial.as_ref()));
+        effects
+    }
+
+    /// Reads a drive's facts anew; the decision follows.
+    pub(crate) fn judge(&mut self, key: &Key) -> Option<Effect<M>> {
+        let insertion = self.insertions.get_mut(key)?;
+        if matches!(insertion.phase(), Phase::Refused(_) | Phase::AwaitingMedia) {
+            insertion.enter(Phase::Judging);
+        }
+        Some(Effect::Judge(insertion.ticket(), Box::new(insertion.drive.clone())))
+    }
+
+    pub(crate) fn judge_all(&mut self, keys: &[Key]) -> Vec<Effect<M>> {
+        keys.iter().filter_map(|key| self.judge(key)).collect()
+    }
+
+    fn judge_those(&mut self, which: impl Fn(&Insertion) -> bool) -> Vec<Effect<M>> {
+        let keys: Vec<Key> =
+            self.insertions.values().filter(|one| which(one)).map(Insertion::key).collect();
+        self.judge_all(&keys)
+    }
+
+    /// Judges again every drive that was refused for something the station lacked.
+    pub(crate) fn judge_waiting(&mut self) -> Vec<Effect<M>> {
+        self.judge_those(Insertion::may_change)
+    }
+
+    /// Judges again what was refused only because a drive of the same serial number was there too.
+    fn judge_former_twins(&mut self, serial: Option<&Serial>) -> Vec<Effect<M>> {
+        self.judge_those(|one| {
+            serial.is_some() && one.drive.serial.as_ref() == serial && one.is_refused_as_twin()
+        })
+    }
+
+    /// A drive's facts are known: decides.
+    pub(crate) fn judged(
+        &mut self,
+        ticket: &Ticket,
+        facts: Result<Box<DriveFacts>, Refusal>,
+        now: Timestamp,
+    ) -> Vec<Effect<M>> {
+        let Some(insertion) = self.insertion(ticket) else { return Vec::new() };
+        if !insertion.is_being_judged() {
+            return Vec::new();
+        }
+        let mut facts = match facts {
+            Ok(facts) => facts,
+            Err(refusal) => return self.refuse(&ticket.key, vec![refusal], now),
+        };
+        if insertion.recall(facts.previous.take()) {
+            return Vec::new();
+        }
+        let requested = insertion.requested_media.clone();
+        let media = self.media_for(requested.as_deref(), facts.today);
+        let Some(candidate) = self.candidate(&ticket.key, *facts, &media) else {
+            return Vec::new();
+        };
+        match (admission::admit(candidate, &self.setup.policy), media) {
+            (Admission::Admitted(admitted), Ok(media)) => {
+                self.admitted(ticket, admitted, &media, now)
+            }
+            // `admit` has seen that there is none.
+            (Admission::Admitted(_), Err(missing)) => {
+                self.refuse(&ticket.key, vec![missing.refusal()], now)
+            }
+            (Admission::Pending, _) => {
+                if let Some(insertion) = self.insertion(ticket) {
+                    insertion.enter(Phase::AwaitingMedia);
+                }
+                Vec::new()
+            }
+            (Admission::Refused(refusals), _) => self.refuse(&ticket.key, refusals, now),
+        }
+    }
+
+    /// The media for a drive, unless it is past its day: what stands on the media's order, not in the media.
+    fn media_for(&self, requested: Option<&str>, today: Date) -> Choice {
+        let media = self.catalog.choose(requested)?;
+        match self.setup.expires.get(&media.name) {
+            Some(last) if today > *last => {
+                let name = &media.name;
+                let detail = format!("the certificate in {name} was valid until {last}");
+                let refusal = Refusal::new(ReasonCode::MediaExpired, detail);
+                let hint = "order new media, or correct media.expires";
+                Err(MediaUnavailable::Missing(refusal.with_hint(hint)))
+            }
+            _ => Ok(media),
+        }
+    }
+
+    /// Everything that the decision about a drive rests on.
+    fn candidate(&self, key: &Key, facts: DriveFacts, media: &Choice) -> Option<Candidate> {
+        let insertion = self.insertions.get(key)?;
+        let drive = insertion.drive.clone();
+        let attached = self.insertions.values().filter(|other| !other.departed);
+        let twins = drive.twins(attached.map(|other| &other.drive));
+        let twins = twins.map(|other| other.name.clone()).collect();
+        let last = facts.last.filter(|_| !insertion.by_hand);
+        let passed = match (media, drive.geometry()) {
+            (Ok(media), Some(geometry)) => {
+                last.and_then(|last| self.passed_with(&last, media, geometry))
+            }
+            _ => None,
+        };
+        let wanted = match media {
+            Ok(media) => Wanted::Known(self.minimum_size(media, drive.geometry())),
+            Err(MediaUnavailable::Undecided) => Wanted::Undecided,
+            Err(MediaUnavailable::Missing(refusal)) => Wanted::Missing(refusal.clone()),
+        };
+        let DriveFacts { usage, content, .. } = facts;
+        Some(Candidate { drive, usage, content, twins, passed, wanted })
+    }
+
+    /// When and in which job a drive has passed with what it would get now, if it did.
+    fn passed_with(&self, last: &Record, media: &Media, geometry: Geometry) -> Option<String> {
+        let same = last.master.as_ref()?.id == self.recipe(media, geometry).id();
+        let passed = same && last.verdict == Some(Verdict::Passed);
+        let closed = last.closed.filter(|_| passed)?;
+        Some(format!("{closed:.0}, job {}", last.job))
+    }
+
+    fn minimum_size(&self, media: &Media, geometry: Option<Geometry>) -> MinimumSize {
+        let sector = geometry.map_or(SectorSize::B512, |geometry| geometry.sector);
+        let content = media.inventory.least_bytes;
+        let (least, arithmetic) = self.setup.layout.least_drive(content, sector);
+        MinimumSize { least, arithmetic }
+    }
+
+    /// The first time a drive passes admission its master is looked for; when that is at hand the drive is judged once
+    /// more, and this proof is the one that is used.
+    fn admitted(
+        &mut self,
+        ticket: &Ticket,
+        admitted: Admitted,
+        media: &Media,
+        now: Timestamp,
+    ) -> Vec<Effect<M>> {
+        let recipe = self.recipe(media, admitted.geometry());
+        if let Err(error) = recipe.layout.plan(recipe.geometry) {
+            let code = match &error {
+                LayoutError::DriveTooSmall { .. } => ReasonCode::TooSmall,
+                // The layout does not work with this drive's sectors.
+                _ => ReasonCode::SectorSize,
+            };
+            return self.refuse(&ticket.key, vec![Refusal::of(code, &error)], now);
+        }
+        let id = recipe.id();
+        let master = self.ready.get(&id).cloned();
+        let Some(record) = self.record_for(&ticket.key, now) else { return Vec::new() };
+        let Some(insertion) = self.insertion(ticket) else { return Vec::new() };
+        let Some(master) = master else {
+            insertion.enter(Phase::AwaitingMaster(Box::new(recipe.clone())));
+            return vec![Effect::LookForMaster(recipe)];
+        };
+        let stop = Stop::default();
+        insertion.enter(Phase::Running { stop: stop.clone(), job: record.job, master: id });
+        self.forget_ready();
+        let order = JobOrder { ticket: ticket.clone(), admitted, master, record, stop };
+        vec![Effect::Job(Box::new(order))]
+    }
+
+    /// Lets go of masters that no drive waits for.
+    fn forget_ready(&mut self) {
+        let waited = self.waited_for();
+        self.ready.retain(|id, _| waited.contains(id));
+    }
+
+    /// A record for this attempt: the one a refusal has left, or a new one.
+    pub(crate) fn record_for(&self, key: &Key, now: Timestamp) -> Option<Record> {
+        let insertion = self.insertions.get(key)?;
+        let fresh = Record::open(&self.setup.name, &insertion.drive, now);
+        let refused = insertion.record.as_ref().filter(|r| r.verdict == Some(Verdict::Refused));
+        Some(match refused {
+            Some(old) => Record { job: old.job, ..fresh },
+            None => fresh,
+        })
+    }
+
+    pub(crate) fn refuse(
+        &mut self,
+        key: &Key,
+        refusals: Vec<Refusal>,
+        now: Timestamp,
+    ) -> Vec<Effect<M>> {
+        let Some(record) = self.record_for(key, now) else { return Vec::new() };
+        let Some(insertion) = self.insertions.get_mut(key) else { return Vec::new() };
+        let first = refusals.first().cloned();
+        insertion.enter(Phase::Refused(refusals));
+        let Some(first) = first.filter(|_| !insertion.is_out_of_scope()) else {
+            return Vec::new();
+        };
+        let same = |record: &Record| {
+            record.verdict == Some(Verdict::Refused)
+                && record.reason.as_ref().is_some_and(|reason| reason.code == first.code)
+        };
+        if insertion.record.as_ref().is_some_and(same) {
+            return Vec::new();
+        }
+        let record = record.refused(first, now);
+        insertion.record = Some(record.clone());
+        vec![Effect::Record(Box::new(record))]
+    }
+
+    pub(crate) fn job_ended(&mut self, ticket: &Ticket, record: Record) -> Vec<Effect<M>> {
+        let Some(insertion) = self.insertions.get_mut(&ticket.key) else { return Vec::new() };
+        insertion.finish(record);
+        if insertion.departed {
+            self.insertions.remove(&ticket.key);
+        }
+        Vec::new()
+    }
+}

@@ -1,0 +1,275 @@
+//! One inserted drive as the station knows it.
+
+use model::api::snapshot::{Decision, DeviceView, DriveView};
+use model::code::ReasonCode;
+use model::drive::{Diskseq, Drive};
+use model::failure::{Reason, Refusal};
+use model::job::{Reading, State, Stop, Verdict};
+use model::manifest::{MasterId, Recipe};
+use model::record::Record;
+use uuid::Uuid;
+
+use crate::message::Ticket;
+
+/// Names an insertion: the kernel name alone is reused at once.
+pub(crate) type Key = (String, Diskseq);
+
+/// One insertion.
+#[derive(Debug)]
+pub(crate) struct Insertion {
+    pub(crate) drive: Drive,
+    /// Counts decisions asked for by an operator, from 1; results of earlier ones are stale.
+    pub(crate) attempt: u64,
+    /// The operator asked for this attempt: an earlier verdict does not stand against it.
+    pub(crate) by_hand: bool,
+    /// Media the operator asked for.
+    pub(crate) requested_media: Option<String>,
+    phase: Phase,
+    /// The insertion has its verdict: only an operator starts another attempt.
+    pub(crate) settled: bool,
+    /// The latest record of this insertion.
+    pub(crate) record: Option<Record>,
+    /// Detached, but its job has not noticed yet.
+    pub(crate) departed: bool,
+    /// Its job was closed while its thread was stuck in the kernel, where it still is.
+    pub(crate) stuck: bool,
+}
+
+/// Where an insertion stands.
+#[derive(Debug)]
+pub(crate) enum Phase {
+    /// Its facts are being read.
+    Judging,
+    /// Nothing speaks against it, but the media is still being verified.
+    AwaitingMedia,
+    /// Not touched.
+    Refused(Vec<Refusal>),
+    /// Admitted; its master is being looked for or pressed.
+    AwaitingMaster(Box<Recipe>),
+    /// A job runs.
+    Running { stop: Stop, job: Uuid, master: MasterId },
+    /// It has its verdict.
+    Done(Verdict),
+}
+
+impl Phase {
+    /// The state that views show, as far as the phase alone tells: a running job has states of its own.
+    fn state(&self) -> State {
+        match self {
+            Self::Judging => State::Judging,
+            Self::AwaitingMedia => State::WaitingForMedia,
+            Self::Refused(_) | Self::Done(Verdict::Refused) => State::Refused,
+            Self::AwaitingMaster(_) => State::WaitingForMaster,
+            Self::Running { .. } => State::Claiming,
+            Self::Done(Verdict::Passed) => State::Passed,
+            Self::Done(Verdict::Failed) => State::Failed,
+            Self::Done(Verdict::Stopped) => State::Stopped,
+        }
+    }
+}
+
+impl Insertion {
+    pub(crate) fn new(drive: Drive) -> Self {
+        Self {
+            drive,
+            attempt: 1,
+            by_hand: false,
+            settled: false,
+            requested_media: None,
+            phase: Phase::Judging,
+            record: None,
+            departed: false,
+            stuck: false,
+        }
+    }
+
+    pub(crate) fn key(&self) -> Key {
+        (self.drive.name.clone(), self.drive.diskseq)
+    }
+
+    pub(crate) fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    /// The name of the decision that is due.
+    pub(crate) fn ticket(&self) -> Ticket {
+        Ticket { key: self.key(), attempt: self.attempt }
+    }
+
+    /// Goes on to another phase. Where the table of states does not allow that, the mistake is the station's own: it is
+    /// logged, and the drive stays where it is.
+    pub(crate) fn enter(&mut self, phase: Phase) {
+        let (now, next) = (self.phase.state(), phase.state());
+        if now != next
+            && let Err(error) = now.advance(next)
+        {
+            debug_assert!(false, "{error}");
+            tracing::error!(serial = %self.drive.label(), "{error}; this is a mistake of the station");
+            return;
+        }
+        self.phase = phase;
+    }
+
+    /// A job has ended. Its own states lay between, and were checked where it ran.
+    pub(crate) fn finish(&mut self, record: Record) {
+        if let Some(verdict) = record.verdict {
+            self.settled |= verdict != Verdict::Refused;
+            self.phase = Phase::Done(verdict);
+        }
+        self.record = Some(record);
+    }
+
+    /// Takes up what the ledger knows of this insertion. Whether it has its verdict, and nobody asks for another attempt.
+    pub(crate) fn recall(&mut self, previous: Option<Record>) -> bool {
+        if let Some(previous) = previous.filter(|_| !self.settled) {
+            // A refusal since the station's start does not undo what was done before it.
+            let settled = previous.verdict.is_some_and(|verdict| verdict != Verdict::Refused);
+            if settled || self.record.is_none() {
+                (self.record, self.settled) = (Some(previous), settled);
+            }
+        }
+        let verdict = self.record.as_ref().and_then(|record| record.verdict);
+        match verdict {
+            Some(verdict) if self.settled && !self.by_hand => {
+                self.phase = Phase::Done(verdict);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Starts over on behalf of an operator.
+    pub(crate) fn begin_anew(&mut self, requested_media: Option<String>) {
+        self.attempt += 1;
+        self.by_hand = true;
+        self.requested_media = requested_media;
+        self.phase = Phase::Judging;
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        matches!(self.phase, Phase::Running { .. })
+    }
+
+    /// Whether an answer to the question what is known of the drive is still wanted.
+    pub(crate) fn is_being_judged(&self) -> bool {
+        matches!(self.phase, Phase::Judging | Phase::AwaitingMaster(_))
+    }
+
+    /// Whether it waits for the master with this name.
+    pub(crate) fn awaits(&self, id: &MasterId) -> bool {
+        matches!(&self.phase, Phase::AwaitingMaster(recipe) if recipe.id() == *id)
+    }
+
+    /// The decisive reason, while it is refused.
+    fn refusal(&self) -> Option<&Refusal> {
+        match &self.phase {
+            Phase::Refused(refusals) => refusals.first(),
+            _ => None,
+        }
+    }
+
+    /// Whether the drive is none of the station's business.
+    pub(crate) fn is_out_of_scope(&self) -> bool {
+        match &self.phase {
+            Phase::Refused(refusals) => refusals.iter().any(|r| r.code.is_out_of_scope()),
+            _ => false,
+        }
+    }
+
+    /// Whether the decision may change without anybody touching the drive.
+    pub(crate) fn may_change(&self) -> bool {
+        let lacking = || !self.settled && self.refusal().is_some_and(|r| r.code.is_waiting());
+        matches!(self.phase, Phase::AwaitingMedia) || lacking()
+    }
+
+    /// Whether it was refused because another drive has its serial number, and may be judged anew when that goes.
+    pub(crate) fn is_refused_as_twin(&self) -> bool {
+        !self.settled && self.refusal().is_some_and(|r| r.code == ReasonCode::DuplicateSerial)
+    }
+
+    pub(crate) fn device_view(&self) -> DeviceView {
+        let drive = &self.drive;
+        let (decision, refusals) = match &self.phase {
+            Phase::Judging | Phase::AwaitingMedia => (Decision::Pending, Vec::new()),
+            Phase::Refused(refusals) => (Decision::Refused, refusals.clone()),
+            Phase::Done(Verdict::Refused) => (Decision::Refused, Vec::new()),
+            Phase::AwaitingMaster(_) | Phase::Running { .. } | Phase::Done(_) => {
+                (Decision::Admitted, Vec::new())
+            }
+        };
+        let reason = self.reason().filter(|_| decision == Decision::Refused);
+        DeviceView {
+            device: drive.node.display().to_string(),
+            serial: drive.serial.clone(),
+            wwn: drive.wwn.clone(),
+            model: drive.model.clone(),
+            bus: drive.bus.clone(),
+            bay: drive.bay.clone(),
+            path: drive.path.clone(),
+            size_bytes: drive.size,
+            logical_sector_bytes: drive.logical_sector_bytes,
+            attempt: self.attempt,
+            decision,
+            code: reason.as_ref().map(|reason| reason.code),
+            detail: reason.as_ref().map(|reason| reason.detail.clone()),
+            hint: reason.and_then(|reason| reason.hint),
+            refusals,
+        }
+    }
+
+    fn verdict(&self) -> Option<Verdict> {
+        match self.phase {
+            Phase::Refused(_) => Some(Verdict::Refused),
+            Phase::Done(verdict) => Some(verdict),
+            Phase::Judging
+            | Phase::AwaitingMedia
+            | Phase::AwaitingMaster(_)
+            | Phase::Running { .. } => None,
+        }
+    }
+
+    fn reason(&self) -> Option<Reason> {
+        match &self.phase {
+            Phase::Refused(refusals) => refusals.first().cloned(),
+            Phase::Done(_) => self.record.as_ref().and_then(|record| record.reason.clone()),
+            Phase::Judging
+            | Phase::AwaitingMedia
+            | Phase::AwaitingMaster(_)
+            | Phase::Running { .. } => None,
+        }
+    }
+
+    /// What views show of the drive. `reading` tells how far a running job has come.
+    pub(crate) fn drive_view(&self, reading: &dyn Fn(Uuid) -> Option<Reading>) -> DriveView {
+        let drive = &self.drive;
+        let job = match self.phase {
+            Phase::Running { job, .. } => Some(job),
+            _ => None,
+        };
+        let reading = job.and_then(reading);
+        let verdict = self.verdict();
+        let done = if verdict == Some(Verdict::Passed) { 100.0 } else { 0.0 };
+        let record = self.record.as_ref().filter(|_| matches!(self.phase, Phase::Done(_)));
+        DriveView {
+            serial: drive.serial.clone(),
+            bay: drive.bay.clone(),
+            device: drive.node.display().to_string(),
+            model: drive.model.clone(),
+            bus: drive.bus.clone(),
+            size_bytes: drive.size,
+            state: reading.map_or(self.phase.state(), |reading| reading.state),
+            attempt: self.attempt,
+            percent: reading.map_or(done, |reading| reading.percent),
+            bytes_per_second: reading.map(|reading| reading.rate),
+            limited_by: match reading {
+                Some(reading) => reading.bottleneck,
+                None => record.and_then(|record| record.verify_limited_by),
+            },
+            eta_seconds: reading.and_then(|reading| reading.left).map(|left| left.as_secs()),
+            verdict,
+            reason: self.reason(),
+            warnings: record.map(|record| record.warnings.clone()).unwrap_or_default(),
+            job: job.or(record.map(|record| record.job)),
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The owner of live state.
+//!
+//! - Owns what is known of every attached drive, of media, masters and presses. Everything that happens is an [`Event`];
+//!   [`Station::apply`] takes one, changes the state and returns the [`Effect`]s to be carried out.
+//! - May touch nothing: the time comes with the event. So every path through the station can be tested without a drive
+//!   or a runtime; the runner in the package `prestaged` receives events and carries effects out.
+//! - May never do I/O, read a clock or wait, nor make a verdict: jobs bring theirs. Its `clippy.toml` forbids what the
+//!   standard library offers for that. A master is a value `M` that the runner gives and gets back.
+
+#![forbid(unsafe_code)]
+
+mod catalog;
+mod commands;
+mod drives;
+mod insertion;
+mod masters;
+mod message;
+mod press_queue;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use model::admission::{NamedBay, Policy};
+use model::api::snapshot::{BayView, MasterView, Snapshot};
+use model::job::{Reading, StopReason};
+use model::layout::Layout;
+use model::manifest::MasterId;
+use model::units::Bytes;
+use uuid::Uuid;
+
+pub use message::{Answer, DriveFacts, Effect, Event, JobOrder, Reply, Ticket};
+
+use catalog::MediaCatalog;
+use insertion::{Insertion, Key, Phase};
+use press_queue::PressQueue;
+
+/// What the configuration says.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Station's name.
+    pub name: String,
+    /// Where the configuration is.
+    pub file: PathBuf,
+    /// Who may be imaged. Arming changes it.
+    pub policy: Policy,
+    /// What drives get.
+    pub layout: Layout,
+    /// Index of the image that is applied.
+    pub image: u32,
+    /// By media name, the last day on which it may be used.
+    pub expires: BTreeMap<String, Date>,
+    /// Whether new media is pressed for drive sizes already seen.
+    pub press_ahead: bool,
+}
+
+/// Live state.
+#[derive(Debug)]
+pub struct Station<M> {
+    setup: Setup,
+    draining: bool,
+    catalog: MediaCatalog,
+    insertions: BTreeMap<Key, Insertion>,
+    /// Masters that drives wait for and that were found whole, until their drives have been judged once more.
+    ready: BTreeMap<MasterId, M>,
+    presses: PressQueue,
+    masters: Vec<MasterView>,
+}
+
+impl<M: Clone> Station<M> {
+    /// A station with nothing attached.
+    pub fn new(setup: Setup) -> Self {
+        Self {
+            setup,
+            draining: false,
+            catalog: MediaCatalog::default(),
+            insertions: BTreeMap::new(),
+            ready: BTreeMap::new(),
+            presses: PressQueue::default(),
+            masters: Vec::new(),
+        }
+    }
+
+    /// Takes in an event that happens `now`.
+    pub fn apply(&mut self, event: Event<M>, now: Timestamp) -> Vec<Effect<M>> {
+        let mut effects = match event {
+            Event::Drives(changes) => {
+                changes.into_iter().flat_map(|c| self.changed(c, now)).collect()
+            }
+            Event::Inbox(listing) => {
+                let check = self.catalog.update(&listing);
+                let mut effects: Vec<Effect<M>> = check.into_iter().map(Effect::Intake).collect();
+                effects.extend(self.drop_presses_without_media());
+                effects.extend(self.judge_waiting());
+                effects
+            }
+            Event::IntakeProgress(path, fraction) => {
+                self.catalog.progress(&path, fraction);
+                Vec::new()
+            }
+            Event::IntakeEnded(path, result) => self.intake_ended(&path, result),
+            Event::Judged(ticket, facts) => self.judged(&ticket, facts, now),
+            Event::MasterLooked(recipe, found) => self.master_looked(recipe, found, now),
+            Event::PressProgress(id, progress) => {
+                self.presses.progress(&id, progress);
+                Vec::new()
+            }
+            Event::PressEnded(id, result) => self.press_ended(&id, result, now),
+            Event::Masters(masters) => {
+                self.masters = masters;
+                Vec::new()
+            }
+            Event::Geometries(media, geometries) => {
+                self.press_ahead(media, &geometries);
+                Vec::new()
+            }
+            Event::JobEnded(ticket, record) => self.job_ended(&ticket, *record),
+            Event::JobStuck(ticket, record) => {
+                if let Some(insertion) = self.insertions.get_mut(&ticket.key) {
+                    insertion.stuck = true;
+                }
+                self.job_ended(&ticket, *record)
+            }
+            Event::DriveAnswered(ticket) => {
+                if let Some(insertion) = self.insertions.get_mut(&ticket.key) {
+                    insertion.stuck = false;
+                }
+                Vec::new()
+            }
+            Event::Command(command, reply) => self.command(command, reply),
+            Event::Drain => {
+                self.draining = true;
+                self.setup.policy.armed = false;
+                let mut effects = self.judge_waiting();
+                effects.extend(self.presses.cancel_all().then_some(Effect::CancelPress));
+                effects
+            }
+            Event::Abandon => vec![Effect::Exit],
+            Event::Halt => {
+                self.draining = true;
+                self.setup.policy.armed = false;
+                for insertion in self.insertions.values() {
+                    if let Phase::Running { stop, .. } = insertion.phase() {
+                        stop.request(StopReason::Shutdown);
+                    }
+                }
+                let running = self.presses.cancel_all();
+                running.then_some(Effect::CancelPress).into_iter().collect()
+            }
+        };
+        effects.extend(self.next_press());
+        if self.draining && !self.insertions.values().any(Insertion::is_running) {
+            effects.push(Effect::Exit);
+        }
+        effects
+    }
+
+    /// Whether something moves, so that views should be refreshed often.
+    pub fn is_busy(&self) -> bool {
+        self.catalog.is_checking()
+            || self.presses.is_running()
+            || self.insertions.values().any(Insertion::is_running)
+    }
+
+    /// What to show. `reading` tells how far a running job has come.
+    pub fn snapshot(&self, reading: &dyn Fn(Uuid) -> Option<Reading>) -> Snapshot {
+        let in_scope = self.insertions.values().filter(|one| !one.is_out_of_scope());
+        Snapshot {
+            station: self.setup.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            armed: self.setup.policy.armed,
+            draining: self.draining,
+            media: self.catalog.views(),
+            masters: self.masters.clone(),
+            presses: self.presses.views(),
+            // Filled in by whoever does the reading.
+            store_read_bytes: Bytes(0),
+            drives: in_scope.map(|one| one.drive_view(reading)).collect(),
+            devices: self.insertions.values().map(Insertion::device_view).collect(),
+            config: self.setup.file.clone(),
+            bays: self.setup.policy.named.iter().map(bay_view).collect(),
+        }
+    }
+
+    /// The insertion that a decision is about, unless an operator has started another attempt since.
+    fn insertion(&mut self, ticket: &Ticket) -> Option<&mut Insertion> {
+        self.insertions.get_mut(&ticket.key).filter(|one| one.attempt == ticket.attempt)
+    }
+}
+
+fn bay_view(bay: &NamedBay) -> BayView {
+    BayView { name: bay.name.clone(), path: bay.path.as_str().to_owned() }
+}

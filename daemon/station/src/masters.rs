@@ -1,0 +1,228 @@
+//! Media and masters: what has arrived, what must be pressed, what has come of it.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use jiff::Timestamp;
+use model::code::{FailureCode, ReasonCode};
+use model::digest::Digest;
+use model::drive::Geometry;
+use model::failure::{Coded, Failure, Reason, Refusal};
+use model::job::Verdict;
+use model::manifest::{MasterId, Recipe};
+use model::media::{IntakeOutcome, Media};
+
+use crate::Station;
+use crate::insertion::{Insertion, Key, Phase};
+use crate::message::Effect;
+use crate::press_queue::Priority;
+
+impl<M: Clone> Station<M> {
+    pub(crate) fn intake_ended(
+        &mut self,
+        path: &Path,
+        result: Result<IntakeOutcome, Failure>,
+    ) -> Vec<Effect<M>> {
+        let mut effects = Vec::new();
+        match &result {
+            Ok(IntakeOutcome::Media(media)) if media.problems.is_empty() => {
+                tracing::info!(media = media.name, sha256 = %media.sha256, "media verified");
+                if self.setup.press_ahead {
+                    effects.push(Effect::LookForGeometries(media.sha256));
+                }
+            }
+            Ok(IntakeOutcome::Media(media)) => {
+                let why: Vec<String> = media.problems.iter().map(Coded::sentence).collect();
+                tracing::error!(media = media.name, "media is not usable: {}", why.join("; "));
+            }
+            Ok(IntakeOutcome::LaterPart) => {}
+            Err(failure) => {
+                let name = path.to_string_lossy().replace(char::is_control, "?");
+                tracing::error!(media = name, "media is not usable: {}", failure.sentence());
+            }
+        }
+        effects.extend(self.catalog.checked(path, result).into_iter().map(Effect::Intake));
+        effects.extend(self.judge_waiting());
+        effects
+    }
+
+    pub(crate) fn master_looked(
+        &mut self,
+        recipe: Recipe,
+        found: Result<Option<M>, Failure>,
+        now: Timestamp,
+    ) -> Vec<Effect<M>> {
+        let id = recipe.id();
+        match found {
+            Ok(Some(master)) => self.master_ready(&id, master),
+            Ok(None) => {
+                self.want_press(recipe, Priority::Drive);
+                Vec::new()
+            }
+            Err(failure) => self.press_failed(&id, &failure, now),
+        }
+    }
+
+    /// A master is at hand: the drives that wait for it are judged once more.
+    fn master_ready(&mut self, id: &MasterId, master: M) -> Vec<Effect<M>> {
+        let keys = self.waiting_for(id);
+        if !keys.is_empty() {
+            self.ready.insert(id.clone(), master);
+        }
+        self.judge_all(&keys)
+    }
+
+    fn waiting_for(&self, id: &MasterId) -> Vec<Key> {
+        self.insertions.values().filter(|one| one.awaits(id)).map(Insertion::key).collect()
+    }
+
+    /// Queues a press, if the media is still there.
+    pub(crate) fn want_press(&mut self, recipe: Recipe, priority: Priority) {
+        if let Some(media) = self.catalog.valid_with(recipe.media_sha256) {
+            let room = media.inventory.least_bytes;
+            self.presses.add(recipe, media.files.clone(), room, priority);
+        }
+    }
+
+    pub(crate) fn next_press(&mut self) -> Option<Effect<M>> {
+        if self.draining {
+            return None;
+        }
+        let (recipe, files, room) = self.presses.start()?;
+        let mut in_use = self.waited_for();
+        in_use.extend(self.insertions.values().filter_map(|one| match one.phase() {
+            Phase::Running { master, .. } => Some(master.clone()),
+            _ => None,
+        }));
+        Some(Effect::Press { recipe, files, room, in_use })
+    }
+
+    /// Ends the press, and the waiting, for media that has left the inbox or changed.
+    pub(crate) fn drop_presses_without_media(&mut self) -> Vec<Effect<M>> {
+        let valid: HashSet<Digest> =
+            self.catalog.valid().iter().map(|media| media.sha256).collect();
+        let cancelled = self.presses.drop_media_other_than(&valid);
+        let mut lost = Vec::new();
+        for (key, insertion) in &mut self.insertions {
+            if let Phase::AwaitingMaster(recipe) = insertion.phase()
+                && !valid.contains(&recipe.media_sha256)
+            {
+                // It is judged anew: with other media, or as waiting for some.
+                insertion.enter(Phase::Judging);
+                lost.push(key.clone());
+            }
+        }
+        let mut effects = self.judge_all(&lost);
+        effects.extend(cancelled.then_some(Effect::CancelPress));
+        effects
+    }
+
+    pub(crate) fn press_ended(
+        &mut self,
+        id: &MasterId,
+        result: Result<M, Failure>,
+        now: Timestamp,
+    ) -> Vec<Effect<M>> {
+        match result {
+            Ok(master) => {
+                self.presses.ended(id);
+                self.master_ready(id, master)
+            }
+            Err(failure) => match failure.code {
+                FailureCode::MediaChanged => self.recheck_pressed(id),
+                FailureCode::Cancelled => self.press_cancelled(id, &failure, now),
+                _ => self.press_failed(id, &failure, now),
+            },
+        }
+    }
+
+    /// The media changed under a press: it is verified again, and its drives wait for that.
+    fn recheck_pressed(&mut self, id: &MasterId) -> Vec<Effect<M>> {
+        let name = self.presses.ended(id).map(|recipe| recipe.media_name);
+        let path = name.and_then(|name| self.catalog.recheck(&name));
+        let mut effects: Vec<Effect<M>> = path.map(Effect::Intake).into_iter().collect();
+        let keys = self.waiting_for(id);
+        effects.extend(self.judge_all(&keys));
+        effects
+    }
+
+    /// An operator, or the end of the station, has cancelled a press.
+    fn press_cancelled(
+        &mut self,
+        id: &MasterId,
+        failure: &Failure,
+        now: Timestamp,
+    ) -> Vec<Effect<M>> {
+        self.presses.ended(id);
+        let keys = self.waiting_for(id);
+        if self.draining {
+            return self.judge_all(&keys);
+        }
+        let reason = Reason::new(ReasonCode::OperatorStop, failure.detail.as_str());
+        let close = |key| self.close_waiting(key, Verdict::Stopped, &reason, now);
+        keys.iter().filter_map(close).collect()
+    }
+
+    /// A press, or the look for a master, has failed; so have the drives that wait for it.
+    fn press_failed(&mut self, id: &MasterId, failure: &Failure, now: Timestamp) -> Vec<Effect<M>> {
+        tracing::error!(master = %id, "press failed: {}", failure.sentence());
+        self.presses.failed(id, failure);
+        let keys = self.waiting_for(id);
+        if failure.code == FailureCode::VolumeFull {
+            let detail = format!("the content does not fit: {}", failure.detail);
+            let refusal = Refusal::new(ReasonCode::TooSmall, detail);
+            let refuse = |key| self.refuse(key, vec![refusal.clone()], now);
+            return keys.iter().flat_map(refuse).collect();
+        }
+        let reason = Reason {
+            hint: failure.hint.clone(),
+            ..Reason::new(ReasonCode::PressFailed, failure.sentence())
+        };
+        let close = |key| self.close_waiting(key, Verdict::Failed, &reason, now);
+        keys.iter().filter_map(close).collect()
+    }
+
+    /// Closes the record of a drive that waited for a master, and settles its insertion.
+    fn close_waiting(
+        &mut self,
+        key: &Key,
+        verdict: Verdict,
+        reason: &Reason,
+        now: Timestamp,
+    ) -> Option<Effect<M>> {
+        let record = self.record_for(key, now)?.closed_with(verdict, reason.clone(), now);
+        self.insertions.get_mut(key)?.finish(record.clone());
+        Some(Effect::Record(Box::new(record)))
+    }
+
+    /// Queues a press of the media with this digest for each geometry, after those that drives wait for.
+    pub(crate) fn press_ahead(&mut self, media: Digest, geometries: &[Geometry]) {
+        let Some(media) = self.catalog.valid_with(media) else { return };
+        for geometry in geometries {
+            let recipe = self.recipe(&media, *geometry);
+            let fits = recipe.layout.plan(*geometry).is_ok();
+            if fits && !self.masters.iter().any(|master| master.id == recipe.id()) {
+                self.want_press(recipe, Priority::Ahead);
+            }
+        }
+    }
+
+    pub(crate) fn recipe(&self, media: &Media, geometry: Geometry) -> Recipe {
+        Recipe {
+            media_name: media.name.clone(),
+            media_sha256: media.sha256,
+            image: self.setup.image,
+            layout: self.setup.layout.clone(),
+            geometry,
+        }
+    }
+
+    /// Masters that drives wait for.
+    pub(crate) fn waited_for(&self) -> HashSet<MasterId> {
+        let awaited = |one: &Insertion| match one.phase() {
+            Phase::AwaitingMaster(recipe) => Some(recipe.id()),
+            _ => None,
+        };
+        self.insertions.values().filter_map(awaited).collect()
+    }
+}

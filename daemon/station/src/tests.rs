@@ -1,0 +1,453 @@
+//! Paths through the station, event by event, without a drive or a runtime.
+
+use std::collections::HashMap;
+
+use model::admission::{Content, Overwrite, Usage};
+use model::api::command::Command;
+use model::code::{FailureCode, ReasonCode};
+use model::digest::Digest;
+use model::drive::{Bay, Bus, Change, DeviceNumber, Diskseq, Drive, Geometry, Serial};
+use model::failure::{Failure, Reason, Refusal};
+use model::job::{State, Verdict};
+use model::manifest::{Manifest, Recipe};
+use model::media::{IntakeOutcome, Inventory, Media, Stamp};
+use model::record::Record;
+use model::units::SectorSize;
+
+use super::*;
+use crate::catalog::MediaUnavailable;
+
+/// Stands for a master that was found whole.
+const MASTER: &str = "master";
+const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
+
+type Effects = Vec<Effect<&'static str>>;
+
+/// A station on which every event happens at the same moment.
+struct Bench(Station<&'static str>);
+
+impl Bench {
+    fn apply(&mut self, event: Event<&'static str>) -> Effects {
+        self.0.apply(event, NOW)
+    }
+
+    fn state(&self) -> State {
+        self.0.snapshot(&|_| None).drives[0].state
+    }
+}
+
+fn station() -> Bench {
+    let policy = Policy {
+        armed: true,
+        buses: vec!["usb".into()],
+        bays: vec![glob::Pattern::new("*").unwrap()],
+        overwrite: Overwrite::Any,
+        ..Policy::closed()
+    };
+    Bench(Station::new(Setup {
+        name: "test".into(),
+        file: PathBuf::new(),
+        policy,
+        layout: Layout::default(),
+        image: 1,
+        expires: BTreeMap::from([("win.wim".into(), Date::constant(2027, 6, 30))]),
+        press_ahead: true,
+    }))
+}
+
+fn drive(name: &str, diskseq: u64) -> Drive {
+    Drive {
+        name: name.into(),
+        node: format!("/dev/{name}").into(),
+        number: DeviceNumber { major: 8, minor: 0 },
+        diskseq: Diskseq(diskseq),
+        serial: Serial::new(&format!("S{diskseq}")),
+        placeholder: None,
+        wwn: None,
+        model: None,
+        firmware: None,
+        bus: Bus("usb".into()),
+        path: "port-1".into(),
+        bay: Bay("port-1".into()),
+        size: Bytes(8 << 30),
+        logical_sector_bytes: 512,
+        read_only: false,
+    }
+}
+
+fn nothing_known() -> DriveFacts {
+    DriveFacts {
+        usage: Usage::default(),
+        content: Content::Unknown,
+        previous: None,
+        last: None,
+        today: Date::constant(2027, 6, 30),
+    }
+}
+
+fn facts() -> Result<Box<DriveFacts>, Refusal> {
+    Ok(Box::new(nothing_known()))
+}
+
+const STAMP: Stamp = Stamp { device: 1, inode: 1, size: 1, modified_ns: 1, changed_ns: 1 };
+
+/// Media is in the inbox and found valid.
+fn with_media(station: &mut Bench) {
+    let path = PathBuf::from("/inbox/win.wim");
+    let listing = HashMap::from([(path.clone(), STAMP)]);
+    let effects = station.apply(Event::Inbox(listing));
+    assert!(matches!(&effects[..], [Effect::Intake(p)] if *p == path), "{effects:?}");
+    let outcome = IntakeOutcome::Media(Box::new(media()));
+    let effects = station.apply(Event::IntakeEnded(path, Ok(outcome)));
+    assert!(matches!(effects[..], [Effect::LookForGeometries(Digest([7, ..]))]), "{effects:?}");
+}
+
+fn media() -> Media {
+    Media {
+        name: "win.wim".into(),
+        files: Vec::new(),
+        sha256: Digest([7; 32]),
+        size_bytes: Bytes(1),
+        guid: String::new(),
+        compression: String::new(),
+        integrity_table: false,
+        images: Vec::new(),
+        image: 1,
+        inventory: Inventory::default(),
+        boot_image: None,
+        problems: Vec::new(),
+        warnings: Vec::new(),
+    }
+}
+
+fn manifest(recipe: Recipe) -> Manifest {
+    let zero = Digest([0; 32]);
+    Manifest {
+        format: 0,
+        id: recipe.id(),
+        plan: recipe.layout.plan(recipe.geometry).unwrap(),
+        recipe,
+        chunks: Vec::new(),
+        sites: Vec::new(),
+        root_sha256: zero,
+        seal_sha256: zero,
+        pressed: NOW,
+        warnings: Vec::new(),
+    }
+}
+
+/// The ticket of the one judgement asked for.
+fn judge(effects: Effects) -> Ticket {
+    let mut tickets = effects.into_iter().filter_map(|effect| match effect {
+        Effect::Judge(ticket, _) => Some(ticket),
+        _ => None,
+    });
+    let ticket = tickets.next().expect("a judgement");
+    assert!(tickets.next().is_none(), "one judgement");
+    ticket
+}
+
+fn attach(station: &mut Bench, name: &str, diskseq: u64) -> Ticket {
+    judge(station.apply(Event::Drives(vec![Change::Present(Box::new(drive(name, diskseq)))])))
+}
+
+/// A drive up to the moment where its master is looked for.
+fn waiting(station: &mut Bench) -> (Ticket, Recipe) {
+    let ticket = attach(station, "sdb", 1);
+    let mut effects = station.apply(Event::Judged(ticket.clone(), facts()));
+    match effects.pop() {
+        Some(Effect::LookForMaster(recipe)) => (ticket, recipe),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The same up to its second judgement, with its master at hand.
+fn judged_again(station: &mut Bench) -> Ticket {
+    let (_, recipe) = waiting(station);
+    let found = Ok(Some(MASTER));
+    judge(station.apply(Event::MasterLooked(recipe, found)))
+}
+
+#[test]
+fn a_drive_is_judged_again_when_its_master_is_there() {
+    let mut station = station();
+    with_media(&mut station);
+    let (_, recipe) = waiting(&mut station);
+    let id = recipe.id();
+    let effects = station.apply(Event::MasterLooked(recipe.clone(), Ok(None)));
+    assert!(matches!(&effects[..], [Effect::Press { .. }]), "{effects:?}");
+    // The press hands the master over: nobody looks for it again.
+    let ticket = judge(station.apply(Event::PressEnded(id, Ok(MASTER))));
+    let effects = station.apply(Event::Judged(ticket.clone(), facts()));
+    assert!(matches!(&effects[..], [Effect::Job(_)]), "{effects:?}");
+    // A second answer to the same question starts nothing.
+    assert!(station.apply(Event::Judged(ticket, facts())).is_empty());
+}
+
+#[test]
+fn views_follow_a_drive_from_its_insertion_to_its_verdict() {
+    let mut station = station();
+    with_media(&mut station);
+    let (ticket, recipe) = waiting(&mut station);
+    assert_eq!(station.state(), State::WaitingForMaster);
+    station.apply(Event::MasterLooked(recipe, Ok(Some(MASTER))));
+    let mut effects = station.apply(Event::Judged(ticket, facts()));
+    let Some(Effect::Job(order)) = effects.pop() else { panic!("a job") };
+    assert_eq!((order.master, station.state()), (MASTER, State::Claiming));
+    let record = Record { verdict: Some(Verdict::Passed), ..order.record };
+    station.apply(Event::JobEnded(order.ticket, Box::new(record)));
+    assert_eq!(station.state(), State::Passed);
+}
+
+#[test]
+fn what_waits_for_a_press_ends_as_the_press_does() {
+    use model::code::FailureCode as F;
+    for (code, verdict, reason) in [
+        (F::PressFailed, Verdict::Failed, ReasonCode::PressFailed),
+        (F::StoreFull, Verdict::Failed, ReasonCode::PressFailed),
+        (F::VolumeFull, Verdict::Refused, ReasonCode::TooSmall),
+        (F::Cancelled, Verdict::Stopped, ReasonCode::OperatorStop),
+    ] {
+        let mut station = station();
+        with_media(&mut station);
+        let (_, recipe) = waiting(&mut station);
+        let id = recipe.id();
+        station.apply(Event::MasterLooked(recipe, Ok(None)));
+        let failure = Failure::new(code, "x").with_hint("y");
+        let effects = station.apply(Event::PressEnded(id, Err(failure)));
+        let [Effect::Record(record)] = &effects[..] else { panic!("{code}: {effects:?}") };
+        assert_eq!(record.verdict, Some(verdict), "{code}");
+        assert_eq!(record.reason.as_ref().unwrap().code, reason, "{code}");
+    }
+}
+
+#[test]
+fn media_that_leaves_takes_its_press_along() {
+    let mut station = station();
+    with_media(&mut station);
+    let (_, recipe) = waiting(&mut station);
+    station.apply(Event::MasterLooked(recipe, Ok(None)));
+    let effects = station.apply(Event::Inbox(HashMap::new()));
+    assert!(matches!(&effects[..], [Effect::Judge(..), Effect::CancelPress]), "{effects:?}");
+    assert_eq!(station.state(), State::Judging);
+}
+
+/// Drives that wait come before what an operator asked for, and that before what may be needed later.
+#[test]
+fn presses_run_in_order_of_their_urgency() {
+    let mut station = station();
+    with_media(&mut station);
+    let sizes =
+        [16_u64, 32, 48].map(|gib| Geometry { size: Bytes(gib << 30), sector: SectorSize::B512 });
+    let pressed = |effects: &Effects| match &effects[..] {
+        [Effect::Press { recipe, .. }] => Some(recipe.clone()),
+        _ => None,
+    };
+    // One runs at once; another one waits behind it.
+    let effects = station.apply(Event::Geometries(Digest([7; 32]), sizes[..2].to_vec()));
+    let running = pressed(&effects).unwrap();
+    assert_eq!(running.geometry, sizes[0]);
+    let (reply, _answer) = tokio::sync::oneshot::channel();
+    let press = Command::Press { media: "win.wim".into(), geometry: sizes[2] };
+    assert!(matches!(&station.apply(Event::Command(press, reply))[..], [Effect::Answer(_, Ok(_))]));
+    let (_, waited_for) = waiting(&mut station);
+    station.apply(Event::MasterLooked(waited_for.clone(), Ok(None)));
+    let mut order = Vec::new();
+    let mut running = Some(running);
+    while let Some(recipe) = running {
+        let effects = station.apply(Event::PressEnded(recipe.id(), Ok(MASTER)));
+        order.push(recipe.geometry.size);
+        running = effects.into_iter().find_map(|effect| match effect {
+            Effect::Press { recipe, .. } => Some(recipe),
+            _ => None,
+        });
+    }
+    let expected = [sizes[0].size, waited_for.geometry.size, sizes[2].size, sizes[1].size];
+    assert_eq!(order, expected);
+}
+
+/// With several media, the newest valid one; with a name, that one or the reason why not.
+#[test]
+fn media_are_chosen_by_name_or_by_age() {
+    let mut catalog = MediaCatalog::default();
+    let unavailable = |catalog: &MediaCatalog, name| match catalog.choose(name) {
+        Ok(media) => media.name.clone(),
+        Err(MediaUnavailable::Undecided) => "undecided".into(),
+        Err(MediaUnavailable::Missing(refusal)) => refusal.code.to_string(),
+    };
+    assert_eq!(unavailable(&catalog, None), "undecided", "the inbox has not been listed");
+    let path = |name: &str| PathBuf::from("/inbox").join(name);
+    let stamp = |at| Stamp { modified_ns: at, ..STAMP };
+    let listing = [("old.wim", 1), ("new.wim", 2), ("bad.wim", 3)];
+    let listing = listing.into_iter().map(|(name, at)| (path(name), stamp(at))).collect();
+    assert_eq!(catalog.update(&listing).len(), 3);
+    assert_eq!(unavailable(&catalog, Some("new.wim")), "undecided", "it is being verified");
+    for name in ["old.wim", "new.wim"] {
+        let media = Media { name: name.into(), ..media() };
+        catalog.checked(&path(name), Ok(IntakeOutcome::Media(Box::new(media))));
+    }
+    let failure = Failure::new(FailureCode::MediaUnreadable, "x");
+    catalog.checked(&path("bad.wim"), Err(failure));
+    assert_eq!(unavailable(&catalog, None), "new.wim");
+    assert_eq!(unavailable(&catalog, Some("old.wim")), "old.wim");
+    assert_eq!(unavailable(&catalog, Some("bad.wim")), "media_invalid");
+    assert_eq!(unavailable(&catalog, Some("none.wim")), "no_media");
+    assert_eq!(catalog.update(&listing), Vec::<PathBuf>::new(), "nothing has changed");
+}
+
+#[test]
+fn mounted_meanwhile_it_is_refused() {
+    let mut station = station();
+    with_media(&mut station);
+    let ticket = judged_again(&mut station);
+    let usage = Usage { mounts: vec!["/mnt".into()], ..Usage::default() };
+    let facts = DriveFacts { usage, ..nothing_known() };
+    let effects = station.apply(Event::Judged(ticket, Ok(Box::new(facts))));
+    match &effects[..] {
+        [Effect::Record(record)] => {
+            assert_eq!(record.reason.as_ref().unwrap().code, ReasonCode::Mounted);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_name_that_is_used_again_is_another_drive() {
+    let mut station = station();
+    with_media(&mut station);
+    let (old, _) = waiting(&mut station);
+    let gone = Change::Gone { name: "sdb".into(), diskseq: Diskseq(1) };
+    let effects = station.apply(Event::Drives(vec![gone]));
+    match &effects[..] {
+        [Effect::Record(record)] => assert_eq!(record.verdict, Some(Verdict::Failed)),
+        other => panic!("{other:?}"),
+    }
+    attach(&mut station, "sdb", 2);
+    assert!(
+        station.apply(Event::Judged(old, facts())).is_empty(),
+        "the answer is about another drive"
+    );
+}
+
+#[test]
+fn without_media_nothing_starts_and_nothing_is_forgotten() {
+    let mut station = station();
+    let ticket = attach(&mut station, "sdb", 1);
+    // The inbox has not been read yet: no decision, no record.
+    assert!(station.apply(Event::Judged(ticket, facts())).is_empty());
+    let ticket = judge(station.apply(Event::Inbox(HashMap::new())));
+    let effects = station.apply(Event::Judged(ticket, facts()));
+    let first = match &effects[..] {
+        [Effect::Record(record)] => record.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(first.reason.unwrap().code, ReasonCode::NoMedia);
+    let listing = HashMap::from([(PathBuf::from("/inbox/x.wim"), STAMP)]);
+    let effects = station.apply(Event::Inbox(listing));
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Judge(..))), "{effects:?}");
+}
+
+#[test]
+fn draining_it_ends_when_nothing_runs() {
+    let mut station = station();
+    with_media(&mut station);
+    let ticket = judged_again(&mut station);
+    let mut effects = station.apply(Event::Judged(ticket, facts()));
+    let Some(Effect::Job(order)) = effects.pop() else { panic!("a job") };
+    let exits =
+        |effects: &[Effect<&str>]| effects.iter().any(|effect| matches!(effect, Effect::Exit));
+    assert!(!exits(&station.apply(Event::Drain)));
+    assert_eq!(order.stop.reason(), None, "a running drive is finished");
+    let late = Change::Present(Box::new(drive("sdc", 2)));
+    assert!(station.apply(Event::Drives(vec![late])).is_empty(), "the next station's drive");
+    assert!(!exits(&station.apply(Event::Halt)));
+    assert_eq!(order.stop.reason(), Some(StopReason::Shutdown));
+    let reason = Reason::new(ReasonCode::StationShutdown, "x");
+    let record = order.record.closed_with(Verdict::Stopped, reason, NOW);
+    assert!(exits(&station.apply(Event::JobEnded(order.ticket, Box::new(record)))));
+}
+
+/// The code of the one refusal that was recorded.
+fn refusal(effects: &[Effect<&str>]) -> ReasonCode {
+    match effects {
+        [Effect::Record(record)] => {
+            assert_eq!(record.verdict, Some(Verdict::Refused));
+            record.reason.as_ref().unwrap().code
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn media_past_its_day_is_not_used() {
+    let mut station = station();
+    with_media(&mut station);
+    let ticket = attach(&mut station, "sdb", 1);
+    let tomorrow = DriveFacts { today: Date::constant(2027, 7, 1), ..nothing_known() };
+    let effects = station.apply(Event::Judged(ticket, Ok(Box::new(tomorrow))));
+    assert_eq!(refusal(&effects), ReasonCode::MediaExpired);
+}
+
+#[test]
+fn a_drive_that_has_passed_is_imaged_again_only_if_asked_for() {
+    let mut station = station();
+    with_media(&mut station);
+    let (_, recipe) = waiting(&mut station);
+    let passed = |recipe: &Recipe| {
+        let record = Record::open("test", &drive("sdb", 1), NOW);
+        let record = record.with_master(&manifest(recipe.clone()));
+        let last = Record { verdict: Some(Verdict::Passed), closed: Some(NOW), ..record };
+        Ok(Box::new(DriveFacts { last: Some(last), ..nothing_known() }))
+    };
+    let ticket = attach(&mut station, "sdc", 2);
+    let effects = station.apply(Event::Judged(ticket, passed(&recipe)));
+    assert_eq!(refusal(&effects), ReasonCode::AlreadyPassed);
+    // With other media it is a new job.
+    let ticket = attach(&mut station, "sdd", 3);
+    let other = Recipe { media_sha256: Digest([8; 32]), ..recipe.clone() };
+    let effects = station.apply(Event::Judged(ticket, passed(&other)));
+    assert!(matches!(&effects[..], [Effect::LookForMaster(_)]), "{effects:?}");
+    let (reply, _answer) = tokio::sync::oneshot::channel();
+    let retry = Command::Retry { serial: "S2".into() };
+    let ticket = judge(station.apply(Event::Command(retry, reply)));
+    let effects = station.apply(Event::Judged(ticket, passed(&recipe)));
+    assert!(matches!(&effects[..], [Effect::LookForMaster(_)]), "{effects:?}");
+}
+
+#[test]
+fn a_twin_that_goes_leaves_the_other_admissible() {
+    let mut station = station();
+    with_media(&mut station);
+    let twin = |name: &str, diskseq| Drive { serial: Serial::new("SAME"), ..drive(name, diskseq) };
+    let present = |drive| Event::Drives(vec![Change::Present(Box::new(drive))]);
+    let first = judge(station.apply(present(twin("sdb", 1))));
+    let second = judge(station.apply(present(twin("sdc", 2))));
+    for ticket in [first, second] {
+        let effects = station.apply(Event::Judged(ticket, facts()));
+        assert_eq!(refusal(&effects), ReasonCode::DuplicateSerial);
+    }
+    let gone = Change::Gone { name: "sdc".into(), diskseq: Diskseq(2) };
+    let ticket = judge(station.apply(Event::Drives(vec![gone])));
+    let effects = station.apply(Event::Judged(ticket, facts()));
+    assert!(matches!(&effects[..], [Effect::LookForMaster(_)]), "{effects:?}");
+}
+
+#[test]
+fn a_stuck_drive_holds_neither_the_end_nor_a_retry_forever() {
+    let mut station = station();
+    with_media(&mut station);
+    let ticket = judged_again(&mut station);
+    let mut effects = station.apply(Event::Judged(ticket, facts()));
+    let Some(Effect::Job(order)) = effects.pop() else { panic!("a job") };
+    let reason = Reason::new(ReasonCode::Stalled, "x");
+    let record = order.record.closed_with(Verdict::Failed, reason, NOW);
+    station.apply(Event::JobStuck(order.ticket.clone(), Box::new(record)));
+    let retry = |station: &mut Bench| {
+        let (reply, _answer) = tokio::sync::oneshot::channel();
+        station.apply(Event::Command(Command::Retry { serial: "S1".into() }, reply))
+    };
+    assert!(matches!(&retry(&mut station)[..], [Effect::Answer(_, Err(_))]), "its thread is there");
+    station.apply(Event::DriveAnswered(order.ticket));
+    assert!(matches!(&retry(&mut station)[..], [Effect::Judge(..), Effect::Answer(_, Ok(_))]));
+    assert!(matches!(station.apply(Event::Drain)[..], [.., Effect::Exit]));
+}
