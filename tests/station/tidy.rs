@@ -36,7 +36,8 @@ fn all(folders: &[&str]) -> Vec<(PathBuf, String)> {
 
 /// The crates of the program, by folder.
 const CRATES: [&str; 10] = [
-    "model", "formats", "config", "drives", "masters", "media", "record", "imaging", "station", "ctl",
+    "model", "formats", "config", "drives", "masters", "media", "record", "imaging", "station",
+    "ctl",
 ];
 
 /// The compiler holds these crates to what they say; here they are held to go on saying it.

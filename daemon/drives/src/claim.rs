@@ -132,6 +132,10 @@ impl Claim {
         clock.during(|| Self::open(admitted, clock.clone()))
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that opens a drive for writing: one that admission has let pass"
+    )]
     fn open(admitted: Admitted, clock: IoClock) -> Result<Self, ClaimError> {
         let (drive, geometry) = admitted.into_parts();
         let node = drive.node.clone();

@@ -16,6 +16,8 @@ pub mod direct;
 #[cfg(test)]
 mod machines;
 pub mod medium;
+#[cfg(feature = "testing")]
+pub mod memory;
 pub mod sys;
 pub mod udev_rules;
 pub mod usage;

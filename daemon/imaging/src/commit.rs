@@ -11,15 +11,23 @@ use formats::bcd;
 use formats::gpt::{self, Tables};
 use model::digest::Digest;
 use model::identity::stamp;
-use model::job::JobReport;
+use model::job::{JobReport, Mismatch};
 use model::layout::{Boot, Role};
 use model::manifest::{Chunk, Stage};
 use model::ranges::{CHUNK, Range};
 use model::units::Bytes;
 
-use crate::engine::JobContext;
+use crate::engine::{JobContext, differences};
 use crate::error::{JobError, mismatch_error, read_error, write_error};
 use crate::source::SourceError;
+
+/// What a chunk of the commit makes the drive look like; written in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    BootSector,
+    BackupTable,
+    PrimaryTable,
+}
 
 impl JobContext<'_> {
     /// Writes and verifies what makes the drive look finished: boot sectors, then the backup table, then the primary
@@ -30,30 +38,51 @@ impl JobContext<'_> {
         report: &mut JobReport,
         actual: &mut [Option<Digest>],
     ) -> Result<(), JobError> {
-        let manifest = &self.master.manifest;
-        let chunks = &manifest.chunks;
+        let written = self.write_commit(medium, report)?;
+        let tables = self.read_back_commit(medium, report, &written, actual)?;
+        gpt::check(&self.master.manifest.plan, self.identity, &tables)?;
+        self.check_boot(medium, report)?;
+        // Pulled at the last moment, it is not the drive in the bay that was found right.
+        medium.check_present().map_err(read_error)
+    }
+
+    fn rank(&self, chunk: &Chunk) -> Rank {
+        let Range { start, end } = chunk.range();
+        match start {
+            Bytes(0) => Rank::PrimaryTable,
+            _ if end == self.master.manifest.plan.geometry.size => Rank::BackupTable,
+            _ => Rank::BootSector,
+        }
+    }
+
+    /// A chunk as this drive must hold it, from the store.
+    fn chunk_for_drive(&self, chunk: &Chunk) -> Result<Buffer, JobError> {
+        let mut data = Buffer::zeroed(chunk.length);
+        let store = |error: io::Error| JobError::Store(SourceError::from(error));
+        self.master.image.read_exact_at(&mut data, chunk.offset.0).map_err(store)?;
+        if Digest::of(&data) != chunk.sha256 {
+            return Err(JobError::Master(chunk.offset));
+        }
+        stamp(&mut data, chunk.offset, &self.master.manifest.sites, self.identity)?;
+        Ok(data)
+    }
+
+    /// Writes every chunk of the commit; returns them with their indexes, in the order in which they were written.
+    fn write_commit(
+        &self,
+        medium: &mut impl Medium,
+        report: &mut JobReport,
+    ) -> Result<Vec<(usize, Buffer)>, JobError> {
+        let chunks = &self.master.manifest.chunks;
         let mut order: Vec<usize> =
             (0..chunks.len()).filter(|i| chunks[*i].stage == Stage::Commit).collect();
-        let plan = &manifest.plan;
-        // 2 for the primary table, 1 for the backup table, 0 for everything else.
-        let rank = |chunk: &Chunk| match chunk.range() {
-            Range { start: Bytes(0), .. } => 2,
-            Range { end, .. } if end == plan.geometry.size => 1,
-            _ => 0,
-        };
-        order.sort_by_key(|index| (rank(&chunks[*index]), chunks[*index].offset));
-        let mut written: Vec<(usize, Buffer)> = Vec::with_capacity(order.len());
+        order.sort_by_key(|index| (self.rank(&chunks[*index]), chunks[*index].offset));
+        let mut written = Vec::with_capacity(order.len());
         for index in order {
             self.check_stop()?;
             let chunk = &chunks[index];
-            let mut data = Buffer::zeroed(chunk.length);
-            let store = |e: io::Error| JobError::Store(SourceError::from(e));
-            self.master.image.read_exact_at(&mut data, chunk.offset.0).map_err(store)?;
-            if Digest::of(&data) != chunk.sha256 {
-                return Err(JobError::Master(chunk.offset));
-            }
-            stamp(&mut data, chunk.offset, &manifest.sites, self.identity)?;
-            if rank(chunk) > 0 {
+            let data = self.chunk_for_drive(chunk)?;
+            if self.rank(chunk) > Rank::BootSector {
                 // Tables go only onto a drive whose boot sectors are on the medium.
                 medium.flush().map_err(write_error)?;
             }
@@ -63,9 +92,23 @@ impl JobContext<'_> {
             written.push((index, data));
         }
         medium.flush().map_err(write_error)?;
+        Ok(written)
+    }
+
+    /// Reads every chunk of the commit back and compares it; returns the tables as they were read.
+    fn read_back_commit(
+        &self,
+        medium: &impl Medium,
+        report: &mut JobReport,
+        written: &[(usize, Buffer)],
+        actual: &mut [Option<Digest>],
+    ) -> Result<Tables, JobError> {
+        let plan = &self.master.manifest.plan;
+        let (head, tail) = (plan.primary_range().length(), plan.backup_range().length());
+        let mut tables = Tables { primary: Vec::new(), backup: Vec::new() };
         let mut back = Buffer::zeroed(CHUNK);
-        for (index, good) in &written {
-            let chunk = &chunks[*index];
+        for (index, good) in written {
+            let chunk = &self.master.manifest.chunks[*index];
             back.resize(chunk.length);
             medium.read(chunk.offset, &mut back).map_err(read_error)?;
             let digest = Digest::of(&back);
@@ -76,30 +119,24 @@ impl JobContext<'_> {
                 let differing = self.mismatches(*index, Digest::of(good), &back);
                 report.mismatches.extend(differing);
             }
+            // Not read once more for the parser: what it sees shall be what was compared.
+            match self.rank(chunk) {
+                Rank::PrimaryTable => tables.primary = back[..head.as_usize()].to_vec(),
+                Rank::BackupTable => {
+                    let start = chunk.length - tail;
+                    tables.backup = back[start.as_usize()..].to_vec();
+                }
+                Rank::BootSector => {}
+            }
             self.progress.add(chunk.length);
         }
         mismatch_error(&report.mismatches)?;
-        self.check_tables(medium)?;
-        self.check_boot(medium)?;
-        // Pulled at the last moment, it is not the drive in the bay that was found right.
-        medium.check_present().map_err(read_error)
-    }
-
-    /// Parses the tables as they stand on the drive with another reader than the code that stamped them.
-    fn check_tables(&self, medium: &impl Medium) -> Result<(), JobError> {
-        let plan = &self.master.manifest.plan;
-        let read = |range: Range| {
-            let mut data = Buffer::zeroed(range.length());
-            medium.read(range.start, &mut data).map_err(read_error).map(|()| data.to_vec())
-        };
-        let tables =
-            Tables { primary: read(plan.primary_range())?, backup: read(plan.backup_range())? };
-        Ok(gpt::check(plan, self.identity, &tables)?)
+        Ok(tables)
     }
 
     /// Reads the BCD from the drive's ESP, as firmware's boot manager will, and checks that it names this drive's
-    /// partitions.
-    fn check_boot(&self, medium: &impl Medium) -> Result<(), JobError> {
+    /// partitions. What is read on the way is compared once more.
+    fn check_boot(&self, medium: &impl Medium, report: &mut JobReport) -> Result<(), JobError> {
         let manifest = &self.master.manifest;
         let plan = &manifest.plan;
         if manifest.recipe.layout.boot != Boot::Prestaged {
@@ -109,23 +146,68 @@ impl JobContext<'_> {
         else {
             return Ok(());
         };
-        let wrong = |what: String| JobError::Boot(what);
         let sector = plan.geometry.sector;
         // An error of the drive and one of what stands on it come out of the reader alike.
         let failed = OnceCell::new();
         let reader = DirectReader::new(plan.geometry.size, |buffer, offset| {
-            medium.read(offset, buffer).map_err(|error| {
+            self.read_compared(medium, buffer, offset).map_err(|error| {
                 let text = error.to_string();
                 let _ = failed.set(error);
                 io::Error::other(text)
             })
         });
         let read = read_bcd(reader.slice(esp.offset(sector), esp.size(sector)));
-        if let Some(error) = failed.into_inner() {
-            return Err(read_error(error));
+        match failed.into_inner() {
+            Some(Compared::Failed(error)) => return Err(error),
+            Some(Compared::Differs(mismatches)) => {
+                report.mismatches.extend(mismatches);
+                mismatch_error(&report.mismatches)?;
+            }
+            None => {}
         }
-        let bcd = read.map_err(|e| wrong(format!("read it from the ESP: {e}")))?;
-        bcd::check(&bcd, &places).map_err(|e| wrong(e.to_string()))
+        let wrong = |what: String| JobError::Boot(what);
+        let bcd = read.map_err(|error| wrong(format!("read it from the ESP: {error}")))?;
+        bcd::check(&bcd, &places).map_err(|error| wrong(error.to_string()))
+    }
+
+    /// Reads a range of the drive, and compares whatever chunks of the master lie in it.
+    fn read_compared(
+        &self,
+        medium: &impl Medium,
+        buffer: &mut Buffer,
+        offset: Bytes,
+    ) -> Result<(), Compared> {
+        medium.read(offset, buffer).map_err(|error| Compared::Failed(read_error(error)))?;
+        let range = Range::at(offset, Bytes::of(buffer.len()));
+        let within = |chunk: &&Chunk| chunk.range().overlaps(range);
+        for chunk in self.master.manifest.chunks.iter().filter(within) {
+            let good = self.chunk_for_drive(chunk).map_err(Compared::Failed)?;
+            let start = chunk.offset.max(offset);
+            let end = chunk.range().end.min(range.end);
+            let good = &good[(start - chunk.offset).as_usize()..(end - chunk.offset).as_usize()];
+            let found = &buffer[(start - offset).as_usize()..(end - offset).as_usize()];
+            let mismatches = differences(start, good, found, self.sector());
+            if !mismatches.is_empty() {
+                return Err(Compared::Differs(mismatches));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong with a range that was read to be parsed.
+#[derive(Debug)]
+enum Compared {
+    Failed(JobError),
+    Differs(Vec<Mismatch>),
+}
+
+impl std::fmt::Display for Compared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Failed(error) => error.fmt(f),
+            Self::Differs(_) => f.write_str("the drive does not hold what was written"),
+        }
     }
 }
 

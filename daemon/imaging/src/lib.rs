@@ -4,7 +4,7 @@
 //!   share: the reader of a master ([`source`]), the memory ceiling ([`pool`]), the threads that hash ([`hash`]).
 //! - May touch a drive that is held ([`Medium`](drives::medium::Medium)), and read masters that were found whole.
 //! - May never open a drive, know the ledger or a socket, or end a job in `passed` unless every byte was right when it was
-//!   last read: `tests/no_false_pass.rs` holds that against drives that misbehave in every way that we can think of.
+//!   last read: the property test `no_false_pass` holds that against drives that misbehave in every way that we can think of.
 //!
 //! A [`Replicator`] is shared by all drives of the station. It hands out [`source::Source`]s, which read a master
 //! once for all drives that overlap in time.
@@ -19,6 +19,8 @@ mod erase;
 pub mod error;
 pub mod hash;
 pub mod job;
+#[cfg(test)]
+mod no_false_pass;
 pub mod pool;
 pub mod progress;
 mod rate_monitor;

@@ -16,7 +16,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
-use super::seats::{Seats, placeless};
+use super::occupancy::{Occupancy, placeless};
 use super::{LearnArguments, RESTART};
 use crate::client::{Client, Lines};
 use crate::output::Output;
@@ -60,11 +60,11 @@ pub(super) async fn learn(
     let learned = Learned::open(&first.config)?;
     let given = given(&learned, arguments)?;
     let loops = learned.config()?.admission.buses.iter().any(|bus| bus == Bus::LOOP);
-    let mut seats = Seats::new(arguments.only.clone(), loops);
-    seats.look(&first.devices);
+    let mut occupancy = Occupancy::new(arguments.only.clone(), loops);
+    occupancy.look(&first.devices);
     let until = Instant::now() + SETTLE;
     while let Ok(snapshot) = timeout_at(until, next(&mut events)).await {
-        seats.look(&snapshot?.devices);
+        occupancy.look(&snapshot?.devices);
     }
     let interrupt = signal(SignalKind::interrupt())
         .map_err(|error| CommandError::new(exit::FAILED, error.to_string()))?;
@@ -74,7 +74,7 @@ pub(super) async fn learn(
         given,
         prefix: &arguments.prefix,
         named: Vec::new(),
-        seats,
+        occupancy,
         events,
         lines: read_lines(),
         interrupt,
@@ -201,7 +201,7 @@ struct Walk<'a> {
     given: Option<VecDeque<String>>,
     prefix: &'a str,
     named: Vec<Named>,
-    seats: Seats,
+    occupancy: Occupancy,
     events: Lines,
     lines: mpsc::UnboundedReceiver<String>,
     interrupt: Signal,
@@ -213,7 +213,7 @@ impl Walk<'_> {
         self.talk.say(&format!(
             "Names of bays go to {file}, each as soon as it is confirmed.\n\
              Drives are only looked at. Those that are plugged in already ({}) count once they are plugged in anew.\n",
-            self.seats.count()
+            self.occupancy.count()
         ));
         self.invite();
         let mut arrived: VecDeque<DeviceView> = VecDeque::new();
@@ -250,7 +250,7 @@ impl Walk<'_> {
             }
             tokio::select! {
                 snapshot = next(&mut self.events) => {
-                    for device in self.seats.look(&snapshot?.devices) {
+                    for device in self.occupancy.look(&snapshot?.devices) {
                         let same = |other: &DeviceView| other.path == device.path;
                         if !arrived.iter().any(same) && !asked.as_ref().is_some_and(same) {
                             arrived.push_back(device);

@@ -1,7 +1,7 @@
 //! `bays`: the names of bays, and giving them.
 
 mod learn;
-mod seats;
+mod occupancy;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;

@@ -92,7 +92,8 @@ impl Workers {
             .map_err(|e| broken("cannot start a worker process", &e))?;
         let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         let mut guard = Guard { child, group };
-        let request = serde_json::to_vec(&Task { name: W::NAME.into(), work: task }).map_err(|e| broken("cannot write the task", &e))?;
+        let request = serde_json::to_vec(&Task { name: W::NAME.into(), work: task })
+            .map_err(|e| broken("cannot write the task", &e))?;
         let (Some(mut stdin), Some(stdout), Some(mut stderr)) =
             (guard.child.stdin.take(), guard.child.stdout.take(), guard.child.stderr.take())
         else {

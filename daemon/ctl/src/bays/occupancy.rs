@@ -7,13 +7,13 @@ use model::units::Bytes;
 
 /// The places that held a drive at the last look.
 #[derive(Debug, Default)]
-pub(super) struct Seats {
+pub(super) struct Occupancy {
     occupied: BTreeSet<String>,
     only: Option<glob::Pattern>,
     loops: bool,
 }
 
-impl Seats {
+impl Occupancy {
     /// Places whose path matches a pattern, if there is one. Loop devices, of which a machine may make many for
     /// purposes of its own, have places only where the station may image them.
     pub(super) fn new(only: Option<glob::Pattern>, loops: bool) -> Self {
@@ -87,9 +87,9 @@ mod tests {
 
     #[test]
     fn only_what_comes_to_a_free_place_is_new() {
-        let mut seats = Seats::default();
+        let mut occupancy = Occupancy::default();
         let mut look = |devices: &[DeviceView]| -> Vec<String> {
-            seats.look(devices).into_iter().map(|device| device.path).collect()
+            occupancy.look(devices).into_iter().map(|device| device.path).collect()
         };
         assert_eq!(look(&[device("a")]), ["a"]);
         assert!(look(&[device("a")]).is_empty());
@@ -112,10 +112,14 @@ mod tests {
             (Some("pci-*"), true, 0),
         ] {
             let only = only.map(|only| glob::Pattern::new(only).unwrap());
-            let mut seats = Seats::new(only.clone(), loops);
-            assert_eq!(seats.look(std::slice::from_ref(&file)).len(), count, "{only:?} {loops}");
+            let mut occupancy = Occupancy::new(only.clone(), loops);
+            assert_eq!(
+                occupancy.look(std::slice::from_ref(&file)).len(),
+                count,
+                "{only:?} {loops}"
+            );
         }
-        assert_eq!(Seats::new(None, false).look(&[disk]).len(), 1);
+        assert_eq!(Occupancy::new(None, false).look(&[disk]).len(), 1);
     }
 
     #[test]
