@@ -121,6 +121,7 @@ fn records_come_as_csv_too() {
     let drive = rig.attached("A", 420, 512);
     let record = rig.wait_pass(&drive.serial);
     let text = rig.ctl_ok(&["records", "--csv", "--verdict", "passed", "--since", "1h"]);
+    insta::assert_snapshot!("columns_of_records", text.lines().next().unwrap());
     let mut table = csv::Reader::from_reader(text.as_bytes());
     let rows: Vec<BTreeMap<String, String>> = table.deserialize().map(Result::unwrap).collect();
     assert_eq!(rows.len(), 1, "{text}");
@@ -139,6 +140,7 @@ fn records_come_as_csv_too() {
         };
         assert_eq!(*field, expected, "{column}: {record:#}");
     }
+    assert_eq!(rows[0]["serial"], drive.serial);
     assert_eq!(record["schema"], 1);
     // Other programs read the ledger while the station runs.
     let query = "SELECT json_extract(record, '$.serial') FROM records WHERE verdict = 'passed'";

@@ -21,7 +21,7 @@ use crate::harness::sample::Sample;
 use crate::harness::sample_of;
 use crate::package::packages;
 
-/// How long a verdict may take: the two emulated processors, which all drives share, hash some 30 MB/s each.
+/// How long a verdict may take: an emulated processor hashes some 30 MB/s, and all drives share two of them.
 const PATIENCE: Duration = Duration::from_secs(400);
 
 fn saved() -> &'static Ready {
