@@ -1,5 +1,6 @@
 //! Writes the manual pages and shell completions that `scripts/package` packs: `manuals FOLDER`.
 
+#![expect(clippy::disallowed_methods, reason = "writes files of its own, and drives that it made")]
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a tool of the package")]
 
 use std::path::PathBuf;

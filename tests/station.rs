@@ -1,5 +1,6 @@
 //! The whole station from outside: the daemon and prestagectl as users run them.
 
+#![expect(clippy::disallowed_methods, reason = "writes files of its own, and drives that it made")]
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 #[macro_use]

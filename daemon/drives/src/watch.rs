@@ -264,6 +264,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::disallowed_methods, reason = "a machine of the test's own")]
     fn tree(name: &str, files: &[(&str, &str)]) -> (tempfile::TempDir, std::path::PathBuf) {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join(name);

@@ -133,7 +133,7 @@ impl<M: Clone> Station<M> {
         };
         match (admission::admit(candidate, &self.setup.policy), media) {
             (Admission::Admitted(admitted), Ok(media)) => {
-                self.admitted(ticket, admitted, &media, now)
+                self.admitted(ticket, *admitted, &media, now)
             }
             // `admit` has seen that there is none.
             (Admission::Admitted(_), Err(missing)) => {

@@ -126,7 +126,7 @@ impl Admitted {
 #[derive(Debug)]
 pub enum Admission {
     /// It may be written.
-    Admitted(Admitted),
+    Admitted(Box<Admitted>),
     /// Nothing speaks against it, but what it would get is not known yet.
     Pending,
     /// Every reason that speaks against it, the decisive one first. Never empty.
@@ -139,7 +139,7 @@ pub fn admit(candidate: Candidate, policy: &Policy) -> Admission {
     let Candidate { drive, wanted, .. } = candidate;
     match (wanted, drive.geometry()) {
         (Wanted::Known(_), Some(geometry)) if refusals.is_empty() => {
-            Admission::Admitted(Admitted { drive, geometry })
+            Admission::Admitted(Box::new(Admitted { drive, geometry }))
         }
         (Wanted::Undecided, _) if refusals.is_empty() => Admission::Pending,
         (Wanted::Undecided, _) => {
