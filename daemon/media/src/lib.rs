@@ -3,7 +3,7 @@
 //! - Owns the inbox's watch, intake, the press, the binding to libwim, and the worker processes that all of this runs in.
 //! - May touch the inbox and the one folder of the store that it is given to press into, and may run the formatting
 //!   programs. What reads media runs under an account without rights.
-//! - May never see a drive: it does not depend on the crate `drives`, and a worker could not open one.
+//! - May never see a drive: it does not depend on the crate `drives`, and its workers' account cannot open one.
 //!
 //! `unsafe` stands in [`wim`] and [`lease`].
 

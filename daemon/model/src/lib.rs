@@ -2,7 +2,8 @@
 //!
 //! - Owns the types that cross the seams between the other crates, the codes and their names, and [`admission`], which
 //!   alone makes an [`admission::Admitted`].
-//! - May touch nothing: values in, values out. Times and random numbers are arguments.
+//! - May touch nothing: values in, values out. Times are arguments; random numbers are drawn for identities and for names
+//!   of jobs.
 //! - May never do I/O, read a clock, start a thread or depend on another crate of the workspace. Its `clippy.toml`
 //!   forbids what the standard library offers for that.
 //!

@@ -1,11 +1,12 @@
-//! The owner of live state.
+//! The owner of live state: an event in, effects out.
 //!
 //! - Owns what is known of every attached drive, of media, masters and presses. Everything that happens is an [`Event`];
 //!   [`Station::apply`] takes one, changes the state and returns the [`Effect`]s to be carried out.
-//! - May touch nothing: the time comes with the event. So every path through the station can be tested without a drive
-//!   or a runtime; the runner in the package `prestaged` receives events and carries effects out.
-//! - May never do I/O, read a clock or wait, nor make a verdict: jobs bring theirs. Its `clippy.toml` forbids what the
-//!   standard library offers for that. A master is a value `M` that the runner gives and gets back.
+//! - May touch nothing but the log: the time comes with the event. So every path through the station can be tested without
+//!   a drive or a runtime; the runner in the package `prestaged` receives events and carries effects out.
+//! - May never do I/O, read a clock or wait, nor give a drive that was touched its verdict: jobs bring theirs. Its
+//!   `clippy.toml` forbids what the standard library offers for that. A master is a value `M` that the runner gives and
+//!   gets back.
 
 #![forbid(unsafe_code)]
 
