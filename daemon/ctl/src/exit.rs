@@ -8,7 +8,7 @@ pub const FAILED: u8 = 1;
 pub const REFUSED: u8 = 2;
 /// The command line is wrong.
 pub const USAGE: u8 = 64;
-/// The daemon does not answer.
+/// The daemon does not answer, or is ending.
 pub const UNAVAILABLE: u8 = 69;
 /// This user may not use the daemon.
 pub const NOT_PERMITTED: u8 = 77;
@@ -21,7 +21,7 @@ pub const MEANINGS: [(u8, &str); 7] = [
     (FAILED, "the drive or the media failed"),
     (REFUSED, "refused before any byte was written"),
     (USAGE, "wrong command line"),
-    (UNAVAILABLE, "the daemon does not answer"),
+    (UNAVAILABLE, "the daemon does not answer, or is ending"),
     (NOT_PERMITTED, "not permitted"),
     (CONFIGURATION, "the configuration is wrong, or cannot be written"),
 ];

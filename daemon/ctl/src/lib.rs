@@ -44,6 +44,8 @@ use output::{Output, put};
 #[derive(Debug)]
 struct CommandError {
     code: u8,
+    /// The daemon's code, if the daemon has said no.
+    denial: Option<DenialCode>,
     text: String,
     /// What would make it right, if anything is known to.
     hint: Option<String>,
@@ -51,12 +53,12 @@ struct CommandError {
 
 impl CommandError {
     fn new(code: u8, text: impl Into<String>) -> Self {
-        Self { code, text: text.into(), hint: None }
+        Self { code, denial: None, text: text.into(), hint: None }
     }
 
     /// An error with its causes and its hint.
     fn of(code: u8, error: &impl Hint) -> Self {
-        Self { code, text: chain(error), hint: error.hint() }
+        Self { code, denial: None, text: chain(error), hint: error.hint() }
     }
 
     fn with_hint(self, hint: impl Into<String>) -> Self {
@@ -73,13 +75,29 @@ impl From<ClientError> for CommandError {
             ClientError::Forbidden(_) => exit::NOT_PERMITTED,
             ClientError::Refused(denial) => match denial.code {
                 DenialCode::BadRequest => exit::USAGE,
-                DenialCode::Draining => exit::UNAVAILABLE,
+                DenialCode::Draining | DenialCode::UnexpectedAnswer => exit::UNAVAILABLE,
                 DenialCode::NotPermitted => exit::NOT_PERMITTED,
-                DenialCode::LedgerUnavailable => exit::FAILED,
-                _ => exit::REFUSED,
+                DenialCode::LedgerUnavailable
+                | DenialCode::StoreError
+                | DenialCode::InternalError => exit::FAILED,
+                DenialCode::NoSuchPath
+                | DenialCode::WrongMethod
+                | DenialCode::NoSuchDrive
+                | DenialCode::NoSuchMaster
+                | DenialCode::NoSuchRecord
+                | DenialCode::NoMedia
+                | DenialCode::MediaInvalid
+                | DenialCode::TooSmall
+                | DenialCode::NotRunning
+                | DenialCode::Busy
+                | DenialCode::Stalled => exit::REFUSED,
             },
         };
-        Self::of(code, &error)
+        let denial = match &error {
+            ClientError::Refused(denial) => Some(denial.code),
+            _ => None,
+        };
+        Self { denial, ..Self::of(code, &error) }
     }
 }
 
@@ -93,13 +111,16 @@ pub async fn run(arguments: Arguments) -> u8 {
     let json = arguments.json;
     match perform(arguments).await {
         Ok(code) => code,
-        Err(CommandError { code, text, hint }) => {
+        Err(CommandError { code, denial, text, hint }) => {
             eprintln!("prestagectl: {text}");
             for line in hint.iter().flat_map(|hint| hint.lines()) {
                 eprintln!("hint: {line}");
             }
             if json {
                 let mut error = json!({ "exit": code, "detail": text });
+                if let Some(denial) = denial {
+                    error["code"] = denial.to_string().into();
+                }
                 if let Some(hint) = hint {
                     error["hint"] = hint.into();
                 }

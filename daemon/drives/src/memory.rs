@@ -188,8 +188,9 @@ impl MemoryDrive {
                 }
                 Fault::Swap { request, one, other, sectors } if request == number => {
                     for n in 0..sectors {
-                        let (a, b) = (self.place(one + n), self.place(other + n));
-                        state.sectors.swap(a, b);
+                        let all = self.geometry.size.0 / SECTOR;
+                        let (a, b) = ((one + n) % all, (other + n) % all);
+                        state.sectors.swap(self.place(a), self.place(b));
                     }
                 }
                 Fault::Stall { request } if request == number => {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use model::job::Bottleneck;
 use rustix::time::ClockId;
 
-/// Where the time of one lane of a drive has gone.
+/// Where the time of one of the threads at a drive has gone.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TimeSpent {
     /// In requests of the drive.
@@ -25,7 +25,7 @@ const BUSY: u64 = 95;
 const SHARED: u64 = 80;
 
 impl TimeSpent {
-    /// Adds what another lane has spent.
+    /// Adds what another thread has spent.
     pub fn add(&mut self, other: Self) {
         self.drive += other.drive;
         self.store += other.store;

@@ -42,7 +42,7 @@ impl JobContext<'_> {
         self.master.manifest.chunks.iter().filter(|chunk| chunk.stage == Stage::Commit)
     }
 
-    /// What stands in the place of a commit chunk until the commit. A drive that is smaller than it mediums writes two
+    /// What stands in the place of a commit chunk until the commit. A drive that is smaller than it claims writes two
     /// places onto one: the later write, of the body, then shows here. Without this a commit could destroy
     /// what has been read back already.
     fn marker(&self, chunk: &Chunk) -> Buffer {

@@ -21,7 +21,7 @@ struct Inner {
     /// Start of the current state, and what had been done by then.
     since: Instant,
     before: Bytes,
-    /// Where the time of one of the drive's lanes has gone in this state.
+    /// Where the time of one of the drive's threads has gone in this state.
     spent: TimeSpent,
 }
 
@@ -62,7 +62,7 @@ impl Progress {
         self.0.lock().done += bytes;
     }
 
-    /// Notes where the time of one of the drive's lanes has gone so far.
+    /// Notes where the time of one of the drive's threads has gone so far.
     pub fn spent(&self, spent: TimeSpent) {
         self.0.lock().spent = spent;
     }

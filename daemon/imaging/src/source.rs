@@ -88,7 +88,7 @@ impl Source {
     }
 
     /// How many chunks the window may hold now.
-    fn slots(&self) -> usize {
+    fn window_size(&self) -> usize {
         (self.pool.capacity() / self.sharers.load(Ordering::Relaxed).max(1)).max(1)
     }
 
@@ -131,9 +131,9 @@ impl Source {
                 state.window.clear();
                 return;
             }
-            let slots = self.slots();
+            let window_size = self.window_size();
             // Another source may have come, and with it the duty to share.
-            while state.window.len() > slots
+            while state.window.len() > window_size
                 && let Some(victim) = state.oldest()
             {
                 state.window.remove(&victim);
@@ -142,7 +142,7 @@ impl Source {
                 self.room.wait_for(&mut state, PATIENCE);
                 continue;
             };
-            if state.window.len() >= slots {
+            if state.window.len() >= window_size {
                 let Some(victim) = state.victim(index) else {
                     self.room.wait_for(&mut state, PATIENCE);
                     continue;
@@ -351,8 +351,8 @@ mod tests {
         Arc::new(Master { manifest, image })
     }
 
-    fn source(master: Arc<Master>, slots: usize) -> Arc<Source> {
-        Source::new(master, Pool::new(slots), Arc::default(), Arc::default())
+    fn source(master: Arc<Master>, window_size: usize) -> Arc<Source> {
+        Source::new(master, Pool::new(window_size), Arc::default(), Arc::default())
     }
 
     fn drain(subscription: &mut Subscription, mut each: impl FnMut(usize)) -> BTreeSet<usize> {
@@ -391,8 +391,8 @@ mod tests {
     }
 
     /// How many chunks are read for eight equally fast drives, each of which starts `gap` chunks after the one before.
-    fn read_for_eight(chunks: u64, slots: usize, gap: usize) -> u64 {
-        let source = source(master(chunks), slots);
+    fn read_for_eight(chunks: u64, window_size: usize, gap: usize) -> u64 {
+        let source = source(master(chunks), window_size);
         let mut subscriptions = Vec::new();
         for step in 0.. {
             if subscriptions.len() < 8 && step % gap == 0 {

@@ -97,9 +97,10 @@ async fn next(events: &mut Lines) -> Result<Snapshot, CommandError> {
         return Err(ended("the station is ending"));
     }
     if snapshot.armed {
-        let text = "the station is armed: a drive that is plugged in only to show its bay could be imaged; \
-            `prestagectl disarm` first, and arm it again afterwards";
-        return Err(CommandError::new(exit::REFUSED, text));
+        let text =
+            "the station is armed: a drive that is plugged in only to show its bay could be imaged";
+        let error = CommandError::new(exit::REFUSED, text);
+        return Err(error.with_hint("`prestagectl disarm` first, and arm it again afterwards"));
     }
     Ok(snapshot)
 }
