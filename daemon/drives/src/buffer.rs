@@ -1,5 +1,5 @@
-//! Memory that the kernel can read into and write from without copying: aligned to 4096 bytes, which every
-//! supported logical sector size divides.
+//! Memory that the kernel can read into and write from without copying (O_DIRECT): aligned to 4096 bytes, a multiple
+//! of every supported logical sector size.
 
 use std::ops::{Deref, DerefMut};
 
@@ -8,7 +8,7 @@ use model::units::Bytes;
 
 const ALIGNMENT: usize = 4096;
 
-/// What the processor can map at once; where its pages are of another size, this is only a round number.
+/// Size of a huge page on x86-64. Where huge pages have another size, this is only a large alignment.
 const HUGE_PAGE: usize = 2 << 20;
 
 #[derive(Debug)]
@@ -37,8 +37,8 @@ impl DerefMut for Memory {
     }
 }
 
-/// A piece of aligned memory. Made of whole pages inside an ordinary vector, so that no allocator calls of our
-/// own are needed.
+/// A piece of aligned memory. It lies inside an ordinary, slightly larger vector, so that the allocator need not be
+/// asked for an alignment.
 #[derive(Debug)]
 pub struct Buffer {
     memory: Memory,
@@ -47,7 +47,7 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// Zeroed memory for up to `capacity` bytes, all of it in use.
+    /// A buffer of `capacity` zero bytes.
     pub fn zeroed(capacity: Bytes) -> Self {
         let length = capacity.as_usize();
         let memory = vec![0; length + ALIGNMENT];
@@ -55,8 +55,8 @@ impl Buffer {
         Self { memory: Memory::Own(memory), start, length }
     }
 
-    /// So many buffers beside each other on huge pages, if the kernel has them: it looks up every page of a buffer for
-    /// every request. Their memory is never given back.
+    /// `count` buffers of `capacity` bytes beside each other, on huge pages if the kernel has any: it looks up every
+    /// page of a buffer for every request. Their memory is never given back to the system.
     pub fn slab(capacity: Bytes, count: usize) -> Vec<Self> {
         let length = capacity.as_usize();
         let memory = Vec::leak(vec![0; length * count + HUGE_PAGE]);
@@ -67,10 +67,10 @@ impl Buffer {
         memory.chunks_mut(length).map(part).collect()
     }
 
-    /// Uses only the first `length` bytes from now on, or more of them again.
+    /// Makes the buffer show its first `length` bytes only, or more of them again.
     ///
     /// # Panics
-    /// If it was made for less.
+    /// If `length` is more than the buffer's capacity.
     pub fn resize(&mut self, length: Bytes) {
         let length = length.as_usize();
         assert!(self.start + length <= self.memory.len(), "buffer of {} bytes", self.memory.len());

@@ -1,8 +1,8 @@
 //! The only module that opens a drive for writing.
 //!
-//! A [`Claim`] is a drive that admission let pass, opened exclusively and found to be the very device that was
-//! judged. Every write goes through one. Reads and writes use O_DIRECT: what is read back comes from
-//! the medium, not from memory.
+//! A [`Claim`] is a drive that admission let pass, opened exclusively and found to be the very device that was judged.
+//! Every write goes through a claim. Reads and writes use O_DIRECT: the bytes read back come from the medium, not from
+//! memory.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use model::admission::Admitted;
 use model::drive::{DeviceNumber, Drive, Geometry};
+use model::failure::Hint;
 use model::ranges::Range;
 use model::units::Bytes;
 use parking_lot::Mutex;
@@ -24,56 +25,71 @@ use crate::buffer::Buffer;
 use crate::medium::Medium;
 use crate::sys;
 
-/// A drive that could not be claimed. Nothing was written.
+/// A drive that could not be claimed. Nothing was written to it.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum ClaimError {
-    /// It cannot be opened, or not exclusively.
-    #[error("cannot open {node} exclusively; something else uses it")]
+    #[error("cannot open {node} exclusively")]
     Open {
-        /// Device node.
         node: PathBuf,
-        /// Why.
         #[source]
         source: io::Error,
     },
-    /// What is there now is not what was judged.
+    /// `what` says how the device differs from the one that was judged.
     #[error("{node} is not the drive that was admitted any more: {what}")]
-    Changed {
-        /// Device node.
-        node: PathBuf,
-        /// What is different.
-        what: String,
-    },
-    /// The kernel holds it read-only.
+    Changed { node: PathBuf, what: String },
+    /// The kernel holds the device read-only.
     #[error("{0} is read-only")]
     ReadOnly(PathBuf),
+}
+
+impl Hint for ClaimError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            // The exclusive open fails with the first, udevd's lock with the second (open(2), flock(2)).
+            Self::Open { node, source } => {
+                let errno = Errno::from_io_error(source);
+                let busy = matches!(errno, Some(Errno::BUSY | Errno::WOULDBLOCK));
+                let node = node.display();
+                busy.then(|| {
+                    format!(
+                        "end what uses the drive (`lsblk {node}`, `fuser -v {node}`) and retry it"
+                    )
+                })
+            }
+            Self::ReadOnly(_) => {
+                Some("remove the drive's write protection and attach it again".into())
+            }
+            Self::Changed { .. } => None,
+        }
+    }
 }
 
 /// Why an access to a drive failed.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
-    /// The drive is gone: pulled, replaced, or its capacity has dropped.
-    #[error("the drive is gone: {0}")]
+    /// The drive was pulled or replaced, or its capacity has dropped. The text says how the device differs from the
+    /// drive: for the log, because to an operator all of these are one.
+    #[error("the drive is gone")]
     Gone(String),
     /// The medium or the bus failed.
-    #[error("{range}")]
+    #[error("{} bytes at byte {}", range.length().0, range.start.0)]
+    #[expect(missing_docs, reason = "the names say it")]
     Io {
-        /// Where.
         range: Range,
-        /// What the kernel says.
         #[source]
         source: io::Error,
     },
 }
 
-/// How long udevd may take to look at a drive before something else must be holding it.
+/// How long udevd may take to probe a drive. A lock that is held for longer is held by something else.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long the kernel may take to take a drive away whose requests it fails already. On a machine that is busy
-/// otherwise, half a second was seen (a SCSI drive, pulled).
+/// How long the kernel may take to remove a drive after it began to fail the drive's requests. Half a second was seen
+/// on a busy machine (a SCSI drive, pulled).
 const LEAVING: Duration = Duration::from_secs(2);
 
-/// Locks the drive against udevd. While udevd probes a drive it holds a shared lock itself, so the first attempt may
+/// Locks the drive against udevd. While udevd probes a drive, it holds a shared lock itself, so the first attempt may
 /// fail on a drive that nobody uses.
 fn lock(file: &File) -> io::Result<()> {
     let start = Instant::now();
@@ -87,17 +103,18 @@ fn lock(file: &File) -> io::Result<()> {
     }
 }
 
-/// Tracks a drive's outstanding requests, so that the station can see one that never returns: a thread that is stuck in
-/// the kernel cannot tell.
+/// Tracks a drive's outstanding requests, so that the station can see one that never returns: the thread that waits for
+/// such a request is stuck in the kernel and cannot report it.
 #[derive(Clone, Debug, Default)]
 pub struct IoClock(Arc<Mutex<Vec<Instant>>>);
 
 impl IoClock {
-    /// How long the oldest request has taken so far; `None` between requests.
+    /// How long the oldest outstanding request has taken so far; `None` if there is none.
     pub fn waiting(&self) -> Option<Duration> {
         self.0.lock().iter().min().map(Instant::elapsed)
     }
 
+    /// Runs `request` and counts it as outstanding until it returns.
     fn during<T>(&self, request: impl FnOnce() -> T) -> T {
         let start = Instant::now();
         self.0.lock().push(start);
@@ -110,21 +127,21 @@ impl IoClock {
     }
 }
 
-/// Exclusive hold of one drive.
+/// The exclusive hold of one drive, until it is dropped.
 #[derive(Debug)]
 pub struct Claim {
     file: File,
     clock: IoClock,
     drive: Drive,
     geometry: Geometry,
-    /// Whether reads certainly come from the medium.
+    /// Whether reads are certain to come from the medium.
     uncached: bool,
 }
 
 impl Claim {
-    /// Opens the drive exclusively, locks it against udevd (systemd's block device locking rule), and checks on
-    /// the open file that it is what admission saw: device number, attachment count, size, sector
-    /// size, writability.
+    /// Opens the drive exclusively, locks it against udevd (<https://systemd.io/BLOCK_DEVICE_LOCKING/>), and checks on
+    /// the open file that it is the drive that admission saw: device number, attachment count, size, sector size,
+    /// writability.
     ///
     /// # Errors
     /// [`ClaimError`]; nothing was written.
@@ -162,7 +179,7 @@ impl Claim {
         if !meta.file_type().is_block_device() || number != claim.drive.number {
             return Err(changed(format!("it is device {number} now, not {}", claim.drive.number)));
         }
-        claim.check_present().map_err(|error| changed(error.to_string()))?;
+        claim.check_same().map_err(changed)?;
         let sector = rustix::fs::ioctl_blksszget(&claim.file).map_err(|e| open(e.into()))?;
         if sector != u32::from(geometry.sector) {
             return Err(changed(format!("its sectors have {sector} bytes now")));
@@ -173,8 +190,8 @@ impl Claim {
         Ok(claim.with_direct_loop())
     }
 
-    /// A loop device answers O_DIRECT reads from the page cache of its backing file unless it uses direct I/O
-    /// itself; then a read-back proves nothing.
+    /// Turns on direct I/O where the drive is a loop device. Without it, a loop device answers O_DIRECT reads from the
+    /// page cache of its backing file, and reading back proves nothing.
     fn with_direct_loop(mut self) -> Self {
         if self.drive.bus.is_loop() {
             self.uncached = sys::set_loop_direct_io(&self.file).is_ok();
@@ -182,13 +199,13 @@ impl Claim {
         self
     }
 
-    /// Counts something else as a request of the drive, because it may hang as one.
+    /// Counts `work` as a request to the drive, because it may hang like one.
     pub fn during<T>(&self, work: impl FnOnce() -> T) -> T {
         self.clock.during(work)
     }
 
-    /// Why an access has failed. The kernel fails requests of a drive that was pulled before it takes the drive away, so a
-    /// drive that is still there is looked at for a while.
+    /// Finds out why an access has failed. The kernel fails the requests of a pulled drive before it removes the drive,
+    /// so a drive that is still there is watched for a while ([`LEAVING`]).
     fn failed(&self, range: Range, source: io::Error) -> AccessError {
         let start = Instant::now();
         loop {
@@ -200,6 +217,34 @@ impl Claim {
             }
             thread::park_timeout(Duration::from_millis(20));
         }
+    }
+
+    /// Checks that the open device is still the drive, at its full capacity; else says how it differs. A pulled drive
+    /// often reports "no space" rather than an I/O error, because its capacity has dropped to 0.
+    fn check_same(&self) -> Result<(), String> {
+        match sys::diskseq(&self.file) {
+            Ok(now) if now != self.drive.diskseq.0 && self.drive.diskseq.0 != 0 => {
+                return Err(format!("attachment {now} instead of {}", self.drive.diskseq.0));
+            }
+            Err(error) if self.drive.diskseq.0 != 0 => return Err(error.to_string()),
+            _ => {}
+        }
+        match sys::size(&self.file) {
+            Ok(now) if now == self.geometry.size => {}
+            Ok(now) => {
+                return Err(format!("{} bytes instead of {}", now.0, self.geometry.size.0));
+            }
+            Err(error) => return Err(error.to_string()),
+        }
+        if self.drive.bus.is_loop() {
+            // A loop device that is detached while in use stays until its last user closes it; only this flag shows it.
+            let flag = format!("/sys/block/{}/loop/autoclear", self.drive.name);
+            match std::fs::read_to_string(flag) {
+                Ok(flag) if flag.trim() == "0" => {}
+                _ => return Err("detached".into()),
+            }
+        }
+        Ok(())
     }
 }
 
@@ -237,33 +282,11 @@ impl Medium for Claim {
         self.clock.during(|| sys::discard(&self.file, range.start, range.length()).is_ok())
     }
 
-    /// A pulled drive often reports "no space" rather than an I/O error, because its capacity has dropped to 0.
     fn check_present(&self) -> Result<(), AccessError> {
-        let gone = |what: String| Err(AccessError::Gone(what));
-        match sys::diskseq(&self.file) {
-            Ok(now) if now != self.drive.diskseq.0 && self.drive.diskseq.0 != 0 => {
-                return gone(format!("attachment {now} instead of {}", self.drive.diskseq.0));
-            }
-            Err(error) if self.drive.diskseq.0 != 0 => return gone(error.to_string()),
-            _ => {}
-        }
-        match sys::size(&self.file) {
-            Ok(now) if now == self.geometry.size => {}
-            Ok(now) => {
-                return gone(format!("{} bytes instead of {}", now.0, self.geometry.size.0));
-            }
-            Err(error) => return gone(error.to_string()),
-        }
-        if self.drive.bus.is_loop() {
-            // A loop device that is detached while in use stays until its last user closes it; the flag is the
-            // only sign.
-            let flag = format!("/sys/block/{}/loop/autoclear", self.drive.name);
-            match std::fs::read_to_string(flag) {
-                Ok(flag) if flag.trim() == "0" => {}
-                _ => return gone("detached".into()),
-            }
-        }
-        Ok(())
+        self.check_same().map_err(|difference| {
+            tracing::info!(drive = %self.drive.name, difference, "the drive is gone");
+            AccessError::Gone(difference)
+        })
     }
 
     fn drop_cache(&self) {

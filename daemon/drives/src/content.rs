@@ -1,7 +1,7 @@
-//! A look at what a drive holds, before deciding whether it may be overwritten. Reads only.
+//! Finds out what a drive holds, so that admission can decide whether it may be overwritten. Reads only.
 //!
-//! Blank must be proven: a mebibyte at each end of nothing but one repeated byte. Everything else is somebody's, also
-//! what no tool would recognise.
+//! A drive counts as blank only if it is proven to be: the first and the last mebibyte repeat one single byte. Anything
+//! else is somebody's data, even if no tool would recognise it.
 
 use std::fs::File;
 use std::io;
@@ -13,31 +13,31 @@ use uuid::Uuid;
 use model::drive::Drive;
 use model::units::{Bytes, MIB};
 
-/// What was seen.
+/// What the ends of a drive show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seen {
-    /// Nothing but one repeated byte at both ends.
+    /// Both ends repeat one byte.
     Blank,
     /// A GPT with this disk GUID.
     Gpt(Uuid),
-    /// Something else.
+    /// Anything else, in words for an operator: "an NTFS volume".
     Other(&'static str),
 }
 
-/// Looks at both ends of a drive.
+/// Opens a drive and looks at both of its ends.
 ///
 /// # Errors
-/// If it cannot be read.
+/// If the drive cannot be opened or read.
 pub fn look(drive: &Drive) -> io::Result<Seen> {
     let file = File::open(&drive.node)?;
     let sector = Bytes(u64::from(drive.logical_sector_bytes));
     inspect(&file, drive.size, sector)
 }
 
-/// Looks at both ends of a device that is open already.
+/// Looks at both ends of an open device of `size` bytes with logical sectors of `sector` bytes.
 ///
 /// # Errors
-/// If it cannot be read.
+/// If the device cannot be read.
 pub fn inspect(file: &File, size: Bytes, sector: Bytes) -> io::Result<Seen> {
     let length = MIB.min(size);
     let mut head = vec![0; length.as_usize()];
@@ -52,7 +52,7 @@ pub fn inspect(file: &File, size: Bytes, sector: Bytes) -> io::Result<Seen> {
     if let Some(guid) = header.and_then(disk_guid) {
         return Ok(Seen::Gpt(guid));
     }
-    // An interrupted job may have left only the copy at the end.
+    // An interrupted job may have left only the backup GPT at the end.
     let copy = tail.get(tail.len().saturating_sub(sector.as_usize())..);
     if blank(&head)
         && let Some(guid) = copy.and_then(disk_guid)
@@ -74,9 +74,9 @@ pub fn inspect(file: &File, size: Bytes, sector: Bytes) -> io::Result<Seen> {
     Ok(Seen::Other(found.map_or("data of an unknown kind", |(name, _, _)| name)))
 }
 
-/// Whether a ZFS pool's label stands at the start of a device or partition. Each label is 256 KiB; its second half is an
-/// array of uberblocks that begin with this magic number (OpenZFS, include/sys/uberblock_impl.h and
-/// include/sys/vdev_impl.h). What cannot be read counts as labelled: the question is asked only to keep away.
+/// Whether a ZFS pool's label stands at the start of a device or partition. A label takes 256 KiB; its second half is
+/// an array of uberblocks, each of which begins with a magic number (OpenZFS, include/sys/uberblock_impl.h and
+/// include/sys/vdev_impl.h). A device that cannot be read counts as labelled: the answer only serves to keep away.
 pub fn is_in_pool(node: &Path) -> bool {
     const LABEL: Bytes = Bytes(256 << 10);
     const MAGIC: [[u8; 8]; 2] = [0x00ba_b10c_u64.to_le_bytes(), 0x00ba_b10c_u64.to_be_bytes()];
@@ -89,7 +89,7 @@ pub fn is_in_pool(node: &Path) -> bool {
     }
 }
 
-/// The disk GUID in a GPT header.
+/// The disk GUID in a GPT header (UEFI specification, 5.3.2); `None` if the bytes are no GPT header.
 fn disk_guid(header: &[u8]) -> Option<Uuid> {
     let guid = header.get(56..72)?.try_into().ok()?;
     header.starts_with(b"EFI PART").then(|| Uuid::from_bytes_le(guid))

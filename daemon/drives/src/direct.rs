@@ -1,4 +1,4 @@
-//! Reading a drive at any offset through O_DIRECT, with a small cache of our own.
+//! Reads a drive at any offset through O_DIRECT, with a small cache of its own in place of the kernel's.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::OpenOptions;
@@ -11,22 +11,20 @@ use rustix::fs::OFlags;
 
 use crate::buffer::Buffer;
 
-/// How a reader caches.
+/// The size of a reader's cache: `kept` blocks of `block` bytes, each filled by one read.
 #[derive(Clone, Copy, Debug)]
 struct Cache {
-    /// One read, in bytes.
     block: u64,
-    /// Blocks kept.
     kept: usize,
 }
 
-/// For reading a whole drive.
+/// The cache for reading a whole drive.
 const LARGE: Cache = Cache { block: 1 << 20, kept: 64 };
 
-/// For a look at a file, when many drives may do so at once: a mebibyte each.
+/// The cache for reading a single file, which many drives may do at once: a mebibyte each.
 const SMALL: Cache = Cache { block: 64 << 10, kept: 16 };
 
-/// How blocks are read: fills the buffer from a byte offset.
+/// Fills a buffer with the drive's bytes from an offset.
 type ReadAt<'a> = dyn Fn(&mut Buffer, Bytes) -> io::Result<()> + 'a;
 
 /// A drive, or a part of it, as a reader.
@@ -51,10 +49,10 @@ impl std::fmt::Debug for DirectReader<'_> {
 }
 
 impl DirectReader<'static> {
-    /// Opens a drive, to read all of it.
+    /// Opens a drive of `size` bytes for reading all of it.
     ///
     /// # Errors
-    /// If it cannot be opened.
+    /// If the drive cannot be opened.
     pub fn open(node: &Path, size: Bytes) -> io::Result<Self> {
         let flags = i32::try_from((OFlags::DIRECT | OFlags::CLOEXEC).bits()).unwrap_or(0);
         let file = OpenOptions::new().read(true).custom_flags(flags).open(node)?;
@@ -65,7 +63,7 @@ impl DirectReader<'static> {
 }
 
 impl<'a> DirectReader<'a> {
-    /// Reads a little of a drive of this size, through a function that fills a buffer from a byte offset.
+    /// A reader for a few files of a drive of `size` bytes. `read_at` fills a buffer from a byte offset.
     pub fn new(size: Bytes, read_at: impl Fn(&mut Buffer, Bytes) -> io::Result<()> + 'a) -> Self {
         Self::caching(Box::new(read_at), size, SMALL)
     }
@@ -83,7 +81,7 @@ impl<'a> DirectReader<'a> {
         }
     }
 
-    /// From now on, only this part of the drive.
+    /// Limits the reader to the `size` bytes from `start`; offset 0 is `start` from now on.
     #[must_use]
     pub fn slice(mut self, start: Bytes, size: Bytes) -> Self {
         self.start = start;
@@ -92,10 +90,10 @@ impl<'a> DirectReader<'a> {
         self
     }
 
-    /// Reads a range.
+    /// Reads `length` bytes from `offset`.
     ///
     /// # Errors
-    /// If the drive cannot be read there.
+    /// If the drive cannot be read there, or the range ends behind the reader's end.
     pub fn bytes(&mut self, offset: Bytes, length: Bytes) -> io::Result<Vec<u8>> {
         let mut data = vec![0; length.as_usize()];
         self.seek(SeekFrom::Start(offset.0))?;
@@ -143,7 +141,7 @@ impl Seek for DirectReader<'_> {
     }
 }
 
-/// Some readers of file systems ask for a writer too; this one refuses.
+/// Some libraries for file systems ask for a writer even to read. Every write fails.
 impl Write for DirectReader<'_> {
     fn write(&mut self, _: &[u8]) -> io::Result<usize> {
         Err(io::ErrorKind::ReadOnlyFilesystem.into())

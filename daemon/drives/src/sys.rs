@@ -1,6 +1,6 @@
-//! Kernel calls for which no library has a safe function: ioctls of block and loop devices, and huge pages.
+//! Kernel calls for which no library has a safe function: ioctls of block and loop devices, and advice about pages.
 //!
-//! Each is one call on what the caller holds; none decides anything.
+//! Each function makes one call on a device or memory that the caller holds; none decides anything.
 
 #![expect(unsafe_code, reason = "ioctl and madvise; every block argues its safety")]
 
@@ -47,7 +47,7 @@ pub fn diskseq(device: impl AsFd) -> Result<u64> {
     unsafe { ioctl::ioctl(device, Getter::<BLKGETDISKSEQ, u64>::new()) }
 }
 
-/// Tells the device that a range holds nothing worth keeping (`BLKDISCARD`). What a read gives afterwards is
+/// Tells the device that a range holds nothing worth keeping (`BLKDISCARD`). What a later read of the range returns is
 /// undefined.
 ///
 /// # Errors
@@ -57,19 +57,18 @@ pub fn discard(device: impl AsFd, offset: Bytes, length: Bytes) -> Result<()> {
     unsafe { ioctl::ioctl(device, Setter::<BLKDISCARD, [u64; 2]>::new([offset.0, length.0])) }
 }
 
-/// Makes a loop device use direct I/O on its backing file, so that a read comes from there and not from the
-/// page cache (`LOOP_SET_DIRECT_IO`).
+/// Makes a loop device use direct I/O on its backing file, so that a read comes from the file and not from the page
+/// cache (`LOOP_SET_DIRECT_IO`).
 ///
 /// # Errors
-/// The kernel's error number; `INVAL` where the backing file system cannot.
+/// The kernel's error number; `INVAL` where the backing file system has no direct I/O.
 pub fn set_loop_direct_io(device: impl AsFd) -> Result<()> {
     // SAFETY: LOOP_SET_DIRECT_IO takes an integer by value.
     unsafe { ioctl::ioctl(device, IntegerSetter::<LOOP_SET_DIRECT_IO>::new_usize(1)) }
 }
 
-/// Asks for pages of memory as large as the processor can map (madvise(2), `MADV_HUGEPAGE`). If there are none, nothing
-/// changes.
+/// Asks the kernel to put `memory` on huge pages (madvise(2), `MADV_HUGEPAGE`). Where it has none, nothing changes.
 pub fn prefer_huge_pages(memory: &mut [u8]) {
-    // SAFETY: the advice is about memory of ours and does not change what it holds.
+    // SAFETY: the memory is borrowed for the call, and the advice does not change its contents.
     unsafe { libc::madvise(memory.as_mut_ptr().cast(), memory.len(), libc::MADV_HUGEPAGE) };
 }

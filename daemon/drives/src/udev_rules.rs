@@ -1,21 +1,23 @@
-//! Keeping others off the drives in the station's bays: udev rules made from the configuration.
+//! Udev rules, made from the configuration, that keep other programs off the drives in the station's bays.
 //!
-//! Desktops mount what is plugged in, and udev's own rules assemble RAIDs and activate volume groups. The shipped
-//! `62-prestaged.rules` forbids both for block devices that carry a mark; which devices those are depends on the
-//! configured bays, so the rules that set the mark are written at every start. udevd would notice the new file by itself,
-//! but only within seconds, and a drive may be plugged in before.
+//! Desktops mount every drive that is plugged in, and udev's own rules assemble RAIDs and activate volume groups. The
+//! shipped `62-prestaged.rules` forbids both for block devices that carry a mark. Which devices carry it depends on the
+//! configured bays, so the rules that set the mark are written at every start, and udevd is told of them: by itself it
+//! notices a new file only after seconds, and a drive may be plugged in before.
 
 use model::admission::Policy;
 
-/// The rules that mark what is in the station's bays.
+/// The text of a rules file that marks every block device in the station's bays.
 pub fn rules(policy: &Policy) -> String {
     let own = |name: &str| policy.bays.iter().any(|bay| bay.matches(name));
     let named = policy.named.iter().filter(|bay| own(&bay.name)).map(|bay| &bay.path);
     let mut text = String::from("# Made by prestaged from its configuration, at every start.\n");
     for path in policy.bays.iter().chain(named).map(glob::Pattern::as_str) {
-        // In a rule these would end the pattern, or begin another one.
+        // In a rule, these characters would end the pattern, begin another one or be substituted (udev(7)).
         if path.contains(['"', '\\', '|', '$', '%']) || path.contains(char::is_control) {
-            tracing::warn!("no udev rule can be made of the bay pattern {path:?}");
+            tracing::warn!(
+                "no udev rule keeps other programs off bay {path:?}: the pattern has a character that udev rules cannot hold"
+            );
             continue;
         }
         let mark = "ENV{PRESTAGED_BAY}=\"1\"";

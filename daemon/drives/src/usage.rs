@@ -1,5 +1,5 @@
-//! What else on this machine uses a drive: mounts, swap, holders, the running system. Read-only, under a root that
-//! tests replace.
+//! Finds out what else on this machine uses a drive: mounts, swap, holders, the running system. Only reads /proc, /sys
+//! and /dev, under a root that tests replace.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 
 use model::admission::Usage;
 
-/// Mount points without which the machine does not run, or does not start again.
+/// Mount points that the machine needs to run or to start again.
 const SYSTEM_MOUNTS: [&str; 8] =
     ["/", "/boot", "/boot/efi", "/efi", "/usr", "/var", "/etc", "/home"];
 
-/// Where /proc, /sys and /dev are; `/` outside of tests.
+/// The machine, as /proc, /sys and /dev below `root` show it.
 #[derive(Clone, Debug)]
 pub struct Host {
+    /// `/` outside of tests.
     root: PathBuf,
 }
 
@@ -32,23 +33,25 @@ struct Mount {
 }
 
 impl Host {
-    /// A host whose files lie under another root.
+    /// A machine whose /proc, /sys and /dev lie below another folder than `/`.
     pub fn at(root: PathBuf) -> Self {
         Self { root }
     }
 
-    /// Names of mount points and files need not be UTF-8.
+    /// The text of a file. Names of mount points and files in it need not be UTF-8, so it is read leniently.
     fn read(&self, path: &str) -> Option<String> {
         let bytes = fs::read(self.root.join(path)).ok()?;
         Some(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// Whether the kernel counts attachments of disks, which is what an insertion is known by.
+    /// Whether the kernel counts the attachments of disks (`diskseq`, Linux 5.15). The count tells one insertion of a
+    /// drive from the next.
     pub fn counts_attachments(&self) -> bool {
         let block = self.root.join("sys/block");
         self.names(&block).iter().any(|name| block.join(name).join("diskseq").exists())
     }
 
+    /// The names in a folder, sorted; none if it cannot be read.
     fn names(&self, path: &Path) -> Vec<String> {
         let Ok(entries) = fs::read_dir(path) else { return Vec::new() };
         let names = entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned());
@@ -57,16 +60,16 @@ impl Host {
         names
     }
 
-    /// The machine's boot ID.
+    /// The kernel's random ID of this boot (random(4)); empty if it cannot be read.
     pub fn boot_id(&self) -> String {
         self.read("proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
     }
 
-    /// Who uses a drive and its partitions. `in_pool` says of a device node whether a ZFS pool's label stands there; it is
-    /// asked only where pools are imported.
+    /// Who uses a drive and its partitions. `in_pool` says whether a ZFS pool's label stands on a device node; it is
+    /// asked only if pools are imported.
     ///
     /// # Errors
-    /// If the list of mounts cannot be read: then nothing is known, and the drive is not to be touched.
+    /// If the list of mounts cannot be read. Then nothing is known, and the drive must not be touched.
     pub fn usage(&self, drive: &str, in_pool: &dyn Fn(&Path) -> bool) -> io::Result<Usage> {
         let own = self.root.join("proc/self/mountinfo");
         fs::metadata(&own)?;
@@ -100,7 +103,7 @@ impl Host {
                 && in_pool(&Path::new("/dev").join(name))
             {
                 usage.holders.push(format!("a ZFS pool on {name}"));
-                // Which pool it is cannot be told without ZFS's own tools.
+                // Only ZFS's own tools could tell which pool it is, so every system mount point counts.
                 usage.system.extend(points.iter().filter(|p| is_system(p)).cloned());
             }
             for (device, why) in &system {
@@ -114,8 +117,8 @@ impl Host {
         Ok(usage)
     }
 
-    /// What mounts look like from every mount namespace that can be seen into, each read once. Containers and services
-    /// have their own; what they mount is in use as well.
+    /// The text of mountinfo in every mount namespace that this process may look into, each once. Containers and
+    /// services have namespaces of their own, and a drive that is mounted there is in use as well.
     fn mountinfos(&self) -> Vec<String> {
         let processes = self.names(&self.root.join("proc"));
         let numbers = processes.iter().filter(|name| name.bytes().all(|b| b.is_ascii_digit()));
@@ -123,7 +126,7 @@ impl Host {
         let mut all: Vec<String> = self.read("proc/self/mountinfo").into_iter().collect();
         for process in numbers {
             let namespace = fs::read_link(self.root.join("proc").join(process).join("ns/mnt"));
-            // Without the right to look, the exclusive open of the claim still finds such mounts.
+            // A mount in a namespace that cannot be looked into still makes the claim's exclusive open fail.
             if namespace.is_ok_and(|namespace| seen.insert(namespace)) {
                 all.extend(self.read(&format!("proc/{process}/mountinfo")));
             }
@@ -131,8 +134,8 @@ impl Host {
         all
     }
 
-    /// Every mount of a block device. The device number in mountinfo is made up for btrfs and others, so the source is
-    /// looked at as well; bcachefs lists several there.
+    /// Every mount of a block device. For btrfs and others the device number in mountinfo is made up, so the source
+    /// counts as well; bcachefs names several devices there.
     fn mounts(&self) -> Vec<Mount> {
         self.mounts_in(&self.mountinfos())
     }
@@ -154,7 +157,7 @@ impl Host {
         mounts
     }
 
-    /// Where ZFS is mounted, if a pool is imported at all. Nothing in /sys says on which drives a pool lies.
+    /// The mount points of ZFS; `None` if no pool is imported. Nothing in /sys says on which drives a pool lies.
     fn zfs_mounts(&self) -> Option<Vec<String>> {
         let mut points = BTreeSet::new();
         for line in self.mountinfos().iter().flat_map(|text| text.lines()) {
@@ -162,7 +165,7 @@ impl Host {
                 points.insert(unescape(fields.point));
             }
         }
-        // Each imported pool has a folder there (OpenZFS, module/os/linux/spl/spl-kstat.c).
+        // Each imported pool has a folder in this one (OpenZFS, module/os/linux/spl/spl-kstat.c).
         let pools = self.root.join("proc/spl/kstat/zfs");
         let imported = self.names(&pools).iter().any(|name| pools.join(name).is_dir());
         (imported || !points.is_empty()).then(|| points.into_iter().collect())
@@ -187,13 +190,13 @@ impl Host {
         nodes.filter_map(|node| self.name_of_node(&unescape(node))).collect()
     }
 
-    /// Reads a text as the kernel's lists of mounts and of swap: for fuzzing.
+    /// Reads any text as the kernel's list of mounts and as its list of swap, and counts the entries. For fuzzing.
     pub fn read_lists(&self, text: &str) -> (usize, usize) {
         (self.mounts_in(&[text.to_owned()]).len(), self.swaps_in(text).len())
     }
 
-    /// Devices that the running system stands on, with the reason, followed down through device-mapper, MD, bcache,
-    /// loop devices, btrfs and partitions.
+    /// The devices that the running system needs, each with the reason: a mount point, or "swap". Followed down through
+    /// device-mapper, MD, bcache, loop devices, btrfs and partitions.
     fn system_devices(
         &self,
         mounts: &[Mount],
@@ -220,7 +223,7 @@ impl Host {
         found
     }
 
-    /// The block device that a loop device's file is, or lies on.
+    /// The block device below a loop device: its backing file itself, or the device on which that file lies.
     fn under_loop(&self, device: &str, mounts: &[Mount]) -> Option<String> {
         let file = self.backing_file(device)?;
         let holds = |mount: &&Mount| Path::new(&file).starts_with(&mount.point);
@@ -228,7 +231,7 @@ impl Host {
         self.name_of_node(&file).or_else(|| around().map(|mount| mount.device.clone()))
     }
 
-    /// Loop devices whose file is a block device.
+    /// The loop devices whose backing file is the block device `name`.
     fn loops_on(&self, name: &str) -> Vec<String> {
         let mut loops = self.names(&self.root.join("sys/block"));
         loops.retain(|candidate| {
@@ -258,7 +261,7 @@ impl Host {
     }
 }
 
-/// The fields of a line of mountinfo that matter here (proc_pid_mountinfo(5)).
+/// The fields of a mountinfo line that are used here (proc_pid_mountinfo(5)).
 struct MountFields<'a> {
     number: &'a str,
     point: &'a str,

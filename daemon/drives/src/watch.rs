@@ -1,9 +1,9 @@
-//! Noticing drives: attached, changed, detached.
+//! Notices drives that are attached, changed or detached.
 //!
-//! The only module that speaks to libudev. Its objects are not thread-safe, so one thread owns them and sends plain
-//! structs. A uevent is taken as a hint to look again, never as a fact: the kernel drops events when a
-//! socket overflows and libudev does not say so, so the thread also looks every few seconds. What it
-//! compares is the whole picture, keyed by kernel name and attachment count.
+//! This is the only module that speaks to libudev. libudev's objects are not thread-safe, so one thread owns them and
+//! sends plain structs. A uevent only tells the thread to look again: when a socket overflows, the kernel drops events
+//! and libudev does not say so, so the thread also looks every few seconds. Each time it enumerates all drives and
+//! compares them with those of the last time, by kernel name and attachment count.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -15,34 +15,45 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use model::drive::{Bay, Bus, Change, DeviceNumber, Diskseq, Drive, Serial, printable};
+use model::failure::Hint;
 use model::units::Bytes;
 
-/// Drives that cannot be watched.
+/// The watch for drives could not be started.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot watch for drives: {doing}")]
+#[error("cannot watch for drives: cannot {doing}")]
 pub struct HotplugError {
     doing: &'static str,
     #[source]
     source: io::Error,
 }
 
-/// How long to trust that no event was lost.
+impl Hint for HotplugError {
+    fn hint(&self) -> Option<String> {
+        let hint = "if the station is confined, allow it netlink sockets (systemd: RestrictAddressFamilies=AF_NETLINK)";
+        (self.doing == SUBSCRIBE).then(|| hint.into())
+    }
+}
+
+const SUBSCRIBE: &str = "subscribe to uevents";
+const START: &str = "start its thread";
+
+/// How long the thread waits for an event before it looks anyway, because one may have been lost.
 const RESCAN: Duration = Duration::from_secs(2);
 
-/// Where changes go.
+/// Receives the changes.
 pub trait Listener: Send + 'static {
-    /// Takes changes, which are never empty. Returns whether more are wanted.
+    /// Takes one or more changes. Returns whether it wants more.
     fn changed(&mut self, changes: Vec<Change>) -> bool;
 
-    /// Whether nobody wants changes any more.
+    /// Whether it wants no more changes.
     fn is_closed(&self) -> bool;
 }
 
-/// Subscribes to uevents, then enumerates, then goes on watching on a thread of its own until the listener is closed.
-/// Nothing that happens after the call can be missed.
+/// Subscribes to uevents; then, on a thread of its own, enumerates the drives and watches them until the listener is
+/// closed. No change after the call is missed.
 ///
 /// # Errors
-/// [`HotplugError`] if udev cannot be spoken to.
+/// [`HotplugError`] if the kernel or udevd cannot be subscribed to, or there is no thread left.
 pub fn watch(mut listener: impl Listener) -> Result<(), HotplugError> {
     let (ready, readiness) = std::sync::mpsc::channel();
     let work = move || {
@@ -70,18 +81,15 @@ pub fn watch(mut listener: impl Listener) -> Result<(), HotplugError> {
         }
     };
     let failed = |doing| move |source| HotplugError { doing, source };
-    thread::Builder::new()
-        .name("hotplug".into())
-        .spawn(work)
-        .map_err(failed("start its thread"))?;
+    thread::Builder::new().name("hotplug".into()).spawn(work).map_err(failed(START))?;
     match readiness.recv() {
-        Ok(result) => result.map_err(failed("subscribe to uevents")),
-        Err(_) => Err(failed("start its thread")(io::Error::from(io::ErrorKind::BrokenPipe))),
+        Ok(result) => result.map_err(failed(SUBSCRIBE)),
+        Err(_) => Err(failed(START)(io::Error::from(io::ErrorKind::BrokenPipe))),
     }
 }
 
-/// Events of the udev group come after udevd has filled its database; where no udevd runs that group is silent and
-/// the kernel's own events must do.
+/// Subscribes to udevd's events, which come after it has filled its database. Where no udevd runs, there are none, and
+/// the kernel's own events serve instead.
 fn subscribe() -> io::Result<udev::MonitorSocket> {
     let builder = if udevd_runs() {
         udev::MonitorBuilder::new()?
@@ -96,7 +104,7 @@ pub fn udevd_runs() -> bool {
     Path::new("/run/udev/control").exists()
 }
 
-/// Waits for an event or until it is time to look anyway, and takes in everything that is queued.
+/// Waits for an event, [`RESCAN`] at most, and takes every queued event off the socket.
 fn wait(monitor: &udev::MonitorSocket) {
     let until = Instant::now() + RESCAN;
     loop {
@@ -119,6 +127,7 @@ fn wait(monitor: &udev::MonitorSocket) {
     }
 }
 
+/// All drives, by kernel name.
 type Picture = BTreeMap<String, Drive>;
 
 fn compare(before: &Picture, now: &Picture) -> Vec<Change> {
@@ -142,7 +151,7 @@ fn enumerate() -> io::Result<Picture> {
     let mut all = Picture::new();
     let udevd = udevd_runs();
     for device in enumerator.scan_devices()? {
-        // What udevd has not finished looking at has no bus and no bay yet; a guess must not decide about it.
+        // A device that udevd has not finished with has no bus and no bay yet, and neither may be guessed.
         let finished = !udevd || device.is_initialized();
         if device.devtype().is_none_or(|kind| kind != "disk") || !finished {
             continue;
@@ -157,8 +166,8 @@ fn enumerate() -> io::Result<Picture> {
     Ok(all)
 }
 
-/// Reads a drive's facts from its folder in sysfs and, where udevd runs, its properties. `None` for what is no
-/// drive: RAM disks, device-mapper and MD devices, loop devices without a file, optical drives.
+/// Describes a drive from its folder in sysfs and, where udevd runs, its udev properties. `None` for block devices that
+/// are no drives: RAM disks, device-mapper and MD devices, loop devices without a file, optical drives.
 pub fn describe(sysfs: &Path, property: &dyn Fn(&str) -> Option<String>) -> Option<Drive> {
     let name = sysfs.file_name()?.to_string_lossy().into_owned();
     let read = |path: &str| {
@@ -167,7 +176,7 @@ pub fn describe(sysfs: &Path, property: &dyn Fn(&str) -> Option<String>) -> Opti
     let number = |path: &str| read(path).and_then(|text| text.parse::<u64>().ok());
     let is_loop = name.starts_with("loop");
     let backing = read("loop/backing_file");
-    // The kernel puts NVMe drives with several paths there as well.
+    // The kernel puts NVMe drives with several paths among the virtual devices as well.
     let place = sysfs.to_string_lossy();
     let virtual_device =
         place.contains("/devices/virtual/") && !place.contains("/devices/virtual/nvme-subsystem/");
@@ -175,14 +184,14 @@ pub fn describe(sysfs: &Path, property: &dyn Fn(&str) -> Option<String>) -> Opti
     if name.starts_with("mmcblk") && name.contains("boot") {
         return None;
     }
-    // Of an NVMe drive with several paths only the drive itself is shown, not its paths.
+    // An NVMe drive with several paths counts once: the kernel hides the paths.
     if read("hidden").as_deref() == Some("1") {
         return None;
     }
     if (is_loop && backing.is_none()) || (virtual_device && !is_loop) || name.starts_with("sr") {
         return None;
     }
-    // A loop device that is detached while something holds it open is on its way out.
+    // A loop device that was detached while something holds it open goes when it is closed.
     if is_loop && read("loop/autoclear").as_deref() == Some("1") {
         return None;
     }
@@ -230,8 +239,9 @@ pub fn describe(sysfs: &Path, property: &dyn Fn(&str) -> Option<String>) -> Opti
     })
 }
 
-/// A SCSI drive with a WWN has the WWN in `ID_SERIAL_SHORT` and its serial number in `ID_SCSI_SERIAL` (seen with
-/// systemd 252); all others have it in the former. Without udevd, NVMe and virtio tell it in sysfs.
+/// The serial number that a drive reports. A SCSI drive with a WWN has the WWN in `ID_SERIAL_SHORT` and its serial
+/// number in `ID_SCSI_SERIAL` (seen with systemd 252); all others have the serial number in `ID_SERIAL_SHORT`. Without
+/// udevd, sysfs has it for NVMe and virtio drives.
 fn serial(
     property: &dyn Fn(&str) -> Option<String>,
     read: &dyn Fn(&str) -> Option<String>,
@@ -242,7 +252,7 @@ fn serial(
     Serial::new(&reported.or_else(|| read("device/serial")).or_else(|| read("serial"))?)
 }
 
-/// The bus in udev's words; `nvme`, `virtio` and `loop` where udev has none.
+/// The bus as udev names it; where udev has no name, a guess such as `nvme`, `virtio` or `loop`.
 fn bus(name: &str, sysfs: &Path, property: &dyn Fn(&str) -> Option<String>) -> Bus {
     let path = sysfs.to_string_lossy();
     let guess = [
