@@ -1,10 +1,9 @@
-//! Which bytes of a master must be written to a drive.
+//! Finds the bytes of a master that must be written to a drive.
 //!
-//! The written extents of the image file are not enough: a store that turns zeros into holes (ZFS, btrfs
-//! with compression, `fallocate --dig-holes`) would leave a drive's old bytes inside a file, and
-//! the read-back would pass. So every allocated cluster of every file system counts, whatever the
-//! file system of the store says, united with the written extents, united with the guard ranges
-//! where a stale signature could be found.
+//! The written extents of the image file alone are not enough: a store that turns zeros into holes (ZFS, btrfs with
+//! compression, `fallocate --dig-holes`) would leave a drive's old bytes inside a file, and the read-back would pass.
+//! So three sets are united: the clusters that the file systems in the image have allocated, whatever the store's own
+//! file system says; the written extents; and the guard ranges, where a stale signature could be found.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -18,41 +17,34 @@ use model::layout::{Plan, PlannedPartition, Role};
 use model::ranges::{GRAIN, Range, RangeSet};
 use model::units::{Bytes, MIB};
 
-/// A file system in the image that cannot be read.
+/// An image whose bytes cannot be mapped.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum MapError {
-    /// The image file could not be read.
-    #[error("read the master image")]
+    #[error("cannot read the master's image")]
     Read(#[from] io::Error),
-    /// The NTFS volume is not readable.
-    #[error("read the NTFS volume in the {role} partition")]
+    #[error("cannot read the NTFS volume in the {role} partition")]
     Ntfs {
-        /// The partition.
         role: Role,
-        /// The reader's complaint.
         #[source]
         source: ntfs::NtfsError,
     },
-    /// The NTFS allocation bitmap is missing, too short, or that of a larger volume.
     #[error(
         "the allocation bitmap of the {role} partition is missing, too short or for another size"
     )]
-    Bitmap {
-        /// The partition.
-        role: Role,
-    },
+    Bitmap { role: Role },
     /// A place where drives differ lies across the edge of two chunks.
-    #[error("fix-up site {0:?} does not lie within one chunk")]
+    #[error("the fix-up site at byte {} does not lie within one chunk", .0.offset.0)]
     Site(Site),
-    /// The ESP is not FAT32.
-    #[error("read the EFI system partition")]
+    /// The EFI system partition is not FAT32.
+    #[error("cannot read the EFI system partition")]
     Fat(#[from] FatError),
 }
 
-/// Every byte of the image that a drive must get.
+/// Every byte of the image that must be written to a drive, in whole grains ([`GRAIN`]).
 ///
 /// # Errors
-/// [`MapError`] if a file system in the image cannot be read.
+/// [`MapError`] if the image or a file system in it cannot be read.
 pub fn needed(image: &File, plan: &Plan) -> Result<RangeSet, MapError> {
     let size = plan.geometry.size;
     let mut ranges = written(image, size)?;
@@ -63,7 +55,7 @@ pub fn needed(image: &File, plan: &Plan) -> Result<RangeSet, MapError> {
     Ok(ranges.into_iter().collect::<RangeSet>().aligned(size))
 }
 
-/// The ranges that make a drive look finished: written and verified last.
+/// The ranges that make a drive look finished, and so are written and verified last: partition tables and boot sectors.
 pub fn commit(plan: &Plan) -> RangeSet {
     let sector = plan.geometry.sector;
     let primary = plan.primary_range().end.align_up(GRAIN);
@@ -72,10 +64,10 @@ pub fn commit(plan: &Plan) -> RangeSet {
     for partition in &plan.partitions {
         let Range { start, end } = partition.range(sector);
         match partition.role {
-            // Boot sector, FSInfo and the backup boot sector in sector 6.
+            // Boot sector, FSInfo, and the backup boot sector in sector 6.
             Role::Esp => ranges.push(Range::at(start, Bytes(8 * sector.bytes()))),
             Role::Msr => {}
-            // Boot sector, and its copy in the last sector.
+            // Boot sector and its copy in the last sector.
             Role::Windows | Role::Recovery => {
                 ranges.push(Range::at(start, Bytes(GRAIN)));
                 ranges.push(Range::new(end - Bytes(GRAIN), end));
@@ -85,9 +77,9 @@ pub fn commit(plan: &Plan) -> RangeSet {
     ranges.into_iter().collect()
 }
 
-/// Where an old partition table, file system or RAID signature would be looked for: a mebibyte at both ends
-/// of the drive and of each partition, and all of the MSR, which nothing else fills. The master
-/// holds zeros there, or what the new file systems put there.
+/// The ranges in which other programs look for a partition table, a file system or a RAID: a mebibyte at both ends of
+/// the drive and of each partition, and all of the MSR, which nothing else fills. The master holds zeros there, or the
+/// data of the new file systems, so writing them removes every old signature.
 pub fn guards(plan: &Plan) -> Vec<Range> {
     let size = plan.geometry.size;
     let mut ranges = ends(Range::new(Bytes(0), size)).to_vec();
@@ -101,7 +93,7 @@ pub fn guards(plan: &Plan) -> Vec<Range> {
     ranges
 }
 
-/// A mebibyte at both ends of a range, or all of it where it is shorter.
+/// The first and the last mebibyte of a range; both are the whole range if it is shorter.
 pub fn ends(range: Range) -> [Range; 2] {
     let length = MIB.min(range.length());
     [Range::at(range.start, length), Range::new(range.end - length, range.end)]
@@ -125,6 +117,7 @@ fn written(image: &File, size: Bytes) -> Result<Vec<Range>, MapError> {
     Ok(ranges)
 }
 
+/// Adds the allocated bytes of one partition.
 fn allocated(
     image: &File,
     plan: &Plan,
@@ -140,10 +133,10 @@ fn allocated(
     }
 }
 
-/// The clusters that an NTFS volume says are in use, and the copy of its boot sector.
+/// Adds the clusters that an NTFS volume's bitmap marks as used, and the copy of the volume's boot sector.
 ///
 /// # Errors
-/// [`MapError`] if its allocation bitmap cannot be read.
+/// [`MapError`] if the bitmap cannot be read or does not fit the volume.
 pub fn ntfs_allocated(
     slice: &mut Slice<'_>,
     role: Role,
@@ -168,7 +161,7 @@ pub fn ntfs_allocated(
             return Err(MapError::Bitmap { role });
         }
         for (index, byte) in (0_u64..).zip(&buffer[..count]) {
-            // The bits behind the last cluster are set as well; they mean nothing.
+            // NTFS sets the bits behind the last cluster as well; no cluster belongs to them.
             let valid = (clusters.saturating_sub(first + index * 8)).min(8);
             let base = slice.offset + Bytes((first + index * 8) * cluster);
             let clusters = |first: u64, count| {
@@ -185,27 +178,27 @@ pub fn ntfs_allocated(
         first += Bytes::of(count).0 * 8;
     }
     let end = slice.offset + slice.size;
-    // The copy of the boot sector, which no bitmap covers.
+    // The copy of the boot sector lies behind the last cluster, so the bitmap does not cover it.
     into.push(Range::new(end - Bytes(GRAIN), end));
     Ok(())
 }
 
-/// What lies before the data area of a FAT32 volume, and the clusters in use.
+/// Adds everything before the data area of a FAT32 volume, and the clusters that its table marks as used.
 ///
 /// # Errors
-/// [`MapError`] if it is none, or cannot be read.
+/// [`MapError`] if the volume is not FAT32 or cannot be read.
 pub fn fat_allocated(slice: &mut Slice<'_>, into: &mut Vec<Range>) -> Result<(), MapError> {
     let mut boot = [0_u8; 512];
     slice.read_exact(&mut boot)?;
     let fat = Fat32::parse(&boot, slice.size)?;
     let base = slice.offset;
-    // Everything before the data area: boot sectors and tables.
+    // Boot sectors and tables lie before the data area.
     into.push(Range::at(base, Bytes(fat.data)));
     slice.seek(SeekFrom::Start(fat.table + 8))?;
     let mut table = vec![0_u8; Bytes(fat.clusters * 4).as_usize()];
     slice.read_exact(&mut table)?;
     for (cluster, entry) in (0_u64..).zip(table.as_chunks::<4>().0) {
-        // The upper four bits are reserved.
+        // The upper four bits of an entry are reserved.
         if u32::from_le_bytes(*entry) & 0x0fff_ffff != 0 {
             let start = base + Bytes(fat.data + cluster * fat.cluster);
             into.push(Range::at(start, Bytes(fat.cluster)));
@@ -214,7 +207,7 @@ pub fn fat_allocated(slice: &mut Slice<'_>, into: &mut Vec<Range>) -> Result<(),
     Ok(())
 }
 
-/// One partition of an image file as a reader of its own.
+/// A reader of one partition in an image file; offset 0 is the partition's first byte.
 #[derive(Debug)]
 pub struct Slice<'a> {
     file: &'a File,

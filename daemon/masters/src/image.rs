@@ -1,4 +1,4 @@
-//! The image file of a master: from its bytes to a manifest, and back to see whether they are still the same.
+//! Makes a manifest of a master's image file, and checks later that the file still holds the same bytes.
 
 use std::fs::File;
 use std::io;
@@ -16,10 +16,11 @@ use model::units::Bytes;
 
 use crate::allocation::{self, MapError};
 
-/// Maps and hashes a finished image. `report` gets bytes hashed and bytes in all.
+/// Maps and hashes a finished image. `report` is called from several threads, with the bytes hashed so far and the
+/// bytes in all.
 ///
 /// # Errors
-/// [`MapError`] if the image cannot be read or a file system in it is not sound.
+/// [`MapError`] if the image cannot be read, a file system in it is not sound, or a site lies outside of every chunk.
 pub fn describe(
     image: &File,
     recipe: Recipe,
@@ -30,7 +31,7 @@ pub fn describe(
     let needed = allocation::needed(image, &plan)?;
     let commit = allocation::commit(&plan);
     let body = needed.without(&commit).pieces().into_iter().map(|piece| (piece, Stage::Body));
-    // Not cut: a checksum and what it covers must be stamped together.
+    // Commit ranges are not cut into pieces: a checksum and the bytes that it covers must be stamped together.
     let whole = commit.ranges().iter().map(|range| (*range, Stage::Commit));
     let mut pieces: Vec<(Range, Stage)> = body.chain(whole).collect();
     pieces.sort_by_key(|(range, _)| *range);
@@ -63,10 +64,10 @@ pub fn describe(
     Ok(manifest)
 }
 
-/// Hashes an image again and compares it with its manifest. `None` if it is whole, else the first damaged chunk.
+/// Hashes an image again and compares it with its manifest. Returns the first chunk that differs, `None` if none does.
 ///
 /// # Errors
-/// If the image cannot be read, or is shorter than it must be.
+/// If the image cannot be read or is too short.
 pub fn damage(manifest: &Manifest, image: &File) -> io::Result<Option<Chunk>> {
     let ranges: Vec<Range> = manifest.chunks.iter().map(Chunk::range).collect();
     let digests = hash_ranges(image, &ranges, &|_, _| ())?;
@@ -74,7 +75,7 @@ pub fn damage(manifest: &Manifest, image: &File) -> io::Result<Option<Chunk>> {
     Ok(damaged.map(|(chunk, _)| *chunk))
 }
 
-/// SHA-256 of each range, on every core.
+/// The SHA-256 of each range, in the order of `ranges`, computed on every core.
 fn hash_ranges(
     image: &File,
     ranges: &[Range],

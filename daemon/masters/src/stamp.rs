@@ -1,4 +1,4 @@
-//! Telling whether a file is still the one that was looked at.
+//! Reads the stamp of a file, which tells later whether the file is still the same and unchanged.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -9,7 +9,7 @@ use model::media::Stamp;
 /// The stamp of an open file.
 ///
 /// # Errors
-/// If the file cannot be queried.
+/// If the kernel does not give the file's metadata.
 pub fn of(file: &File) -> io::Result<Stamp> {
     Ok(in_metadata(&file.metadata()?))
 }

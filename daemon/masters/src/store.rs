@@ -1,8 +1,8 @@
-//! The folder of masters: found by recipe, checked before use, kept under a budget.
+//! The folder in which masters are kept: they are found by recipe, checked before use, and kept under a budget.
 //!
-//! `masters/<id>/` holds one master; `press-<id>` one that is being pressed. A rename is what makes a master
-//! exist, so a failed or killed press leaves nothing that could be taken for one. The folder is locked:
-//! one station, one store.
+//! `masters/<id>/` holds one master, `press-<id>` one that is being pressed. A master exists from the moment when its
+//! folder is renamed to the former, so a press that fails or is killed leaves nothing that could be taken for a master.
+//! The folder is locked: two stations cannot share a store.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
@@ -25,75 +25,51 @@ use model::units::Bytes;
 
 use crate::{IMAGE_FILE, MANIFEST_FILE, image, stamp};
 
-/// A master that was found whole: manifest and open image.
+/// A master that is known to be whole.
 #[derive(Debug)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct Master {
-    /// What it holds.
     pub manifest: Manifest,
-    /// Its image, read-only. Stays readable even if the master is removed meanwhile.
+    /// Open for reading. It stays readable if the master is removed from the store.
     pub image: File,
 }
 
-/// A store that cannot be used, or a master in it.
+/// A store, or a master in it, that cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum StoreError {
-    /// The folder cannot be created, written or read.
+    /// `path` is the store's folder, or a file or folder in it.
     #[error("store {path}: cannot {doing}")]
     Io {
-        /// Folder or file.
         path: PathBuf,
-        /// What failed.
         doing: &'static str,
-        /// Why.
         #[source]
         source: io::Error,
     },
-    /// Another process holds the store.
     #[error("store {0}: another prestaged uses it")]
     Locked(PathBuf),
-    /// A master that is not what was pressed.
+    /// `chunk` is the first whose digest differs.
     #[error("master {id} is damaged: its {} are not what was pressed", chunk.range())]
-    Damaged {
-        /// Which.
-        id: MasterId,
-        /// The first damaged chunk.
-        chunk: Chunk,
-    },
-    /// A master that cannot be read: its manifest or its image is damaged, missing or cut off.
+    Damaged { id: MasterId, chunk: Chunk },
+    /// The manifest or the image is missing, cut off, or contradicts itself.
     #[error("master {id} is damaged")]
     Unreadable {
-        /// Which.
         id: MasterId,
-        /// How.
         #[source]
         source: io::Error,
     },
-    /// Its file system has not enough free space.
+    /// `needed` is an estimate.
     #[error("store {path}: {free} are free, a master needs about {needed}")]
-    Full {
-        /// Folder.
-        path: PathBuf,
-        /// Free.
-        free: Bytes,
-        /// Estimated size of the new master.
-        needed: Bytes,
-    },
-    /// No room under the budget.
+    Full { path: PathBuf, free: Bytes, needed: Bytes },
+    /// `needed` is an estimate; `used` is held by masters that must not be removed.
     #[error(
         "a master of {needed} does not fit the store's budget of {budget}: masters in use hold {used}"
     )]
-    Budget {
-        /// Estimated size of the new master.
-        needed: Bytes,
-        /// The budget.
-        budget: Bytes,
-        /// What could not be evicted.
-        used: Bytes,
-    },
+    Budget { needed: Bytes, budget: Bytes, used: Bytes },
 }
 
 impl StoreError {
-    /// What became of the request.
+    /// The code under which the failure is reported.
     pub fn code(&self) -> FailureCode {
         match self {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
@@ -118,6 +94,7 @@ impl Hint for StoreError {
                 "make room, or move the store to a larger file system (store.path)"
             }
             Self::Budget { .. } => "raise store.budget, or wait until running drives are done",
+            // The station presses such a master anew by itself.
             Self::Damaged { .. } | Self::Unreadable { .. } => return None,
         };
         Some(hint.into())
@@ -126,46 +103,46 @@ impl Hint for StoreError {
 
 /// A line of the list of masters.
 #[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct Listed {
-    /// Its manifest's head.
     pub id: MasterId,
-    /// What it was pressed from.
     pub recipe: Recipe,
-    /// Bytes that a drive gets.
+    /// Bytes that are written to a drive.
     pub payload: Bytes,
-    /// Bytes it takes up in the store.
+    /// Bytes that the image takes up in the store; fewer than its length, because it has holes.
     pub allocated: Bytes,
-    /// Root digest.
+    /// The manifest's root digest.
     pub root: Digest,
-    /// Last use.
+    /// When the master was last opened.
     pub used: SystemTime,
 }
 
 /// Reads the manifest in a master's folder.
 ///
 /// # Errors
-/// An I/O error; one of kind `InvalidData` if it is not a manifest of this format or contradicts itself.
+/// If the file cannot be read; of kind `InvalidData` if it is not a manifest of this format or contradicts itself.
 fn load(folder: &Path) -> io::Result<Manifest> {
     Manifest::parse(&fs::read(folder.join(MANIFEST_FILE))?)
 }
 
-/// The store.
+/// The folder of masters, locked by this station.
 #[derive(Debug)]
 pub struct Store {
     path: PathBuf,
     budget: Bytes,
     lock: File,
-    /// Who presses, if it is not the station itself.
+    /// The account of the press workers, if it is not the station's own.
     presser: Option<Account>,
-    /// Images already checked since the station started, as they were then.
+    /// The images that have been checked since the station started, with the stamps that they had then.
     checked: Mutex<HashMap<MasterId, Stamp>>,
 }
 
 impl Store {
-    /// Opens the store, creating its folder, and clears away what interrupted presses left.
+    /// Opens the store, creates its folder if it is missing, and removes the remains of interrupted presses. `presser`
+    /// is the account of the press workers, if it is not the station's own.
     ///
     /// # Errors
-    /// [`StoreError`] if the folder is not writable or another process holds it.
+    /// [`StoreError`] if the folder is not writable or another station has locked it.
     pub fn open(path: &Path, budget: Bytes, presser: Option<Account>) -> Result<Self, StoreError> {
         let failed = |doing| {
             let path = path.to_owned();
@@ -181,10 +158,10 @@ impl Store {
         Ok(store)
     }
 
-    /// Lets another station have the store, though this process may not be able to end yet.
+    /// Lets another station use the store, even if this process cannot end yet.
     pub fn unlock(&self) {
         if let Err(error) = flock(&self.lock, FlockOperation::Unlock) {
-            tracing::warn!(%error, "cannot unlock the store");
+            tracing::warn!(store = %self.path.display(), %error, "cannot unlock the store");
         }
     }
 
@@ -202,7 +179,8 @@ impl Store {
         move |source| StoreError::Unreadable { id, source }
     }
 
-    /// Removes what interrupted presses left, and masters that this program cannot read: they can be pressed anew.
+    /// Removes the remains of interrupted presses, and masters that this program cannot read: those can be pressed
+    /// anew.
     fn tidy(&self) -> Result<(), StoreError> {
         self.clear_presses()?;
         for folder in self.entries(&self.path.join("masters"))? {
@@ -214,6 +192,7 @@ impl Store {
         Ok(())
     }
 
+    /// Removes the folders of all presses.
     fn clear_presses(&self) -> Result<(), StoreError> {
         for path in self.entries(&self.path)? {
             if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("press-")) {
@@ -230,10 +209,10 @@ impl Store {
         list().map_err(Self::io(folder, "list it"))
     }
 
-    /// An empty folder to press into. Presses run one at a time, so what others left is cleared away.
+    /// Creates an empty folder to press into. Presses run one at a time, so any other such folder is removed.
     ///
     /// # Errors
-    /// [`StoreError::Io`] if it cannot be created.
+    /// [`StoreError::Io`] if the folder cannot be created.
     pub fn staging(&self, id: &MasterId) -> Result<PathBuf, StoreError> {
         self.clear_presses()?;
         let folder = self.path.join(format!("press-{id}"));
@@ -244,10 +223,10 @@ impl Store {
         Ok(folder)
     }
 
-    /// Removes a folder of the store, if it is there.
+    /// Removes a folder of the store, if it exists.
     ///
     /// # Errors
-    /// [`StoreError::Io`] if it cannot be removed.
+    /// [`StoreError::Io`] if the folder cannot be removed.
     pub fn discard(&self, folder: &Path) -> Result<(), StoreError> {
         match fs::remove_dir_all(folder) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -257,10 +236,12 @@ impl Store {
         }
     }
 
-    /// Makes a pressed master exist, and opens it. It was hashed while being pressed, so it counts as checked.
+    /// Turns a folder in which a press has ended into a master, and opens that. The press has just hashed the image, so
+    /// it counts as checked.
     ///
     /// # Errors
-    /// [`StoreError::Io`] if it cannot be renamed, [`StoreError::Unreadable`] if it is not what it should be.
+    /// [`StoreError::Io`] if the folder cannot be renamed, [`StoreError::Unreadable`] if manifest or image cannot be
+    /// read.
     pub fn adopt(&self, staging: &Path, id: &MasterId) -> Result<Arc<Master>, StoreError> {
         let folder = self.folder(id);
         if self.presser.is_some() {
@@ -284,12 +265,12 @@ impl Store {
         Ok(Arc::new(Master { manifest, image }))
     }
 
-    /// Opens a master for use. The first time since the station started, and whenever its file has changed, all
-    /// of it is hashed; what is damaged is an error before any drive is touched. `None` if there is no
-    /// such master.
+    /// Opens a master for use; `None` if there is none with this ID. The first time since the station started, and
+    /// whenever its file has changed, the whole image is hashed, so that damage shows before any drive is touched.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`], or [`StoreError::Io`] if it cannot be read.
+    /// [`StoreError::Damaged`] or [`StoreError::Unreadable`] if the master is not whole, [`StoreError::Io`] if its last
+    /// use cannot be noted.
     pub fn load(&self, id: &MasterId) -> Result<Option<Arc<Master>>, StoreError> {
         let folder = self.folder(id);
         let manifest = match load(&folder) {
@@ -315,17 +296,18 @@ impl Store {
         Ok(Some(Arc::new(Master { manifest, image })))
     }
 
-    /// Removes a master. Drives that are being written from it keep their open file.
+    /// Removes a master; returns whether there was one. Drives that are being written from the master keep its image
+    /// open.
     ///
     /// # Errors
-    /// [`StoreError::Io`] if it cannot be removed.
+    /// [`StoreError::Io`] if the master cannot be removed.
     pub fn remove(&self, id: &MasterId) -> Result<bool, StoreError> {
         let folder = self.folder(id);
         if !folder.exists() {
             return Ok(false);
         }
         self.checked().remove(id);
-        // The manifest goes first: a half-removed master is none.
+        // The manifest goes first: without a manifest, a folder is no master.
         match fs::remove_file(folder.join(MANIFEST_FILE)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(Self::io(&folder, "remove it")(error));
@@ -336,17 +318,20 @@ impl Store {
         Ok(true)
     }
 
-    /// Every readable master, most recently used first.
+    /// Every readable master, the most recently used first.
     ///
     /// # Errors
-    /// [`StoreError::Io`] if the store cannot be listed.
+    /// [`StoreError::Io`] if the store's folder cannot be listed.
     pub fn list(&self) -> Result<Vec<Listed>, StoreError> {
         let parent = self.path.join("masters");
         let mut all = Vec::new();
         for folder in self.entries(&parent)? {
-            let Ok(manifest) = load(&folder) else {
-                tracing::warn!(folder = %folder.display(), "not a readable master; it is not used");
-                continue;
+            let manifest = match load(&folder) {
+                Ok(manifest) => manifest,
+                Err(error) => {
+                    tracing::warn!(folder = %folder.display(), %error, "skipping a master that cannot be read");
+                    continue;
+                }
             };
             let allocated = fs::metadata(folder.join(IMAGE_FILE)).map_or(0, |m| m.blocks() * 512);
             let used = fs::metadata(folder.join(MANIFEST_FILE))
@@ -365,11 +350,11 @@ impl Store {
         Ok(all)
     }
 
-    /// Makes room for a master of about `needed` bytes: the least recently used go first, those in `in_use`
-    /// never.
+    /// Removes masters until one of about `needed` bytes fits the budget: the least recently used first, those in
+    /// `in_use` never.
     ///
     /// # Errors
-    /// [`StoreError::Budget`] if that is not enough.
+    /// [`StoreError::Budget`] if the masters in use leave too little.
     pub fn make_room(&self, needed: Bytes, in_use: &HashSet<MasterId>) -> Result<(), StoreError> {
         let mut listed = self.list()?;
         let mut held: u64 = listed.iter().map(|m| m.allocated.0).sum();
@@ -386,10 +371,10 @@ impl Store {
         Ok(())
     }
 
-    /// Checks that the file system has room for about `needed` bytes more.
+    /// Checks that the store's file system has room for about `needed` more bytes.
     ///
     /// # Errors
-    /// [`StoreError::Full`] if it has not.
+    /// [`StoreError::Full`] if it does not.
     pub fn check_space(&self, needed: Bytes) -> Result<(), StoreError> {
         let stat = rustix::fs::statvfs(&self.path)
             .map_err(|e| Self::io(&self.path, "query it")(e.into()))?;
