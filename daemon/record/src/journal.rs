@@ -1,6 +1,6 @@
-//! One journal entry per record, through tracing-journald, with the contract's fields.
+//! Writes one journal entry per record, through tracing-journald, with the fields that factory systems search by.
 //!
-//! The `tracing` field names below are the journal's field names: the subscriber is set up without a prefix.
+//! The `tracing` field names below become the journal's field names, because the subscriber is set up without a prefix.
 
 use model::drive::Serial;
 use model::job::Verdict;
@@ -17,7 +17,7 @@ pub const REFUSED: &str = "5b0b5e3d3f0c4f6c9a5a3c1c0f5d8a04";
 /// `MESSAGE_ID` of a job that was stopped.
 pub const STOPPED: &str = "5b0b5e3d3f0c4f6c9a5a3c1c0f5d8a05";
 
-/// Writes the entry.
+/// Writes the journal entry of a record, opened or closed.
 pub fn record(record: &Record) {
     let serial = record.serial.as_ref().map_or("", Serial::as_str);
     let verdict = record.verdict.map(|v| v.to_string()).unwrap_or_default();
@@ -27,7 +27,7 @@ pub fn record(record: &Record) {
     let sentence = record.sentence();
     let write_rate = record.write_bytes_per_second.unwrap_or_default().0;
     let verify_rate = record.verify_bytes_per_second.unwrap_or_default().0;
-    // `tracing` fixes the level at the call, so there are two calls with the same fields.
+    // `tracing` fixes the level of an entry at the call, so every level is a call of its own with the same fields.
     macro_rules! entry {
         ($level:ident, $id:expr) => {
             tracing::$level!(

@@ -1,7 +1,7 @@
-//! The ledger: every record, in SQLite, durable when a call returns.
+//! The ledger keeps every record in SQLite. A record is durable when the call that writes it returns.
 //!
-//! WAL with `synchronous=FULL`: a commit is on the medium before the first byte of a drive is erased, and other
-//! programs can read while the station writes. One connection writes; its mutex is the queue.
+//! SQLite runs in WAL mode with `synchronous=FULL`: a commit is on the medium before the first byte of a drive is
+//! erased, and other programs can read while the station writes. One connection writes, behind a mutex.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,42 +21,30 @@ use crate::journal;
 
 /// A ledger that cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum LedgerError {
-    /// It cannot be opened or is not a ledger.
+    /// The file cannot be opened or is not a ledger.
     #[error("ledger {path}: cannot open it")]
     Open {
-        /// File.
         path: PathBuf,
-        /// Why.
         #[source]
         source: rusqlite::Error,
     },
-    /// A newer program wrote it.
     #[error(
         "ledger {path}: written by a newer prestaged (schema {found}, this one knows {})",
         VERSION
     )]
-    Newer {
-        /// File.
-        path: PathBuf,
-        /// Its version.
-        found: i64,
-    },
-    /// A query failed.
+    Newer { path: PathBuf, found: i64 },
     #[error("ledger: cannot {doing}")]
     Query {
-        /// What was attempted.
         doing: &'static str,
-        /// Why.
         #[source]
         source: rusqlite::Error,
     },
-    /// A row that is no record.
+    /// A row does not hold a record, or a record cannot be made into a row.
     #[error("ledger: the record of job {job} cannot be read")]
     Row {
-        /// Job.
         job: String,
-        /// Why.
         #[source]
         source: serde_json::Error,
     },
@@ -76,10 +64,10 @@ impl Hint for LedgerError {
     }
 }
 
-/// Version of the tables (`PRAGMA user_version`).
+/// The version of [`TABLES`], kept in the database as `PRAGMA user_version`.
 const VERSION: i64 = 1;
 
-/// The columns beside the record are what it is searched by; `boot` with `diskseq` names an insertion.
+/// Records are searched by the columns beside `record`; `boot` and `diskseq` together name an insertion.
 const TABLES: &str = "
 CREATE TABLE records (
     job TEXT PRIMARY KEY,
@@ -102,23 +90,22 @@ CREATE TABLE geometries (
 ) STRICT;
 ";
 
-/// Which records to list.
+/// Which records to list: those that match every field that is set.
 #[derive(Clone, Debug, Default)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct Filter {
-    /// Of this serial number.
     pub serial: Option<String>,
-    /// Opened at or after.
+    /// Records opened at this time or later.
     pub since: Option<Timestamp>,
-    /// With this verdict.
     pub verdict: Option<Verdict>,
 }
 
-/// The ledger. Clones share it.
+/// The open ledger. Clones share the connection that writes.
 #[derive(Clone, Debug)]
 pub struct Ledger {
     writer: Arc<Mutex<Connection>>,
     path: PathBuf,
-    /// The machine's boot ID: attachment counts start anew with every boot.
+    /// The kernel's ID of this boot: attachment counts start anew with every boot.
     boot: String,
 }
 
@@ -127,10 +114,10 @@ fn query(doing: &'static str) -> impl FnOnce(rusqlite::Error) -> LedgerError {
 }
 
 impl Ledger {
-    /// Opens or creates the ledger. `boot` is the machine's boot ID.
+    /// Opens the ledger, or creates it. `boot` is the kernel's ID of this boot.
     ///
     /// # Errors
-    /// [`LedgerError`] if it cannot be opened or belongs to a newer program.
+    /// [`LedgerError`] if the file cannot be opened, is not a ledger, or was written by a newer prestaged.
     pub fn open(path: &Path, boot: &str) -> Result<Self, LedgerError> {
         let failed = |source| LedgerError::Open { path: path.to_owned(), source };
         let db = Connection::open(path).map_err(failed)?;
@@ -155,12 +142,12 @@ impl Ledger {
         self.writer.lock()
     }
 
-    /// Writes a record durably: a new one, or a newer state of one that is there. Then tells the journal. A job stays one of
-    /// the insertion, and of the boot, that it was opened in: whoever closes it may live in another boot. A refusal
-    /// never replaces an open row or a verdict on an imaging: "no byte was written" would be a lie.
+    /// Writes a record durably, new or in place of the job's earlier one, and then a journal entry. A row keeps the
+    /// boot and the attachment count under which it was opened, because a later boot may close it. A refusal never
+    /// replaces an open record or the verdict of an imaging: "no byte was written" would be false.
     ///
     /// # Errors
-    /// [`LedgerError::Query`] if it cannot be written; then nothing may be done to the drive.
+    /// [`LedgerError::Query`] if the record cannot be written. Then nothing may be written to the drive.
     pub fn put(&self, record: &Record) -> Result<(), LedgerError> {
         self.store(record)?;
         journal::record(record);
@@ -194,7 +181,7 @@ impl Ledger {
             )
             .map_err(query("write a record"))
             .and_then(|changed| {
-                // A refusal may find a verdict that stands; an opening must have its row.
+                // A refusal that changes no row is as it should be; a record that is being opened must have its row.
                 if changed == 0 && record.verdict.is_none() {
                     let source = rusqlite::Error::QueryReturnedNoRows;
                     return Err(LedgerError::Query { doing: "open a record that is closed", source });
@@ -203,17 +190,17 @@ impl Ledger {
             })
     }
 
-    /// Closes every record that a station left open when it was killed, and returns them.
+    /// Closes the records that an earlier station left open because it was killed, and returns them.
     ///
     /// # Errors
-    /// [`LedgerError`] if they cannot be read or written.
+    /// [`LedgerError`] if the records cannot be read or written.
     pub fn close_interrupted(&self) -> Result<Vec<Record>, LedgerError> {
         let open = self.select("WHERE verdict IS NULL", &[])?;
         let mut closed = Vec::with_capacity(open.len());
         for record in open {
-            let detail =
-                "the station ended while this drive was being imaged; attach it anew or retry it";
-            let reason = Reason::new(ReasonCode::StationInterrupted, detail);
+            let detail = "the station was killed while it imaged this drive";
+            let reason = Reason::new(ReasonCode::StationInterrupted, detail)
+                .with_hint("attach the drive again, or retry it");
             let record = record.closed_with(Verdict::Stopped, reason, Timestamp::now());
             self.put(&record)?;
             closed.push(record);
@@ -221,10 +208,10 @@ impl Ledger {
         Ok(closed)
     }
 
-    /// The records that match, oldest first: in the order in which they were opened, whatever the clock said.
+    /// The records that match, in the order in which they were opened, whatever the clock said.
     ///
     /// # Errors
-    /// [`LedgerError`] if they cannot be read.
+    /// [`LedgerError`] if the records cannot be read.
     pub fn records(&self, filter: &Filter) -> Result<Vec<Record>, LedgerError> {
         let mut condition = String::from("WHERE 1");
         let mut values: Vec<String> = Vec::new();
@@ -246,11 +233,12 @@ impl Ledger {
     /// The record of one job.
     ///
     /// # Errors
-    /// [`LedgerError`] if it cannot be read.
+    /// [`LedgerError`] if the record cannot be read.
     pub fn of_job(&self, job: Uuid) -> Result<Option<Record>, LedgerError> {
         Ok(self.select("WHERE job = ?1", &[job.to_string()])?.pop())
     }
 
+    /// Reads records through a connection of its own, so that reading does not wait for the writer.
     fn select(&self, condition: &str, values: &[String]) -> Result<Vec<Record>, LedgerError> {
         let reading = || query("read the records");
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -272,11 +260,11 @@ impl Ledger {
         Ok(records)
     }
 
-    /// What this insertion has come to, in this boot of the machine: its last verdict on an imaging, or if it has none
-    /// its last refusal.
+    /// The record that tells how an insertion of this boot has ended: of its last imaging, or of its last refusal if it
+    /// was never imaged.
     ///
     /// # Errors
-    /// [`LedgerError`] if it cannot be read.
+    /// [`LedgerError`] if the records cannot be read.
     pub fn of_insertion(&self, diskseq: Diskseq) -> Result<Option<Record>, LedgerError> {
         let condition = "WHERE boot = ?1 AND diskseq = CAST(?2 AS INTEGER)";
         let values = [self.boot.clone(), diskseq.0.to_string()];
@@ -288,19 +276,19 @@ impl Ledger {
         })
     }
 
-    /// The last imaging of a drive, in whichever boot of the machine; refusals do not count.
+    /// The record of a drive's last imaging, in any boot; refusals do not count.
     ///
     /// # Errors
-    /// [`LedgerError`] if it cannot be read.
+    /// [`LedgerError`] if the records cannot be read.
     pub fn last_imaging(&self, serial: &Serial) -> Result<Option<Record>, LedgerError> {
         let condition = "WHERE serial = ?1 AND verdict IS NOT 'refused'";
         Ok(self.select(condition, &[serial.as_str().to_owned()])?.pop())
     }
 
-    /// Whether a drive with this GPT disk GUID was imaged by this station.
+    /// Whether this station has imaged a drive with this GPT disk GUID.
     ///
     /// # Errors
-    /// [`LedgerError`] if it cannot be read.
+    /// [`LedgerError`] if the records cannot be read.
     pub fn knows_disk(&self, disk_guid: &Uuid) -> Result<bool, LedgerError> {
         self.lock()
             .query_row(
@@ -313,10 +301,10 @@ impl Ledger {
             .map_err(query("look up a disk GUID"))
     }
 
-    /// Notes a geometry, so that later media can be pressed for it ahead of time.
+    /// Notes that a drive of this geometry was seen, so that later media can be pressed for it ahead of time.
     ///
     /// # Errors
-    /// [`LedgerError`] if it cannot be written.
+    /// [`LedgerError`] if the geometry cannot be written.
     pub fn note_geometry(&self, geometry: Geometry) -> Result<(), LedgerError> {
         self.lock()
             .execute(
@@ -332,10 +320,10 @@ impl Ledger {
             .map_err(query("note a geometry"))
     }
 
-    /// The geometries seen, the latest first.
+    /// The geometries of the drives seen so far, the latest first, 16 at most.
     ///
     /// # Errors
-    /// [`LedgerError`] if they cannot be read.
+    /// [`LedgerError`] if the geometries cannot be read.
     pub fn geometries(&self) -> Result<Vec<Geometry>, LedgerError> {
         let reading = || query("read the geometries");
         let db = self.lock();

@@ -1,4 +1,4 @@
-//! Writing records that must not be lost: in order, again and again until the ledger takes them.
+//! Writes records that must not be lost: in order, and each again and again until the ledger has it.
 
 use std::sync::mpsc::{self, Sender};
 use std::thread;
@@ -9,18 +9,19 @@ use model::record::Record;
 
 use crate::ledger::Ledger;
 
-/// How long to wait before a ledger that cannot be written is tried again.
+/// How long to wait before trying again to write to the ledger.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// How long the station's end may wait for a ledger that cannot be written.
+/// How long the station, when it ends, waits for a ledger that cannot be written.
 const LAST_CHANCE: Duration = Duration::from_secs(5);
 
 enum WriterMessage {
     Write(Box<Record>),
+    /// Answer when everything queued before has been written.
     Tell(Sender<()>),
 }
 
-/// A thread that writes records. Clones share it.
+/// A thread that writes queued records to the ledger. Clones share the thread.
 #[derive(Clone, Debug)]
 pub struct RecordWriter(Sender<WriterMessage>);
 
@@ -34,14 +35,14 @@ impl RecordWriter {
     /// Starts the thread.
     ///
     /// # Errors
-    /// If the system has no thread left.
+    /// If the system cannot create a thread.
     pub fn start(ledger: Ledger) -> std::io::Result<Self> {
-        let (sender, orders) = mpsc::channel();
+        let (sender, messages) = mpsc::channel();
         let work = move || {
-            for order in orders {
-                match order {
+            for message in messages {
+                match message {
                     WriterMessage::Write(record) => keep(&ledger, &record),
-                    // Whoever asked may have stopped waiting.
+                    // The caller of `finish` may have stopped waiting.
                     WriterMessage::Tell(done) => drop(done.send(())),
                 }
             }
@@ -52,11 +53,11 @@ impl RecordWriter {
 
     /// Queues a record.
     pub fn write(&self, record: Record) {
-        // The thread runs as long as anybody can ask it to write.
+        // The thread runs as long as a sender exists, so sending cannot fail.
         let _ = self.0.send(WriterMessage::Write(Box::new(record)));
     }
 
-    /// Waits until everything queued so far is in the ledger, or for a while.
+    /// Waits until everything queued so far is in the ledger, [`LAST_CHANCE`] at most.
     pub fn finish(&self) {
         let (done, told) = mpsc::channel();
         let _ = self.0.send(WriterMessage::Tell(done));
@@ -66,7 +67,7 @@ impl RecordWriter {
     }
 }
 
-/// Writes a record that must not be lost: until it is written the caller waits.
+/// Writes a record that must not be lost. The caller waits until the ledger has it.
 pub fn keep(ledger: &Ledger, record: &Record) {
     let mut complained = false;
     while let Err(error) = ledger.put(record) {
