@@ -1,20 +1,20 @@
-//! Paths whose names have no case, as in a WIM, in folders whose names do.
+//! Finds and makes files by paths whose case does not matter, as in a WIM, in folders on Linux, where it does.
 //!
-//! Names are matched without regard to ASCII case.
+//! Names match without regard to ASCII case.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Folders that cannot be read, made or joined.
+use model::failure::Hint;
+
+/// Folders that cannot be read, made or merged.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum CaselessError {
-    /// Two sources disagree whether a name is a folder.
     #[error("{0} is a folder in one place of the media and a file in another")]
     Clash(String),
-    /// A file or folder cannot be read or written.
-    #[error("lay out the boot files in {path}")]
-    #[expect(missing_docs, reason = "the names say it")]
+    #[error("cannot lay out the boot files in {path}")]
     Io {
         path: PathBuf,
         #[source]
@@ -22,13 +22,22 @@ pub enum CaselessError {
     },
 }
 
+impl Hint for CaselessError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Clash(_) => Some("make the media anew without one of the two".into()),
+            Self::Io { .. } => None,
+        }
+    }
+}
+
 fn at(path: &Path) -> impl FnOnce(io::Error) -> CaselessError {
     let path = path.to_owned();
     move |source| CaselessError::Io { path, source }
 }
 
-/// The entry of `folder` with this name, whatever its case. Links do not count: media can hold one that leads anywhere
-/// on the station, and what it names would be read in the media's stead.
+/// The entry of `folder` with this name, whatever its case. Links do not count: a link in media can lead to any file on
+/// the station, which would then be read in place of the media's own.
 ///
 /// # Errors
 /// [`CaselessError`] if the folder cannot be read.
@@ -64,10 +73,10 @@ pub fn find(root: &Path, path: &str) -> Result<Option<PathBuf>, CaselessError> {
     Ok(Some(place))
 }
 
-/// The folder at a path below `root`, created where it is missing.
+/// The folder at a path below `root`. Creates every folder of the path that is missing.
 ///
 /// # Errors
-/// [`CaselessError`] if it cannot be made, or a file is in its place.
+/// [`CaselessError`] if a folder cannot be created, or a file is in its place.
 pub fn make(root: &Path, path: &str) -> Result<PathBuf, CaselessError> {
     let mut place = root.to_owned();
     for name in path.split('/') {
@@ -86,11 +95,11 @@ pub fn make(root: &Path, path: &str) -> Result<PathBuf, CaselessError> {
     Ok(place)
 }
 
-/// Copies the contents of one folder over another. Links are not followed: boot files are plain files, and a
-/// link in a media file could point anywhere on the station.
+/// Copies the contents of one folder over another. Links are left out: boot files are plain files, and a link in media
+/// can lead to any file on the station.
 ///
 /// # Errors
-/// [`CaselessError`] if a name is a folder in one and a file in the other, or something cannot be copied.
+/// [`CaselessError`] if a name is a folder in one and a file in the other, or a file cannot be copied.
 pub fn merge(from: &Path, to: &Path) -> Result<(), CaselessError> {
     for found in fs::read_dir(from).map_err(at(from))? {
         let found = found.map_err(at(from))?;

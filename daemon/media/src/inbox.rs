@@ -1,10 +1,9 @@
-//! Watching the inbox: which files are complete.
+//! Watches the inbox and tells which files are complete.
 //!
-//! inotify's close-after-write and rename are hints that a file may be complete; that nobody has it open for
-//! writing is what makes it so, and the kernel tells: a read lease is refused while there is a writer
-//! (fcntl(2), `F_SETLEASE`). So a file that is still growing is never picked up, also if the station
-//! starts in the middle of a copy. File systems without leases (NFS) fall back to "unchanged for two
-//! scans".
+//! A file is complete when nobody has it open for writing. The kernel tells: it refuses a read lease while there is a
+//! writer (fcntl(2), `F_SETLEASE`). inotify's events for a close after writing and for a rename only say when to look.
+//! So a file that is still growing is never taken, even if the station starts in the middle of a copy. On file systems
+//! without leases (NFS), a file counts as complete once two scans have found it unchanged.
 
 use std::fs::{self, File};
 use std::io;
@@ -23,7 +22,7 @@ use model::media::Listing;
 
 use crate::lease::{Writers, writers};
 
-/// A folder that cannot be watched.
+/// An inbox that cannot be watched.
 #[derive(Debug, thiserror::Error)]
 #[error("media inbox {path}: cannot {doing}")]
 pub struct InboxError {
@@ -39,11 +38,11 @@ impl Hint for InboxError {
     }
 }
 
-/// How long to wait for a hint before looking anyway: network file systems send none.
+/// How long to wait for an event before looking anyway: network file systems send none.
 const RESCAN: Duration = Duration::from_secs(2);
 
-/// Watches `inbox` on a thread of its own until `changed` returns `false`. It is called with the complete WIM files,
-/// at first and whenever they have changed.
+/// Watches the folder `inbox` on a thread of its own until `changed` returns `false`. `changed` is called with all
+/// complete WIM files, at the start and whenever these have changed.
 ///
 /// # Errors
 /// [`InboxError`] if the folder cannot be read or watched.
@@ -55,7 +54,7 @@ pub fn watch(
         let path = inbox.to_owned();
         move |source: notify::Error| InboxError { path, doing, source }
     };
-    let (hint, hints) = mpsc::channel();
+    let (sender, events) = mpsc::channel();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         let relevant = match &event {
             Ok(event) => matches!(
@@ -67,8 +66,8 @@ pub fn watch(
             Err(_) => true,
         };
         if relevant {
-            // The watching thread is gone only when the station is.
-            let _ = hint.send(());
+            // If the watching thread is gone, nobody needs the event.
+            let _ = sender.send(());
         }
     })
     .map_err(failed("start inotify"))?;
@@ -82,11 +81,11 @@ pub fn watch(
             return;
         }
         loop {
-            match hints.recv_timeout(RESCAN) {
+            match events.recv_timeout(RESCAN) {
                 Ok(()) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            while hints.try_recv().is_ok() {}
+            while events.try_recv().is_ok() {}
             match scan.run(&folder) {
                 Ok(true) => {
                     if !changed(scan.known.clone()) {
@@ -107,16 +106,17 @@ pub fn watch(
         .map_err(|e| failed("start its thread")(notify::Error::io(e)))
 }
 
-/// What was seen in the inbox so far.
+/// The files that the last scan of the inbox has found.
 #[derive(Debug, Default)]
 struct Scan {
+    /// Complete files.
     known: Listing,
-    /// Files not yet complete, or not yet proven to be, as they were at the last scan.
+    /// Files that were not complete, or not known to be.
     pending: Listing,
 }
 
 impl Scan {
-    /// Looks again; returns whether the complete files have changed.
+    /// Scans the inbox again; returns whether the complete files have changed.
     fn run(&mut self, inbox: &Path) -> io::Result<bool> {
         let mut complete = Listing::new();
         let mut pending = Listing::new();
@@ -125,7 +125,7 @@ impl Scan {
             if !is_wim(&path) {
                 continue;
             }
-            // A file may vanish at any moment; the next scan sees that. Opening a FIFO would wait for a writer.
+            // A file may vanish at any moment; the next scan will show it. Opening a FIFO would wait for a writer.
             let plain = fs::metadata(&path).is_ok_and(|meta| meta.is_file());
             let open = || File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&path);
             let Some(file) = plain.then(open).and_then(Result::ok) else { continue };
@@ -153,7 +153,8 @@ impl Scan {
     }
 }
 
-/// Whether a name is that of a WIM or of a part of one. Hidden files are what copying programs work in.
+/// Whether a file is a WIM, or a part of one, by its name. Hidden files do not count: programs that copy write into
+/// them.
 fn is_wim(path: &Path) -> bool {
     let hidden = path.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.'));
     let known = |e: &std::ffi::OsStr| {

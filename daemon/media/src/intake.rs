@@ -1,12 +1,12 @@
-//! Intake: reading a WIM from end to end before it is believed. Runs in a child process.
+//! Intake reads a WIM from end to end before anything in it is believed. Runs in a child process.
 //!
-//! In one pass over the files the SHA-256 is computed while libwim, beside it, checks the integrity table
-//! and decompresses every blob to compare its SHA-1. The directory tree then tells what the media
-//! holds and what would go wrong later.
+//! One thread computes the SHA-256 of the files; at the same time libwim checks the integrity table and decompresses
+//! every blob to compare its SHA-1. The directory tree then shows what the media holds and what would go wrong later.
 
-use std::collections::HashSet;
+mod tree;
+
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
@@ -20,23 +20,24 @@ use model::api::line::Line;
 use model::code::{FailureCode, FindingCode as Code};
 use model::digest::Digest;
 use model::drive::printable;
-use model::failure::{Failure, Finding};
-use model::media::{Image, IntakeOutcome, Inventory, LISTED, Media, MediaFile, Stamp};
+use model::failure::{Failure, Finding, Hint};
+use model::media::{BootImage, Image, IntakeOutcome, Inventory, LISTED, Media, MediaFile, Stamp};
 use model::units::Bytes;
 
 use crate::boot;
-use crate::wim::{Entry, Flow, Info, Phase, Progress, Wim, WimError};
+use crate::wim::{Flow, Info, Phase, Progress, Wim, WimError};
 use crate::worker::Work;
 use crate::worker::protocol::{Reporter, emit};
+use tree::Tree;
 
-/// What an intake worker is told.
+/// The task of an intake worker.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct IntakeTask {
-    /// The file.
+    /// The WIM, or the first part of a split set.
     pub path: PathBuf,
-    /// Index of the image that will be applied.
+    /// Index of the image that will be applied, from 1.
     pub image: u32,
-    /// Whether a layout in use needs boot files and BCD.
+    /// Whether a layout in use needs boot files and a BCD.
     pub boot: bool,
 }
 
@@ -44,7 +45,7 @@ pub struct IntakeTask {
 enum IntakeError {
     #[error(transparent)]
     Wim(#[from] WimError),
-    #[error("read {path}")]
+    #[error("cannot read {path}")]
     Read {
         path: PathBuf,
         #[source]
@@ -54,121 +55,86 @@ enum IntakeError {
     Changed(PathBuf),
 }
 
+impl IntakeError {
+    fn code(&self) -> FailureCode {
+        match self {
+            Self::Changed(_) => FailureCode::MediaChanged,
+            Self::Read { .. } => FailureCode::MediaUnreadable,
+            Self::Wim(_) => FailureCode::WimDamaged,
+        }
+    }
+}
+
+impl Hint for IntakeError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Wim(error) => error.hint(),
+            Self::Read { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                let user = rustix::process::geteuid().as_raw();
+                Some(format!("let user {user} (tools.user) read it and its folder"))
+            }
+            Self::Read { .. } | Self::Changed(_) => None,
+        }
+    }
+}
+
 impl Work for IntakeTask {
     const NAME: &'static str = "intake";
     type Output = IntakeOutcome;
 
-    /// Reads and verifies a file. Fails as `media_changed` if it must be done again, as `media_unreadable` or
-    /// `wim_damaged` if the file is no good.
+    /// Reads and verifies the media. Fails as `media_changed` if it must be verified again, as `media_unreadable` or
+    /// `wim_damaged` if the file cannot be used at all.
     fn perform(self) -> Result<IntakeOutcome, Failure> {
-        intake(&self).map_err(|error| {
-            let code = match &error {
-                IntakeError::Changed(_) => FailureCode::MediaChanged,
-                IntakeError::Read { .. } => FailureCode::MediaUnreadable,
-                IntakeError::Wim(_) => FailureCode::WimDamaged,
-            };
-            let failure = Failure::of(code, &error);
-            match &error {
-                IntakeError::Read { source, .. }
-                    if source.kind() == io::ErrorKind::PermissionDenied =>
-                {
-                    let user = rustix::process::geteuid().as_raw();
-                    let hint = format!("let user {user} (tools.user) read it and its folder");
-                    failure.with_hint(hint)
-                }
-                _ => failure,
-            }
-        })
+        intake(&self).map_err(|error| Failure::of(error.code(), &error).with_hint_of(&error))
+    }
+}
+
+/// One file of the media, with its stamp from before it was read.
+struct Part {
+    path: PathBuf,
+    stamp: Stamp,
+}
+
+impl Part {
+    fn at(path: &Path) -> Result<Self, IntakeError> {
+        Ok(Self { path: path.to_owned(), stamp: stamp_of(path)? })
+    }
+}
+
+impl AsRef<Path> for Part {
+    fn as_ref(&self) -> &Path {
+        &self.path
     }
 }
 
 fn intake(task: &IntakeTask) -> Result<IntakeOutcome, IntakeError> {
-    let before = stamp_of(&task.path)?;
-    let mut reporter = Reporter::default();
-    let mut wim = Wim::open(&task.path, move |progress: Progress| {
-        if progress.phase == Phase::Begin {
-            return Flow::Stop;
-        }
-        report(&mut reporter, progress);
-        Flow::Continue
-    })?;
+    let first = Part::at(&task.path)?;
+    let mut wim = open(&task.path)?;
     let info = wim.info()?;
     if info.part > 1 {
         return Ok(IntakeOutcome::LaterPart);
     }
     let mut problems = Vec::new();
-    if info.write_in_progress {
-        let detail = "its header says that its writer has not finished; write it again";
-        problems.push(Finding::new(Code::WimUnfinished, detail));
+    problems.extend(unfinished(&info));
+    let others = other_parts(&task.path, &info)?;
+    problems.extend(parts_missing(&others));
+    let mut parts = vec![first];
+    for path in others.iter().flatten() {
+        parts.push(Part::at(path)?);
     }
-    let others = other_parts(&task.path, &info, &mut problems)?;
-    let mut stamps = vec![before];
-    for path in &others {
-        stamps.push(stamp_of(path)?);
+
+    // libwim cannot verify a set that lacks a part.
+    let complete = problems.is_empty();
+    if complete {
+        wim.reference(&parts[1..])?;
     }
-    let paths: Vec<PathBuf> = std::iter::once(task.path.clone()).chain(others).collect();
-    let whole = problems.is_empty();
-    if whole {
-        wim.reference(&paths[1..])?;
-    }
-    let (files, sha256) = thread::scope(|scope| {
-        // Dropped at the end of the scope, also by a panic.
-        let (_reading, ended) = mpsc::channel();
-        scope.spawn(|| stop_if_withdrawn(&paths, &stamps, ended));
-        let hashing = scope.spawn(|| hash(&paths, &stamps));
-        if whole && let Err(error) = wim.verify() {
-            problems.push(Finding::new(Code::WimDamaged, error.to_string()));
-        }
-        match hashing.join() {
-            Ok(result) => result,
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
-    })?;
+    let Read { files, sha256, damage } = read(&mut wim, &parts, complete)?;
+    problems.extend(damage);
 
     let images = images(&wim, &info);
-    let mut inventory = Inventory::default();
-    let mut warnings = Vec::new();
-    let mut boot_image = None;
-    if task.image == 0 || task.image > info.images {
-        let detail = format!("it has {} images, none with index {}", info.images, task.image);
-        problems.push(Finding::new(Code::ImageMissing, detail));
-    } else {
-        match take_inventory(&mut wim, task.image) {
-            Ok((counted, missing, misnamed)) => {
-                inventory = counted;
-                if missing > 0 && whole {
-                    let detail = format!("the contents of {missing} files are not in the WIM");
-                    problems.push(Finding::new(Code::WimIncomplete, detail));
-                }
-                if misnamed > 0 {
-                    let detail = format!(
-                        "{misnamed} files or folders have names that Windows does not allow, with a slash, a backslash, a colon or a control character; capture the media without them"
-                    );
-                    problems.push(Finding::new(Code::NamesInvalid, detail));
-                }
-                if inventory.encrypted > 0 {
-                    let detail = format!(
-                        "{} files are encrypted with EFS, which cannot be restored; capture the media without them",
-                        inventory.encrypted
-                    );
-                    problems.push(Finding::new(Code::EncryptedFiles, detail));
-                }
-                if task.boot {
-                    let found = boot::examine(&mut wim, task.image, &inventory);
-                    boot_image = found.image;
-                    problems.extend(found.problems);
-                    warnings.extend(found.warnings);
-                }
-                warnings.extend(boot::losses(&mut wim, task.image));
-            }
-            Err(error) => problems.push(Finding::new(Code::WimDamaged, error.to_string())),
-        }
-    }
-    for file in &files {
-        if stamp_of(&file.path)? != file.stamp {
-            return Err(IntakeError::Changed(file.path.clone()));
-        }
-    }
+    let contents = Contents::of(&mut wim, task, &info, complete);
+    problems.extend(contents.problems);
+    check_unchanged(&files)?;
     let name = task.path.file_name().unwrap_or_default().to_string_lossy();
     let name = name.replace(char::is_control, "?");
     Ok(IntakeOutcome::Media(Box::new(Media {
@@ -181,11 +147,23 @@ fn intake(task: &IntakeTask) -> Result<IntakeOutcome, IntakeError> {
         integrity_table: info.integrity_table,
         images,
         image: task.image,
-        inventory,
-        boot_image,
+        inventory: contents.inventory,
+        boot_image: contents.boot_image,
         problems,
-        warnings,
+        warnings: contents.warnings,
     })))
+}
+
+/// Opens the WIM so that its progress is reported, and so that [`Wim::losses`] stops before it extracts anything.
+fn open(path: &Path) -> Result<Wim, WimError> {
+    let mut reporter = Reporter::default();
+    Wim::open(path, move |progress: Progress| {
+        if progress.phase == Phase::Begin {
+            return Flow::Stop;
+        }
+        report(&mut reporter, progress);
+        Flow::Continue
+    })
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a progress bar has a hundred steps")]
@@ -207,32 +185,19 @@ fn stamp_of(path: &Path) -> Result<Stamp, IntakeError> {
     File::open(path).and_then(|file| stamp::of(&file)).map_err(read_failed(path))
 }
 
-/// Ends the process as soon as a file is not there any more as it was. A few megabytes of WIM can truly hold
-/// terabytes of zeros, and libwim says nothing until a blob is done; no length of time is too long for all real
-/// media. So an operator who does not want to wait takes the file out of the inbox.
-fn stop_if_withdrawn(paths: &[PathBuf], stamps: &[Stamp], ended: Receiver<()>) {
-    while ended.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
-        let changed = |(path, before): (&PathBuf, &Stamp)| {
-            let same = stamp_of(path).is_ok_and(|now| now == *before);
-            (!same).then(|| IntakeError::Changed(path.clone()))
-        };
-        if let Some(error) = paths.iter().zip(stamps).find_map(changed) {
-            emit(&Line::Failed(Failure::of(FailureCode::MediaChanged, &error)));
-            std::process::exit(1);
-        }
-    }
+/// A problem if the header says that the WIM's writer has not finished.
+fn unfinished(info: &Info) -> Option<Finding> {
+    let detail = "the file's header says that its writer has not finished";
+    let finding = Finding::new(Code::WimUnfinished, detail).with_hint("write the file again");
+    info.write_in_progress.then_some(finding)
 }
 
-/// Finds the other parts of a split set: files beside the first one that say they belong to it. Names do not
-/// count, only the GUID and the part numbers in the headers.
-fn other_parts(
-    first: &Path,
-    info: &Info,
-    problems: &mut Vec<Finding>,
-) -> Result<Vec<PathBuf>, IntakeError> {
+/// Finds the other parts of a split set, from the second on; `None` stands for a part that is not there. They lie
+/// beside the first part and say in their headers that they belong to it: by GUID and part number, not by name.
+fn other_parts(first: &Path, info: &Info) -> Result<Vec<Option<PathBuf>>, IntakeError> {
     let mut parts: Vec<Option<PathBuf>> = vec![None; usize::from(info.parts).saturating_sub(1)];
     if parts.is_empty() {
-        return Ok(Vec::new());
+        return Ok(parts);
     }
     let folder = first.parent().unwrap_or(Path::new("."));
     for entry in fs::read_dir(folder).map_err(read_failed(folder))? {
@@ -256,26 +221,76 @@ fn other_parts(
             *slot = Some(path);
         }
     }
-    let missing: Vec<String> =
-        (2_usize..).zip(&parts).filter(|(_, p)| p.is_none()).map(|(n, _)| n.to_string()).collect();
-    if !missing.is_empty() {
-        let more = missing.len().saturating_sub(LISTED_PARTS);
-        let mut named = missing[..missing.len() - more].join(", ");
-        if more > 0 {
-            named = format!("{named} and {more} more");
-        }
-        let detail = format!("part {named} of {} is not in the inbox; copy all parts", info.parts);
-        problems.push(Finding::new(Code::SplitPartMissing, detail));
-    }
-    Ok(parts.into_iter().flatten().collect())
+    Ok(parts)
 }
 
-/// SHA-256 of each file and of all together, reading each once.
-fn hash(paths: &[PathBuf], stamps: &[Stamp]) -> Result<(Vec<MediaFile>, Digest), IntakeError> {
+/// More missing parts than this are counted, not named.
+const LISTED_PARTS: usize = 16;
+
+/// A problem that names the missing ones of the other parts.
+fn parts_missing(others: &[Option<PathBuf>]) -> Option<Finding> {
+    let missing: Vec<String> =
+        (2_usize..).zip(others).filter(|(_, p)| p.is_none()).map(|(n, _)| n.to_string()).collect();
+    if missing.is_empty() {
+        return None;
+    }
+    let more = missing.len().saturating_sub(LISTED_PARTS);
+    let mut named = missing[..missing.len() - more].join(", ");
+    if more > 0 {
+        named = format!("{named} and {more} more");
+    }
+    let detail = format!("part {named} of {} is not in the inbox", others.len() + 1);
+    Some(Finding::new(Code::SplitPartMissing, detail).with_hint("copy all parts into the inbox"))
+}
+
+/// What reading all files of the media gave.
+struct Read {
+    files: Vec<MediaFile>,
+    /// SHA-256 of all files together.
+    sha256: Digest,
+    /// What libwim found damaged.
+    damage: Option<Finding>,
+}
+
+/// Hashes the files while libwim verifies them, if the set is `complete`. Ends the process if a file is withdrawn.
+fn read(wim: &mut Wim, parts: &[Part], complete: bool) -> Result<Read, IntakeError> {
+    thread::scope(|scope| {
+        // Dropped at the end of the scope, also by a panic.
+        let (_reading, ended) = mpsc::channel();
+        scope.spawn(|| stop_if_withdrawn(parts, ended));
+        let hashing = scope.spawn(|| hash(parts));
+        let verified = if complete { wim.verify() } else { Ok(()) };
+        let damage = verified.err().map(|error| {
+            Finding::of(Code::WimDamaged, &error)
+                .with_hint("copy the file again; if that does not help, make the media anew")
+        });
+        match hashing.join() {
+            Ok(result) => result.map(|(files, sha256)| Read { files, sha256, damage }),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
+/// Ends the process as soon as a file is gone or changed. A few megabytes of WIM can truly hold terabytes of zeros, and
+/// libwim reports nothing until a blob is done; no time limit is long enough for all real media. So an operator who
+/// does not want to wait takes the file out of the inbox.
+fn stop_if_withdrawn(parts: &[Part], ended: Receiver<()>) {
+    while ended.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
+        let same = |part: &&Part| stamp_of(&part.path).is_ok_and(|now| now == part.stamp);
+        if let Some(part) = parts.iter().find(|part| !same(part)) {
+            let error = IntakeError::Changed(part.path.clone());
+            emit(&Line::Failed(Failure::of(FailureCode::MediaChanged, &error)));
+            std::process::exit(1);
+        }
+    }
+}
+
+/// The SHA-256 of each file and of all files' bytes one after the other. Reads each file once.
+fn hash(parts: &[Part]) -> Result<(Vec<MediaFile>, Digest), IntakeError> {
     let mut all = Sha256::new();
     let mut files = Vec::new();
     let mut buffer = vec![0_u8; 1 << 20];
-    for (path, stamp) in paths.iter().zip(stamps) {
+    for Part { path, stamp } in parts {
         let mut file = File::open(path).map_err(read_failed(path))?;
         let mut own = Sha256::new();
         let mut size = 0;
@@ -284,24 +299,33 @@ fn hash(paths: &[PathBuf], stamps: &[Stamp]) -> Result<(Vec<MediaFile>, Digest),
             if count == 0 {
                 break;
             }
-            if paths.len() > 1 {
+            if parts.len() > 1 {
                 own.update(&buffer[..count]);
             }
             all.update(&buffer[..count]);
             size += Bytes::of(count).0;
         }
-        let own = if paths.len() > 1 { own } else { all.clone() };
+        let own = if parts.len() > 1 { own } else { all.clone() };
         let sha256 = Digest(own.finalize().into());
         files.push(MediaFile { path: path.clone(), stamp: *stamp, size: Bytes(size), sha256 });
     }
     Ok((files, Digest(all.finalize().into())))
 }
 
-/// More missing parts than this are counted, not named.
-const LISTED_PARTS: usize = 16;
+/// Fails if a file is not the one that was hashed any more.
+fn check_unchanged(files: &[MediaFile]) -> Result<(), IntakeError> {
+    for file in files {
+        if stamp_of(&file.path)? != file.stamp {
+            return Err(IntakeError::Changed(file.path.clone()));
+        }
+    }
+    Ok(())
+}
+
 /// Texts from the XML are shown up to this many characters.
 const SHOWN: usize = 256;
 
+/// What the WIM's XML says about its images, the first [`LISTED`] of them.
 fn images(wim: &Wim, info: &Info) -> Vec<Image> {
     let number = |image, name: &str| -> u64 {
         wim.property(image, name).and_then(|text| text.trim().parse().ok()).unwrap_or(0)
@@ -322,70 +346,45 @@ fn images(wim: &Wim, info: &Info) -> Vec<Image> {
         .collect()
 }
 
-const ATTRIBUTE_DIRECTORY: u32 = 0x10;
-const ATTRIBUTE_REPARSE: u32 = 0x400;
-const ATTRIBUTE_ENCRYPTED: u32 = 0x4000;
-
-/// A file of up to this size may live inside its MFT record and take no cluster.
-const RESIDENT: u64 = 700;
-/// An MFT record.
-const RECORD: u64 = 1024;
-/// A cluster.
-const CLUSTER: u64 = 4096;
-
-/// What Windows allows in no name. libwim leaves a file with a slash in its name out when it applies an image; the
-/// others nothing on the drive could open.
-fn is_never_in_names(letter: char) -> bool {
-    letter < ' ' || matches!(letter, '/' | '\\' | ':')
+/// What the image to be applied holds, and what would go wrong with it.
+#[derive(Default)]
+struct Contents {
+    inventory: Inventory,
+    boot_image: Option<BootImage>,
+    problems: Vec<Finding>,
+    warnings: Vec<Finding>,
 }
 
-/// Counts what an image holds, the streams whose blobs are missing, and the names that cannot be.
-fn take_inventory(wim: &mut Wim, image: u32) -> Result<(Inventory, u64, u64), WimError> {
-    let mut found = Inventory::default();
-    let (mut missing, mut misnamed) = (0, 0);
-    let mut seen = HashSet::new();
-    wim.entries(image, |entry: &Entry<'_>| {
-        let depth = entry.path.matches('/').count();
-        let listed = |names: &Vec<String>| Bytes::of(names.len()).0 < LISTED.into();
-        let shown = || entry.name.replace(char::is_control, "?");
-        if depth == 1 && !entry.name.is_empty() && listed(&found.root) {
-            found.root.push(shown());
+impl Contents {
+    fn of(wim: &mut Wim, task: &IntakeTask, info: &Info, complete: bool) -> Self {
+        if task.image == 0 || task.image > info.images {
+            let detail = format!("it has {} images, none with index {}", info.images, task.image);
+            return Self::unknown(
+                Finding::new(Code::ImageMissing, detail)
+                    .with_hint("set media.image to the index of an image in it"),
+            );
         }
-        misnamed += u64::from(entry.name.contains(is_never_in_names));
-        let lower = entry.path.to_lowercase();
-        if let Some(package) = lower.strip_prefix("/_smstasksequence/packages/")
-            && !package.contains('/')
-            && listed(&found.packages)
-        {
-            found.packages.push(shown());
-        }
-        if lower == "/sources/boot.wim" {
-            found.boot_wim_bytes = entry.streams.first().map(|s| Bytes(s.size));
-        }
-        found.short_names += u64::from(entry.short_name.is_some());
-        if entry.links > 1 && !seen.insert(entry.link_group) {
-            found.extra_links += 1;
-            return;
-        }
-        if entry.attributes & ATTRIBUTE_DIRECTORY != 0 {
-            found.directories += 1;
-        } else {
-            found.files += 1;
-        }
-        found.reparse_points += u64::from(entry.attributes & ATTRIBUTE_REPARSE != 0);
-        found.encrypted += u64::from(entry.attributes & ATTRIBUTE_ENCRYPTED != 0);
-        found.secured += u64::from(!entry.security.is_empty());
-        found.least_bytes.0 = found.least_bytes.0.saturating_add(RECORD);
-        for stream in &entry.streams {
-            found.named_streams += u64::from(!stream.name.is_empty());
-            missing += u64::from(stream.missing);
-            // Sparse and NTFS-compressed files take less; what they take is not known beforehand.
-            let dense = entry.attributes & 0xa00 == 0;
-            if dense && stream.size > RESIDENT {
-                let room = Bytes(stream.size).align_up(CLUSTER);
-                found.least_bytes.0 = found.least_bytes.0.saturating_add(room.0);
+        let tree = match Tree::of(wim, task.image) {
+            Ok(tree) => tree,
+            Err(error) => {
+                let finding = Finding::of(Code::WimDamaged, &error).with_hint_of(&error);
+                return Self::unknown(finding);
             }
+        };
+        let mut contents = Self { problems: tree.problems(complete), ..Self::default() };
+        if task.boot {
+            let found = boot::examine(wim, task.image, &tree.inventory);
+            contents.boot_image = found.image;
+            contents.problems.extend(found.problems);
+            contents.warnings.extend(found.warnings);
         }
-    })?;
-    Ok((found, missing, misnamed))
+        contents.warnings.extend(boot::losses(wim, task.image));
+        contents.inventory = tree.inventory;
+        contents
+    }
+
+    /// Nothing is known of the image, because of this problem.
+    fn unknown(problem: Finding) -> Self {
+        Self { problems: vec![problem], ..Self::default() }
+    }
 }

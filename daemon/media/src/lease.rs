@@ -1,4 +1,5 @@
-//! Whether anybody has a file open for writing: the kernel tells by refusing a read lease (fcntl(2), `F_SETLEASE`).
+//! Finds out whether anybody has a file open for writing: then the kernel refuses a read lease (fcntl(2),
+//! `F_SETLEASE`).
 
 #![expect(unsafe_code, reason = "fcntl and signal; every block argues its safety")]
 
@@ -7,8 +8,8 @@ use std::os::fd::AsRawFd;
 
 use rustix::io::Errno;
 
-/// Ignores SIGIO, by which the kernel tells a lease holder that somebody wants to write. [`writers`] holds a lease for
-/// microseconds; a writer that opens the file just then must not end the station.
+/// Ignores SIGIO, by which the kernel tells the holder of a lease that somebody wants to write. [`writers`] holds a
+/// lease for microseconds, and a writer that opens the file at this moment must not end the station.
 pub fn ignore_lease_breaks() {
     // SAFETY: setting a disposition to "ignore" runs no code of ours in signal context.
     unsafe { libc::signal(libc::SIGIO, libc::SIG_IGN) };
@@ -16,17 +17,16 @@ pub fn ignore_lease_breaks() {
 
 /// Whether somebody has a file open for writing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
 pub enum Writers {
-    /// Nobody has.
     None,
-    /// Somebody has.
     Some,
     /// The file system cannot tell.
     Unknown,
 }
 
-/// Asks the kernel for a read lease on a file opened for reading, and gives it back at once: it is refused while
-/// anybody, on this machine, has the file open for writing (fcntl(2), `F_SETLEASE`).
+/// Whether anybody on this machine has a file open for writing. Asks the kernel for a read lease on `file`, which must
+/// be open for reading only, and gives the lease back at once.
 pub fn writers(file: &File) -> Writers {
     let set = |kind: i32| {
         // SAFETY: F_SETLEASE takes an int by value and touches no memory of ours.

@@ -1,6 +1,6 @@
-//! The external programs a press needs: found once, in fixed folders, and run with their output kept.
+//! The external programs that a press runs. They are found once, in fixed folders, and their output is kept.
 //!
-//! Never `$PATH`: a station started by hand and one started by systemd must run the same programs.
+//! `$PATH` is never searched: a station started by hand and one started by systemd must run the same programs.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -9,58 +9,46 @@ use std::process::{Command, Stdio};
 use model::failure::Hint;
 use serde::{Deserialize, Serialize};
 
-/// The programs, resolved.
+/// The paths of the programs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tools {
     /// Formats NTFS.
     pub mkntfs: PathBuf,
     /// Formats FAT32.
     pub mkfs_vfat: PathBuf,
-    /// Copies into FAT without mounting it.
+    /// Copies files into a FAT volume without mounting it.
     pub mcopy: PathBuf,
-    /// Edits registry hives, which a BCD is.
+    /// Edits registry hives; a BCD is one.
     pub hivexsh: PathBuf,
 }
 
-/// A program that is missing or failed.
+/// A program that is missing or has failed.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum ToolError {
-    /// Not installed.
+    /// `package` is the Debian package that has the program.
     #[error("{name} is not in {}", folders.join(", "))]
-    Missing {
-        /// Program.
-        name: &'static str,
-        /// Package that has it.
-        package: &'static str,
-        /// Where it was looked for.
-        folders: Vec<String>,
-    },
-    /// Could not be started.
+    Missing { name: &'static str, package: &'static str, folders: Vec<String> },
     #[error("cannot run {command}")]
     Start {
-        /// Command line.
         command: String,
-        /// Why.
         #[source]
         source: std::io::Error,
     },
-    /// Ended with an error.
-    #[error("{command} failed ({status}): {stderr}")]
-    Failed {
-        /// Command line.
-        command: String,
-        /// Exit status in words.
-        status: String,
-        /// The end of what it said.
-        stderr: String,
-    },
+    /// `stderr` is the end of the program's output, and may be empty.
+    #[error("{command} failed ({status}){}", after_colon(stderr))]
+    Failed { command: String, status: String, stderr: String },
+}
+
+fn after_colon(text: &str) -> String {
+    if text.is_empty() { " without a message".into() } else { format!(": {text}") }
 }
 
 impl Tools {
-    /// Finds every program in `folders`.
+    /// Finds every program in one of the `folders`; the first folder that has it counts.
     ///
     /// # Errors
-    /// [`ToolError::Missing`] names the program and the package to install.
+    /// [`ToolError::Missing`] names the program and its package.
     pub fn find(folders: &[String]) -> Result<Self, ToolError> {
         let find = |name: &'static str, package| {
             folders
@@ -89,13 +77,13 @@ impl Hint for ToolError {
     }
 }
 
-/// Longest part of a program's complaint that is kept.
+/// How many bytes from the end of a program's output are kept.
 const KEEP: usize = 1024;
 
-/// Runs a program to its end in a plain environment.
+/// Runs a program to its end, with no environment but what it needs.
 ///
 /// # Errors
-/// [`ToolError`] with the command line, the exit status and the end of stderr.
+/// [`ToolError`] with the command line, the exit status, and the end of stderr, or of stdout if stderr is empty.
 pub fn run<A: AsRef<OsStr>>(program: &Path, arguments: &[A]) -> Result<(), ToolError> {
     let shown = || {
         let arguments = arguments.iter().map(|a| a.as_ref().to_string_lossy().into_owned());
@@ -107,9 +95,9 @@ pub fn run<A: AsRef<OsStr>>(program: &Path, arguments: &[A]) -> Result<(), ToolE
         .args(arguments)
         .env_clear()
         .env("LC_ALL", "C.UTF-8")
-        // mtools asks no questions and checks no geometry of an image file.
+        // Makes mtools skip its checks of a disk's geometry (mtools(5)).
         .env("MTOOLS_SKIP_CHECK", "1")
-        // Times in the ESP: equal for equal media.
+        // Makes the times in the ESP equal for equal media.
         .env("SOURCE_DATE_EPOCH", "1577836800")
         .stdin(Stdio::null())
         .output()
@@ -153,5 +141,7 @@ mod tests {
                 && error.contains("exit status: 3")
                 && error.ends_with("no")
         );
+        let silent = run(Path::new("/bin/sh"), &["-c", "exit 1"]).unwrap_err().to_string();
+        assert_eq!(silent, "/bin/sh -c exit 1 failed (exit status: 1) without a message");
     }
 }

@@ -1,29 +1,37 @@
-//! Whether the media's files are still those that were verified.
+//! Checks that the media's files are still those that were verified.
 
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 
 use masters::stamp;
+use model::failure::Hint;
 use model::media::MediaFile;
 
 /// A media file that is not the one that was verified.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum MediaChanged {
-    /// Gone, or not readable any more.
     #[error("media {path} cannot be read any more")]
-    #[expect(missing_docs, reason = "the names say it")]
     Gone {
         path: PathBuf,
         #[source]
         source: io::Error,
     },
-    /// Another file, or other contents.
-    #[error("media {0} was changed after it was verified; it is verified again")]
+    #[error("media {0} was changed after it was verified")]
     Changed(PathBuf),
 }
 
-/// Checks that a file is still the one that was verified, by inode, size and times.
+impl Hint for MediaChanged {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Gone { .. } => Some("copy the file into the inbox again".into()),
+            Self::Changed(_) => Some("wait until the station has verified it again".into()),
+        }
+    }
+}
+
+/// Checks by inode, size and times that a file is still the one that was verified.
 ///
 /// # Errors
 /// [`MediaChanged`] names the file.

@@ -1,7 +1,7 @@
-//! The pressing itself, in a child process: format, fill, apply, map, hash.
+//! Presses a master, in a worker process: formats the volumes, fills them, then maps and hashes the image.
 //!
-//! Everything happens in one folder of the store. The parent renames it when the manifest is there; until then
-//! the folder is worth nothing, so no step needs undoing.
+//! Everything happens in one folder of the store. The station turns it into a master when the manifest is written;
+//! until then the folder may be removed at any time, so no step needs to be undone.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -13,7 +13,7 @@ use formats::gpt::{self, TableError};
 use masters::allocation::{self, MapError};
 use masters::{IMAGE_FILE, MANIFEST_FILE, image};
 use model::code::FailureCode;
-use model::failure::Failure;
+use model::failure::{Failure, Hint, chain};
 use model::identity::{Fixup, Identity, MisplacedSite, Site, stamp};
 use model::layout::{Boot, LayoutError, Plan, PlannedPartition, Role, esp_cluster_sectors};
 use model::units::{Bytes, SectorSize};
@@ -29,8 +29,9 @@ use crate::worker::protocol::Reporter;
 
 /// A press that failed.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum PressError {
-    /// The layout does not fit.
+    /// The layout does not fit the drive.
     #[error(transparent)]
     Layout(#[from] LayoutError),
     /// The media is not what was verified.
@@ -39,80 +40,84 @@ pub enum PressError {
     /// libwim could not read or apply the media.
     #[error(transparent)]
     Wim(#[from] WimError),
-    /// A formatting program.
+    /// A program could not format or fill a volume.
     #[error(transparent)]
     Tool(#[from] ToolError),
-    /// Boot files.
-    #[error("prepare the EFI system partition")]
+    #[error("cannot prepare the EFI system partition")]
     Esp(#[from] EspError),
-    /// Partition tables.
     #[error(transparent)]
     Table(#[from] TableError),
-    /// The freshly formatted ESP.
+    /// The freshly formatted EFI system partition is not FAT32.
     #[error(transparent)]
     Fat(#[from] FatError),
-    /// Mapping and hashing.
     #[error(transparent)]
     Map(#[from] MapError),
-    /// A fix-up site is wrong.
     #[error(transparent)]
     Site(#[from] MisplacedSite),
-    /// A freshly made volume is not what it should be.
     #[error("the new {role} volume is not as expected: {what}")]
-    Volume {
-        /// Partition.
-        role: Role,
-        /// What is off.
-        what: &'static str,
-    },
-    /// The store.
+    Volume { role: Role, what: &'static str },
     #[error("cannot {doing} in the store")]
     Store {
-        /// What was attempted.
         doing: &'static str,
-        /// Why.
         #[source]
         source: io::Error,
     },
+}
+
+impl PressError {
+    fn code(&self) -> FailureCode {
+        match self {
+            Self::Changed(_) => FailureCode::MediaChanged,
+            Self::Wim(error) if error.is_volume() => FailureCode::VolumeFull,
+            Self::Esp(EspError::Bcd(_) | EspError::Missing(_)) => FailureCode::MediaInvalid,
+            Self::Tool(ToolError::Missing { .. }) => FailureCode::ToolMissing,
+            _ => FailureCode::PressFailed,
+        }
+    }
+}
+
+impl Hint for PressError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Layout(error) => error.hint(),
+            Self::Changed(error) => error.hint(),
+            Self::Wim(error) => error.hint(),
+            Self::Tool(error) => error.hint(),
+            Self::Esp(error) => error.hint(),
+            Self::Store { .. } => {
+                Some("check that the store's file system is there and writable (store.path)".into())
+            }
+            Self::Table(_) | Self::Fat(_) | Self::Map(_) | Self::Site(_) | Self::Volume { .. } => {
+                None
+            }
+        }
+    }
 }
 
 fn store(doing: &'static str) -> impl FnOnce(io::Error) -> PressError {
     move |source| PressError::Store { doing, source }
 }
 
-/// Below this much free space a failure in the store is called a full store.
+/// With fewer free bytes than this, any failed press is reported as a full store.
 const NEARLY_FULL: u64 = 1 << 20;
 
 impl Work for PressTask {
     const NAME: &'static str = "press";
-    /// The manifest is in the staging folder, beside the image.
+    /// Nothing: the station reads the manifest in the staging folder.
     type Output = ();
 
-    /// Presses, and says what went wrong in a way the station can act on: `store_full`, `volume_full`, `media_changed`,
+    /// Presses. Fails with a code that the station can act on: `store_full`, `volume_full`, `media_changed`,
     /// `media_invalid`, `tool_missing` or `press_failed`.
     fn perform(self) -> Result<(), Failure> {
         press(&self).map_err(|error| {
             let stat = rustix::fs::statvfs(&self.staging);
             let free = stat.map_or(u64::MAX, |stat| stat.f_bavail * stat.f_frsize);
             if free < NEARLY_FULL {
-                let full = Failure::of(FailureCode::StoreFull, &error);
-                let detail = format!("the store is full ({free} bytes free): {}", full.detail);
+                let detail = format!("the store is full ({free} bytes free): {}", chain(&error));
                 let hint = "make room, or move the store to a larger file system (store.path)";
                 return Failure::new(FailureCode::StoreFull, detail).with_hint(hint);
             }
-            match &error {
-                PressError::Changed(_) => Failure::of(FailureCode::MediaChanged, &error),
-                PressError::Wim(wim) if wim.is_volume() => {
-                    Failure::of(FailureCode::VolumeFull, &error)
-                }
-                PressError::Esp(EspError::Bcd(_) | EspError::Missing(_)) => {
-                    Failure::of(FailureCode::MediaInvalid, &error)
-                }
-                PressError::Tool(tool @ ToolError::Missing { .. }) => {
-                    Failure::of(FailureCode::ToolMissing, &error).with_hint_of(tool)
-                }
-                _ => Failure::of(FailureCode::PressFailed, &error),
-            }
+            Failure::of(error.code(), &error).with_hint_of(&error)
         })
     }
 }
@@ -197,8 +202,8 @@ fn open(task: &PressTask) -> Result<Wim, PressError> {
         Flow::Continue
     };
     let Some((first, others)) = task.files.split_first() else {
-        let text = "the task names no file".into();
-        return Err(WimError { doing: "open the media".into(), text, code: 0 }.into());
+        let doing = "open the media".into();
+        return Err(WimError::Refused { doing, reason: "the task names no file" }.into());
     };
     let mut wim = Wim::open(&first.path, report)?;
     let others: Vec<&Path> = others.iter().map(|file| file.path.as_path()).collect();
@@ -233,7 +238,7 @@ fn format_fat(
         ],
     )?;
     drop(file);
-    // mkfs.vfat only warns about a cluster count that makes the volume FAT16 to every reader, and exits 0.
+    // mkfs.vfat only warns if it makes so few clusters that every reader takes the volume for FAT16.
     let file = File::open(volume).map_err(store("read a volume"))?;
     let mut boot = [0_u8; 512];
     file.read_exact_at(&mut boot, 0).map_err(store("read a volume"))?;
@@ -256,8 +261,8 @@ fn fill_esp(task: &PressTask, wim: &mut Wim, plan: &Plan, volume: &Path) -> Resu
     fs::remove_dir_all(&work).map_err(store("remove scratch files"))
 }
 
-/// mkntfs must be told where the volume will lie, or Windows cannot boot from it (mkntfs(8)); 255 heads of 63
-/// sectors is the geometry every BIOS and Windows itself assume.
+/// Formats an NTFS volume. mkntfs must be told where the volume will lie, or Windows cannot boot from it (mkntfs(8));
+/// 255 heads of 63 sectors is the geometry that every BIOS and Windows itself assume.
 fn format_ntfs(
     task: &PressTask,
     partition: &PlannedPartition,
@@ -291,7 +296,7 @@ fn format_ntfs(
     Ok(())
 }
 
-/// Copies the written extents of a small file to a place in the image.
+/// Copies the written extents of a volume's file into the image, from byte `offset` on.
 fn splice(volume: &Path, image: &File, offset: Bytes) -> io::Result<()> {
     use rustix::fs::{SeekFrom, seek};
     let volume = File::open(volume)?;
@@ -316,8 +321,8 @@ fn splice(volume: &Path, image: &File, offset: Bytes) -> io::Result<()> {
     Ok(())
 }
 
-/// Where the ESP names the placeholder's GUIDs: in the BCD, and in the hive's unused cells, where stale copies do no
-/// harm but shall not be alike on all drives either. The placeholder is like nothing else on an ESP.
+/// Finds where the ESP holds the placeholder's GUIDs, which nothing else on an ESP resembles: in the BCD, and in the
+/// hive's unused cells. Stale copies in those do no harm, but must not be alike on all drives either.
 fn guid_sites(volume: &Path, plan: &Plan, offset: Bytes) -> Result<Vec<Site>, PressError> {
     let placeholder = Identity::placeholder(plan.partitions.len());
     let mut wanted = vec![(placeholder.disk.to_bytes_le(), Fixup::DiskGuid)];
@@ -325,7 +330,7 @@ fn guid_sites(volume: &Path, plan: &Plan, offset: Bytes) -> Result<Vec<Site>, Pr
         wanted.push((partition.guid.to_bytes_le(), Fixup::PartitionGuid(index)));
     }
     let data = fs::read(volume).map_err(store("read a volume"))?;
-    // All placeholders begin alike, which makes the search a quick one.
+    // All GUIDs of the placeholder begin alike, which makes the search quick.
     let start = &wanted[0].0[..4];
     let mut sites = Vec::new();
     for at in 0..data.len().saturating_sub(16) {
@@ -340,8 +345,8 @@ fn guid_sites(volume: &Path, plan: &Plan, offset: Bytes) -> Result<Vec<Site>, Pr
     Ok(sites)
 }
 
-/// Where the volume serial stands: FAT32 in the boot sector and its copy in sector 6, at 0x43; NTFS in the boot
-/// sector and its copy in the last sector, at 0x48. Checked against what the formatter has made.
+/// Where a volume holds its serial number: FAT32 at 0x43 of the boot sector and of its copy in sector 6, NTFS at 0x48
+/// of the boot sector and of its copy in the last sector. Fails if the formatter has put no boot sector there.
 fn serial_sites(
     image: &File,
     partition: &PlannedPartition,
@@ -378,8 +383,8 @@ fn write_tables(image: &File, plan: &Plan) -> Result<(), PressError> {
     image.write_all_at(&tables.backup, backup).map_err(store("write the partition table"))
 }
 
-/// Formatters choose serials of their own; the master gets the placeholder, so that equal recipes give equal
-/// boot sectors.
+/// Writes the placeholder's identity into the image. Formatters choose serial numbers at random; with the
+/// placeholder's, equal recipes give equal boot sectors.
 fn set_placeholder(image: &File, plan: &Plan, sites: &[Site]) -> Result<(), PressError> {
     let placeholder = Identity::placeholder(plan.partitions.len());
     for range in allocation::commit(plan).ranges() {

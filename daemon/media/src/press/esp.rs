@@ -1,10 +1,10 @@
-//! What goes onto the EFI system partition.
+//! Lays out the files of the EFI system partition.
 //!
-//! bcdboot's file set for UEFI (facts from Microsoft's documentation and the BCD-SYS project): `\Windows\Boot\EFI`,
-//! `Fonts` and `Resources` go to `\EFI\Microsoft\Boot`, and the boot manager once more to
-//! `\EFI\BOOT\BOOTX64.EFI`, because a station cannot write the NVRAM of a computer it never sees. The
-//! BCD is the media's own. `boot.wim` and `boot.sdi` stay on the Windows volume: the first start looks
-//! for its configuration on the volume that boot.wim came from.
+//! These are the files that bcdboot copies for UEFI (facts from Microsoft's documentation and the BCD-SYS project):
+//! `\Windows\Boot\EFI`, `Fonts` and `Resources` go to `\EFI\Microsoft\Boot`. The boot manager goes to
+//! `\EFI\BOOT\BOOTX64.EFI` as well, because a station cannot write into the NVRAM of a computer that it never sees. The
+//! BCD is the media's own. `boot.wim` and `boot.sdi` stay on the Windows volume: the first start looks for its
+//! configuration on the volume from which boot.wim was read.
 
 use std::fs;
 use std::io;
@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use formats::bcd::{self, BcdError};
 use formats::pe::fallback_name;
+use model::failure::Hint;
 use model::layout::Places;
 
 use crate::caseless::{CaselessError, find, make, merge};
@@ -20,22 +21,37 @@ use crate::wim::{Wim, WimError};
 
 /// Boot files that are missing or cannot be laid out.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum EspError {
-    /// The media lacks something.
     #[error("the media has no {0}")]
     Missing(&'static str),
-    /// The media's boot configuration cannot be used.
+    /// The media's BCD cannot be used.
     #[error(transparent)]
     Bcd(#[from] BcdError),
-    /// The boot configuration could not be edited.
+    /// hivexsh could not edit the BCD.
     #[error(transparent)]
     Tool(#[from] ToolError),
-    /// libwim could not extract.
+    /// libwim could not extract the boot files.
     #[error(transparent)]
     Wim(#[from] WimError),
-    /// The staging folder.
+    /// The files could not be written to the staging folder.
     #[error(transparent)]
     Folder(#[from] CaselessError),
+}
+
+impl Hint for EspError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Missing(_) => Some(
+                "make the media anew with its boot files, or set boot = \"none\" in the layout"
+                    .into(),
+            ),
+            Self::Bcd(_) => None,
+            Self::Tool(error) => error.hint(),
+            Self::Wim(error) => error.hint(),
+            Self::Folder(error) => error.hint(),
+        }
+    }
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> CaselessError {
@@ -43,12 +59,12 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> CaselessError {
     move |source| CaselessError::Io { path, source }
 }
 
-/// Boot manager, as Windows calls it.
+/// The path of the boot manager on the ESP.
 pub const BOOT_MANAGER: &str = "EFI/Microsoft/Boot/bootmgfw.efi";
-/// Boot configuration, as the media and the ESP call it.
+/// The path of the BCD, in the media and on the ESP.
 pub const BCD: &str = "EFI/Microsoft/Boot/BCD";
 
-/// Lays out the contents of the ESP below `work` and returns the folder whose contents are to be copied.
+/// Lays out the files of the ESP below `work`, and returns the folder whose contents are to be copied onto it.
 ///
 /// # Errors
 /// [`EspError::Missing`] if there is no boot manager or no BCD.
@@ -91,10 +107,10 @@ pub fn lay_out(wim: &mut Wim, image: u32, work: &Path) -> Result<PathBuf, EspErr
     Ok(out)
 }
 
-/// Makes the BCD below `contents` name these partitions, and reads it again to see that it does.
+/// Makes the BCD below `contents` name the partitions in `places`, then reads it again and checks that it does.
 ///
 /// # Errors
-/// [`EspError::Bcd`] if it cannot be used.
+/// [`EspError::Bcd`] if the BCD cannot be used.
 pub fn set_places(contents: &Path, hivexsh: &Path, places: &Places) -> Result<(), EspError> {
     let path = find(contents, BCD)?.ok_or(EspError::Missing("\\EFI\\Microsoft\\Boot\\BCD"))?;
     let script = bcd::script(&fs::read(&path).map_err(at(&path))?, places)?;

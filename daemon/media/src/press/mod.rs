@@ -1,6 +1,7 @@
-//! Pressing: from a prestaged media file to a master.
+//! Presses a master from prestaged media.
 //!
-//! [`build`] runs in a child process and touches the store only. This file holds what both sides know.
+//! [`build`] runs in a worker process and writes only into the store. This file holds the task, which the station makes
+//! and the worker does.
 
 pub mod build;
 pub mod esp;
@@ -13,15 +14,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::tools::Tools;
 
-/// What a pressing worker is told.
+/// The task of a pressing worker.
 #[derive(Debug, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct PressTask {
     /// The files of the media, first part first, as they were when they were verified.
     pub files: Vec<MediaFile>,
-    /// What to press.
     pub recipe: Recipe,
-    /// Programs.
     pub tools: Tools,
-    /// Empty folder in the store to build in.
+    /// An empty folder in the store, into which the master is pressed.
     pub staging: PathBuf,
 }

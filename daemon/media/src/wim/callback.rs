@@ -1,11 +1,11 @@
-//! Where libwim calls back: C structures in, safe ones out. No panic crosses into C.
+//! The functions that libwim calls back. They turn C structures into safe ones, and let no panic cross into C.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{Entry, Flow, Phase, Progress, Report, Stream, sys};
 
-/// libwim's progress callback. A panic must not cross into C; it stops the call instead.
+/// libwim's progress callback. A panic stops libwim's call.
 pub(super) unsafe extern "C" fn on_progress(
     msg: c_int,
     info: *mut sys::ProgressInfo,
@@ -49,7 +49,7 @@ pub(super) unsafe extern "C" fn on_progress(
     }
 }
 
-/// libwim's iteration callback.
+/// libwim's callback for directory entries. A panic stops the iteration.
 pub(super) unsafe extern "C" fn on_entry<F: FnMut(&Entry<'_>)>(
     raw: *const sys::DirEntry,
     ctx: *mut c_void,
@@ -96,26 +96,31 @@ pub(super) unsafe extern "C" fn on_entry<F: FnMut(&Entry<'_>)>(
     }
 }
 
-/// Seconds between 1601 and 1970.
+/// Seconds from 1601, when NTFS begins to count, to 1970.
 const NT_EPOCH: i128 = 11_644_473_600;
 
+/// A time as NTFS counts it: in 100 ns since 1601.
 fn nt_time(time: sys::Timespec) -> u64 {
     let units =
         (i128::from(time.seconds) + NT_EPOCH) * 10_000_000 + i128::from(time.nanoseconds / 100);
     u64::try_from(units).unwrap_or(0)
 }
 
+/// A C string as a `&str`; `None` if it is null.
+///
 /// # Safety
 /// `text` is null or a NUL-terminated string that lives as long as `'a`.
 unsafe fn borrowed<'a>(text: *const c_char) -> Option<&'a str> {
     if text.is_null() {
         return None;
     }
-    // SAFETY: the caller's promise. libwim encodes names in UTF-8 (ASSUME_UTF8), but unpaired surrogates
-    // come through as bytes that are not; such a name reads as the replacement character.
+    // SAFETY: the caller's promise. libwim encodes names in UTF-8 (ASSUME_UTF8), but an unpaired surrogate comes as
+    // bytes that are not UTF-8; a name with one becomes the replacement character.
     Some(unsafe { CStr::from_ptr(text) }.to_str().unwrap_or("\u{fffd}"))
 }
 
+/// A copy of a C string; `None` if it is null.
+///
 /// # Safety
 /// `text` is null or a NUL-terminated string.
 pub(super) unsafe fn owned(text: *const c_char) -> Option<String> {

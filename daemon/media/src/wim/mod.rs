@@ -1,8 +1,8 @@
-//! libwim behind a safe interface: open, verify, list, extract.
+//! A safe interface to libwim: open, verify, list and extract WIM files.
 //!
-//! Debian's libwim is linked to libntfs-3g and so is GPLv3. Everything here runs in a child
-//! process of the station ([`crate::worker`]): libwim prints the text of its errors to stderr and a
-//! damaged WIM must never take the station down. One [`Wim`] belongs to one thread.
+//! Debian's libwim is linked to libntfs-3g and so is GPLv3. Everything here runs in a child process of the station
+//! ([`crate::worker`]), because libwim prints the details of its errors to stderr, and because a damaged WIM must never
+//! take the station down. A [`Wim`] belongs to one thread.
 
 #![expect(unsafe_code, reason = "the binding to libwim; every block argues its safety")]
 
@@ -11,26 +11,27 @@ mod sys;
 pub mod volume;
 
 use std::ffi::{CString, c_char, c_int};
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use callback::{on_entry, on_progress, owned};
+use model::failure::Hint;
 use serde::Serialize;
 
-/// How far a long libwim call has come.
+/// How far a long libwim call has come: `done` of `total`, in the unit of its phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct Progress {
-    /// What is being done.
     pub phase: Phase,
-    /// Done so far: bytes, or files while the structure is laid down.
     pub done: u64,
-    /// Of how many.
     pub total: u64,
 }
 
-/// The parts of libwim's work that report progress.
+/// The phases of libwim's work that report progress, and the unit in which each counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// An image is about to be extracted; nothing has been touched yet.
@@ -47,56 +48,89 @@ pub enum Phase {
     Metadata,
 }
 
-/// Whether a long call shall go on.
+/// Whether a long call goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
-    /// Go on.
+    /// The call goes on.
     Continue,
-    /// Stop; the call fails with libwim's code 76.
+    /// The call ends with libwim's error 76.
     Stop,
 }
 
-/// A libwim call that failed.
+/// A call of libwim that failed, or was not made because it would have.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{doing}: {text} (libwim error {code})")]
-pub struct WimError {
-    /// What was attempted, on what.
-    pub doing: String,
-    /// libwim's name of the error.
-    pub text: String,
-    /// libwim's number of the error (`enum wimlib_error_code`).
-    pub code: i32,
+#[expect(missing_docs, reason = "the messages say it")]
+pub enum WimError {
+    #[error("cannot load {}", sys::SONAME)]
+    NoLibrary(#[source] Arc<libloading::Error>),
+    /// The file with this name does not begin as a WIM does.
+    #[error("{0} is not a WIM file")]
+    NotWim(String),
+    /// `code` is an `enum wimlib_error_code`, `text` is libwim's name of it.
+    #[error("cannot {doing}: {text} (libwim error {code})")]
+    Libwim { doing: String, text: String, code: i32 },
+    #[error("cannot {doing}: {reason}")]
+    Refused { doing: String, reason: &'static str },
 }
 
 impl WimError {
-    /// Whether libntfs-3g failed: the volume is full, or the store under it.
+    /// Whether libntfs-3g failed: the volume is full, or the store on which its image lies.
     pub fn is_volume(&self) -> bool {
-        self.code == sys::ERR_NTFS_3G
+        matches!(self, Self::Libwim { code: sys::ERR_NTFS_3G, .. })
     }
 }
 
-/// General facts of a WIM file.
+impl Hint for WimError {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::NoLibrary(_) => "install Debian's package libwim15",
+            Self::NotWim(_) => "replace the file with prestaged media, or take it out of the inbox",
+            Self::Libwim { code: sys::ERR_UNEXPECTED_END_OF_FILE, .. } => {
+                "copy the file again: its end is missing"
+            }
+            Self::Libwim { .. } | Self::Refused { .. } => return None,
+        };
+        Some(hint.into())
+    }
+}
+
+/// How a WIM file begins (Microsoft's white paper on the WIM format).
+pub(crate) const MAGIC: &[u8; 8] = b"MSWIM\0\0\0";
+/// How a WIM file begins that wimlib has written to a pipe (wimlib, include/wimlib/header.h).
+const PIPABLE_MAGIC: &[u8; 8] = b"WLPWM\0\0\0";
+
+/// Whether a file begins as a WIM does.
+///
+/// # Errors
+/// If the file cannot be read.
+fn begins_as_wim(path: &Path) -> io::Result<bool> {
+    let mut start = Vec::new();
+    File::open(path)?.take(8).read_to_end(&mut start)?;
+    Ok(start == MAGIC || start == PIPABLE_MAGIC)
+}
+
+/// What the header of a WIM file says.
 #[derive(Clone, Debug, Serialize)]
 pub struct Info {
-    /// WIM GUID in hex; all parts of a split set share it.
+    /// The WIM's GUID in hexadecimal; all parts of a split set share it.
     pub guid: String,
-    /// Images in it.
+    /// The number of images.
     pub images: u32,
     /// Index of the bootable image, or 0.
     pub boot_index: u32,
     /// Number of this part of a split set, from 1.
     pub part: u16,
-    /// Parts in the set; 1 for a whole WIM.
+    /// The number of parts in the set; 1 for a whole WIM.
     pub parts: u16,
     /// Compression, by libwim's name: None, XPRESS, LZX, LZMS.
     pub compression: String,
-    /// Whether an integrity table is there.
+    #[expect(missing_docs, reason = "the name says it")]
     pub integrity_table: bool,
-    /// Whether the header says that its writer has not finished.
+    /// Whether the header says that the WIM's writer has not finished.
     pub write_in_progress: bool,
 }
 
-/// One directory entry of an image, borrowed for the length of the callback.
+/// A directory entry of an image, borrowed for the length of the callback.
 #[derive(Debug)]
 pub struct Entry<'a> {
     /// Path in the image with `/` between names; `/` for the root.
@@ -105,38 +139,38 @@ pub struct Entry<'a> {
     pub name: &'a str,
     /// 8.3 name, if it has one.
     pub short_name: Option<&'a str>,
-    /// Windows file attributes, as stored.
+    /// Windows file attributes (`FILE_ATTRIBUTE_*`).
     pub attributes: u32,
     /// Reparse tag, or 0.
     pub reparse_tag: u32,
     /// Self-relative security descriptor; empty if there is none.
     pub security: &'a [u8],
-    /// Hard links to this file.
+    /// The number of hard links to the file.
     pub links: u32,
-    /// The same for all links to one file; may be 0 for a file of one link.
+    /// The same number for all links to one file; may be 0 for a file with a single link.
     pub link_group: u64,
     /// Creation, last write, last access: 100 ns since 1601, as NTFS counts.
     pub times: [u64; 3],
     /// Object ID, all zero if none.
     pub object_id: [u8; 16],
-    /// The unnamed (or reparse, or encrypted) stream, then the named ones.
+    /// First the unnamed (or reparse, or encrypted) stream, then the named ones.
     pub streams: Vec<Stream<'a>>,
 }
 
-/// One stream of a file.
+/// A stream of a file.
 #[derive(Debug)]
 pub struct Stream<'a> {
-    /// Name; empty for the unnamed stream.
+    /// Empty for the unnamed stream.
     pub name: &'a str,
     /// Uncompressed length in bytes.
     pub size: u64,
-    /// SHA-1 of the contents; all zero if empty.
+    /// SHA-1 of the contents; all zero for an empty stream.
     pub sha1: [u8; 20],
-    /// The blob is not in the WIM, nor in any referenced part.
+    /// Whether the blob is neither in the WIM nor in a referenced part.
     pub missing: bool,
 }
 
-/// Where libwim's progress goes.
+/// The function that libwim's progress goes to.
 type Report = Box<dyn FnMut(Progress) -> Flow>;
 
 /// An open WIM file.
@@ -144,7 +178,7 @@ pub struct Wim {
     library: &'static sys::Library,
     raw: *mut sys::WimStruct,
     path: String,
-    /// libwim keeps a pointer to this until `raw` is freed, so it lives in a box of its own.
+    /// Lives in a box of its own, because libwim keeps a pointer to it until `raw` is freed.
     _report: Box<Report>,
 }
 
@@ -154,15 +188,11 @@ impl std::fmt::Debug for Wim {
     }
 }
 
-/// libwim, loaded and started once per process.
+/// libwim, which is loaded and started once per process.
 fn library() -> Result<&'static sys::Library, WimError> {
     static LIBRARY: OnceLock<Result<sys::Library, WimError>> = OnceLock::new();
     let load = || {
-        let library = sys::Library::load().map_err(|error| WimError {
-            doing: format!("load {}", sys::SONAME),
-            text: format!("{error}; install Debian's package libwim15"),
-            code: 0,
-        })?;
+        let library = sys::Library::load().map_err(|error| WimError::NoLibrary(Arc::new(error)))?;
         let flags = sys::INIT_FLAG_ASSUME_UTF8 | sys::INIT_FLAG_DEFAULT_CASE_INSENSITIVE;
         // SAFETY: both calls are made once, before any other libwim call of this process.
         let code = unsafe {
@@ -178,7 +208,8 @@ impl sys::Library {
     fn error(&self, doing: String, code: c_int) -> WimError {
         // SAFETY: the function accepts any number and returns a static string.
         let text = unsafe { owned((self.wimlib_get_error_string)(code)) };
-        WimError { doing, text: text.unwrap_or_else(|| "unknown error".into()), code }
+        let text = text.unwrap_or_else(|| "unknown error".into());
+        WimError::Libwim { doing, text, code }
     }
 
     fn check(&self, code: c_int, doing: impl FnOnce() -> String) -> Result<(), WimError> {
@@ -186,10 +217,10 @@ impl sys::Library {
     }
 }
 
-/// libwim's version as `major.minor.patch`. Debian's 1.13.6 names itself 1.13.5 in text, so the number counts.
+/// libwim's version as `major.minor.patch`, taken from its number: as text, Debian's 1.13.6 calls itself 1.13.5.
 ///
 /// # Errors
-/// [`WimError`] if libwim is not installed; it names the package.
+/// [`WimError::NoLibrary`] if libwim is not installed.
 pub fn version() -> Result<String, WimError> {
     // SAFETY: no preconditions.
     let v = unsafe { (library()?.wimlib_get_version)() };
@@ -197,11 +228,10 @@ pub fn version() -> Result<String, WimError> {
 }
 
 impl Wim {
-    /// Opens a WIM; its integrity table, if there is one, is checked. `report` is called during this and
-    /// every later call on the handle.
+    /// Opens a WIM, and checks its integrity table if it has one. `report` is called during this and every later call.
     ///
     /// # Errors
-    /// [`WimError`] says what is wrong with the file.
+    /// [`WimError::NotWim`], or libwim's error if the file is damaged.
     pub fn open(
         path: &Path,
         report: impl FnMut(Progress) -> Flow + 'static,
@@ -224,13 +254,19 @@ impl Wim {
                 ctx.cast(),
             )
         };
+        if matches!(code, sys::ERR_NOT_A_WIM_FILE | sys::ERR_UNEXPECTED_END_OF_FILE)
+            && begins_as_wim(path).is_ok_and(|begins| !begins)
+        {
+            let name = path.file_name().unwrap_or(path.as_os_str());
+            return Err(WimError::NotWim(name.to_string_lossy().into_owned()));
+        }
         library.check(code, || format!("open {shown}"))?;
         // SAFETY: `raw` is the handle just opened; `ctx` as above.
         unsafe { (library.wimlib_register_progress_function)(raw, Some(on_progress), ctx.cast()) };
         Ok(Self { library, raw, path: shown, _report: report })
     }
 
-    /// Makes the other parts of a split set known.
+    /// Opens the other parts of a split set, so that blobs are found in them as well.
     ///
     /// # Errors
     /// [`WimError`] if a part cannot be opened.
@@ -255,10 +291,10 @@ impl Wim {
         self.library.check(code, doing)
     }
 
-    /// Facts from the header.
+    /// What the header says.
     ///
     /// # Errors
-    /// [`WimError`], which libwim's documentation rules out.
+    /// [`WimError`], though by libwim's documentation the call never fails.
     pub fn info(&self) -> Result<Info, WimError> {
         let mut info = sys::WimInfo::default();
         // SAFETY: the handle is open and `info` has libwim's layout.
@@ -280,7 +316,7 @@ impl Wim {
         })
     }
 
-    /// A property of an image from the WIM's XML, such as `NAME` or `WINDOWS/ARCH`.
+    /// A property of an image from the WIM's XML, such as `NAME` or `WINDOWS/ARCH`; `None` if the XML does not have it.
     pub fn property(&self, image: u32, name: &str) -> Option<String> {
         let name = CString::new(name).ok()?;
         // SAFETY: the handle is open; the string returned belongs to it and is copied at once.
@@ -292,7 +328,7 @@ impl Wim {
     /// Decompresses every blob and compares its SHA-1.
     ///
     /// # Errors
-    /// [`WimError`] on the first damaged one.
+    /// [`WimError`] for the first blob that is damaged.
     pub fn verify(&mut self) -> Result<(), WimError> {
         // SAFETY: the handle is open.
         let code = unsafe { (self.library.wimlib_verify_wim)(self.raw, 0) };
@@ -307,16 +343,16 @@ impl Wim {
         self.iterate(image, "\\", sys::ITERATE_FLAG_RECURSIVE, each)
     }
 
-    /// Whether a path exists in an image; case does not matter.
+    /// Whether a path exists in an image, whatever the case of its letters.
     pub fn has(&mut self, image: u32, path: &str) -> bool {
         self.iterate(image, path, 0, |_| ()).is_ok()
     }
 
-    /// Bytes of a file in an image; 0 if there is none.
+    /// The bytes of a file in an image; 0 if there is no such file.
     pub fn size(&mut self, image: u32, path: &str) -> u64 {
         let mut size = 0;
         let of = |entry: &Entry<'_>| size = entry.streams.first().map_or(0, |stream| stream.size);
-        // A path that does not exist leaves it as it is.
+        // If the path does not exist, the size stays 0.
         let _ = self.iterate(image, path, 0, of);
         size
     }
@@ -345,15 +381,15 @@ impl Wim {
         self.library.check(code, doing)
     }
 
-    /// Applies an image to the NTFS volume in the file `target`, which must be freshly formatted. Where the
-    /// volume does not start at byte 0, see [`volume::shift`].
+    /// Applies an image to the freshly formatted NTFS volume in the file `target`. If the volume does not start at byte
+    /// 0 of the file, [`volume::shift`] must have been called.
     ///
     /// # Errors
-    /// [`WimError`]; the volume is then incomplete although it may look whole.
+    /// [`WimError`]. The volume is incomplete then, although it may look whole.
     pub fn extract_to_volume(&mut self, image: u32, target: &Path) -> Result<(), WimError> {
         let doing = || format!("apply image {image} of {}", self.path);
         let c_target = c_string(target.as_os_str().as_bytes(), doing)?;
-        // Reparse points stay as captured: the volume will be C:, whatever it is called here.
+        // Targets of reparse points stay as captured: the volume will be C: on the computer.
         let flags = sys::EXTRACT_FLAG_NTFS | sys::EXTRACT_FLAG_NORPFIX;
         // SAFETY: the handle is open and the path is NUL-terminated.
         let code = unsafe {
@@ -362,9 +398,9 @@ impl Wim {
         self.library.check(code, doing)
     }
 
-    /// What libwim says will be lost when an image is applied to an NTFS volume. It counts that before it begins and
-    /// prints it, which is the only way to learn of extended attributes. The report function must stop at
-    /// [`Phase::Begin`]. From then on libwim's messages go to `messages`: to be called last.
+    /// What would be lost if an image were applied to an NTFS volume, in libwim's words. libwim counts and prints this
+    /// before it begins, and nothing else tells of extended attributes. The report function must stop at
+    /// [`Phase::Begin`]. Must be the last call, because libwim prints all later messages into the file `messages`.
     pub fn losses(&mut self, image: u32, messages: &Path) -> Vec<String> {
         let Ok(name) = CString::new(messages.as_os_str().as_bytes()) else { return Vec::new() };
         // SAFETY: the name is NUL-terminated; libwim opens the file itself.
@@ -385,7 +421,7 @@ impl Wim {
             .collect()
     }
 
-    /// Extracts trees or files into a directory, with their paths, without Windows metadata.
+    /// Extracts files or trees into the folder `target`, at their own paths below it, without Windows metadata.
     ///
     /// # Errors
     /// [`WimError`], also if a path does not exist.
@@ -423,6 +459,7 @@ impl Drop for Wim {
     }
 }
 
+/// The index of an image as libwim takes it.
 fn index(image: u32) -> c_int {
     c_int::try_from(image).unwrap_or(c_int::MAX)
 }
@@ -438,11 +475,8 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 }
 
 fn c_string(bytes: &[u8], doing: impl Fn() -> String) -> Result<CString, WimError> {
-    CString::new(bytes).map_err(|_| WimError {
-        doing: doing(),
-        text: "a path holds a NUL character".into(),
-        code: 0,
-    })
+    CString::new(bytes)
+        .map_err(|_| WimError::Refused { doing: doing(), reason: "a path holds a NUL character" })
 }
 
 fn c_strings<'a>(

@@ -1,10 +1,10 @@
-//! The part of libwim's and libntfs-3g's C interface that is used here, written by hand from wimlib.h
-//! (1.13.6; 1.14.4 has the same layouts) and ntfs-3g/device.h (2022.10.3). No code, only
-//! declarations; the numbers and orders are theirs.
+//! The part of libwim's and libntfs-3g's C interfaces that is used here, written by hand from wimlib.h (1.13.6; 1.14.4
+//! has the same layouts) and ntfs-3g/device.h (2022.10.3). Only declarations: numbers and orders are those of the
+//! headers.
 
 use std::ffi::{c_char, c_int, c_ulong, c_void};
 
-/// Opaque WIM handle. One thread at a time.
+/// `WIMStruct`, an opaque handle that one thread at a time may use.
 #[repr(C)]
 #[derive(Debug)]
 pub(super) struct WimStruct {
@@ -29,7 +29,9 @@ pub(super) const PROGRESS_VERIFY_STREAMS: c_int = 29;
 pub(super) const PROGRESS_CONTINUE: c_int = 0;
 pub(super) const PROGRESS_ABORT: c_int = 1;
 
+pub(super) const ERR_NOT_A_WIM_FILE: c_int = 43;
 pub(super) const ERR_NTFS_3G: c_int = 46;
+pub(super) const ERR_UNEXPECTED_END_OF_FILE: c_int = 65;
 
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -179,20 +181,19 @@ pub(super) struct DeviceOperations {
     pub(super) ioctl: Option<unsafe extern "C" fn(*mut NtfsDevice, c_ulong, *mut c_void) -> c_int>,
 }
 
-/// Declares [`Library`]: one function pointer for each function of libwim that is used.
+/// Declares [`Library`] with a function pointer for each listed function of libwim.
 macro_rules! library {
     ($($name:ident: fn($($arg:ty),*) $(-> $ret:ty)?;)*) => {
-        /// libwim, loaded at run time so that a station without it can say which package is missing, and so
-        /// that `prestagectl` does not need it.
+        /// libwim, loaded at run time, so that a station without it can say which package is missing.
         pub(super) struct Library {
             $(pub(super) $name: unsafe extern "C" fn($($arg),*) $(-> $ret)?,)*
-            /// The operations that libntfs-3g's `ntfs_mount()` gives every device it opens by path.
+            /// The table of operations that libntfs-3g's `ntfs_mount()` gives to every device that it opens.
             pub(super) device_operations: *mut DeviceOperations,
             _loaded: libloading::Library,
         }
 
         impl Library {
-            /// Loads the library and finds every function.
+            /// Loads the library and looks up every function.
             pub(super) fn load() -> Result<Self, libloading::Error> {
                 // SAFETY: libwim's and its dependencies' initialisers have no preconditions. Each symbol
                 // has the type that wimlib.h (ABI 15) or ntfs-3g/device.h declares. dlsym on the handle
@@ -232,8 +233,7 @@ library! {
     wimlib_free: fn(*mut WimStruct);
 }
 
-// SAFETY: the function pointers are plain addresses; the one data pointer is used by `volume` alone, which says
-// when.
+// SAFETY: the function pointers are plain addresses; only `volume` uses the data pointer, and argues its safety.
 unsafe impl Send for Library {}
 // SAFETY: as above.
 unsafe impl Sync for Library {}

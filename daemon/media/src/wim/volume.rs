@@ -1,10 +1,9 @@
-//! An NTFS volume that starts in the middle of a file.
+//! Makes libntfs-3g find an NTFS volume that starts in the middle of a file.
 //!
-//! libwim applies to a path and libntfs-3g takes the volume to begin at byte 0 of it. A master is one raw disk
-//! image, with the volume at its partition's offset. `ntfs_mount()` gives every device the same
-//! exported table of operations, so in the child process that presses, the two positioned
-//! operations of that table are replaced by ones that add the offset. No loop device, no mount,
-//! no second copy of the volume.
+//! libwim applies an image to a path, and libntfs-3g takes the volume to begin at byte 0 of that file. A master,
+//! however, is one raw disk image, with the volume at its partition's offset. `ntfs_mount()` gives every device the
+//! same exported table of operations, so the child process that presses replaces those that read, write and seek by
+//! ones that add the offset. This needs no loop device, no mount and no second copy of the volume.
 
 use std::ffi::{c_int, c_void};
 use std::sync::OnceLock;
@@ -13,6 +12,7 @@ use super::sys::{DeviceOperations, NtfsDevice};
 use super::{WimError, library};
 use model::units::Bytes;
 
+/// The place of the volume in its file, in bytes, and libntfs-3g's own operations.
 struct Shift {
     original: DeviceOperations,
     offset: i64,
@@ -21,24 +21,24 @@ struct Shift {
 
 static SHIFT: OnceLock<Shift> = OnceLock::new();
 
-fn refused(text: &str) -> WimError {
-    WimError { doing: "set the place of the volume".into(), text: text.into(), code: 0 }
+fn refused(reason: &'static str) -> WimError {
+    WimError::Refused { doing: "set the place of the volume".into(), reason }
 }
 
-/// From now on, every NTFS volume that this process opens starts at byte `offset` of its file and is `size`
-/// bytes long. Once per process, before the first volume is opened.
+/// Makes every NTFS volume that this process opens start at byte `offset` of its file and be `size` bytes long. To be
+/// called once per process, before the first volume is opened.
 ///
 /// # Errors
 /// [`WimError`] on the second call, or if libwim is not installed.
 pub fn shift(offset: Bytes, size: Bytes) -> Result<(), WimError> {
-    let as_signed = |b: Bytes| i64::try_from(b.0).map_err(|_| refused("beyond 2^63"));
+    let as_signed = |b: Bytes| i64::try_from(b.0).map_err(|_| refused("it lies beyond byte 2^63"));
     let table = library()?.device_operations;
-    // SAFETY: reading a plain table of function pointers that nothing else writes.
+    // SAFETY: this reads a plain table of function pointers, which nothing else writes.
     let original = unsafe { *table };
     let shift = Shift { original, offset: as_signed(offset)?, size: as_signed(size)? };
     SHIFT.set(shift).map_err(|_| refused("this process already works on another volume"))?;
-    // SAFETY: the `OnceLock` lets one caller through, and no volume is open yet, so no thread of libntfs-3g
-    // (it has none of its own) reads the table now. The functions have the types it declares.
+    // SAFETY: the `OnceLock` lets one caller through; no volume is open yet and libntfs-3g has no threads of its own,
+    // so nothing reads the table now. The functions have the types that the table declares.
     unsafe {
         (*table).pread = Some(pread);
         (*table).pwrite = Some(pwrite);
@@ -49,14 +49,14 @@ pub fn shift(offset: Bytes, size: Bytes) -> Result<(), WimError> {
     Ok(())
 }
 
-/// The offset in the file for an access that lies within the volume.
+/// The offset in the file of an access to the volume; `None` if it does not lie within the volume.
 fn within(count: i64, offset: i64) -> Option<(&'static Shift, i64)> {
     let shift = SHIFT.get()?;
     let end = offset.checked_add(count)?;
     (offset >= 0 && count >= 0 && end <= shift.size).then(|| (shift, offset + shift.offset))
 }
 
-/// Outside of the volume lies another partition: never touch it.
+/// The answer to an access outside of the volume, where other partitions lie: `EINVAL`.
 fn refuse() -> i64 {
     set_errno();
     -1
@@ -69,7 +69,7 @@ fn set_errno() {
 
 unsafe extern "C" fn pread(dev: *mut NtfsDevice, buf: *mut c_void, count: i64, offset: i64) -> i64 {
     match within(count, offset) {
-        // SAFETY: libntfs-3g's own function with libntfs-3g's own arguments, but for the offset.
+        // SAFETY: calls libntfs-3g's own function with its own arguments, except for the offset.
         Some((shift, at)) => shift.original.pread.map_or(-1, |f| unsafe { f(dev, buf, count, at) }),
         None => refuse(),
     }
@@ -104,14 +104,13 @@ unsafe extern "C" fn seek(dev: *mut NtfsDevice, offset: i64, whence: c_int) -> i
         _ => (Some(offset), whence),
     };
     let Some(target) = target else { return refuse() };
-    // SAFETY: libntfs-3g's own function and device.
+    // SAFETY: calls libntfs-3g's own function with its own device.
     let at = unsafe { original(dev, target, whence) };
     if at < 0 { at } else { at - shift.offset }
 }
 
 unsafe extern "C" fn read(dev: *mut NtfsDevice, buf: *mut c_void, count: i64) -> i64 {
-    // SAFETY: `dev` is libntfs-3g's device, `buf` holds `count` bytes; the position moves as it does
-    // for the original.
+    // SAFETY: `dev` is libntfs-3g's device and `buf` holds `count` bytes; the position moves as with the original.
     unsafe {
         let at = seek(dev, 0, libc::SEEK_CUR);
         let done = pread(dev, buf, count, at);

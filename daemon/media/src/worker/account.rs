@@ -4,12 +4,12 @@ use model::account::Account;
 use model::failure::Hint;
 use nix::unistd::{Group, User, geteuid};
 
-/// The account that unprivileged workers run under, unless configured otherwise: the package creates it.
+/// The account of workers unless `tools.user` names another; the package creates it.
 const WORKER: &str = "prestaged";
-/// Where the package is not installed.
+/// The account of workers where the package is not installed.
 const FALLBACK: &str = "nobody";
 
-/// An account that is not there.
+/// A user or group, named in the configuration, that the machine does not have.
 #[derive(Debug, thiserror::Error)]
 #[error("{key}: there is no {kind} {name:?} on this machine")]
 pub struct NoAccount {
@@ -31,10 +31,10 @@ impl Hint for NoAccount {
     }
 }
 
-/// The account for workers; `None` where the station is not root and can only be itself.
+/// The account for workers; `None` if the station is not root, because then workers can only run as the station does.
 ///
 /// # Errors
-/// [`NoAccount`] if the configured one is missing.
+/// [`NoAccount`] if the machine does not have the configured user, or none of the default ones.
 pub fn for_workers(configured: Option<&str>) -> Result<Option<Account>, NoAccount> {
     if !geteuid().is_root() {
         return Ok(None);
@@ -50,10 +50,10 @@ pub fn for_workers(configured: Option<&str>) -> Result<Option<Account>, NoAccoun
     account.ok_or_else(missing).map(Some)
 }
 
-/// A group's number.
+/// The number of the group that the configuration names under `key`.
 ///
 /// # Errors
-/// [`NoAccount`] if there is none of this name.
+/// [`NoAccount`] if the machine does not have the group.
 pub fn group(key: &'static str, name: &str) -> Result<u32, NoAccount> {
     let found = Group::from_name(name).ok().flatten();
     let missing = || NoAccount { key, kind: "group", name: name.to_owned() };

@@ -1,8 +1,9 @@
-//! Work that is done in a child process of this same program: reading media, pressing, auditing.
+//! Workers: child processes that run this same program to read media, press and audit.
 //!
-//! libwim and libntfs-3g are C, a WIM comes from outside, and both kinds of work must be stoppable at any
-//! moment. So the station starts itself again as `prestaged worker`, writes one [`Task`] to its standard input and reads [`Line`](model::api::line::Line)s from its standard output. Dropping the future that waits kills the child and
-//! what the child started.
+//! libwim and libntfs-3g are written in C, a WIM comes from outside, and each of these tasks must be stoppable at any
+//! moment. So the station starts itself again as `prestaged worker`, writes one [`Task`] to the child's standard input
+//! and reads [`Line`](model::api::line::Line)s from its standard output. Dropping the future that waits for them kills
+//! the child and all processes that the child has started.
 
 pub mod account;
 pub mod pool;
@@ -15,37 +16,37 @@ use serde::{Deserialize, Serialize};
 
 use crate::wim;
 
-/// First argument that makes the program a worker.
+/// The first argument that makes the program a worker.
 pub const ARGUMENT: &str = "worker";
 
-/// What a worker can do: what it is told, and what comes of it.
+/// A task of a worker. The implementing type holds the task's parameters.
 pub trait Work: Serialize + DeserializeOwned {
-    /// The name that the task goes by.
+    /// The task's name in [`Task`].
     const NAME: &'static str;
-    /// Whether it opens a drive; then it needs the station's own rights.
+    /// Whether the task opens a drive. Then the worker keeps the station's own rights.
     const NEEDS_DRIVE: bool = false;
-    /// What comes of it.
+    /// The result, which the worker sends to the station.
     type Output: Serialize + DeserializeOwned;
 
-    /// Does it, in the worker.
+    /// Does the task, in the worker process.
     ///
     /// # Errors
     /// A [`Failure`] that the station can act on.
     fn perform(self) -> Result<Self::Output, Failure>;
 }
 
-/// What goes to a worker's standard input: the work's name and, beside it, the work's own fields.
+/// The message on a worker's standard input: the task's name and, beside it, the task's own fields.
 #[derive(Debug, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct Task<W> {
     /// [`Work::NAME`].
     #[serde(rename = "task")]
     pub name: String,
-    /// What the worker is told.
     #[serde(flatten)]
     pub work: W,
 }
 
-/// Loads libwim and says its version.
+/// The task that loads libwim and returns its version.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Probe {}
 
@@ -54,6 +55,7 @@ impl Work for Probe {
     type Output = String;
 
     fn perform(self) -> Result<String, Failure> {
-        wim::version().map_err(|error| Failure::of(FailureCode::Libwim, &error))
+        wim::version()
+            .map_err(|error| Failure::of(FailureCode::Libwim, &error).with_hint_of(&error))
     }
 }

@@ -1,4 +1,4 @@
-//! The station's side: starting a worker, telling it what to do, and hearing what comes of it.
+//! The station's side of workers: starts one, sends it a task, and receives its progress and its result.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -20,10 +20,11 @@ use super::{ARGUMENT, Task, Work};
 #[derive(Clone, Debug)]
 pub struct Workers {
     program: PathBuf,
+    /// The account of workers that need no drive, if it is not the station's own.
     account: Option<Account>,
 }
 
-/// Kills the worker and its children when dropped.
+/// A running worker. Dropping it kills the worker and the worker's children.
 struct Guard {
     child: Child,
     group: Option<Pid>,
@@ -31,7 +32,7 @@ struct Guard {
 
 impl Guard {
     fn kill_group(&self) {
-        // Once it has been waited for, its number may belong to another process.
+        // After the worker has been waited for, its number may belong to another process.
         if self.child.id().is_some()
             && let Some(group) = self.group
         {
@@ -46,26 +47,27 @@ impl Drop for Guard {
     }
 }
 
-/// How long what a worker has printed is waited for after its end.
+/// How long to wait for the rest of a worker's stderr after the worker has ended.
 const LAST_WORD: Duration = Duration::from_secs(10);
 
 impl Workers {
-    /// Workers are this very program, even if its file has been replaced by an upgrade meanwhile. Those that need no
-    /// drive run under `account`, with no other groups and no way to more rights: what they read comes from
-    /// outside, and they must not be able to open a drive.
+    /// Workers run this very program, even if an upgrade has replaced its file meanwhile. Workers that need no drive
+    /// run under `account`, in no other groups and without a way to more rights: they read files from outside, and must
+    /// not be able to open a drive.
     pub fn new(account: Option<Account>) -> Self {
         Self { program: "/proc/self/exe".into(), account }
     }
 
-    /// The account of workers that need no drive, if it is another than the station's.
+    /// The account of workers that need no drive, if it is not the station's own.
     pub fn account(&self) -> Option<Account> {
         self.account
     }
 
-    /// Runs a task to its end. `report` is called for each progress line.
+    /// Runs a task to its end. `report` is called for each progress line. What the worker prints on stderr goes to the
+    /// log.
     ///
     /// # Errors
-    /// The worker's own [`Failure`]; code `worker_failed` if it crashed or was killed.
+    /// The worker's own [`Failure`]; one with the code `worker_failed` if the worker crashed or was killed.
     pub async fn run<W: Work>(
         &self,
         task: &W,
@@ -75,13 +77,13 @@ impl Workers {
         let broken = |what: &str, error: &dyn Error| failed(format!("{what}: {}", chain(error)));
         let mut command = Command::new(&self.program);
         if let Some(Account { uid, gid }) = self.account.filter(|_| !W::NEEDS_DRIVE) {
-            // Supplementary groups go with it: the standard library drops them when root changes the user.
+            // This drops supplementary groups as well: the standard library does so when root changes the user.
             command.uid(uid).gid(gid);
         }
         let child = command
             .arg(ARGUMENT)
             .current_dir("/")
-            // A panic's message is of use in a failure's detail, a backtrace is not.
+            // The message of a panic becomes the detail of the failure; a backtrace would not help there.
             .env_remove("RUST_BACKTRACE")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -97,11 +99,11 @@ impl Workers {
         let (Some(mut stdin), Some(stdout), Some(mut stderr)) =
             (guard.child.stdin.take(), guard.child.stdout.take(), guard.child.stderr.take())
         else {
-            return Err(failed("it has no pipes".into()));
+            return Err(failed("the worker process has no pipes".into()));
         };
         stdin.write_all(&request).await.map_err(|e| broken("cannot write the task", &e))?;
         drop(stdin);
-        let complaints = tokio::spawn(async move {
+        let stderr = tokio::spawn(async move {
             let mut text = Vec::new();
             let mut part = [0_u8; 4096];
             while let Ok(count @ 1..) = stderr.read(&mut part).await {
@@ -120,38 +122,46 @@ impl Workers {
                     end = Some(last);
                     break;
                 }
-                Err(error) => tracing::warn!(%error, "unreadable line from a worker"),
+                Err(error) => {
+                    tracing::warn!(task = W::NAME, %error, "skipping a line from a worker that cannot be read");
+                }
             }
         }
-        // It has said its last word, or is ending: so does whatever it has started. A process that is ending keeps the
-        // status it ends with.
+        // The worker has written its last line or is ending, so its children must end as well. A process that is ending
+        // already keeps its exit status.
         guard.kill_group();
         let status = guard.child.wait().await;
-        let said = timeout(LAST_WORD, complaints).await.map(Result::unwrap_or_default);
-        let said = said.unwrap_or_default();
+        let stderr = timeout(LAST_WORD, stderr).await.map(Result::unwrap_or_default);
+        let stderr = stderr.unwrap_or_default();
+        let printed = one_line(&stderr);
         match end {
             Some(Line::Done(value)) => {
-                if !said.is_empty() {
-                    tracing::debug!(%said, "worker");
+                if !stderr.is_empty() {
+                    tracing::debug!(task = W::NAME, %stderr, "a worker printed messages");
                 }
-                serde_json::from_value(value).map_err(|e| broken("unreadable result", &e))
+                serde_json::from_value(value)
+                    .map_err(|e| broken("cannot read the worker's result", &e))
             }
-            Some(Line::Failed(mut failure)) => {
-                if !said.is_empty() {
-                    failure.detail = format!("{} [{}]", failure.detail, one_line(&said));
+            Some(Line::Failed(failure)) => {
+                if !printed.is_empty() {
+                    let sentence = failure.sentence();
+                    tracing::warn!(task = W::NAME, "{sentence}; the worker printed: {printed}");
                 }
                 Err(failure)
             }
             _ => {
                 let status = status.map_or_else(|e| e.to_string(), |s| s.to_string());
-                let detail =
-                    format!("the worker process ended early ({status}) {}", one_line(&said));
-                Err(failed(detail.trim().to_owned()))
+                let mut detail = format!("the worker process ended early ({status})");
+                if !printed.is_empty() {
+                    detail = format!("{detail}: {printed}");
+                }
+                Err(failed(detail))
             }
         }
     }
 }
 
+/// The lines of a worker's stderr as one, without libwim's warnings.
 fn one_line(text: &str) -> String {
     let lines: Vec<&str> = text
         .lines()

@@ -1,18 +1,18 @@
-//! What a worker says on its standard output.
+//! Writes a worker's lines to its standard output.
 
 use std::io::Write as _;
 use std::time::Instant;
 
 use model::api::line::{Line, Progress};
 
-/// Where a worker's task reports to; at most ten lines a second.
+/// Writes a task's progress, ten lines a second at most.
 #[derive(Debug, Default)]
 pub struct Reporter {
     last: Option<Instant>,
 }
 
 impl Reporter {
-    /// Reports `fraction` of all work done. Skipped if another line has just gone out.
+    /// Reports that `fraction` of all work is done, unless another line was written less than 100 ms ago.
     pub fn report(&mut self, step: &str, fraction: f64) {
         let now = Instant::now();
         let due = self.last.is_none_or(|last| now.duration_since(last).as_millis() >= 100);
@@ -23,7 +23,7 @@ impl Reporter {
     }
 }
 
-/// Writes a line to standard output. Nobody reading it means that the station is gone; so goes the worker.
+/// Writes a line to standard output. If nobody reads it, the station is gone, and the worker ends.
 pub fn emit(line: &Line) {
     let mut text = serde_json::to_string(line).unwrap_or_default();
     text.push('\n');

@@ -1,0 +1,124 @@
+//! Counts what the directory tree of an image holds.
+
+use std::collections::HashSet;
+
+use model::code::FindingCode as Code;
+use model::failure::Finding;
+use model::media::{Inventory, LISTED};
+use model::units::Bytes;
+
+use crate::wim::{Entry, Wim, WimError};
+
+const ATTRIBUTE_DIRECTORY: u32 = 0x10;
+const ATTRIBUTE_SPARSE_OR_COMPRESSED: u32 = 0xa00;
+const ATTRIBUTE_REPARSE: u32 = 0x400;
+const ATTRIBUTE_ENCRYPTED: u32 = 0x4000;
+
+/// A file of up to this many bytes may live inside its MFT record and take no cluster.
+const RESIDENT: u64 = 700;
+/// Bytes of an MFT record.
+const RECORD: u64 = 1024;
+/// Bytes of a cluster.
+const CLUSTER: u64 = 4096;
+
+/// Characters that Windows allows in no name. When libwim applies an image, it leaves files with a slash in their names
+/// out; files with one of the others could not be opened on the drive.
+fn is_never_in_names(letter: char) -> bool {
+    letter < ' ' || matches!(letter, '/' | '\\' | ':')
+}
+
+/// The counts of an image's directory tree.
+#[derive(Default)]
+pub(super) struct Tree {
+    pub(super) inventory: Inventory,
+    /// Streams whose blobs are not in the WIM.
+    missing: u64,
+    /// Files and folders with a name that Windows does not allow.
+    misnamed: u64,
+    /// The link groups that have been counted.
+    linked: HashSet<u64>,
+}
+
+impl Tree {
+    pub(super) fn of(wim: &mut Wim, image: u32) -> Result<Self, WimError> {
+        let mut tree = Self::default();
+        wim.entries(image, |entry: &Entry<'_>| tree.add(entry))?;
+        Ok(tree)
+    }
+
+    fn add(&mut self, entry: &Entry<'_>) {
+        self.misnamed += u64::from(entry.name.contains(is_never_in_names));
+        self.note_path(entry);
+        let found = &mut self.inventory;
+        found.short_names += u64::from(entry.short_name.is_some());
+        if entry.links > 1 && !self.linked.insert(entry.link_group) {
+            found.extra_links += 1;
+            return;
+        }
+        if entry.attributes & ATTRIBUTE_DIRECTORY != 0 {
+            found.directories += 1;
+        } else {
+            found.files += 1;
+        }
+        found.reparse_points += u64::from(entry.attributes & ATTRIBUTE_REPARSE != 0);
+        found.encrypted += u64::from(entry.attributes & ATTRIBUTE_ENCRYPTED != 0);
+        found.secured += u64::from(!entry.security.is_empty());
+        found.least_bytes.0 = found.least_bytes.0.saturating_add(RECORD);
+        for stream in &entry.streams {
+            found.named_streams += u64::from(!stream.name.is_empty());
+            self.missing += u64::from(stream.missing);
+            // Sparse and NTFS-compressed files take less room; how much is not known beforehand.
+            let dense = entry.attributes & ATTRIBUTE_SPARSE_OR_COMPRESSED == 0;
+            if dense && stream.size > RESIDENT {
+                let room = Bytes(stream.size).align_up(CLUSTER);
+                found.least_bytes.0 = found.least_bytes.0.saturating_add(room.0);
+            }
+        }
+    }
+
+    /// Notes the entry if it lies at one of the paths that the inventory names.
+    fn note_path(&mut self, entry: &Entry<'_>) {
+        let found = &mut self.inventory;
+        let depth = entry.path.matches('/').count();
+        let listed = |names: &Vec<String>| Bytes::of(names.len()).0 < LISTED.into();
+        let shown = || entry.name.replace(char::is_control, "?");
+        if depth == 1 && !entry.name.is_empty() && listed(&found.root) {
+            found.root.push(shown());
+        }
+        let lower = entry.path.to_lowercase();
+        if let Some(package) = lower.strip_prefix("/_smstasksequence/packages/")
+            && !package.contains('/')
+            && listed(&found.packages)
+        {
+            found.packages.push(shown());
+        }
+        if lower == "/sources/boot.wim" {
+            found.boot_wim_bytes = entry.streams.first().map(|s| Bytes(s.size));
+        }
+    }
+
+    /// What in the tree cannot be restored. Contents can be missing only from a `complete` set.
+    pub(super) fn problems(&self, complete: bool) -> Vec<Finding> {
+        let mut problems = Vec::new();
+        let without = "capture the media without them";
+        if self.missing > 0 && complete {
+            let detail = format!("the contents of {} files are not in the WIM", self.missing);
+            problems.push(Finding::new(Code::WimIncomplete, detail));
+        }
+        if self.misnamed > 0 {
+            let detail = format!(
+                "{} files or folders have names that Windows does not allow, with a slash, a backslash, a colon or a control character",
+                self.misnamed
+            );
+            problems.push(Finding::new(Code::NamesInvalid, detail).with_hint(without));
+        }
+        if self.inventory.encrypted > 0 {
+            let detail = format!(
+                "{} files are encrypted with EFS, which cannot be restored",
+                self.inventory.encrypted
+            );
+            problems.push(Finding::new(Code::EncryptedFiles, detail).with_hint(without));
+        }
+        problems
+    }
+}
