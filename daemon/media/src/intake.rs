@@ -123,7 +123,7 @@ fn intake(task: &IntakeTask) -> Result<IntakeOutcome, IntakeError> {
         parts.push(Part::at(path)?);
     }
 
-    // libwim cannot verify a set that lacks a part.
+    // libwim can verify neither an unfinished WIM nor a set that lacks a part.
     let complete = problems.is_empty();
     if complete {
         wim.reference(&parts[1..])?;

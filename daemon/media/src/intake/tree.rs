@@ -46,6 +46,7 @@ impl Tree {
         Ok(tree)
     }
 
+    /// Counts an entry; every name of a hard-linked file but the first counts as a further link only.
     fn add(&mut self, entry: &Entry<'_>) {
         self.misnamed += u64::from(entry.name.contains(is_never_in_names));
         self.note_path(entry);
@@ -97,7 +98,7 @@ impl Tree {
         }
     }
 
-    /// What in the tree cannot be restored. Contents can be missing only from a `complete` set.
+    /// What in the tree cannot be restored. If the WIM is not `complete`, missing contents are no problem of their own.
     pub(super) fn problems(&self, complete: bool) -> Vec<Finding> {
         let mut problems = Vec::new();
         let without = "capture the media without them";
