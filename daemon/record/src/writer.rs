@@ -57,7 +57,7 @@ impl RecordWriter {
         let _ = self.0.send(WriterMessage::Write(Box::new(record)));
     }
 
-    /// Waits until everything queued so far is in the ledger, [`LAST_CHANCE`] at most.
+    /// Waits until everything queued so far is in the ledger, for a few seconds at most.
     pub fn finish(&self) {
         let (done, told) = mpsc::channel();
         let _ = self.0.send(WriterMessage::Tell(done));
