@@ -1,6 +1,6 @@
-//! Who runs a process or owns a file, by number.
+//! The account that runs a process or owns a file.
 
-/// A user's number and that of its own group.
+/// The numbers of a user and of that user's primary group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct Account {

@@ -1,5 +1,5 @@
-//! Every code that prestaged gives, with what it means. Factory systems compare codes: they are an interface, and are
-//! never renamed.
+//! All codes of prestaged, with their meanings. Factory systems compare codes, so they are an interface and are never
+//! renamed.
 //!
 //! The doc comment of a code is its entry in README.md, and a test compares the two. The wire names are pinned by the
 //! test at the end of this file.
@@ -107,7 +107,7 @@ codes! {
 }
 
 impl ReasonCode {
-    /// The verdicts that can have this reason.
+    /// The verdicts that can have this code as their reason.
     pub fn verdicts(self) -> &'static [Verdict] {
         use ReasonCode as C;
         match self {
@@ -146,12 +146,13 @@ impl ReasonCode {
         }
     }
 
-    /// Whether the station itself lacks something: the same drive is judged again when that has changed.
-    pub fn is_waiting(self) -> bool {
+    /// Whether the refusal is due to the state of the station and not to the drive. The drive is judged again when the
+    /// station is armed or its media changes.
+    pub fn lies_with_station(self) -> bool {
         matches!(self, Self::NotArmed | Self::NoMedia | Self::MediaInvalid | Self::MediaExpired)
     }
 
-    /// Whether the drive is none of the station's business; no record is made of it.
+    /// Whether the drive does not belong to the station: no record is made of it, and views list it only as a device.
     pub fn is_out_of_scope(self) -> bool {
         matches!(self, Self::BusNotAllowed | Self::BayNotAllowed)
     }
@@ -208,7 +209,7 @@ codes! {
 }
 
 impl FindingCode {
-    /// Whether media with this finding is used all the same.
+    /// Whether media with this finding may be used.
     pub fn is_warning(self) -> bool {
         matches!(
             self,
@@ -318,7 +319,7 @@ mod tests {
         C::VARIANTS.iter().map(name).collect()
     }
 
-    /// Other programs compare these. A change here is a change of the interface.
+    /// Other programs compare these names. To change one is to change the interface.
     #[test]
     fn wire_names_are_pinned() {
         assert_eq!(

@@ -1,6 +1,6 @@
-//! What a drive is: its identity as hardware, its place in the rack, its geometry.
+//! A drive as hardware: what it reports about itself, where it is plugged in, its geometry.
 //!
-//! The crate `drives` fills these in from uevents and sysfs. Nothing here decides whether a drive may be written.
+//! The crate `drives` fills these types from uevents and sysfs. Nothing here decides whether a drive may be written.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -9,36 +9,37 @@ use serde::{Deserialize, Serialize};
 
 use crate::units::{Bytes, SectorSize};
 
-/// The serial number a drive reports, or for a loop device its backing file's name without
-/// extension. Never empty.
+/// The serial number that a drive reports; for a loop device, the name of its backing file without the extension. Never
+/// empty.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Serial(String);
 
 impl Serial {
-    /// A serial number from what the drive reports: surrounding blanks go, control characters become
-    /// `?` so that a record, a log line or a terminal cannot be forged by a drive. `None` if
-    /// nothing is left.
+    /// A serial number from the text that a drive reports. Surrounding blanks are removed, and control characters are
+    /// replaced by `?`, so that a drive cannot forge a record, a log line or a terminal's output. `None` if nothing is
+    /// left.
     pub fn new(reported: &str) -> Option<Self> {
         printable(reported).map(Self)
     }
 
-    /// A name for a drive that reports no serial number of its own, from its world-wide name: `wwn-0x5000c500a1b2c3d4`,
-    /// as udev's links in `/dev/disk/by-id` have it. `None` for a name that need not be unique: only the registered
-    /// forms of NAA (types 2, 3, 5 and 6; SPC-4, 7.8.6.6) and EUI-64 are, and only if they are not all zeros. What
-    /// begins with `t10.` or `nvme.` is made from model and serial number, so it repeats the latter's faults.
+    /// A stand-in for the serial number that a drive does not report, made from its world-wide name in the form that
+    /// udev's links in `/dev/disk/by-id` have: `wwn-0x5000c500a1b2c3d4`. `None` for a world-wide name that may not be
+    /// unique. Unique are the registered forms of NAA (types 2, 3, 5 and 6; SPC-4, 7.8.6.6) and EUI-64, unless they
+    /// are all zeros. Names that begin with `t10.` or `nvme.` are made from model and serial number, so they are no
+    /// better than the serial number.
     pub fn from_wwn(wwn: &str) -> Option<Self> {
         let lower = wwn.to_ascii_lowercase();
         let digits = ["0x", "naa.", "eui."].iter().find_map(|form| lower.strip_prefix(form))?;
         let registered = lower.starts_with("eui.") || digits.starts_with(['2', '3', '5', '6']);
         let whole = digits.len() >= 16 && digits.chars().all(|c| c.is_ascii_hexdigit());
-        // The first digit says which form it is; the rest must say which drive.
+        // The first digit gives the form; only the other digits can tell one drive from another.
         let telling = digits.chars().skip(1).any(|c| c != '0' && c != 'f');
         (registered && whole && telling).then(|| Self(format!("wwn-{lower}")))
     }
 
-    /// Whether many drives report this: all the same digit, or counted up, as USB bridges and early firmware do, or
-    /// one of the texts that stand for nothing.
+    /// Whether many drives report this same text: one digit repeated or digits counted upwards, as USB bridges and
+    /// early firmware report, or a word such as `none`.
     pub fn is_placeholder(&self) -> bool {
         let lower = self.0.to_ascii_lowercase();
         let digits: Vec<char> = lower.chars().filter(|c| c.is_alphanumeric()).collect();
@@ -63,7 +64,7 @@ impl fmt::Display for Serial {
     }
 }
 
-/// Text from a device, trimmed and made safe to print; `None` if empty.
+/// Text from a device, trimmed, with control characters replaced by `?`; `None` if nothing is left.
 pub fn printable(reported: &str) -> Option<String> {
     let clean: String = reported
         .trim_matches(|c: char| c.is_whitespace() || c == '\0')
@@ -73,7 +74,8 @@ pub fn printable(reported: &str) -> Option<String> {
     (!clean.is_empty()).then_some(clean)
 }
 
-/// The place a drive is plugged into: its name in `[[bay]]`, or else udev's `ID_PATH`, or `loop-<backing file name>`.
+/// The place that a drive is plugged into: the bay's name in `[[bay]]`; without one, udev's `ID_PATH`, or
+/// `loop-<backing file name>` for a loop device.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Bay(pub String);
@@ -84,7 +86,7 @@ impl fmt::Display for Bay {
     }
 }
 
-/// The bus a drive is attached by, as written in `admission.buses`.
+/// The bus that a drive is attached to, as written in `admission.buses`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Bus(pub String);
@@ -105,18 +107,17 @@ impl fmt::Display for Bus {
     }
 }
 
-/// The kernel's count of disks ever attached since boot (`/sys/block/*/diskseq`, Linux 5.15). A
-/// re-plugged or replaced drive gets a new number even where it gets the old name.
+/// The number that the kernel gives to each disk as it is attached, counted since boot (`/sys/block/*/diskseq`, Linux
+/// 5.15). A drive that is plugged in again, or replaced, gets a new number even if it gets the old kernel name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Diskseq(pub u64);
 
-/// The kernel's device number of a block device.
+/// The kernel's device number of a block device: `major` stands for the driver, `minor` for one of its devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct DeviceNumber {
-    /// Driver.
     pub major: u32,
-    /// Device of that driver.
     pub minor: u32,
 }
 
@@ -126,12 +127,12 @@ impl fmt::Display for DeviceNumber {
     }
 }
 
-/// What a layout is computed for: drives with equal geometry share a master.
+/// The capacity and the logical sector size of a drive. A layout is computed for one geometry, and drives with equal
+/// geometry share a master.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct Geometry {
-    /// Capacity in bytes.
     pub size: Bytes,
-    /// Logical sector size.
     pub sector: SectorSize,
 }
 
@@ -141,51 +142,49 @@ impl fmt::Display for Geometry {
     }
 }
 
-/// One attached drive as the kernel and udev describe it. Facts only; trusting it is the business of
+/// One attached drive as the kernel and udev describe it. Whether that is to be believed is decided in
 /// [`crate::admission`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct Drive {
-    /// Kernel name, such as `sdb`. Reused at once by the next drive; never a key.
+    /// Kernel name, such as `sdb`. The next drive may get the same name at once, so it is never a key.
     pub name: String,
-    /// Device node to open.
+    /// Path of the device node.
     pub node: PathBuf,
-    /// Device number behind the node.
+    /// The number of that node.
     pub number: DeviceNumber,
-    /// Attachment count; 0 where the kernel is too old to tell.
+    /// 0 if the kernel is too old to count.
     pub diskseq: Diskseq,
-    /// Serial number as reported; where that is missing or a placeholder, made from the WWN.
+    /// As reported; made from the WWN if the drive reports none, or only a placeholder.
     pub serial: Option<Serial>,
-    /// What the drive reports as its serial number although it says nothing.
+    /// The text that the drive reports as its serial number, if many drives report the same.
     pub placeholder: Option<Serial>,
-    /// World-wide name, if the drive reports one.
+    /// World-wide name.
     pub wwn: Option<String>,
-    /// Model as reported.
     pub model: Option<String>,
-    /// Firmware revision as reported.
     pub firmware: Option<String>,
-    /// Bus it is attached by.
     pub bus: Bus,
-    /// Where it is plugged in, as udev's `ID_PATH` or `loop-<backing file name>`.
+    /// Where the drive is plugged in: udev's `ID_PATH`, or `loop-<backing file name>`.
     pub path: String,
-    /// The same as a person calls it.
+    /// The name that the configuration gives to that place; the path itself if it gives none.
     pub bay: Bay,
-    /// Capacity in bytes; 0 while a reader has no medium.
+    /// Capacity; 0 for a card reader without a card.
     pub size: Bytes,
-    /// Logical sector size in bytes as reported; may be one no layout supports.
+    /// As reported; no layout may support it.
     pub logical_sector_bytes: u32,
-    /// Whether the kernel holds the drive read-only.
+    /// Whether the kernel allows no writing.
     pub read_only: bool,
 }
 
 impl Drive {
-    /// The geometry, if the sector size is a supported one.
+    /// The geometry; `None` if no layout supports the sector size.
     pub fn geometry(&self) -> Option<Geometry> {
         let sector = SectorSize::try_from(self.logical_sector_bytes).ok()?;
         Some(Geometry { size: self.size, sector })
     }
 
-    /// Those of `others` that have the same serial number, so that a record could mean either: a second drive, or a
-    /// second path to this one. Empty slots of a card reader do not count.
+    /// The drives among `others` that have this drive's serial number, so that a record could mean either. A twin is
+    /// another drive, or this drive over a second path. Empty slots of a card reader do not count.
     pub fn twins<'a>(
         &'a self,
         others: impl IntoIterator<Item = &'a Self>,
@@ -198,7 +197,7 @@ impl Drive {
         })
     }
 
-    /// Serial number, or the kernel name in brackets for a drive that has none: for messages only.
+    /// What messages call the drive: its serial number, or the kernel name in brackets if it has none.
     pub fn label(&self) -> String {
         match &self.serial {
             Some(serial) => serial.to_string(),
@@ -207,12 +206,12 @@ impl Drive {
     }
 }
 
-/// What changed among the attached drives.
+/// A change among the attached drives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// A drive is there, for the first time or with other properties than before.
+    /// A drive is attached: it has just come, or its properties have changed.
     Present(Box<Drive>),
-    /// The drive of this kernel name and attachment is gone.
+    /// The drive with this kernel name and attachment number is gone.
     #[expect(missing_docs, reason = "as in `Drive`")]
     Gone { name: String, diskseq: Diskseq },
 }

@@ -1,7 +1,7 @@
-//! What went wrong: with a code that programs act on, a sentence for people, and what would make it right.
+//! Failures as they are passed on: a code that programs act on, a sentence for people, and a hint how to mend it.
 //!
-//! The codes are in [`crate::code`]. An error that becomes a [`Coded`] says its causes in `detail`, so that nothing is
-//! lost on the way to a record, a log or a terminal.
+//! The codes are in [`crate::code`]. When an error is turned into a [`Coded`], its causes are written into `detail`, so
+//! that they reach the record, the log and the terminal.
 
 use std::error::Error;
 use std::fmt::Display;
@@ -10,48 +10,49 @@ use serde::{Deserialize, Serialize};
 
 use crate::code::{DenialCode, FailureCode, FindingCode, ReasonCode};
 
-/// What went wrong. On the wire `{"code", "detail"}`, and `"hint"` where there is one.
+/// A failure with its code. In JSON it is `{"code", "detail"}`, with `"hint"` if there is one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{detail}")]
 pub struct Coded<C> {
     /// Stable snake_case code.
     pub code: C,
-    /// For a person: what happened, with its causes. One line.
+    /// What happened and what caused it, for a person; one line.
     pub detail: String,
-    /// For a person: what would make it right.
+    /// How to mend it, for a person; one line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }
 
 /// Why a drive did not pass.
 pub type Reason = Coded<ReasonCode>;
-/// Why a drive is not touched: the reason of a verdict "refused".
+/// Why a drive is not touched: the reason of the verdict `refused`.
 pub type Refusal = Reason;
 /// A problem or a warning that intake found in media.
 pub type Finding = Coded<FindingCode>;
-/// Why a worker or the store could not do its task.
+/// Why a worker or the store failed at its task.
 pub type Failure = Coded<FailureCode>;
-/// Why a request of an operator was not carried out.
+/// Why an operator's request was not carried out.
 pub type Denial = Coded<DenialCode>;
 
 impl<C> Coded<C> {
-    /// Control characters, which names of files and drives may hold, become `?`: a detail cannot forge a log line.
+    /// A failure with this detail. Names of files and drives may contain control characters; these are replaced by `?`,
+    /// so that a detail cannot forge a log line.
     pub fn new(code: C, detail: impl Into<String>) -> Self {
         Self { code, detail: printable(&detail.into()), hint: None }
     }
 
-    /// An error with all its causes as the detail.
+    /// A failure whose detail is the error and all its causes.
     pub fn of(code: C, error: &dyn Error) -> Self {
         Self { code, detail: chain(error), hint: None }
     }
 
-    /// Adds what would make it right.
+    /// Adds a hint.
     #[must_use]
     pub fn with_hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(printable(&hint.into())), ..self }
     }
 
-    /// Adds what would make it right, where that is known.
+    /// Adds the hint of the error, if it has one.
     #[must_use]
     pub fn with_hint_of(self, error: &impl Hint) -> Self {
         match error.hint() {
@@ -68,14 +69,14 @@ impl<C: Display> Coded<C> {
     }
 }
 
-/// An error that may know what would make it right. Its `Display` says only what happened, so that its cause can follow
-/// it; the hint stands on a line of its own.
+/// An error that may know how to mend what it reports. Its `Display` says only what happened, because its cause is
+/// printed after it; the hint is printed on a line of its own.
 pub trait Hint: Error {
-    /// What would make it right, as one or more sentences.
+    /// How to mend it, in one or more sentences.
     fn hint(&self) -> Option<String>;
 }
 
-/// An error and what caused it, on one line.
+/// An error and all its causes on one line, joined by colons.
 pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -1,8 +1,7 @@
-//! What must be unique per drive, and where it stands on the drive.
+//! The GUIDs and serial numbers that must be unique per drive, and their places on the drive.
 //!
-//! A master is pressed once with a placeholder [`Identity`]; like a linker's relocations, a list of
-//! [`Site`]s says which bytes each drive gets of its own. [`stamp`] is the only code that writes
-//! them.
+//! A master is pressed once, with a placeholder [`Identity`]. Like a linker's relocations, a list of [`Site`]s tells
+//! which bytes differ from drive to drive. [`stamp`] is the only code that writes them.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -10,7 +9,7 @@ use uuid::Uuid;
 use crate::ranges::Range;
 use crate::units::Bytes;
 
-/// GUIDs and volume serial numbers of one drive.
+/// The GUIDs and volume serial numbers of one drive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// GPT disk GUID.
@@ -19,7 +18,7 @@ pub struct Identity {
     pub partitions: Vec<PartitionIdentity>,
 }
 
-/// GUID and volume serial of one partition.
+/// The GUID and the volume serial number of one partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionIdentity {
     /// GPT unique partition GUID.
@@ -39,7 +38,7 @@ impl Identity {
         Self { disk: Uuid::new_v4(), partitions: (0..partitions).map(|_| partition()).collect() }
     }
 
-    /// The identity in a master: recognisable, never on a finished drive.
+    /// The identity in a master. Its bytes spell `prestage`; no finished drive has it.
     pub fn placeholder(partitions: usize) -> Self {
         const DISK: u128 = 0x7072_6573_7461_4765_8000_0000_0000_0000;
         let partition = |n: u128| PartitionIdentity {
@@ -53,10 +52,13 @@ impl Identity {
     }
 }
 
-/// What a site holds. The order of the variants is the order of stamping: checksums come after what they
-/// cover.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// The value at a site. The order of the variants is the order of stamping: a checksum is stamped after the bytes that
+/// it covers.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, strum::Display,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Fixup {
     /// GPT disk GUID, 16 bytes mixed-endian.
     DiskGuid,
@@ -80,24 +82,23 @@ pub enum Fixup {
     },
 }
 
-/// A place on the drive that differs from the master.
+/// A place on the drive whose bytes differ from the master.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct Site {
-    /// Byte offset on the drive.
+    /// Counted from the start of the drive.
     pub offset: Bytes,
-    /// Length in bytes.
     pub length: Bytes,
-    /// What it holds.
     pub fixup: Fixup,
 }
 
 impl Site {
-    /// The site itself.
+    /// The bytes that are stamped.
     pub fn range(&self) -> Range {
         Range::at(self.offset, self.length)
     }
 
-    /// What must be at hand to stamp the site: itself, and for a checksum what it covers.
+    /// The bytes that must be in memory to stamp the site: its own, and for a checksum also those that it covers.
     pub fn reach(&self) -> Range {
         let own = self.range();
         match self.fixup {
@@ -116,23 +117,22 @@ impl Site {
 /// Bytes of a GPT header that its checksum covers (UEFI 2.10, table 5-5).
 pub const GPT_HEADER_BYTES: usize = 92;
 
-/// A site that does not lie within the bytes to be stamped, or names a partition that does not exist: the
-/// master's site list is wrong.
+/// A site that does not lie within the bytes to be stamped, or that belongs to a partition the identity lacks. The
+/// master's list of sites is wrong then.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("fix-up site {site:?} does not fit the data at byte {}", start.0)]
+#[error("fix-up site {} at {} does not fit the data that starts at byte {}", site.fixup, site.range(), start.0)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct MisplacedSite {
-    /// The site.
     pub site: Site,
-    /// Where the data stands on the drive.
+    /// Byte offset of the data on the drive.
     pub start: Bytes,
 }
 
-/// Writes `identity` into `data`, which is what stands at byte `start` of the drive. Sites outside `data`
-/// are left alone; a site must lie in it wholly or not at all. Returns whether anything was
-/// stamped.
+/// Writes `identity` into `data`, which are the drive's bytes from offset `start` on. Sites outside `data` are left
+/// alone; a site must lie in `data` wholly or not at all. Returns whether anything was stamped.
 ///
 /// # Errors
-/// [`MisplacedSite`] if a site, or what a checksum covers, crosses the edge of `data`.
+/// [`MisplacedSite`] if a site, or the bytes that a checksum covers, cross the edge of `data`.
 pub fn stamp(
     data: &mut [u8],
     start: Bytes,

@@ -1,4 +1,4 @@
-//! One drive's job in words: its states, how it can be stopped, and how it ends. The crate `imaging` does it.
+//! The job of imaging one drive: its states, how it is stopped, and how it ends. The crate `imaging` does the work.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::digest::Digest;
 use crate::failure::Reason;
 use crate::units::{ByteRate, Bytes, Share};
 
-/// Where a drive stands.
+/// The state of a drive, from its insertion to its verdict.
 #[derive(
     Clone,
     Copy,
@@ -25,47 +25,47 @@ use crate::units::{ByteRate, Bytes, Share};
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum State {
-    /// Its facts are being read.
+    /// The station finds out whether the drive may be written.
     Judging,
-    /// Nothing speaks against it, but the media is still being verified.
+    /// Nothing speaks against the drive, but the media is still being verified.
     WaitingForMedia,
-    /// Not admitted.
+    /// The drive is not admitted.
     Refused,
-    /// Admitted; its master is being pressed or checked.
+    /// The drive is admitted; its master is being looked for or pressed.
     WaitingForMaster,
-    /// Being opened exclusively and put on record.
+    /// The drive is opened exclusively, and its record is opened.
     Claiming,
-    /// Old signatures are being removed.
+    /// Old partition tables and signatures are removed.
     Erasing,
-    /// Being written.
+    /// Everything but boot sectors and partition tables is written.
     Writing,
-    /// Being read back and hashed.
+    /// What was written is read back and hashed.
     ReadingBack,
-    /// Boot sectors and partition tables are being written and read back.
+    /// Boot sectors and partition tables are written and read back.
     Committing,
     /// Every byte is right.
     Passed,
     /// Something is wrong with the drive, the media or the store.
     Failed,
-    /// Ended by the operator or the station.
+    /// The operator or the station has ended the job.
     Stopped,
 }
 
 impl State {
-    /// Whether nothing more happens to the drive by itself.
+    /// Whether the drive has its verdict.
     pub fn is_final(self) -> bool {
         matches!(self, Self::Refused | Self::Passed | Self::Failed | Self::Stopped)
     }
 
-    /// The state that follows.
+    /// Goes on to `next`.
     ///
     /// # Errors
-    /// [`IllegalTransition`] if `next` may not follow.
+    /// [`IllegalTransition`] if `next` may not follow this state.
     pub fn advance(self, next: Self) -> Result<Self, IllegalTransition> {
         if self.may_become(next) { Ok(next) } else { Err(IllegalTransition(self, next)) }
     }
 
-    /// The legal transitions.
+    /// The table of transitions: whether `next` may follow this state.
     pub fn may_become(self, next: Self) -> bool {
         use State as S;
         matches!(
@@ -73,7 +73,7 @@ impl State {
             (S::Judging, S::WaitingForMedia | S::Refused | S::WaitingForMaster | S::Claiming)
                 | (S::WaitingForMedia, S::Judging)
                 | (S::Refused, S::Judging)
-                // Its media has changed or gone, so what it gets is decided anew.
+                // The media has changed or gone: which one the drive gets is decided anew.
                 | (S::WaitingForMaster, S::Judging)
                 | (S::WaitingForMaster, S::Claiming)
                 | (S::Claiming, S::Erasing)
@@ -95,12 +95,12 @@ impl State {
     }
 }
 
-/// A drive would have gone from one state to another that may not follow it.
+/// A drive would have gone from the first state to the second, which may not follow it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a drive that is {0} cannot become {1}")]
 pub struct IllegalTransition(pub State, pub State);
 
-/// How a job ended.
+/// The result of a job, or of the decision about a drive.
 #[derive(
     Clone,
     Copy,
@@ -118,28 +118,28 @@ pub struct IllegalTransition(pub State, pub State);
 pub enum Verdict {
     /// Every byte written was read back from the medium and is right.
     Passed,
-    /// The drive is not good.
+    /// The drive must not be used.
     Failed,
     /// No byte was written.
     Refused,
-    /// Ended early; the drive is neither good nor bad.
+    /// The job was ended early, which says nothing about the drive.
     Stopped,
 }
 
 /// Why a running job is told to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopReason {
-    /// The operator said so.
+    /// An operator has asked for it.
     Operator,
     /// The drive was detached.
     Unplugged,
-    /// The station shuts down.
+    /// The station ends.
     Shutdown,
-    /// The drive has not answered for too long, and has its verdict.
+    /// The drive has not answered a request for too long; it has its verdict already.
     Stalled,
 }
 
-/// Tells a running job to stop; it looks between chunks. The first reason counts. Clones share it.
+/// Tells a running job to stop. The job looks between chunks. Clones share the request; its first reason counts.
 #[derive(Clone, Debug, Default)]
 pub struct Stop(Arc<OnceLock<StopReason>>);
 
@@ -149,7 +149,7 @@ impl Stop {
         let _ = self.0.set(reason);
     }
 
-    /// The reason to stop, if there is one.
+    /// Why the job is to stop; `None` if it is not.
     pub fn reason(&self) -> Option<StopReason> {
         self.0.get().copied()
     }
@@ -157,95 +157,93 @@ impl Stop {
 
 /// A range of the drive that does not hold what was written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct Mismatch {
-    /// Byte offset.
+    /// Counted from the start of the drive.
     pub offset: Bytes,
-    /// Bytes.
     pub length: Bytes,
-    /// SHA-256 of what should be there.
+    /// Digest of the bytes that were written.
     pub expected: Digest,
-    /// SHA-256 of what is there.
+    /// Digest of the bytes that were read back.
     pub actual: Digest,
 }
 
-/// What kept a drive from going faster.
+/// The part that keeps a drive from going faster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, strum::Display)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum Bottleneck {
     /// The drive itself.
     Drive,
-    /// The controller or hub that it shares with others.
+    /// The controller or hub that the drive shares with others.
     Bus,
-    /// Reading the master from the store.
+    /// The store that the master is read from.
     Store,
-    /// The machine's processors.
+    /// The processors of the machine.
     Cpu,
 }
 
-/// Configured limits of a job.
+/// The limits of a job, from the configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// A drive that stays below this for `window` fails.
+    /// A drive fails if its rate stays below this for `window`.
     pub min_rate: Option<ByteRate>,
-    /// So does one that stays below this share of the median of its batch.
+    /// A drive fails if its rate stays below this share of its batch's median for `window`.
     pub min_batch_share: Option<Share>,
-    /// Over how long a rate is taken.
+    /// The time over which a rate is measured.
     pub window: Duration,
-    /// A drive that is at one request for longer than this has failed.
+    /// A drive fails if it takes longer than this to answer one request.
     pub stall: Duration,
-    /// How often a range that reads back wrong may be written again.
+    /// How many times a range that reads back wrong is written again.
     pub rewrites: u32,
 }
 
-/// What was done to a drive so far; complete even if the job fails.
+/// What a job has done to its drive so far; filled in also if the job fails.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct JobReport {
-    /// Bytes written, commit included, erasing not.
+    /// Bytes written, those of the commit included, those of erasing not.
     pub written: Bytes,
     /// Bytes read back and found right.
     pub verified: Bytes,
-    /// Root digest over what was read back, once all was.
+    /// Root digest over all bytes read back; absent until all are.
     pub readback: Option<Digest>,
-    /// Where the medium differs from what was written.
     pub mismatches: Vec<Mismatch>,
     /// Mean rate of the write phase.
     pub write_rate: Option<ByteRate>,
     /// Mean rate of the read-back phase.
     pub verify_rate: Option<ByteRate>,
-    /// What limited the write phase.
     pub write_bottleneck: Option<Bottleneck>,
-    /// What limited the read-back phase.
     pub verify_bottleneck: Option<Bottleneck>,
-    /// Time on a processor, for this drive.
+    /// Processor time spent on this drive.
     pub cpu: Duration,
-    /// What an operator should know although the drive passed.
+    /// What an operator should know even if the drive passed.
     pub warnings: Vec<String>,
 }
 
-/// How a job ended.
+/// The end of a job.
 #[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct Outcome {
     /// Passed, failed or stopped.
     pub verdict: Verdict,
-    /// Why it did not pass.
+    /// Absent if the drive passed.
     pub reason: Option<Reason>,
-    /// What was done.
     pub report: JobReport,
 }
 
 /// How far a job has come, as the station shows it.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct Reading {
-    /// State of the job.
     pub state: State,
-    /// Share of the whole job, 0 to 100.
+    /// How much of the whole job is done, 0 to 100.
     pub percent: f64,
     /// Mean rate in the current state.
     pub rate: ByteRate,
-    /// Estimated time left, at that rate.
+    /// Estimated time until the job ends, at that rate.
     pub left: Option<Duration>,
-    /// What limits the drive in the current state, if bytes move.
+    /// What limits the rate in the current state; absent if no bytes are moved.
     pub bottleneck: Option<Bottleneck>,
 }
 

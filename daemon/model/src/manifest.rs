@@ -1,4 +1,4 @@
-//! Masters as they are described: what one is pressed from, and the manifest of what must be written where.
+//! The description of a master: the recipe that it is pressed from, and the manifest of the bytes to be written.
 
 use std::io;
 
@@ -12,16 +12,17 @@ use crate::layout::{Layout, Plan};
 use crate::ranges::Range;
 use crate::units::Bytes;
 
-/// Format of the manifest and of what a press puts into an image. A master of another format is pressed anew.
+/// Version of the manifest, and of what a press puts into an image. A master of another format is pressed anew.
 pub const FORMAT: u32 = 3;
 
-/// Names a master: derived from everything that decides its contents, so equal wishes find the same master.
+/// The name of a master. It is derived from everything that determines the master's contents, so equal recipes have the
+/// same master.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct MasterId(pub String);
 
 impl MasterId {
-    /// Whether this can be the name of a master at all: it becomes a folder's name.
+    /// Whether the text has the form of a master's name. It becomes the name of a folder, so any other must be refused.
     pub fn is_valid(&self) -> bool {
         self.0.len() == 16 && self.0.bytes().all(|byte| byte.is_ascii_hexdigit())
     }
@@ -33,23 +34,21 @@ impl std::fmt::Display for MasterId {
     }
 }
 
-/// What a master is pressed from and for.
+/// The media that a master is pressed from, and the layout and geometry that it is pressed for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct Recipe {
-    /// Media name, for people.
+    /// For people; it does not count for [`Recipe::id`].
     pub media_name: String,
-    /// SHA-256 of the media.
     pub media_sha256: Digest,
-    /// Image index in the media, from 1.
+    /// Index of the image in the media, counted from 1.
     pub image: u32,
-    /// Layout.
     pub layout: Layout,
-    /// Drive geometry.
     pub geometry: Geometry,
 }
 
 impl Recipe {
-    /// The name of the master that this recipe gives. The media's name does not count.
+    /// The name of the master that is pressed from this recipe.
     pub fn id(&self) -> MasterId {
         let parts = (FORMAT, &self.media_sha256, self.image, &self.layout, self.geometry);
         let text = serde_json::to_string(&parts).unwrap_or_default();
@@ -59,17 +58,17 @@ impl Recipe {
     }
 }
 
-/// When a chunk is written.
+/// The phase of a job in which a chunk is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
-    /// With everything else.
+    /// In the write phase, as nearly all chunks.
     Body,
-    /// Last: it makes the drive look finished.
+    /// At the end, because this chunk makes the drive look finished.
     Commit,
 }
 
-/// A piece of the image.
+/// A piece of the master's image that is written with one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chunk {
     /// Byte offset on the drive, a multiple of 4096.
@@ -78,41 +77,38 @@ pub struct Chunk {
     pub length: Bytes,
     /// Digest of the master's bytes, before fix-ups.
     pub sha256: Digest,
-    /// When it is written.
+    /// Phase in which it is written.
     pub stage: Stage,
 }
 
 impl Chunk {
-    /// Where it stands on the drive.
+    /// The bytes of the drive that it covers.
     pub fn range(&self) -> Range {
         Range::at(self.offset, self.length)
     }
 }
 
-/// Everything known about a master. Invariants: chunks ascend and do not overlap, and every site lies within
-/// one chunk.
+/// The description of a master. Invariants: chunks ascend and do not overlap, and every site lies within one chunk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct Manifest {
     /// [`FORMAT`].
     pub format: u32,
-    /// Name.
     pub id: MasterId,
-    /// What it was pressed from.
     pub recipe: Recipe,
-    /// Where its partitions lie.
     pub plan: Plan,
-    /// What must be written.
+    /// The bytes that every drive gets.
     pub chunks: Vec<Chunk>,
-    /// Where drives differ.
+    /// The places at which drives differ.
     pub sites: Vec<Site>,
     /// Digest over all chunks.
     pub root_sha256: Digest,
-    /// Digest over recipe, plan, chunks and sites: a manifest decides what is written where, so it is checked as
+    /// Digest over recipe, plan, chunks and sites. The manifest decides what is written where, so it is checked as
     /// strictly as the image.
     pub seal_sha256: Digest,
-    /// When pressed.
+    /// When the press ended.
     pub pressed: Timestamp,
-    /// Notes of the press that an operator should see.
+    /// Warnings of the press, which go into each drive's record.
     pub warnings: Vec<String>,
 }
 
@@ -120,7 +116,7 @@ impl Manifest {
     /// Reads a manifest.
     ///
     /// # Errors
-    /// An I/O error of kind `InvalidData` if it is not a manifest of this format, or contradicts itself.
+    /// An I/O error of kind `InvalidData` if the text is not a manifest of this format, or contradicts itself.
     pub fn parse(text: &[u8]) -> io::Result<Self> {
         let manifest: Self = serde_json::from_slice(text)?;
         let plan = manifest.recipe.layout.plan(manifest.recipe.geometry);
@@ -130,24 +126,25 @@ impl Manifest {
             && manifest.root_sha256 == root(&manifest.chunks)
             && manifest.seal_sha256 == manifest.seal();
         if !sound {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "manifest contradicts itself"));
+            let message = "the manifest contradicts itself";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
         Ok(manifest)
     }
 
-    /// The digest that [`Manifest::seal_sha256`] must be.
+    /// Computes the digest that [`Manifest::seal_sha256`] must be.
     pub fn seal(&self) -> Digest {
         let parts = (&self.recipe, &self.plan, &self.chunks, &self.sites);
         Digest::of(&serde_json::to_vec(&parts).unwrap_or_default())
     }
 
-    /// Bytes that a drive gets.
+    /// The number of bytes that are written to each drive.
     pub fn payload(&self) -> Bytes {
         self.chunks.iter().map(|chunk| chunk.length).sum()
     }
 }
 
-/// The digest over all chunks.
+/// The root digest over these chunks.
 pub fn root(chunks: &[Chunk]) -> Digest {
     let mut root = Root::default();
     for chunk in chunks {

@@ -1,4 +1,4 @@
-//! Prestaged media: what is known of a WIM in the inbox, and whether it may be used.
+//! Prestaged media: what the station knows of a WIM in the inbox, and whether it may be used.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -9,8 +9,8 @@ use crate::digest::Digest;
 use crate::failure::Finding;
 use crate::units::Bytes;
 
-/// What makes a file the same file unchanged: device, inode, size, time of the last change of its contents, and of
-/// anything about it, in nanoseconds since 1970.
+/// A file is the same, and unchanged, as long as its stamp is. `modified_ns` is the time of the last change of its
+/// contents, `changed_ns` that of the last change of anything about it, both in nanoseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct Stamp {
@@ -21,124 +21,114 @@ pub struct Stamp {
     pub changed_ns: i64,
 }
 
-/// The complete WIM files in the inbox with their stamps.
+/// The complete WIM files in the inbox, with their stamps.
 pub type Listing = HashMap<PathBuf, Stamp>;
 
-/// One file of the media: a WIM, or a part of a split set.
+/// One file of a media: a WIM, or a part of a split set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct MediaFile {
-    /// Where it is.
     pub path: PathBuf,
-    /// What it was like when it was verified.
+    /// The stamp with which it was verified.
     pub stamp: Stamp,
-    /// Size in bytes.
     pub size: Bytes,
-    /// SHA-256 of the file.
     pub sha256: Digest,
 }
 
-/// More images, names in the root folder or packages than this are not listed one by one: everybody who asks for the
-/// station's status gets them. Prestaged media has a handful.
+/// How many images, names in the root folder and packages are listed; prestaged media has a handful of each. All of
+/// them are sent to each client that asks for the station's status, so there must be a limit.
 pub const LISTED: u32 = 256;
 
-/// One image of a WIM.
+/// One image of a WIM, as the WIM's XML describes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct Image {
-    /// Index, from 1.
     pub index: u32,
-    /// Name from the XML.
     pub name: String,
-    /// Description from the XML.
     pub description: String,
-    /// Directories from the XML.
     pub directories: u64,
-    /// Files from the XML.
     pub files: u64,
-    /// Bytes of all files, hard links counted each time, from the XML.
+    /// Size of all files; a file with several hard links is counted for each.
     pub bytes: Bytes,
 }
 
-/// What the image to be applied contains, counted from its directory tree.
+/// The contents of the image that is applied, counted in its directory tree.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct Inventory {
     /// Names in the root folder, the first [`LISTED`] of them.
     pub root: Vec<String>,
-    /// Folders.
     pub directories: u64,
-    /// Files, each hard link counted once.
+    /// Files; one with several hard links is counted once.
     pub files: u64,
-    /// Names beyond the first of hard-linked files.
+    /// Hard links beyond the first one of each file.
     pub extra_links: u64,
     /// Files and folders with an 8.3 name.
     pub short_names: u64,
-    /// Named data streams.
     pub named_streams: u64,
-    /// Reparse points.
     pub reparse_points: u64,
     /// Files and folders with a security descriptor.
     pub secured: u64,
     /// Files encrypted with EFS, which libwim cannot restore.
     pub encrypted: u64,
-    /// Package folders below `\_SMSTaskSequence\Packages`, as many.
+    /// Folders in `\_SMSTaskSequence\Packages`, the first [`LISTED`] of them.
     pub packages: Vec<String>,
-    /// Size of `\sources\boot.wim`, if there.
+    /// Size of `\sources\boot.wim`, if there is one.
     pub boot_wim_bytes: Option<Bytes>,
-    /// Least room the content takes on an NTFS volume: a lower bound, so that what it rules out cannot fit.
+    /// Least room that the content takes on an NTFS volume. It is a lower bound: on a smaller volume the content
+    /// certainly does not fit.
     pub least_bytes: Bytes,
 }
 
-/// The boot image that the first start runs: to be compared with that of the deployed task sequence.
+/// The boot image that a drive's first start runs. An operator compares it with that of the deployed task sequence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BootImage {
-    /// Name from its XML.
+    /// Name in its XML.
     pub name: String,
-    /// Architecture, if it says.
+    /// Architecture, if its XML has it.
     pub architecture: Option<String>,
-    /// Windows build, if it says.
+    /// Build number of Windows, if its XML has it.
     pub build: Option<String>,
-    /// SHA-256 of boot.wim.
+    /// Digest of boot.wim.
     pub sha256: Digest,
-    /// Its size.
+    /// Size of boot.wim.
     pub size_bytes: Bytes,
 }
 
-/// Everything intake found out about one media.
+/// Everything that intake has found out about one media.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct Media {
-    /// File name of the (first) file; how operators call it.
+    /// File name of the first file; operators call the media by it.
     pub name: String,
-    /// Its files, first part first.
+    /// The files, the first part first.
     pub files: Vec<MediaFile>,
-    /// SHA-256 of the file; of all parts' bytes one after the other for a split set.
+    /// Digest of the file; for a split set, of the bytes of all parts in order.
     pub sha256: Digest,
-    /// Size of all files in bytes.
+    /// Size of all files together.
     pub size_bytes: Bytes,
-    /// WIM GUID.
     pub guid: String,
-    /// Compression.
     pub compression: String,
-    /// Whether it has an integrity table.
     pub integrity_table: bool,
-    /// Its images.
     pub images: Vec<Image>,
     /// Index of the image that is applied.
     pub image: u32,
-    /// What that image contains.
+    /// The contents of that image.
     pub inventory: Inventory,
-    /// Its boot image, where a layout in use needs one.
+    /// Only known if the layout needs a boot image.
     pub boot_image: Option<BootImage>,
-    /// Why it must not be used; empty for valid media.
+    /// Why the media must not be used; empty for valid media.
     pub problems: Vec<Finding>,
-    /// What an operator should know.
+    /// What an operator should know although the media is valid.
     pub warnings: Vec<Finding>,
 }
 
-/// What became of a file that was checked.
+/// The result of checking a file of the inbox.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum IntakeOutcome {
-    /// Media, valid or not.
+    /// The file, or the set it is the first part of, is a media, valid or not.
     Media(Box<Media>),
-    /// A later part of a split set: nothing of its own.
+    /// The file is a later part of a split set; the first part's result covers it.
     LaterPart,
 }

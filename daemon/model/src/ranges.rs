@@ -1,19 +1,19 @@
-//! Ranges of bytes on a drive, sets of them, and cutting them into chunks.
+//! Ranges of bytes on a drive, sets of ranges, and how they are cut into chunks.
 
 use std::fmt;
 
 use crate::units::Bytes;
 
-/// Largest chunk: one write and one read of this size reach the speed of every drive tried.
+/// Size of the largest chunk: requests of this size reached the full speed of every drive tried.
 pub const CHUNK: Bytes = Bytes::mib(1);
 
-/// Gaps up to this long between two ranges are written too: cheaper than another request.
+/// A gap of at most this size between two ranges is written along with them: that is cheaper than another request.
 const BRIDGE: Bytes = Bytes(64 << 10);
 
-/// Edges of chunks lie on multiples of this, which is a multiple of every logical sector size.
+/// Edges of chunks lie on multiples of this number of bytes. It is a multiple of every logical sector size.
 pub const GRAIN: u64 = 4096;
 
-/// The bytes from `start` up to, but not including, `end`. Never reversed.
+/// The bytes from `start` up to, but not including, `end`; `start` is never above `end`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct Range {
@@ -22,7 +22,7 @@ pub struct Range {
 }
 
 impl Range {
-    /// The range between two places; empty where `end` comes before `start`.
+    /// The range between two offsets; empty if `end` is below `start`.
     pub fn new(start: Bytes, end: Bytes) -> Self {
         Self { start, end: end.max(start) }
     }
@@ -32,17 +32,17 @@ impl Range {
         Self { start, end: start + length }
     }
 
-    /// How many bytes it is long.
+    /// The number of bytes in the range.
     pub fn length(self) -> Bytes {
         self.end - self.start
     }
 
-    /// Whether it holds no byte.
+    /// Whether no byte is in the range.
     pub fn is_empty(self) -> bool {
         self.start == self.end
     }
 
-    /// Whether all of `other` lies within.
+    /// Whether all bytes of `other` are in this range.
     pub fn covers(self, other: Self) -> bool {
         self.start <= other.start && other.end <= self.end
     }
@@ -65,12 +65,12 @@ impl fmt::Display for Range {
     }
 }
 
-/// A set of bytes on a drive as ascending, disjoint, non-touching ranges.
+/// A set of bytes on a drive, kept as ascending ranges that neither overlap nor touch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RangeSet(Vec<Range>);
 
 impl FromIterator<Range> for RangeSet {
-    /// Any ranges, in any order, overlapping or not.
+    /// Takes ranges in any order, overlapping or not.
     fn from_iter<I: IntoIterator<Item = Range>>(ranges: I) -> Self {
         let mut ranges: Vec<Range> = ranges.into_iter().filter(|range| !range.is_empty()).collect();
         ranges.sort_unstable();
@@ -92,12 +92,12 @@ impl RangeSet {
         Self(merged)
     }
 
-    /// The ranges, ascending.
+    /// The ranges in ascending order.
     pub fn ranges(&self) -> &[Range] {
         &self.0
     }
 
-    /// How many bytes are in the set.
+    /// The number of bytes in the set.
     pub fn total(&self) -> Bytes {
         self.0.iter().map(|range| range.length()).sum()
     }
@@ -107,7 +107,8 @@ impl RangeSet {
         self.0.iter().any(|own| own.covers(range))
     }
 
-    /// This set with its edges moved outwards to the grain, but not beyond `limit`, and short gaps closed.
+    /// This set with the edges of its ranges moved outwards to multiples of [`GRAIN`], but not beyond `limit`, and with
+    /// short gaps closed.
     #[must_use]
     pub fn aligned(&self, limit: Bytes) -> Self {
         let rounded = |range: &Range| Range {

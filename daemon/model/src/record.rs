@@ -1,7 +1,7 @@
-//! The verification record: one per drive insertion that reached a decision.
+//! The verification record: one for each attempt at a drive that came to a decision.
 //!
-//! The ledger is the record of truth, durable before the first destructive byte; the journal gets a copy. Field names
-//! are an interface (schema 1): factory systems read them.
+//! The ledger's copy is the one that counts, and it is durable before the first byte of the drive is destroyed; the
+//! journal gets another copy. Factory systems read records, so the names of the fields are an interface (schema 1).
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ use crate::layout::Plan;
 use crate::manifest::{Manifest, MasterId};
 use crate::units::{ByteRate, Bytes, Lba};
 
-/// Times in milliseconds, always with three digits, so that text sorts as time does.
+/// Writes times with three digits of milliseconds, always, so that sorting the text sorts the times.
 mod time {
     use jiff::Timestamp;
     use serde::Serializer;
@@ -36,59 +36,57 @@ mod time {
     }
 }
 
-/// Version of the record's form.
+/// Version of the record's fields.
 pub const SCHEMA: u32 = 1;
 
-/// The media a drive was imaged with.
+/// The media that a drive was imaged with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct MediaRef {
-    /// File name.
     pub name: String,
-    /// SHA-256 of the file, or of all parts.
+    /// Digest of the file; for a split set, of the bytes of all parts.
     pub sha256: Digest,
-    /// Image index.
+    /// Index of the image, counted from 1.
     pub image: u32,
 }
 
-/// The master it was written from.
+/// The master that a drive was written from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct MasterRef {
-    /// Its name.
     pub id: MasterId,
-    /// Root digest before fix-ups.
+    /// Root digest over the master's bytes, before fix-ups.
     pub root_sha256: Digest,
 }
 
-/// One partition as it was written.
+/// One partition as it was written to the drive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct PartitionRecord {
     /// GPT name.
     pub name: String,
-    /// Type GUID.
     pub type_guid: Uuid,
-    /// Unique GUID.
+    /// Unique GUID of the partition.
     pub guid: Uuid,
-    /// First sector.
     pub first_lba: Lba,
-    /// Last sector.
+    /// The last sector that belongs to the partition.
     pub last_lba: Lba,
-    /// Attribute bits in hexadecimal.
+    /// GPT attribute bits in hexadecimal.
     pub attributes: String,
-    /// Volume serial in hexadecimal; none where there is no file system.
+    /// Serial number of the volume in hexadecimal; absent if there is no file system.
     pub volume_serial: Option<String>,
 }
 
-/// What is unique about a drive.
+/// The identity that was written to a drive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct IdentityRecord {
-    /// GPT disk GUID.
     pub disk_guid: Uuid,
-    /// Partitions in order.
     pub partitions: Vec<PartitionRecord>,
 }
 
 impl IdentityRecord {
-    /// What a drive with this plan and identity says of itself.
+    /// The entry for a drive with this plan and this identity.
     pub fn new(plan: &Plan, identity: &Identity) -> Self {
         use crate::layout::Role;
         let partitions = plan
@@ -113,87 +111,73 @@ impl IdentityRecord {
     }
 }
 
-/// A new job's name, which sorts by the time at which the job was opened.
+/// The name of a new job. Names sort by the time at which their jobs were opened.
 pub fn job_id(now: Timestamp) -> Uuid {
     let (seconds, nanoseconds) = (now.as_second(), now.subsec_nanosecond());
-    // Not before 1970; a clock that is wrong by so much gives names that sort first.
+    // Negative before 1970: a clock that is so wrong gives names that sort first.
     let seconds = u64::try_from(seconds).unwrap_or(0);
     let nanoseconds = u32::try_from(nanoseconds).unwrap_or(0);
     Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanoseconds))
 }
 
-/// The record.
+/// The record of one job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct Record {
     /// [`SCHEMA`].
     pub schema: u32,
-    /// Name of the job; sorts by time.
+    /// Name of the job; names sort by time.
     pub job: Uuid,
-    /// Station's name.
+    /// Name of the station.
     pub station: String,
-    /// Serial number.
     pub serial: Option<Serial>,
-    /// World-wide name.
     pub wwn: Option<String>,
-    /// Model.
     pub model: Option<String>,
-    /// Firmware.
     pub firmware: Option<String>,
-    /// Bus.
     pub bus: Bus,
-    /// Bay.
     pub bay: Bay,
-    /// Attachment count since the machine's start.
     pub diskseq: Diskseq,
-    /// Capacity.
     pub size_bytes: Bytes,
-    /// Logical sector size.
     pub logical_sector_bytes: u32,
-    /// Media, unless refused before one was chosen.
+    /// Absent if the drive was refused before a media was chosen.
     pub media: Option<MediaRef>,
-    /// Master, unless refused before one was there.
+    /// Absent if the drive was refused before its master was at hand.
     pub master: Option<MasterRef>,
-    /// Identity, once one was given.
+    /// Absent if the drive was given no identity.
     pub identity: Option<IdentityRecord>,
-    /// Verdict; absent while the job runs.
+    /// Absent while the job runs.
     pub verdict: Option<Verdict>,
-    /// Reason; absent if passed.
+    /// Absent if the drive passed.
     pub reason: Option<Reason>,
-    /// What an operator should know.
+    /// What an operator should know even if the drive passed.
     pub warnings: Vec<String>,
-    /// Bytes written.
     pub written_bytes: Bytes,
     /// Bytes read back and found right.
     pub verified_bytes: Bytes,
-    /// Root digest over what was read back.
+    /// Root digest over all bytes read back.
     pub readback_sha256: Option<Digest>,
-    /// Ranges that differ.
     pub mismatches: Vec<Mismatch>,
-    /// Mean rate of writing.
+    /// Mean rate of the write phase.
     pub write_bytes_per_second: Option<ByteRate>,
-    /// Mean rate of reading back.
+    /// Mean rate of the read-back phase.
     pub verify_bytes_per_second: Option<ByteRate>,
-    /// What limited writing.
     #[serde(default)]
     pub write_limited_by: Option<Bottleneck>,
-    /// What limited reading back.
     #[serde(default)]
     pub verify_limited_by: Option<Bottleneck>,
-    /// Processor time that the drive took, in milliseconds.
+    /// Processor time spent on the drive.
     #[serde(default)]
     pub cpu_milliseconds: u64,
-    /// When the job was opened.
     #[serde(serialize_with = "time::moment")]
     pub opened: Timestamp,
-    /// When it was closed.
     #[serde(serialize_with = "time::perhaps")]
     pub closed: Option<Timestamp>,
-    /// Version of this program.
+    /// Version of the program that opened the record.
     pub prestaged_version: String,
 }
 
 impl Record {
-    /// A record of a drive with nothing decided yet.
+    /// Opens a record of a drive about which nothing is decided yet.
     pub fn open(station: &str, drive: &Drive, now: Timestamp) -> Self {
         Self {
             schema: SCHEMA,
@@ -229,7 +213,7 @@ impl Record {
         }
     }
 
-    /// Adds what the drive is imaged with.
+    /// Adds the media and the master that the drive is imaged with, and the master's warnings.
     #[must_use]
     pub fn with_master(mut self, manifest: &Manifest) -> Self {
         self.media = Some(MediaRef {
@@ -243,14 +227,14 @@ impl Record {
         self
     }
 
-    /// Adds the identity the drive is given.
+    /// Adds the identity that the drive is given.
     #[must_use]
     pub fn with_identity(mut self, plan: &Plan, identity: &Identity) -> Self {
         self.identity = Some(IdentityRecord::new(plan, identity));
         self
     }
 
-    /// Closes it with the outcome of a job.
+    /// Closes the record with the outcome of its job.
     #[must_use]
     pub fn closed_by(mut self, outcome: Outcome, now: Timestamp) -> Self {
         let report = outcome.report;
@@ -270,7 +254,7 @@ impl Record {
         self
     }
 
-    /// Closes it without a byte having been written, or after an interruption.
+    /// Closes the record of a job that has no outcome: it wrote nothing, or was interrupted.
     #[must_use]
     pub fn closed_with(mut self, verdict: Verdict, reason: Reason, now: Timestamp) -> Self {
         debug_assert!(reason.code.verdicts().contains(&verdict), "{verdict}: {}", reason.code);
@@ -280,13 +264,14 @@ impl Record {
         self
     }
 
-    /// Closes it as refused.
+    /// Closes the record with the verdict `refused`.
     #[must_use]
     pub fn refused(self, refusal: Refusal, now: Timestamp) -> Self {
         self.closed_with(Verdict::Refused, refusal, now)
     }
 
-    /// One line for a person: `S4EVNX0M passed: win11.wim, 18.2 GB at 512.0 MB/s, read back at 530.0 MB/s`.
+    /// The record as one line for a person:
+    /// `S4EVNX0M passed: win11.wim, 18.2 GB at 512.0 MB/s, read back at 530.0 MB/s`.
     pub fn sentence(&self) -> String {
         let serial = self.serial.as_ref().map_or("(no serial)", Serial::as_str);
         let Some(verdict) = self.verdict else {
@@ -322,15 +307,15 @@ mod tests {
         serde_json::from_str(include_str!("schema1.json")).unwrap()
     }
 
-    /// Records are kept for years and read by other programs: the form in the fixture must go on being read, and
-    /// what is read must be written the same.
+    /// Records are kept for years and read by other programs: records like the one in the fixture must be read for
+    /// ever, and written as they were read.
     #[test]
     fn schema_1_reads_and_writes_unchanged() {
         let text = include_str!("schema1.json");
         let before: serde_json::Value = serde_json::from_str(text).unwrap();
         let after = serde_json::to_value(sample()).unwrap();
         assert_eq!(before, after);
-        // What was added later may be missing.
+        // Fields that were added later may be missing.
         let mut older = before;
         for added in ["write_limited_by", "verify_limited_by", "cpu_milliseconds"] {
             older.as_object_mut().unwrap().remove(added).unwrap();

@@ -1,7 +1,8 @@
-//! Sizes that cannot be mixed up: bytes, logical blocks, sector sizes and rates.
+//! Bytes, logical blocks, sector sizes, rates, shares and times, each as a type of its own, so that they cannot be
+//! mixed up.
 //!
-//! Pure. Configuration writes sizes as text (`"300MiB"`, `"5MB/s"`); JSON carries plain numbers of
-//! bytes, so that factory systems need no parser of ours.
+//! The configuration has sizes and rates as text (`"300MiB"`, `"5MB/s"`). JSON has plain numbers of bytes, so that
+//! factory systems need no parser for ours.
 
 use std::fmt;
 use std::io::{self, SeekFrom};
@@ -34,17 +35,17 @@ impl Bytes {
         Self(self.0 - self.0 % unit)
     }
 
-    /// The smallest multiple of `unit` that is not below this size; all 64 bits where that is more than they can
-    /// count. `unit` is not zero.
+    /// The smallest multiple of `unit` that is not below this size; `u64::MAX` if 64 bits cannot hold it. `unit` is not
+    /// zero.
     #[must_use]
     pub fn align_up(self, unit: u64) -> Self {
         Self(self.0.checked_next_multiple_of(unit).unwrap_or(u64::MAX))
     }
 
-    /// Where a reader of this many bytes that stands at `at` comes to by seeking.
+    /// The new position of a reader of this many bytes that seeks from position `at`.
     ///
     /// # Errors
-    /// `InvalidInput` before the start or beyond what 64 bits can count.
+    /// `InvalidInput` if the new position is negative or does not fit 64 bits.
     pub fn seek(self, at: u64, to: SeekFrom) -> io::Result<u64> {
         let target = match to {
             SeekFrom::Start(offset) => Some(offset),
@@ -54,30 +55,30 @@ impl Bytes {
         target.ok_or_else(|| io::ErrorKind::InvalidInput.into())
     }
 
-    /// The difference, or nothing where `other` is the larger one.
+    /// The difference, or 0 if `other` is larger.
     #[must_use]
     pub fn saturating_sub(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0))
     }
 
-    /// The sum, or all 64 bits where it is more than they can count.
+    /// The sum, or `u64::MAX` if 64 bits cannot hold it.
     #[must_use]
     pub fn saturating_add(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
     }
 
-    /// For buffers: this size as an index type. The station runs on 64-bit machines only.
+    /// This size as the length of a buffer. The station runs only on 64-bit machines, where none is cut off.
     pub fn as_usize(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
 
-    /// The size of a buffer or file already in memory.
+    /// The length of a buffer as a size.
     pub fn of(length: usize) -> Self {
         Self(u64::try_from(length).unwrap_or(u64::MAX))
     }
 }
 
-/// Sums that no drive can reach are a mistake of the program, and end the job or the request that made it.
+/// No drive has so many bytes: such a sum is a mistake of the program, and ends the job or request that computed it.
 const OVERFLOW: &str = "a number of bytes beyond 64 bits";
 
 impl Add for Bytes {
@@ -129,7 +130,7 @@ impl FromStr for Bytes {
     fn from_str(text: &str) -> Result<Self, UnitError> {
         let size: bytesize::ByteSize =
             text.trim().parse().map_err(|_| UnitError::Size(text.to_owned()))?;
-        // The library saturates; more bytes than can be counted are a slip of the pen.
+        // The library returns the largest number for a larger size, which can only be a slip of the pen.
         let counted = Some(size.as_u64()).filter(|size| *size < u64::MAX);
         counted.map(Self).ok_or_else(|| UnitError::Size(text.to_owned()))
     }
@@ -147,7 +148,9 @@ impl<'de> Deserialize<'de> for Bytes {
                 Ok(Bytes(value))
             }
             fn visit_i64<E: de::Error>(self, value: i64) -> Result<Bytes, E> {
-                u64::try_from(value).map(Bytes).map_err(|_| E::custom("a size is never negative"))
+                u64::try_from(value).map(Bytes).map_err(|_| {
+                    E::custom(format!("{value} is not a size, because it is negative"))
+                })
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Bytes, E> {
                 text.parse().map_err(E::custom)
@@ -157,7 +160,7 @@ impl<'de> Deserialize<'de> for Bytes {
     }
 }
 
-/// Text in a configuration file, parsed by its type.
+/// Reads a value from text in a configuration file, with the type's `FromStr`.
 macro_rules! deserialize_from_text {
     ($type:ty) => {
         impl<'de> Deserialize<'de> for $type {
@@ -168,12 +171,12 @@ macro_rules! deserialize_from_text {
     };
 }
 
-/// A part of a whole, in hundredths of a percent; in text `2.5%`.
+/// A part of a whole, in hundredths of a percent; written as text such as `2.5%`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Share(u16);
 
 impl Share {
-    /// So many percent, 100 at most.
+    /// This many percent, but at most 100.
     pub const fn percent(percent: u8) -> Self {
         // `u16::from` is not const.
         let percent = if percent > 100 { 100 } else { percent };
@@ -212,12 +215,12 @@ impl FromStr for Share {
 
 deserialize_from_text!(Share);
 
-/// A length of time in a configuration file: `90s`, `2m`, `1h 30m`.
+/// A length of time; in a configuration file `90s`, `2m` or `1h 30m`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Period(pub std::time::Duration);
 
 impl Period {
-    /// So many seconds.
+    /// This many seconds.
     pub const fn seconds(seconds: u64) -> Self {
         Self(std::time::Duration::from_secs(seconds))
     }
@@ -241,7 +244,7 @@ deserialize_from_text!(Period);
 pub struct ByteRate(pub u64);
 
 impl ByteRate {
-    /// The mean rate of `bytes` moved in `elapsed`; 0 where no time has passed.
+    /// The mean rate at which `bytes` were moved in `elapsed`; 0 if no time has passed.
     pub fn mean(bytes: Bytes, elapsed: std::time::Duration) -> Self {
         let nanos = elapsed.as_nanos();
         if nanos == 0 {
@@ -268,7 +271,7 @@ impl FromStr for ByteRate {
 }
 
 impl<'de> Deserialize<'de> for ByteRate {
-    /// A number of bytes per second, as records carry it, or text with a unit, as the configuration does.
+    /// Reads a number of bytes per second, as in records, or text with a unit, as in the configuration.
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(untagged)]
@@ -283,7 +286,7 @@ impl<'de> Deserialize<'de> for ByteRate {
     }
 }
 
-/// Logical sector size of a drive: 512 or 4096 bytes, the two that Windows boots from.
+/// Logical sector size of a drive: one of the two sizes that Windows boots from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
 pub enum SectorSize {
@@ -330,7 +333,7 @@ impl From<SectorSize> for u32 {
 pub struct Lba(pub u64);
 
 impl Lba {
-    /// The byte offset of this block on a drive with such sectors.
+    /// The byte offset of this block on a drive with sectors of this size.
     pub fn offset(self, sector: SectorSize) -> Bytes {
         Bytes(self.0 * sector.bytes())
     }

@@ -178,8 +178,9 @@ impl Insertion {
 
     /// Whether the decision may change without anybody touching the drive.
     pub(crate) fn may_change(&self) -> bool {
-        let lacking = || !self.settled && self.refusal().is_some_and(|r| r.code.is_waiting());
-        matches!(self.phase, Phase::AwaitingMedia) || lacking()
+        let by_station =
+            || !self.settled && self.refusal().is_some_and(|r| r.code.lies_with_station());
+        matches!(self.phase, Phase::AwaitingMedia) || by_station()
     }
 
     /// Whether it was refused because another drive has its serial number, and may be judged anew when that goes.

@@ -1,7 +1,7 @@
-//! Whether a drive may be touched: a decision over recorded facts.
+//! The decision whether a drive may be written, made from facts that were gathered before.
 //!
-//! The rule is that a drive is somebody else's until everything says otherwise. [`admit`] is the only maker of an
-//! [`Admitted`], and the claim on a drive can only be made from one.
+//! A drive counts as somebody else's unless every fact says otherwise. Only [`admit`] makes an [`Admitted`], and
+//! without one no claim on a drive can be made.
 
 mod policy;
 #[cfg(test)]
@@ -17,88 +17,85 @@ use crate::failure::Refusal;
 use crate::units::Bytes;
 use policy::listed;
 
-/// What else is known of a drive's use, read from /proc and /sys.
+/// The users of a drive, as /proc and /sys list them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
-    /// Where the running system needs it: `/`, `/boot`, swap and so on.
+    /// Mount points and other uses of the running system: `/`, `/boot`, swap and so on.
     pub system: Vec<String>,
-    /// Mount points of it and its partitions.
+    /// Mount points of the drive and of its partitions.
     pub mounts: Vec<String>,
-    /// Other users: device-mapper and MD holders, swap, loop devices, pools.
+    /// Other users: device-mapper and MD devices, swap, loop devices, pools.
     pub holders: Vec<String>,
 }
 
 impl Usage {
-    /// What it says against touching the drive: the running system first.
+    /// The refusal that follows from the drive's users, if it has any. The running system comes first.
     pub fn objection(&self) -> Option<Refusal> {
         let refusal = |code, text: &str, users: &[String]| {
             let detail = || format!("{text} {}", users.join(", "));
             (!users.is_empty()).then(|| Refusal::new(code, detail()))
         };
-        refusal(Code::SystemDisk, "the running system needs it:", &self.system)
+        refusal(Code::SystemDisk, "the running system needs the drive for", &self.system)
             .or_else(|| {
-                let mounted = refusal(Code::Mounted, "mounted at", &self.mounts)?;
+                let mounted = refusal(Code::Mounted, "the drive is mounted at", &self.mounts)?;
                 Some(mounted.with_hint("unmount it first"))
             })
-            .or_else(|| refusal(Code::InUse, "in use by", &self.holders))
+            .or_else(|| refusal(Code::InUse, "the drive is in use by", &self.holders))
     }
 }
 
-/// What stands on a drive.
+/// What a drive holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Content {
-    /// Not looked at; only the policy `any` does without.
+    /// Nobody has looked. Such a drive is only written if anything may be overwritten.
     #[default]
     Unknown,
-    /// Both ends hold nothing but one repeated byte.
+    /// At both ends, one and the same byte over and over.
     Blank,
-    /// A GPT whose disk GUID this station's ledger knows.
+    /// A GPT whose disk GUID is in this station's ledger.
     Ours,
-    /// Something; the text says what was recognised.
+    /// Something else; the text names it.
     Foreign(String),
-    /// It could not be read; the text says why.
+    /// The drive cannot be read; the text is the error.
     Unreadable(String),
 }
 
-/// The smallest drive that holds the layout and the content.
+/// The least capacity with which a drive holds layout and content.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct MinimumSize {
-    /// Its capacity.
     pub least: Bytes,
-    /// How it adds up.
+    /// The sum in words.
     pub arithmetic: String,
 }
 
-/// What a drive would get.
+/// The media that a drive would get.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wanted {
-    /// Media that is at hand, for drives of at least this size.
+    /// There is media, for drives of at least this size.
     Known(MinimumSize),
-    /// It will be known soon: the inbox is being read, or media is being verified.
+    /// The media will be known soon: the inbox is being read, or media is being verified.
     Undecided,
-    /// There is nothing to put on it.
+    /// There is no media for the drive.
     Missing(Refusal),
 }
 
-/// Everything a decision rests on.
+/// All facts that a decision is made from.
 #[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct Candidate {
-    /// The drive.
     pub drive: Drive,
-    /// Its use.
     pub usage: Usage,
-    /// What stands on it.
     pub content: Content,
-    /// Kernel names of other attached drives with its serial.
+    /// Kernel names of the other attached drives with the same serial number.
     pub twins: Vec<String>,
-    /// When and where it passed with what it would get, if it did and nothing has been written since.
+    /// The time and the job in which the drive has passed with the same master, if that was its last job.
     pub passed: Option<String>,
-    /// What it would get.
     pub wanted: Wanted,
 }
 
-/// Proof that admission said yes to a drive. Cannot be copied; taking the claim uses it up.
+/// Proof that a drive is admitted. It cannot be copied, and making a claim uses it up.
 #[derive(Debug)]
 pub struct Admitted {
     drive: Drive,
@@ -106,17 +103,17 @@ pub struct Admitted {
 }
 
 impl Admitted {
-    /// Uses the proof up: what the claim on the drive is made from.
+    /// Uses the proof up, to make a claim on the drive.
     pub fn into_parts(self) -> (Drive, Geometry) {
         (self.drive, self.geometry)
     }
 
-    /// The drive.
+    /// The admitted drive.
     pub fn drive(&self) -> &Drive {
         &self.drive
     }
 
-    /// Its geometry.
+    /// The geometry of the admitted drive.
     pub fn geometry(&self) -> Geometry {
         self.geometry
     }
@@ -125,11 +122,11 @@ impl Admitted {
 /// The decision about a drive.
 #[derive(Debug)]
 pub enum Admission {
-    /// It may be written.
+    /// The drive may be written.
     Admitted(Box<Admitted>),
-    /// Nothing speaks against it, but what it would get is not known yet.
+    /// Nothing speaks against the drive, but its media is not known yet.
     Pending,
-    /// Every reason that speaks against it, the decisive one first. Never empty.
+    /// Everything that speaks against the drive, the decisive refusal first. Never empty.
     Refused(Vec<Refusal>),
 }
 
@@ -152,7 +149,7 @@ pub fn admit(candidate: Candidate, policy: &Policy) -> Admission {
 
 fn objections(candidate: &Candidate, policy: &Policy) -> Vec<Refusal> {
     let Candidate { drive, usage, .. } = candidate;
-    // That the running system lives on a drive is the last thing an operator may overlook.
+    // An operator must not overlook that the running system is on the drive, so that refusal comes first.
     let (system, other_use) = match usage.objection() {
         Some(refusal) if refusal.code == Code::SystemDisk => (Some(refusal), None),
         other => (None, other),
@@ -185,51 +182,54 @@ fn objections(candidate: &Candidate, policy: &Policy) -> Vec<Refusal> {
     if let Some(when) = &candidate.passed
         && !policy.reimage
     {
-        let refusal =
-            Refusal::new(Code::AlreadyPassed, format!("it has passed with this media: {when}"));
+        let detail = format!("the drive has passed with this media: {when}");
+        let refusal = Refusal::new(Code::AlreadyPassed, detail);
         let hint = format!("`prestagectl retry {}` images it again", drive.label());
         all.push(refusal.with_hint(hint));
     }
-    all.extend(content_objection(&candidate.content, policy.overwrite));
+    all.extend(content_objection(drive, &candidate.content, policy.overwrite));
     if let Wanted::Missing(refusal) = &candidate.wanted {
         all.push(refusal.clone());
     }
     all
 }
 
-/// What is not in the lists of the configuration.
+/// Objections to properties of the drive that are not in the lists of the configuration.
 fn list_objections(drive: &Drive, policy: &Policy) -> Vec<Refusal> {
     let mut all = Vec::new();
-    let mut object = |code, what: &str, value: &str, key: &str| {
-        all.push(Refusal::new(code, format!("{what} {value:?} {key}")));
+    let mut object = |code, name: &str, value: Option<&str>, list: &str| {
+        let detail = match value {
+            Some(value) => format!("{name} {value:?} {list}"),
+            None => format!("the drive reports no {name}, and an unknown one {list}"),
+        };
+        all.push(Refusal::new(code, detail));
     };
     if !policy.buses.contains(&drive.bus.0) {
-        object(Code::BusNotAllowed, "bus", &drive.bus.0, "is not in admission.buses");
+        object(Code::BusNotAllowed, "bus", Some(&drive.bus.0), "is not in admission.buses");
     }
     if !policy.has_bay(drive) {
-        object(Code::BayNotAllowed, "bay", &drive.bay.0, "matches nothing in admission.bays");
+        let list = "matches nothing in admission.bays";
+        object(Code::BayNotAllowed, "bay", Some(&drive.bay.0), list);
     }
-    if !listed(&policy.models, drive.model.as_deref()) {
-        let model = drive.model.as_deref().unwrap_or("unknown");
+    let model = drive.model.as_deref();
+    if !listed(&policy.models, model) {
         object(Code::ModelNotAllowed, "model", model, "is not in admission.models");
     }
-    if !listed(&policy.serials, drive.serial.as_ref().map(Serial::as_str)) {
-        let serial = drive.label();
-        object(Code::SerialNotAllowed, "serial number", &serial, "is not in admission.serials");
+    let serial = drive.serial.as_ref().map(Serial::as_str);
+    if !listed(&policy.serials, serial) {
+        object(Code::SerialNotAllowed, "serial number", serial, "is not in admission.serials");
     }
     all
 }
 
-fn content_objection(content: &Content, overwrite: Overwrite) -> Option<Refusal> {
+fn content_objection(drive: &Drive, content: &Content, overwrite: Overwrite) -> Option<Refusal> {
     let detail = match (content, overwrite) {
         (_, Overwrite::Any) | (Content::Blank, _) | (Content::Ours, Overwrite::BlankOrOurs) => {
             return None;
         }
         (Content::Unreadable(why), _) => {
-            return Some(Refusal::new(
-                Code::NotBlank,
-                format!("what the drive holds cannot be read: {why}"),
-            ));
+            let detail = format!("cannot read {}: {why}", drive.node.display());
+            return Some(Refusal::new(Code::NotBlank, detail));
         }
         (Content::Foreign(what), _) => format!("the drive holds {what}"),
         (Content::Ours, _) => "the drive holds an earlier image of this station".to_owned(),
@@ -239,19 +239,20 @@ fn content_objection(content: &Content, overwrite: Overwrite) -> Option<Refusal>
     Some(Refusal::new(Code::NotBlank, detail).with_hint(hint))
 }
 
-/// What speaks against the drive's sectors and capacity.
+/// Objections to the drive's sector size and capacity.
 fn size_objections(candidate: &Candidate, policy: &Policy) -> Vec<Refusal> {
     let drive = &candidate.drive;
     let size = drive.size;
     let mut all = Vec::new();
     let mut object = |code, detail: String| all.push(Refusal::new(code, detail));
     if drive.geometry().is_none() {
-        let detail = format!("its logical sectors have {} bytes", drive.logical_sector_bytes);
+        let sector = drive.logical_sector_bytes;
+        let detail = format!("the drive's logical sectors have {sector} bytes");
         object(Code::SectorSize, detail + "; layouts exist for 512 and 4096");
     }
     let mut too_small = |least: Bytes, why: &str| {
         if size < least {
-            let detail = format!("{} bytes, at least {} are needed ({why})", size.0, least.0);
+            let detail = format!("the drive has {} bytes, but needs {} ({why})", size.0, least.0);
             object(Code::TooSmall, detail);
         }
     };
@@ -262,14 +263,16 @@ fn size_objections(candidate: &Candidate, policy: &Policy) -> Vec<Refusal> {
     if let Some(most) = policy.max_size
         && size > most
     {
+        let (size, most) = (size.0, most.0);
         let detail =
-            format!("{} bytes, at most {} are allowed (admission.max_size)", size.0, most.0);
+            format!("the drive has {size} bytes; at most {most} are allowed (admission.max_size)");
         object(Code::TooLarge, detail);
     }
     if !policy.has_size(size) {
         let listed: Vec<String> = policy.sizes.iter().map(ToString::to_string).collect();
         let (listed, tolerance) = (listed.join(", "), policy.size_tolerance);
-        let detail = format!("{size} is not in admission.sizes ({listed}, within {tolerance})");
+        let detail =
+            format!("capacity {size} is not in admission.sizes ({listed}, within {tolerance})");
         object(Code::SizeNotAllowed, detail);
     }
     all

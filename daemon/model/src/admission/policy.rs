@@ -1,20 +1,21 @@
-//! What the operator allows, as far as it can be said of a drive alone.
+//! The admission policy: the part of the configuration that says which drives may be imaged.
 
 use serde::{Deserialize, Serialize};
 
 use crate::drive::{Bay, Drive};
 use crate::units::{Bytes, Share};
 
-/// What the operator allows.
+/// Which drives may be imaged. A drive must satisfy every field.
 #[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct Policy {
     /// Whether the station may write at all.
     pub armed: bool,
-    /// Buses whose drives may be imaged.
+    /// Buses that belong to the station.
     pub buses: Vec<String>,
-    /// Bays that belong to the station: patterns over udev's `ID_PATH` or over names of bays.
+    /// Bays that belong to the station: each pattern is compared with udev's `ID_PATH` and with the bay's name.
     pub bays: Vec<glob::Pattern>,
-    /// Bays that have names.
+    /// Names of bays. The first whose pattern matches counts.
     pub named: Vec<NamedBay>,
     /// Models that may be imaged; all if empty.
     pub models: Vec<glob::Pattern>,
@@ -22,42 +23,39 @@ pub struct Policy {
     pub serials: Vec<glob::Pattern>,
     /// Capacities that may be imaged; all if empty.
     pub sizes: Vec<Bytes>,
-    /// How far a capacity may be from a listed one.
+    /// How far a capacity may differ from a listed one.
     pub size_tolerance: Share,
-    /// Smallest drive.
     pub min_size: Option<Bytes>,
-    /// Largest drive.
     pub max_size: Option<Bytes>,
-    /// What may be overwritten.
     pub overwrite: Overwrite,
-    /// Whether a drive that has passed with the same media is imaged again without being asked for.
+    /// Whether a drive that has passed with the same media is imaged again as soon as it is plugged in.
     pub reimage: bool,
 }
 
-/// A bay, or several that share a name.
+/// The name of a bay, or of several bays.
 #[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the name says it")]
 pub struct NamedBay {
-    /// What a person calls it.
     pub name: String,
-    /// Pattern over udev's `ID_PATH`.
+    /// Pattern that is compared with udev's `ID_PATH`.
     pub path: glob::Pattern,
 }
 
-/// What a drive may hold already.
+/// Which drives may be overwritten, by what they hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Overwrite {
-    /// Nothing.
+    /// Only blank drives.
     BlankOnly,
-    /// Nothing, or what this station put there.
+    /// Blank drives, and those that this station has imaged.
     #[default]
     BlankOrOurs,
-    /// Anything.
+    /// All drives.
     Any,
 }
 
 impl Policy {
-    /// A policy that lets nothing pass.
+    /// A policy that admits no drive.
     pub fn closed() -> Self {
         Self {
             armed: false,
@@ -75,12 +73,12 @@ impl Policy {
         }
     }
 
-    /// The name of the bay at a path: the first that matches.
+    /// The name of the bay at this path, if it has one.
     pub fn name_of(&self, path: &str) -> Option<&str> {
         self.named.iter().find(|bay| bay.path.matches(path)).map(|bay| bay.name.as_str())
     }
 
-    /// A drive with its bay called by its name.
+    /// The drive with the name of its bay filled in.
     pub fn placed(&self, mut drive: Drive) -> Drive {
         if let Some(name) = self.name_of(&drive.path) {
             drive.bay = Bay(name.to_owned());
@@ -93,19 +91,20 @@ impl Policy {
         self.allows(&drive.path, &drive.bay.0)
     }
 
-    /// Whether a bay with this path and this name is one of the station's.
+    /// Whether a bay with this path and this name belongs to the station.
     pub fn allows(&self, path: &str, name: &str) -> bool {
         self.bays.iter().any(|bay| bay.matches(path) || bay.matches(name))
     }
 
-    /// Whether a drive has one of the capacities listed.
+    /// Whether this capacity is listed, give or take the tolerance.
     pub fn has_size(&self, size: Bytes) -> bool {
         let near = |listed: &Bytes| size.0.abs_diff(listed.0) <= self.size_tolerance.of(*listed).0;
         self.sizes.is_empty() || self.sizes.iter().any(near)
     }
 }
 
-/// Whether a value is listed. An empty list allows all; what is unknown is in no list.
+/// Whether a value matches one of the patterns. Without patterns every value does; with patterns an unknown value,
+/// `None`, does not.
 pub(super) fn listed(patterns: &[glob::Pattern], value: Option<&str>) -> bool {
     patterns.is_empty() || value.is_some_and(|value| patterns.iter().any(|p| p.matches(value)))
 }

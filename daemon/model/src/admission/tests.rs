@@ -1,4 +1,4 @@
-//! Every objection, one at a time.
+//! Every objection to a drive, one at a time.
 
 use super::*;
 use crate::drive::{Bay, Bus, DeviceNumber, Diskseq, Serial};

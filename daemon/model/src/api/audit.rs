@@ -1,4 +1,4 @@
-//! Comparing a drive with its media: what the worker is told, and what it found.
+//! An audit compares a drive with media: the task that a worker gets, and the report that it returns.
 
 use std::path::PathBuf;
 
@@ -7,54 +7,54 @@ use serde::{Deserialize, Serialize};
 use crate::media::MediaFile;
 use crate::units::Bytes;
 
-/// What an audit worker is told.
+/// The drive to be audited, and the media to compare it with.
 #[derive(Debug, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct AuditTask {
-    /// Device node.
+    /// Device node of the drive.
     pub node: PathBuf,
-    /// Capacity.
+    /// Capacity of the drive.
     pub size: Bytes,
-    /// Logical sector size in bytes.
     pub logical_sector_bytes: u32,
-    /// The media's files, first part first.
+    /// The media's files, the first part first.
     pub files: Vec<MediaFile>,
-    /// Index of the image.
+    /// Index of the image, counted from 1.
     pub image: u32,
 }
 
-/// One difference.
+/// One difference between drive and media.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {
-    /// Path on the volume.
+    /// Path on the volume, with `/` between names.
     pub path: String,
-    /// What differs.
+    /// The difference in words.
     pub what: String,
 }
 
-/// What was compared, and what differs.
+/// What an audit has compared, and the differences it found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct AuditReport {
-    /// Media compared with.
+    /// Name of the media.
     pub media: String,
-    /// Files and folders compared, each hard link counted.
+    /// Files and folders compared; each hard link counts.
     pub entries: u64,
-    /// Streams compared.
+    /// Data streams compared.
     pub streams: u64,
-    /// Bytes of data compared.
+    /// Sum of the sizes of these streams.
     pub data_bytes: Bytes,
-    /// The first differences.
+    /// The first differences; more than a hundred are only counted.
     pub differences: Vec<Difference>,
-    /// How many more there are.
     pub more_differences: u64,
 }
 
 impl AuditReport {
-    /// Whether nothing differs.
+    /// Whether the drive holds exactly what the media holds.
     pub fn is_same(&self) -> bool {
         self.differences.is_empty() && self.more_differences == 0
     }
 
-    /// Adds a difference to the list, or to the count where the list is long enough.
+    /// Lists a difference, or only counts it if the list is full.
     pub fn differs(&mut self, path: &str, what: impl Into<String>) {
         if self.differences.len() < LISTED {
             let shown = |text: &str| text.replace(char::is_control, "?");
@@ -65,5 +65,5 @@ impl AuditReport {
     }
 }
 
-/// More differences than this are counted, not listed.
+/// How many differences are listed; more are only counted.
 const LISTED: usize = 100;

@@ -1,4 +1,5 @@
-//! What a worker says while it runs, one JSON document per line; an audit's lines go on to whoever asked for it.
+//! The output of a worker: one JSON document per line. The lines of an audit are passed on to the client that asked for
+//! it.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,11 +10,11 @@ use crate::failure::Failure;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Line {
-    /// How far it has come.
+    /// How far the task has come.
     Progress(Progress),
-    /// The result; the last line.
+    /// The result of the task. No line follows.
     Done(serde_json::Value),
-    /// It could not be done; the last line.
+    /// The task has failed. No line follows.
     Failed(Failure),
 }
 
@@ -28,11 +29,11 @@ impl Line {
     }
 }
 
-/// How far a worker has come.
+/// How far a worker has come with its task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
-    /// What it is doing.
+    /// The current step in words.
     pub step: String,
-    /// How much of all is done, 0 to 1.
+    /// The part of the whole task that is done, 0 to 1.
     pub fraction: f64,
 }

@@ -1,4 +1,4 @@
-//! What goes over the control socket, in both directions.
+//! The types that go over the control socket, in both directions.
 
 pub mod audit;
 pub mod command;

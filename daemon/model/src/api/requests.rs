@@ -1,49 +1,46 @@
-//! Requests and short answers of the HTTP API.
+//! Requests of the HTTP API, and its short answers.
 
 use serde::{Deserialize, Serialize};
 
 use crate::units::Bytes;
 
-/// A request for one drive.
+/// A request to image or audit a drive.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DriveRequest {
     /// Device node or kernel name.
     pub device: String,
-    /// Media name; the newest valid one if absent.
+    /// Name of the media; if absent, the station chooses.
     #[serde(default)]
     pub media: Option<String>,
 }
 
-/// A request for a press.
+/// A request to press a master for drives of this capacity and sector size.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct PressRequest {
-    /// Media name.
     pub media: String,
-    /// Drive size in bytes.
     pub size_bytes: Bytes,
-    /// Logical sector size.
     pub logical_sector_bytes: u32,
 }
 
-/// Which attempt at a drive to look out for.
+/// The attempt at a drive that a request has begun; a client finds it in the snapshot by both fields.
 #[derive(Debug, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct Attempt {
     /// Device node.
     pub device: String,
-    /// Number of the attempt.
     pub attempt: u64,
 }
 
-/// Which records to list.
+/// Which records to list: all that match every field given.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct RecordQuery {
-    /// Of this serial number.
     pub serial: Option<String>,
-    /// Opened at or after, RFC 3339.
+    /// Opened at this time or later (RFC 3339).
     pub since: Option<String>,
-    /// With this verdict.
     pub verdict: Option<String>,
 }

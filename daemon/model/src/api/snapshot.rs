@@ -1,4 +1,4 @@
-//! What the station shows of itself. Views print this; none computes a verdict of its own.
+//! The live state that the station shows. Clients print it; none of them computes a verdict of its own.
 
 use std::path::PathBuf;
 
@@ -14,44 +14,43 @@ use crate::manifest::MasterId;
 use crate::media::{BootImage, Image, Inventory};
 use crate::units::{ByteRate, Bytes};
 
-/// Everything live, at one moment.
+/// The live state at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct Snapshot {
-    /// Station's name.
     pub station: String,
-    /// Version of the daemon.
     pub version: String,
     /// Whether drives may be written.
     pub armed: bool,
-    /// Whether the daemon takes no new drives because it is ending.
+    /// Whether the station is ending and takes no new drives.
     pub draining: bool,
     /// Media in the inbox.
     pub media: Vec<MediaView>,
     /// Masters in the store.
     pub masters: Vec<MasterView>,
-    /// Presses running, queued, or failed.
+    /// Presses that run, are queued or have failed.
     pub presses: Vec<PressView>,
     /// Bytes read from the store since the station started.
     #[serde(default)]
     pub store_read_bytes: Bytes,
-    /// Drives in the station's bays.
+    /// Drives in bays, and on buses, that belong to the station.
     pub drives: Vec<DriveView>,
-    /// Every block device seen, with what was decided.
+    /// All attached block devices, each with the decision about it.
     pub devices: Vec<DeviceView>,
-    /// The configuration file that holds; empty from a daemon that does not tell.
+    /// The configuration file in use; empty if the daemon is too old to name it.
     #[serde(default)]
     pub config: PathBuf,
-    /// Bays that have names, in the order in which they are compared with a drive's path.
+    /// The bays that have names. The first whose pattern matches a drive's path counts.
     #[serde(default)]
     pub bays: Vec<BayView>,
 }
 
-/// One bay that has a name.
+/// A bay that has a name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct BayView {
-    /// What people call it.
     pub name: String,
-    /// Pattern over paths.
+    /// Pattern that drives' paths are compared with.
     pub path: String,
 }
 
@@ -59,95 +58,85 @@ pub struct BayView {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MediaState {
-    /// Being read and verified.
+    /// It is being verified.
     Checking,
-    /// May be used.
+    /// It may be used.
     Valid,
-    /// Must not be used.
+    /// It has problems and is never used.
     Invalid,
 }
 
-/// One media.
+/// One media in the inbox.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct MediaView {
-    /// File name.
     pub name: String,
-    /// Its state.
     pub state: MediaState,
-    /// How much of the check is done, while checking.
+    /// How much of the check is done, 0 to 100, while it runs.
     pub percent: Option<f64>,
-    /// SHA-256, once known.
+    /// Digest of the file, or of all parts; known once it is verified.
     pub sha256: Option<Digest>,
-    /// Size of all its files.
+    /// Size of all its files together.
     pub size_bytes: Bytes,
-    /// Names and digests of its files.
+    /// The parts of a split set, or the one file.
     pub files: Vec<FileView>,
-    /// Compression.
     pub compression: Option<String>,
-    /// Whether it has an integrity table.
     pub integrity_table: Option<bool>,
-    /// Images.
     pub images: Vec<Image>,
     /// Index of the image that is applied.
     pub image: u32,
-    /// What that image contains.
+    /// The contents of that image.
     pub inventory: Option<Inventory>,
-    /// Its boot image.
     pub boot_image: Option<BootImage>,
-    /// Why it is invalid.
+    /// Findings that make it invalid.
     pub problems: Vec<Finding>,
-    /// What to know.
+    /// Findings with which it may be used.
     pub warnings: Vec<Finding>,
 }
 
 /// One file of media.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct FileView {
-    /// File name.
     pub name: String,
-    /// SHA-256.
     pub sha256: Digest,
 }
 
-/// One master.
+/// One master in the store.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct MasterView {
-    /// Its name.
     pub id: MasterId,
-    /// Media it was pressed from.
+    /// Name of the media that it was pressed from.
     pub media: String,
-    /// SHA-256 of that media.
     pub media_sha256: Digest,
-    /// Layout.
     pub layout: String,
-    /// Drive size it is for.
+    /// Capacity of the drives that it is for.
     pub size_bytes: Bytes,
-    /// Sector size it is for.
+    /// Sector size of the drives that it is for.
     pub logical_sector_bytes: u32,
-    /// Bytes that each drive gets.
+    /// Bytes that are written to each drive.
     pub payload_bytes: Bytes,
-    /// Bytes it takes up in the store.
+    /// Bytes that the master takes up in the store.
     pub allocated_bytes: Bytes,
-    /// Root digest.
     pub root_sha256: Digest,
 }
 
 /// One press.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct PressView {
-    /// Master it will give.
+    /// Name of the master that it makes.
     pub id: MasterId,
-    /// Media.
     pub media: String,
-    /// For drives of this geometry.
+    /// Geometry of the drives that the master is for.
     pub geometry: Geometry,
-    /// `queued`, `running` or `failed`.
     pub state: PressState,
-    /// What it is doing.
+    /// The current step in words.
     pub step: String,
-    /// How much is done.
+    /// How much is done, 0 to 100.
     pub percent: f64,
-    /// Why it failed.
+    /// The failure, in the state `failed`.
     pub error: Option<Failure>,
 }
 
@@ -155,49 +144,44 @@ pub struct PressView {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PressState {
-    /// Waits for its turn.
+    /// It waits until other presses have ended.
     Queued,
-    /// Runs.
+    /// It runs.
     Running,
-    /// Failed; the reason stays until it is asked for again.
+    /// It has failed. The failure is shown until the master is wanted again.
     Failed,
 }
 
 /// One drive in a bay of the station.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct DriveView {
-    /// Serial number.
     pub serial: Option<Serial>,
-    /// Bay.
     pub bay: Bay,
     /// Device node.
     pub device: String,
-    /// Model.
     pub model: Option<String>,
-    /// Bus.
     pub bus: Bus,
-    /// Capacity.
     pub size_bytes: Bytes,
-    /// State.
     pub state: State,
-    /// Counts the attempts at this insertion, from 1.
+    /// The number of the current attempt since the drive was plugged in, from 1.
     pub attempt: u64,
-    /// Share of the job done, 0 to 100.
+    /// How much of the job is done, 0 to 100.
     pub percent: f64,
-    /// Rate in the current state.
+    /// Mean rate in the current state.
     pub bytes_per_second: Option<ByteRate>,
-    /// What limits it in the current state, or has limited its read-back.
+    /// What limits the rate in the current state; after the job, what has limited the read-back.
     #[serde(default)]
     pub limited_by: Option<Bottleneck>,
-    /// Estimated seconds left.
+    /// Estimated time until the job ends.
     pub eta_seconds: Option<u64>,
-    /// Verdict, once there is one.
+    /// Absent until the drive has its verdict.
     pub verdict: Option<Verdict>,
-    /// Why not passed.
+    /// Why the drive has not passed.
     pub reason: Option<Reason>,
-    /// What to know.
+    /// Warnings of the drive's record.
     pub warnings: Vec<String>,
-    /// Job, once one was opened.
+    /// Absent until a job is opened.
     pub job: Option<Uuid>,
 }
 
@@ -205,47 +189,40 @@ pub struct DriveView {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Decision {
-    /// Its facts are being read.
+    /// The decision is still due: the drive or its media is being looked at.
     Pending,
-    /// May be, or was, written.
+    /// It may be written, or has been.
     Admitted,
-    /// Not touched.
+    /// It is not touched.
     Refused,
 }
 
-/// One block device.
+/// One attached block device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct DeviceView {
     /// Device node.
     pub device: String,
-    /// Serial number.
     pub serial: Option<Serial>,
-    /// World-wide name.
     pub wwn: Option<String>,
-    /// Model.
     pub model: Option<String>,
-    /// Bus.
     pub bus: Bus,
-    /// Bay.
     pub bay: Bay,
-    /// Where it is plugged in, whatever people call that.
+    /// Where it is plugged in: udev's `ID_PATH`, also if the bay has a name.
     #[serde(default)]
     pub path: String,
-    /// Capacity.
     pub size_bytes: Bytes,
-    /// Logical sector size.
     pub logical_sector_bytes: u32,
-    /// Counts the attempts at this insertion, from 1.
+    /// The number of the current attempt since the drive was plugged in, from 1.
     pub attempt: u64,
-    /// Decision.
     pub decision: Decision,
-    /// Why it is refused.
+    /// The code of the decisive refusal.
     pub code: Option<ReasonCode>,
-    /// The same for a person.
+    /// The detail of the decisive refusal.
     pub detail: Option<String>,
-    /// What would make it admissible.
+    /// The hint of the decisive refusal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// All that speaks against it, the decisive one first.
+    /// All refusals, the decisive one first.
     pub refusals: Vec<Refusal>,
 }

@@ -1,4 +1,4 @@
-//! SHA-256 of messages that are hashed piece by piece, alone or two at a time.
+//! SHA-256 of messages that are hashed piece by piece, one alone or two at a time.
 
 use sha2::block_api::compress256;
 
@@ -10,32 +10,32 @@ const START: [u32; 8] = [
     0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
 ];
 
-/// A message on the way to its digest.
+/// A message of which a part has been hashed.
 #[derive(Debug)]
 pub struct Hashing<M> {
     message: M,
-    /// Blocks that are in `state`.
+    /// Number of blocks that have been hashed into `state`.
     done: usize,
     state: [u32; 8],
 }
 
 impl<M: AsRef<[u8]>> Hashing<M> {
-    /// Nothing of `message` is hashed yet.
+    /// A message of which nothing has been hashed.
     pub fn new(message: M) -> Self {
         Self { message, done: 0, state: START }
     }
 
-    /// The whole blocks that are left.
+    /// The whole blocks that have not been hashed.
     fn blocks(&self) -> &[[u8; BLOCK]] {
         &self.message.as_ref().as_chunks().0[self.done..]
     }
 
-    /// Whether so little is left that only [`Hashing::finish`] has anything to do.
+    /// Whether no whole block is left; [`Hashing::finish`] hashes the rest.
     pub fn is_done(&self) -> bool {
         self.blocks().is_empty()
     }
 
-    /// Hashes some more of the message, if there is more.
+    /// Hashes the next whole blocks of the message, `at_most` this many bytes.
     pub fn alone(&mut self, at_most: Bytes) {
         let mut state = self.state;
         let blocks = self.blocks();
@@ -44,8 +44,8 @@ impl<M: AsRef<[u8]>> Hashing<M> {
         (self.state, self.done) = (state, self.done + count);
     }
 
-    /// Hashes as much of two messages as both still have; on CPUs with SHA extensions in less time than one after the
-    /// other.
+    /// Hashes as many whole blocks of both messages as the one with fewer has left. On CPUs with SHA extensions this
+    /// takes less time than hashing one after the other.
     pub fn together(a: &mut Self, b: &mut Self) {
         let count = a.blocks().len().min(b.blocks().len());
         #[cfg(target_arch = "x86_64")]
@@ -62,7 +62,7 @@ impl<M: AsRef<[u8]>> Hashing<M> {
         b.alone(length);
     }
 
-    /// Hashes what is left.
+    /// Hashes the rest of the message, and returns it with its digest.
     pub fn finish(mut self) -> (M, Digest) {
         self.alone(Bytes::of(self.message.as_ref().len()));
         let (message, mut state) = (self.message, self.state);
@@ -92,7 +92,7 @@ mod tests {
 
     type Way = fn(&[u8], &[u8]) -> [Digest; 2];
 
-    /// What hashes two messages: side by side, and by turns.
+    /// The ways in which two messages can be hashed.
     const WAYS: [Way; 2] = [side_by_side, by_turns];
 
     fn side_by_side(a: &[u8], b: &[u8]) -> [Digest; 2] {
@@ -102,7 +102,7 @@ mod tests {
         [a.finish().1, b.finish().1]
     }
 
-    /// As when one message comes while another is half done.
+    /// The second message comes when the first is half done.
     fn by_turns(a: &[u8], b: &[u8]) -> [Digest; 2] {
         let (mut first, mut second) = (Hashing::new(a), Hashing::new(b));
         first.alone(Bytes(3 * 64));
@@ -115,7 +115,7 @@ mod tests {
         [first.finish().1, digest]
     }
 
-    /// Bytes without a pattern that a wrong word order could hide in.
+    /// Bytes without a pattern, which could hide a wrong order of words.
     fn noise(length: usize) -> Vec<u8> {
         let next = |state: &u32| Some(state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
         std::iter::successors(Some(1), next)
@@ -174,7 +174,7 @@ mod tests {
             b in vec(any::<u8>(), 0..5000),
             skip in (0_usize..64, 0_usize..64),
         ) {
-            // Away from where the allocator put them.
+            // Away from the aligned address that the allocator chose.
             let (a, b) = (a.get(skip.0..).unwrap_or(&[]), b.get(skip.1..).unwrap_or(&[]));
             for way in WAYS {
                 prop_assert_eq!(way(a, b), [Digest::of(a), Digest::of(b)]);

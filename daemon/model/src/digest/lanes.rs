@@ -1,9 +1,9 @@
 //! SHA-256 (FIPS 180-4) of two messages at once with the x86 SHA extensions.
 //!
-//! Each pair of rounds waits for the one before, so one message leaves the unit that computes them idle for part of the
-//! time. A second, independent message in the same instruction stream fills these gaps.
+//! Each pair of rounds needs the result of the pair before, so one message leaves the unit that computes rounds idle
+//! for part of the time. The rounds of a second, independent message fill these gaps.
 
-#![expect(unsafe_code, reason = "one call of code for a CPU that has the SHA extensions")]
+#![expect(unsafe_code, reason = "calls a function that needs a CPU with the SHA extensions")]
 
 use std::arch::x86_64::{
     __m128i, _mm_add_epi32, _mm_alignr_epi8, _mm_extract_epi32, _mm_set_epi32, _mm_set_epi64x,
@@ -33,7 +33,8 @@ const K: [[u32; 4]; 16] = [
     [0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2],
 ];
 
-/// Takes as many blocks into two states as both messages have, if this CPU has the instructions for it.
+/// Hashes blocks of two messages into their states, as many blocks as both have. `None` if this CPU lacks the
+/// instructions.
 pub(super) fn compress(
     states: [[u32; 8]; 2],
     a: &[[u8; BLOCK]],
@@ -45,7 +46,7 @@ pub(super) fn compress(
     {
         return None;
     }
-    // SAFETY: the CPU has SSE2, as every x86-64 one does, and the other features were found just now.
+    // SAFETY: every x86-64 CPU has SSE2, and the other features have just been detected.
     Some(unsafe { compress_common(states, a, b) })
 }
 
@@ -59,8 +60,8 @@ fn compress_common(
     for (a, b) in a.iter().zip(b) {
         let before = lanes;
         let mut words = [load(a), load(b)];
-        // Written out, so that each group's constants are immediate, the words stay in registers, and what the last
-        // groups compute for groups to come is dropped.
+        // A loop unrolled by hand: the constants become immediate values, the words stay in registers, and the compiler
+        // drops the words that the last groups compute for groups that do not come.
         macro_rules! groups {
             ($($group:literal)*) => { $(
                 for (lane, words) in lanes.iter_mut().zip(&mut words) {
@@ -77,14 +78,15 @@ fn compress_common(
     [unpack(a), unpack(b)]
 }
 
-/// Four rounds of one lane. `words` are the next sixteen of its message schedule, and are moved on by four.
+/// Four rounds of one lane. `words` are the next sixteen words of its message schedule; they move on by four.
 #[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
 #[inline]
 fn four_rounds([abef, cdgh]: &mut [__m128i; 2], words: &mut [__m128i; 4], k: [u32; 4]) {
     let [w0, w1, w2, w3] = *words;
     let [k0, k1, k2, k3] = k.map(u32::cast_signed);
     let sum = _mm_add_epi32(w0, _mm_setr_epi32(k0, k1, k2, k3));
-    // Two rounds make of (a, b, e, f) and (c, d, g, h) a new (a, b, e, f); the old one is the new (c, d, g, h).
+    // Two rounds make a new (a, b, e, f) out of (a, b, e, f) and (c, d, g, h); the old (a, b, e, f) is the new
+    // (c, d, g, h).
     *cdgh = _mm_sha256rnds2_epu32(*cdgh, *abef, sum);
     *abef = _mm_sha256rnds2_epu32(*abef, *cdgh, _mm_shuffle_epi32(sum, 0b1110));
     let sum = _mm_add_epi32(_mm_sha256msg1_epu32(w0, w1), _mm_alignr_epi8(w3, w2, 4));
@@ -96,7 +98,7 @@ fn four_rounds([abef, cdgh]: &mut [__m128i; 2], words: &mut [__m128i; 4], k: [u3
 #[inline]
 fn load(block: &[u8; BLOCK]) -> [__m128i; 4] {
     let swap = _mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203);
-    // The compiler makes one load of the two halves; a load by pointer would need `unsafe`.
+    // The compiler merges the two halves into one load; a load through a pointer would need `unsafe`.
     let four = |quarter: usize| {
         let halves = block.as_chunks::<16>().0[quarter].as_chunks().0;
         let [low, high] = [halves[0], halves[1]].map(i64::from_le_bytes);
@@ -105,7 +107,7 @@ fn load(block: &[u8; BLOCK]) -> [__m128i; 4] {
     [four(0), four(1), four(2), four(3)]
 }
 
-/// A state in the order that the instructions want.
+/// A state in the order that the instructions expect.
 #[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
 fn pack(state: [u32; 8]) -> [__m128i; 2] {
     let [a, b, c, d, e, f, g, h] = state.map(u32::cast_signed);

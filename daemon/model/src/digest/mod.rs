@@ -1,4 +1,4 @@
-//! SHA-256 digests, and the root digest over many chunks.
+//! SHA-256 digests, and the root digest over the chunks of a drive.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,10 +14,10 @@ mod lanes;
 
 pub use hashing::Hashing;
 
-/// SHA-256 takes messages in blocks of so many bytes.
+/// Size in bytes of the blocks in which SHA-256 takes a message.
 const BLOCK: usize = 64;
 
-/// A SHA-256 digest, in text as 64 lower-case hexadecimal digits.
+/// A SHA-256 digest; written as text of 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Digest(pub [u8; 32]);
@@ -75,8 +75,8 @@ impl From<Digest> for String {
     }
 }
 
-/// The digest of a set of chunks: SHA-256 over, for each chunk in order of offset, the offset and the
-/// length as little-endian 64-bit numbers and the chunk's digest. It says what stands where, so
+/// Computes the root digest of a set of chunks. It is SHA-256 over the following for each chunk, in order of offset:
+/// the offset and the length as little-endian 64-bit numbers, and the chunk's digest. As the offsets are part of it,
 /// chunks cannot be exchanged unnoticed.
 #[derive(Debug, Default)]
 pub struct Root {
@@ -94,7 +94,7 @@ impl Root {
         self.hash.update(digest.0);
     }
 
-    /// The root.
+    /// The root digest of the chunks added.
     pub fn finish(self) -> Digest {
         Digest(self.hash.finalize().into())
     }

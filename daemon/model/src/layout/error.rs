@@ -1,4 +1,4 @@
-//! Layouts that cannot be used, with the arithmetic.
+//! Why a layout cannot be used.
 
 use super::Role;
 use crate::failure::Hint;
@@ -17,7 +17,7 @@ pub enum LayoutError {
     #[error("layout {layout:?} has {count} partitions with size \"rest\", and needs exactly one")]
     Rest { layout: String, count: usize },
     #[error(
-        "layout {layout:?}: the {role} partition has {size} bytes, but with these sectors its file system needs {least}"
+        "layout {layout:?}: the {role} partition has {size} bytes; with these sectors, its file system needs {least}"
     )]
     Small { layout: String, role: Role, size: u64, least: u64 },
     #[error("layout {layout:?}: the {role} partition cannot have the label {label:?}")]
@@ -33,10 +33,11 @@ pub enum LayoutError {
     #[error("layout {layout:?}: the {role} partition cannot have that file system")]
     FileSystem { layout: String, role: Role },
     #[error(
-        "layout {layout:?}: bit 63 of the {role} partition's attributes takes its drive letter away, and Windows does not start without it"
+        "layout {layout:?}: bit 63 of the {role} partition's attributes takes the drive letter away, without which \
+         Windows does not start"
     )]
     DriveLetter { layout: String, role: Role },
-    /// The drive is too small; the message shows the arithmetic.
+    /// `arithmetic` shows how `needed` adds up.
     #[error("layout {layout:?} needs {needed} bytes ({arithmetic}), the drive has {size}")]
     DriveTooSmall { layout: String, needed: u64, arithmetic: String, size: u64 },
 }

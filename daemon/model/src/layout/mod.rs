@@ -1,9 +1,9 @@
-//! Partition layouts: what an operator asks for, and the exact sectors it comes to on one geometry.
+//! Partition layouts as an operator writes them, and the exact sectors that they come to on one geometry.
 //!
-//! The crate `formats` turns a [`Plan`] into bytes. Rules and figures come from
-//! Microsoft's UEFI/GPT partition guidance and from measurements with mkfs.fat and mkntfs:
-//! 1 MiB alignment, order ESP, MSR, Windows, Recovery, attributes 0 on the Windows partition (a
-//! missing drive letter breaks the first start), FAT32 needs at least 65,525 clusters.
+//! The crate `formats` turns a [`Plan`] into bytes. Rules and figures come from Microsoft's UEFI/GPT partition guidance
+//! and from measurements with mkfs.fat and mkntfs: partitions are aligned to 1 MiB and stand in the order ESP, MSR,
+//! Windows, Recovery; the Windows partition has the attributes 0, because without a drive letter its first start fails;
+//! FAT32 needs at least 65,525 clusters.
 
 mod error;
 mod role;
@@ -18,21 +18,21 @@ use crate::identity::Identity;
 use crate::ranges::Range;
 use crate::units::{Bytes, Lba, MIB, SectorSize};
 
-/// GPT partition entries: 128 of 128 bytes, what every tool writes (UEFI 2.10, 5.3.1).
+/// Number of entries in a partition table, as every tool writes it (UEFI 2.10, 5.3.1).
 pub const GPT_ENTRY_COUNT: u32 = 128;
-/// Bytes of one partition entry.
+/// Size of one entry in bytes.
 pub const GPT_ENTRY_BYTES: u32 = 128;
 
-/// FAT32 starts at this cluster count; below it every driver takes the volume for FAT16
-/// (Microsoft FAT specification 1.03, page 14). mkfs.fat only warns.
+/// The least number of clusters of a FAT32 volume. Every driver takes a volume with fewer for FAT16 (Microsoft FAT
+/// specification 1.03, page 14); mkfs.fat makes one all the same, with a warning.
 pub const FAT32_MIN_CLUSTERS: u64 = 65_525;
 
-/// How large a partition is asked to be.
+/// The size of a partition in a layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Extent {
-    /// Exactly this, rounded up to 1 MiB.
+    /// This size, rounded up to whole mebibytes.
     Fixed(Bytes),
-    /// What the others leave over.
+    /// The space that the other partitions leave.
     Rest,
 }
 
@@ -67,28 +67,28 @@ impl<'de> Deserialize<'de> for Extent {
 /// One partition of a layout.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the name says it")]
 pub struct Partition {
-    /// Its purpose, which fixes type GUID, file system, attributes and name.
+    /// The purpose, from which the type GUID follows.
     #[serde(rename = "type")]
     pub role: Role,
-    /// Its size.
     pub size: Extent,
-    /// GPT name; the role's own, which is what Windows writes, where absent.
+    /// GPT name; if absent, the one that Windows gives to a partition of this role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// File system: there is one that works for each role, so this can only say it.
+    /// Optional: only the file system that belongs to the role is accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file_system: Option<FileSystem>,
-    /// Volume label; the role's own where absent.
+    /// Volume label; if absent, [`Role::label`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
-    /// GPT attribute bits; the role's own where absent.
+    /// GPT attribute bits; if absent, [`Role::attributes`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attributes: Option<Attributes>,
 }
 
 impl Partition {
-    /// A partition with everything its role suggests.
+    /// A partition of this size, with everything else as its role suggests.
     pub fn new(role: Role, size: Extent) -> Self {
         Self { role, size, name: None, file_system: None, label: None, attributes: None }
     }
@@ -98,29 +98,26 @@ impl Partition {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Boot {
-    /// Boot files and BCD are required and laid down on the ESP.
+    /// The media must have boot files and a BCD; both are put on the ESP.
     #[default]
     Prestaged,
     /// The content is applied as it is.
     None,
 }
 
-/// A named layout: partitions in the order they stand on the drive.
+/// A named layout: partitions in the order in which they stand on the drive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct Layout {
-    /// Name, for rules and messages.
     pub name: String,
-    /// Boot preparation.
     #[serde(default)]
     pub boot: Boot,
-    /// The partitions in order.
     pub partitions: Vec<Partition>,
 }
 
 impl Default for Layout {
-    /// ESP 300 MiB (valid FAT32 with 512- and 4096-byte sectors), MSR 16 MiB, Windows, Recovery
-    /// 990 MiB.
+    /// ESP of 300 MiB (valid FAT32 with sectors of 512 and of 4096 bytes), MSR of 16 MiB, Windows, Recovery of 990 MiB.
     fn default() -> Self {
         let fixed = |role, mib| Partition::new(role, Extent::Fixed(Bytes::mib(mib)));
         Self {
@@ -136,31 +133,27 @@ impl Default for Layout {
     }
 }
 
-/// The partitions that a drive's boot configuration shall name.
+/// The GUIDs of the disk and of the partitions that a drive's boot configuration must name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Places {
     /// GPT disk GUID.
     pub disk: Uuid,
-    /// Partition GUID of the ESP, where the boot manager lies.
+    /// Partition GUID of the ESP, which holds the boot manager.
     pub esp: Uuid,
-    /// Partition GUID of the Windows volume, where boot.wim and boot.sdi lie.
+    /// Partition GUID of the Windows volume, which holds boot.wim and boot.sdi.
     pub windows: Uuid,
 }
 
-/// One partition with its place on a drive of known geometry.
+/// One partition of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct PlannedPartition {
-    /// Its purpose.
     pub role: Role,
-    /// GPT name.
     pub name: String,
-    /// GPT attribute bits.
     pub attributes: Attributes,
-    /// Volume label.
     pub label: String,
-    /// First sector.
     pub first: Lba,
-    /// Last sector, inclusive.
+    /// The last sector that belongs to the partition.
     pub last: Lba,
 }
 
@@ -170,34 +163,33 @@ impl PlannedPartition {
         self.first.offset(sector)
     }
 
-    /// Size in bytes.
+    /// Size of the partition.
     pub fn size(&self, sector: SectorSize) -> Bytes {
         Bytes((self.last.0 - self.first.0 + 1) * sector.bytes())
     }
 
-    /// Where it lies on the drive.
+    /// The bytes of the drive that belong to the partition.
     pub fn range(&self, sector: SectorSize) -> Range {
         Range::at(self.offset(sector), self.size(sector))
     }
 }
 
-/// A layout worked out for one geometry. Invariants: partitions do not overlap, are in order, start and
-/// end on 1 MiB, and lie between the two partition tables.
+/// A layout computed for one geometry. Invariants: partitions do not overlap, are in order, start and end on whole
+/// mebibytes, and lie between the two partition tables.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct Plan {
-    /// The geometry it was worked out for.
     pub geometry: Geometry,
-    /// The partitions in order.
     pub partitions: Vec<PlannedPartition>,
 }
 
 impl Plan {
-    /// The partition with this role; layouts hold each at most once.
+    /// The partition with this role and its index; a layout has at most one of each role.
     pub fn find(&self, role: Role) -> Option<(usize, &PlannedPartition)> {
         self.partitions.iter().enumerate().find(|(_, p)| p.role == role)
     }
 
-    /// The partitions that the BCD of a drive with this identity names; `None` without an ESP.
+    /// The GUIDs that the BCD of a drive with this identity must name; `None` if the plan has no ESP.
     pub fn places(&self, identity: &Identity) -> Option<Places> {
         let guid = |role| {
             let (index, _) = self.find(role)?;
@@ -207,34 +199,34 @@ impl Plan {
         Some(Places { disk: identity.disk, esp, windows })
     }
 
-    /// Bytes at the start of the drive that hold the protective MBR and the primary GPT.
+    /// Size of the protective MBR and the primary GPT at the start of the drive.
     pub fn primary_table(geometry: Geometry) -> Bytes {
         let entries = Bytes(u64::from(GPT_ENTRY_COUNT * GPT_ENTRY_BYTES));
         Bytes(2 * geometry.sector.bytes() + entries.align_up(geometry.sector.bytes()).0)
     }
 
-    /// Where the protective MBR and the primary GPT lie.
+    /// The bytes of the drive that hold the protective MBR and the primary GPT.
     pub fn primary_range(&self) -> Range {
         Range::at(Bytes(0), Self::primary_table(self.geometry))
     }
 
-    /// Where the backup GPT lies.
+    /// The bytes of the drive that hold the backup GPT.
     pub fn backup_range(&self) -> Range {
         let size = self.geometry.size;
         Range::new(size - Self::backup_table(self.geometry), size)
     }
 
-    /// Bytes at the end of the drive that hold the backup GPT.
+    /// Size of the backup GPT at the end of the drive.
     pub fn backup_table(geometry: Geometry) -> Bytes {
         Bytes(Self::primary_table(geometry).0 - geometry.sector.bytes())
     }
 }
 
-/// Least size of an NTFS volume here: mkntfs wants 1 MiB, the journal and MFT some more.
+/// Least size of an NTFS volume. mkntfs needs 1 MiB, journal and MFT some more.
 const NTFS_MIN: Bytes = Bytes::mib(16);
 
-/// Sectors per FAT32 cluster on an ESP of this size: clusters of 4096 bytes where that leaves enough of
-/// them for FAT32, else of one sector.
+/// Sectors per cluster on an ESP of this size. Clusters have 4096 bytes if the ESP then has enough of them for FAT32,
+/// and one sector otherwise.
 pub fn esp_cluster_sectors(size: Bytes, sector: SectorSize) -> u64 {
     match sector {
         SectorSize::B512 if size >= Bytes::mib(260) => 8,
@@ -315,8 +307,8 @@ impl Layout {
         if partition.file_system.is_some_and(|asked| Some(asked) != role.file_system()) {
             return Err(LayoutError::FileSystem { layout, role });
         }
-        // Microsoft reserves bits 48 to 63 for basic data partitions; bit 63 takes the drive letter away, without which
-        // the first start finds neither boot image nor configuration (error 0x80070490).
+        // Bits 48 to 63 belong to the partition type, here Microsoft's basic data partition. Bit 63 takes the drive
+        // letter away, and without it the first start finds neither boot image nor configuration (error 0x80070490).
         const NO_DRIVE_LETTER: u64 = 1 << 63;
         if role == Role::Windows
             && partition.attributes.is_some_and(|bits| bits.0 & NO_DRIVE_LETTER != 0)
@@ -326,8 +318,8 @@ impl Layout {
         Ok(())
     }
 
-    /// Least size of a drive that holds this layout with `content` bytes on the Windows volume, and how it adds
-    /// up. A lower bound: what is smaller cannot work.
+    /// Least size of a drive for this layout with `content` bytes on the Windows volume, and the sum in words. It is a
+    /// lower bound: a smaller drive certainly does not suffice.
     pub fn least_drive(&self, content: Bytes, sector: SectorSize) -> (Bytes, String) {
         let mut total = 2 * MIB.0;
         let mut terms = vec![format!("{total} tables")];
@@ -345,11 +337,11 @@ impl Layout {
         (Bytes(total), terms.join(" + "))
     }
 
-    /// Works the layout out for one geometry.
+    /// Computes the sectors of every partition for one geometry.
     ///
     /// # Errors
-    /// [`LayoutError::DriveTooSmall`] with the arithmetic, or [`LayoutError::Small`] where a partition
-    /// is too small for its file system with these sectors.
+    /// [`LayoutError::DriveTooSmall`] with the sum, or [`LayoutError::Small`] if a partition is too small for its file
+    /// system with sectors of this size.
     pub fn plan(&self, geometry: Geometry) -> Result<Plan, LayoutError> {
         self.check()?;
         let sector = geometry.sector;
@@ -408,10 +400,10 @@ impl Layout {
     }
 }
 
-/// The least size a partition of this role works with.
+/// The least size of a partition of this role.
 fn least_size(role: Role, sector: SectorSize) -> Bytes {
     match role {
-        // One file allocation table entry of 4 bytes per cluster, two tables, 32 reserved sectors.
+        // Two file allocation tables with an entry of 4 bytes for each cluster, and 32 reserved sectors.
         Role::Esp => {
             let cluster = sector.bytes();
             let clusters = FAT32_MIN_CLUSTERS + 2;

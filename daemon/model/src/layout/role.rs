@@ -1,9 +1,9 @@
-//! What partitions are for, and what that fixes: type GUID, attributes, name, label.
+//! The roles of partitions, and what follows from a role: type GUID, attributes, file system, name, label.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// What a partition is for.
+/// The purpose of a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -11,7 +11,7 @@ pub enum Role {
     Esp,
     /// Microsoft reserved partition, no file system.
     Msr,
-    /// The volume the prestaged media is applied to, NTFS.
+    /// The volume that the prestaged media is applied to, NTFS.
     Windows,
     /// Windows recovery tools, an empty NTFS volume.
     Recovery,
@@ -40,7 +40,8 @@ impl Role {
         }
     }
 
-    /// GPT attribute bits. Recovery is required by the platform and gets no drive letter.
+    /// GPT attribute bits. Those of the recovery partition say that the platform requires it and that it gets no drive
+    /// letter.
     pub fn attributes(self) -> Attributes {
         Attributes(match self {
             Self::Recovery => 0x8000_0000_0000_0001,
@@ -48,7 +49,7 @@ impl Role {
         })
     }
 
-    /// The file system that works for it; none where there is none.
+    /// The file system of the partition, if it has one.
     pub fn file_system(self) -> Option<FileSystem> {
         match self {
             Self::Esp => Some(FileSystem::Fat32),
@@ -57,7 +58,7 @@ impl Role {
         }
     }
 
-    /// The partition name as Windows Setup writes it.
+    /// The partition name that Windows Setup writes.
     pub fn gpt_name(self) -> &'static str {
         match self {
             Self::Esp => "EFI system partition",
@@ -66,7 +67,7 @@ impl Role {
         }
     }
 
-    /// Default volume label; empty where there is no file system.
+    /// Default volume label; empty if there is no file system.
     pub fn label(self) -> &'static str {
         match self {
             Self::Esp => "SYSTEM",
@@ -77,17 +78,16 @@ impl Role {
     }
 }
 
-/// File systems that partitions are formatted with.
+/// A file system that the station makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the names say it")]
 pub enum FileSystem {
-    /// FAT32, for firmware.
     Fat32,
-    /// NTFS.
     Ntfs,
 }
 
-/// GPT attribute bits, in text as hexadecimal: `0x8000000000000001`.
+/// GPT attribute bits; written as text in hexadecimal: `0x8000000000000001`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Attributes(pub u64);
@@ -98,7 +98,9 @@ impl TryFrom<String> for Attributes {
     fn try_from(text: String) -> Result<Self, String> {
         let bits = text.strip_prefix("0x").and_then(|digits| u64::from_str_radix(digits, 16).ok());
         bits.map(Self).ok_or_else(|| {
-            format!("{text:?} are no attribute bits; write for example \"0x8000000000000001\"")
+            format!(
+                "{text:?} is not a hexadecimal number of 64 bits such as \"0x8000000000000001\""
+            )
         })
     }
 }
