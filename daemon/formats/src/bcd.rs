@@ -1,9 +1,9 @@
-//! The boot configuration (BCD): a registry hive that says which partitions the boot manager shall use.
+//! The boot configuration (BCD): a registry hive that names the partitions that the boot manager uses.
 //!
-//! Media made for one partition says `[boot]`, which on a drive with an ESP of its own means the wrong volume. So the
-//! device elements of the boot manager, the default loader and the ramdisk options are set to the drive's
-//! own partitions, whatever stood there, as bcdedit's `partition=` and `ramdisk=` would. Reading is done
-//! with nt-hive; writing is left to hivexsh, which this module gives a script.
+//! The BCD of media made for a single partition names `[boot]`. On a drive with a separate ESP, that is the wrong
+//! volume. So the device elements of the boot manager, of the default loader and of the ramdisk options are set to the
+//! drive's own partitions, whatever they were before, as bcdedit does with `partition=` and `ramdisk=`. The hive is
+//! read with nt-hive and changed by hivexsh, with a script that this module writes.
 //!
 //! Byte layouts: ntloader's `bcd.h` and the BCD-SYS project's scripts, which agree; elements and objects: Microsoft's
 //! BCD WMI provider documentation.
@@ -11,6 +11,7 @@
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use model::failure::Hint;
 use model::layout::Places;
 use nt_hive::{Hive, KeyNode, NtHiveError};
 use uuid::Uuid;
@@ -35,25 +36,30 @@ const TYPE_OS_LOADER: u32 = 0x1020_0003;
 /// A boot configuration that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BcdError {
-    /// Not a sound registry hive.
+    /// The bytes are not a sound registry hive.
     #[error("the BCD is not a sound registry hive: {0}")]
     Hive(String),
-    /// The hive has changes that were never written down.
-    #[error("the BCD was not closed cleanly; open it once with bcdedit and make the media anew")]
+    /// Some changes are still in the hive's log and not in the hive.
+    #[error("the BCD was not closed cleanly")]
     Dirty,
-    /// Something is missing.
+    /// An object or element that the boot manager needs is missing.
     #[error("the BCD has no {0}")]
     Missing(String),
-    /// An element on a drive is not what it must be.
+    /// An element of a drive's BCD names other partitions.
     #[error(
         "element {element} of object {object} in the drive's BCD does not name the drive's own partitions"
     )]
-    Wrong {
-        /// Object.
-        object: String,
-        /// Element.
-        element: &'static str,
-    },
+    #[expect(missing_docs, reason = "the names say it")]
+    Wrong { object: String, element: &'static str },
+}
+
+impl Hint for BcdError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Dirty => Some("open it once with bcdedit, and make the media anew".into()),
+            Self::Hive(_) | Self::Missing(_) | Self::Wrong { .. } => None,
+        }
+    }
 }
 
 impl From<NtHiveError> for BcdError {
@@ -65,13 +71,13 @@ impl From<NtHiveError> for BcdError {
     }
 }
 
-/// One element and the data it must have.
+/// An element of an object, and the data that it must have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Element {
     object: String,
     name: &'static str,
     data: Vec<u8>,
-    /// Whether it is there already, with whatever data.
+    /// Whether the object has the element already, with whatever data.
     exists: bool,
 }
 
@@ -84,7 +90,7 @@ fn object<'h>(objects: &Node<'h>, name: &str) -> Result<Node<'h>, BcdError> {
         .map_err(Into::into)
 }
 
-/// The data of an element, `None` if the object has no such element.
+/// The data of an element; `None` if the object has no such element.
 fn element(object: &Node<'_>, name: &str) -> Result<Option<Vec<u8>>, BcdError> {
     let Some(key) = object.subpath(&format!("Elements\\{name}")) else { return Ok(None) };
     let Some(value) = key?.value("Element") else { return Ok(None) };
@@ -101,7 +107,7 @@ fn utf16(text: &str) -> Vec<u8> {
     text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect()
 }
 
-/// nt-hive panics on some damaged hives; media comes from outside.
+/// Reads with nt-hive, which panics on some damaged hives: such a hive in media must not end the station.
 fn guarded<T>(read: impl FnOnce() -> Result<T, BcdError>) -> Result<T, BcdError> {
     let damaged = || BcdError::Hive("its structure contradicts itself".into());
     catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err(damaged()))
@@ -121,10 +127,10 @@ fn read_elements(bcd: &[u8], places: &Places) -> Result<Vec<Element>, BcdError> 
         Some(data) => text(&data),
         None => only_loader(&objects)?,
     };
-    // It goes into a script: nothing but a GUID in braces.
+    // The name goes into the script, so nothing but a GUID in braces is accepted.
     let guid = loader_name.strip_prefix('{').and_then(|name| name.strip_suffix('}'));
     if guid.is_none_or(|guid| guid.len() != 36 || Uuid::parse_str(guid).is_err()) {
-        return Err(BcdError::Missing(format!("valid default; it says {loader_name:?}")));
+        return Err(BcdError::Missing(format!("valid default loader, but {loader_name:?}")));
     }
     let loader = object(&objects, &loader_name)?;
     let present = element(&loader, DEVICE)?;
@@ -154,7 +160,7 @@ fn read_elements(bcd: &[u8], places: &Places) -> Result<Vec<Element>, BcdError> 
     .collect()
 }
 
-/// Without a default, a single loader is what the boot manager would start.
+/// The name of the only loader. The boot manager starts it if the BCD names no default.
 fn only_loader(objects: &Node<'_>) -> Result<String, BcdError> {
     let mut loaders = Vec::new();
     for node in objects.subkeys().ok_or_else(|| BcdError::Missing("objects".into()))?? {
@@ -217,10 +223,10 @@ fn ramdisk(data: &[u8]) -> Option<(Uuid, String)> {
     (!options.is_nil() && kind == 3 && path.starts_with('\\')).then_some((options, path))
 }
 
-/// A script for `hivexsh -w` that makes a BCD name these partitions.
+/// Writes a script for `hivexsh -w` that makes a BCD name these partitions.
 ///
 /// # Errors
-/// [`BcdError`] says why the BCD cannot be used.
+/// [`BcdError`] if the BCD cannot be used.
 pub fn script(bcd: &[u8], places: &Places) -> Result<String, BcdError> {
     let mut script = String::new();
     for Element { object, name, data, exists } in elements(bcd, places)? {
@@ -239,7 +245,7 @@ pub fn script(bcd: &[u8], places: &Places) -> Result<String, BcdError> {
 /// Checks that a BCD can be made to name a drive's partitions.
 ///
 /// # Errors
-/// [`BcdError`] says why not.
+/// [`BcdError`] if it cannot.
 pub fn check_usable(bcd: &[u8]) -> Result<(), BcdError> {
     let anywhere = Places { disk: Uuid::nil(), esp: Uuid::nil(), windows: Uuid::nil() };
     elements(bcd, &anywhere).map(|_| ())

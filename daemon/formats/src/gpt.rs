@@ -1,9 +1,9 @@
-//! The protective MBR and both GPTs of a plan, as bytes, and the fix-up sites in them.
+//! The bytes of the protective MBR and of both GPTs of a plan, and the fix-up sites in them.
 //!
-//! The `gpt` crate writes 128-byte pieces and therefore cannot write through O_DIRECT; here it writes
-//! into memory ([`Window`]), and the same aligned bytes go to the drive and are read back. It
-//! also checks neither the end of the last partition nor its own result, so [`read`] parses what
-//! was rendered with its reader and [`render`] refuses anything that does not come back as planned.
+//! The `gpt` crate writes pieces of 128 bytes, which O_DIRECT does not allow. Here it writes into memory ([`Window`]);
+//! these bytes, which are aligned, are written to the drive and read back. The crate checks neither the end of the last
+//! partition nor the tables that it has written. So [`render`] reads them with [`read`], and refuses tables that differ
+//! from the plan.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -19,26 +19,26 @@ use model::identity::{Fixup, Identity, PartitionIdentity, Site};
 use model::layout::{GPT_ENTRY_BYTES, GPT_ENTRY_COUNT, Plan};
 use model::units::{Bytes, Lba, SectorSize};
 
-/// Both ends of a drive as its partition tables define them.
+/// The bytes of a drive that hold its partition tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tables {
-    /// Protective MBR, primary header and entries: the first bytes of the drive.
+    /// The first bytes of the drive: protective MBR, primary header and entries.
     pub primary: Vec<u8>,
-    /// Backup entries and header: the last bytes of the drive.
+    /// The last bytes of the drive: backup entries and header.
     pub backup: Vec<u8>,
 }
 
 /// Partition tables that could not be rendered or read.
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
-    /// The `gpt` crate refused.
-    #[error("partition table: {0}")]
+    /// An error of the `gpt` crate.
+    #[error("the partition table is not valid: {0}")]
     Gpt(String),
     /// The table in memory could not be read or written.
-    #[error("partition table")]
+    #[error("cannot read or write the partition table")]
     Io(#[from] io::Error),
-    /// What was read is not what was planned.
-    #[error("partition table does not match its plan: {0}")]
+    /// The tables are not those of the plan, or contradict each other.
+    #[error("the partition table is not as planned: {0}")]
     Mismatch(String),
 }
 
@@ -58,12 +58,12 @@ fn block_size(sector: SectorSize) -> LogicalBlockSize {
 /// Renders the tables of `plan` with the GUIDs of `identity`.
 ///
 /// # Errors
-/// [`TableError`] if the crate refuses the plan or what it wrote does not read back as planned.
+/// [`TableError`] if the crate refuses the plan, or has written tables that differ from it.
 pub fn render(plan: &Plan, identity: &Identity) -> Result<Tables, TableError> {
     let geometry = plan.geometry;
     let mut window = Window::empty(geometry);
     let sectors = geometry.size.0 / geometry.sector.bytes();
-    // The protective MBR holds 32 bits; larger drives say "all ones" (UEFI 2.10, table 5-4).
+    // The protective MBR has 32 bits for the number of sectors; larger drives set them all (UEFI 2.10, table 5-4).
     let protected = u32::try_from(sectors - 1).unwrap_or(u32::MAX);
     ProtectiveMBR::with_lb_size(protected)
         .overwrite_lba0(&mut window)
@@ -75,7 +75,8 @@ pub fn render(plan: &Plan, identity: &Identity) -> Result<Tables, TableError> {
     let mut partitions = BTreeMap::new();
     for (index, planned) in plan.partitions.iter().enumerate() {
         let Some(own) = identity.partitions.get(index) else {
-            return Err(TableError::Mismatch(format!("no identity for partition {}", index + 1)));
+            let number = index + 1;
+            return Err(TableError::Mismatch(format!("the identity lacks partition {number}")));
         };
         let partition = Partition {
             part_type_guid: Type { guid: planned.role.type_guid(), os: OperatingSystem::None },
@@ -94,36 +95,33 @@ pub fn render(plan: &Plan, identity: &Identity) -> Result<Tables, TableError> {
     Ok(tables)
 }
 
-/// What a pair of tables says, as the `gpt` crate reads it.
+/// The contents of a pair of tables, as the `gpt` crate reads them.
 #[derive(Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct Parsed {
     /// Disk GUID.
     pub disk: Uuid,
-    /// Entries in order.
     pub partitions: Vec<ParsedPartition>,
 }
 
 /// One entry of a table.
 #[derive(Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct ParsedPartition {
-    /// Type GUID.
     pub type_guid: Uuid,
-    /// Unique GUID.
+    /// Unique GUID of the partition.
     pub guid: Uuid,
-    /// First sector.
     pub first: Lba,
-    /// Last sector, inclusive.
+    /// The last sector that belongs to the partition.
     pub last: Lba,
-    /// Attribute bits.
     pub attributes: u64,
-    /// Name.
     pub name: String,
 }
 
-/// Reads both tables and checks their checksums.
+/// Reads both tables and compares their checksums.
 ///
 /// # Errors
-/// [`TableError`] if a header or an array does not match its checksum, or the two differ.
+/// [`TableError`] if a header or the entries do not match their checksum, or the two tables differ.
 pub fn read(geometry: Geometry, tables: &Tables) -> Result<Parsed, TableError> {
     let sector = Bytes(geometry.sector.bytes()).as_usize();
     // The crate panics on entries of any other size.
@@ -131,7 +129,7 @@ pub fn read(geometry: Geometry, tables: &Tables) -> Result<Parsed, TableError> {
     let last = tables.backup.len().saturating_sub(sector);
     for (table, header) in [(&tables.primary, sector), (&tables.backup, last)] {
         if table.get(header + 80..header + 88) != Some(&entries[..]) {
-            return Err(TableError::Mismatch("not 128 entries of 128 bytes".into()));
+            return Err(TableError::Mismatch("it has not 128 entries of 128 bytes".into()));
         }
     }
     let window =
@@ -144,9 +142,9 @@ pub fn read(geometry: Geometry, tables: &Tables) -> Result<Parsed, TableError> {
         return Err(TableError::Mismatch("a header is missing or damaged".into()));
     };
     if primary.disk_guid != backup.disk_guid || primary.crc32_parts != backup.crc32_parts {
-        return Err(TableError::Mismatch("primary and backup differ".into()));
+        return Err(TableError::Mismatch("the headers of primary and backup differ".into()));
     }
-    // The crate reads the entries of the primary table only.
+    // The crate reads only the entries of the primary table.
     let length = Bytes(u64::from(GPT_ENTRY_COUNT * GPT_ENTRY_BYTES)).as_usize();
     let first = 2 * sector;
     if tables.primary.get(first..first + length) != tables.backup.get(..length) {
@@ -167,7 +165,7 @@ pub fn read(geometry: Geometry, tables: &Tables) -> Result<Parsed, TableError> {
     Ok(Parsed { disk: primary.disk_guid, partitions })
 }
 
-/// Checks that `tables` say exactly what `plan` and `identity` say.
+/// Checks that `tables` are exactly those of `plan` and `identity`.
 ///
 /// # Errors
 /// [`TableError::Mismatch`] names the first difference.
@@ -189,13 +187,36 @@ pub fn check(plan: &Plan, identity: &Identity, tables: &Tables) -> Result<(), Ta
             })
             .collect(),
     };
-    if parsed != expected {
-        return Err(TableError::Mismatch(format!("read {parsed:?}, expected {expected:?}")));
+    match difference(&parsed, &expected) {
+        Some(difference) => Err(TableError::Mismatch(difference)),
+        None => Ok(()),
     }
-    Ok(())
 }
 
-/// The sites of both tables: GUIDs and the checksums over them (UEFI 2.10, tables 5-5 and 5-6).
+/// The first difference between two tables in words.
+fn difference(parsed: &Parsed, expected: &Parsed) -> Option<String> {
+    if parsed.disk != expected.disk {
+        return Some(format!("the disk GUID is {} instead of {}", parsed.disk, expected.disk));
+    }
+    let (count, planned) = (parsed.partitions.len(), expected.partitions.len());
+    if count != planned {
+        return Some(format!("it has {count} partitions instead of {planned}"));
+    }
+    let mut pairs = parsed.partitions.iter().zip(&expected.partitions).enumerate();
+    let (index, (is, should)) = pairs.find(|(_, (is, should))| is != should)?;
+    let fields = [
+        ("the type GUID", is.type_guid.to_string(), should.type_guid.to_string()),
+        ("the GUID", is.guid.to_string(), should.guid.to_string()),
+        ("the first sector", is.first.0.to_string(), should.first.0.to_string()),
+        ("the last sector", is.last.0.to_string(), should.last.0.to_string()),
+        ("the attributes", format!("{:#x}", is.attributes), format!("{:#x}", should.attributes)),
+        ("the name", format!("{:?}", is.name), format!("{:?}", should.name)),
+    ];
+    let (field, is, should) = fields.into_iter().find(|(_, is, should)| is != should)?;
+    Some(format!("{field} of partition {} is {is} instead of {should}", index + 1))
+}
+
+/// The fix-up sites of both tables: GUIDs, and the checksums over them (UEFI 2.10, tables 5-5 and 5-6).
 pub fn sites(plan: &Plan) -> Vec<Site> {
     let geometry = plan.geometry;
     let sector = geometry.sector.bytes();
@@ -220,8 +241,8 @@ pub fn sites(plan: &Plan) -> Vec<Site> {
     sites
 }
 
-/// A drive of which only both ends exist. Reads between them give zeros, writes there fail: the `gpt`
-/// crate has no business in the middle.
+/// A drive in memory that has only its two ends. The `gpt` crate has no business between them: it can read and write no
+/// byte there.
 #[derive(Debug)]
 struct Window {
     geometry: Geometry,
@@ -237,7 +258,7 @@ impl Window {
         Self { geometry, head, tail, at: 0 }
     }
 
-    /// The buffer that byte `at` lies in, and the place in it.
+    /// The bytes from the current position to the end of the buffer that it lies in; `None` between the two ends.
     fn place(&mut self) -> Option<&mut [u8]> {
         let tail_start = self.geometry.size.0 - Bytes::of(self.tail.len()).0;
         if let Some(from) = self.at.checked_sub(tail_start) {
@@ -303,8 +324,8 @@ mod tests {
         Layout::default().plan(Geometry { size: Bytes(size), sector }).unwrap()
     }
 
-    /// Stamping a master's placeholder tables must give what rendering with the drive's own identity gives:
-    /// two ways to the same bytes.
+    /// A drive's tables are stamped onto the master's, which have a placeholder identity. That must give the same bytes
+    /// as rendering the tables with the drive's own identity.
     #[test]
     fn stamping_equals_rendering() {
         for (sector, size) in [

@@ -1,4 +1,4 @@
-//! Programs for UEFI (PE/COFF): for which machine one is, and who signed it.
+//! Programs for UEFI (PE/COFF): the machine that a program is for, and the certificates that signed it.
 
 /// `IMAGE_FILE_MACHINE_AMD64`
 pub const MACHINE_AMD64: u16 = 0x8664;
@@ -7,13 +7,13 @@ pub const MACHINE_ARM64: u16 = 0xaa64;
 /// `IMAGE_FILE_MACHINE_I386`
 pub const MACHINE_X86: u16 = 0x014c;
 
-/// The name under which firmware finds a boot manager without NVRAM entry (UEFI 2.10, 3.5.1.1), by the machine
-/// field of its PE header.
+/// The name under which firmware finds a boot manager that has no NVRAM entry (UEFI 2.10, 3.5.1.1). It depends on the
+/// machine in the boot manager's PE header.
 pub fn fallback_name(program: &[u8]) -> &'static str {
     if machine(program) == Some(MACHINE_ARM64) { "BOOTAA64.EFI" } else { "BOOTX64.EFI" }
 }
 
-/// The machine a program is for (PE format, COFF file header); `None` if it is no program.
+/// The machine that a program is for (PE format, COFF file header); `None` if the bytes are no program.
 pub fn machine(program: &[u8]) -> Option<u16> {
     let start = u32::from_le_bytes(program.get(0x3c..0x40)?.try_into().ok()?);
     let header = program.get(usize::try_from(start).ok()?..)?;
@@ -21,8 +21,8 @@ pub fn machine(program: &[u8]) -> Option<u16> {
     header.starts_with(b"PE\0\0").then(|| u16::from_le_bytes(machine))
 }
 
-/// The names of the issuing certificates stand in the signature as they are. Microsoft's of 2011 expires in 2026, and
-/// firmware will come that trusts only its successor.
+/// Whether a program is signed by Microsoft's certificate of 2011 but not by its successor. The former expires in 2026,
+/// and some firmware will trust only the latter. The signature holds the certificates' names as plain text.
 pub fn is_signed_2011_only(program: &[u8]) -> bool {
     let names = |wanted: &str| program.windows(wanted.len()).any(|part| part == wanted.as_bytes());
     names("Microsoft Windows Production PCA 2011") && !names("Windows UEFI CA 2023")

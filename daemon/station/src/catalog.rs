@@ -1,4 +1,4 @@
-//! The media in the inbox as the station knows them. Intake happens elsewhere.
+//! The media in the inbox, as the station knows them. The package's runner has them checked.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use model::failure::{Failure, Finding, Refusal};
 use model::media::{IntakeOutcome, Listing, Media, Stamp};
 use model::units::Bytes;
 
-/// All media.
+/// All media in the inbox.
 #[derive(Debug, Default)]
 pub(crate) struct MediaCatalog {
     entries: BTreeMap<PathBuf, Entry>,
@@ -22,14 +22,14 @@ pub(crate) struct MediaCatalog {
 /// Why there is no media for a drive.
 #[derive(Debug, Clone)]
 pub(crate) enum MediaUnavailable {
-    /// It will be known soon: the inbox is being read, or media is being verified.
+    /// The media will be known soon: the inbox is being read, or media is being verified.
     Undecided,
-    /// There is none.
+    /// There is no media for the drive.
     Missing(Refusal),
 }
 
 impl MediaUnavailable {
-    /// As a refusal, for whoever does not wait.
+    /// The refusal of a request that does not wait until the media is known.
     pub(crate) fn refusal(self) -> Refusal {
         match self {
             Self::Undecided => {
@@ -48,16 +48,17 @@ struct Entry {
 
 #[derive(Debug)]
 enum EntryState {
+    /// It is being checked; this part is done, 0 to 1.
     Checking(f64),
     Media(Arc<Media>),
-    /// Could not even be opened.
+    /// The check has failed, for example because the file cannot be opened.
     Bad(Finding),
-    /// Part of a split set, told of by its first part.
+    /// A later part of a split set; the entry of the first part stands for the set.
     LaterPart,
 }
 
 impl MediaCatalog {
-    /// Takes in what the inbox holds now; returns the files to be checked.
+    /// Takes up the current files of the inbox; returns those to be checked.
     pub(crate) fn update(&mut self, listing: &Listing) -> Vec<PathBuf> {
         self.listed = true;
         self.entries.retain(|path, _| listing.contains_key(path));
@@ -66,7 +67,7 @@ impl MediaCatalog {
             let current = self.entries.get(path).is_some_and(|entry| {
                 entry.stamp == *stamp
                     && match &entry.state {
-                        // A set is as good as each of its parts.
+                        // If one part of a set has changed, the set has.
                         EntryState::Media(media) => media
                             .files
                             .iter()
@@ -84,7 +85,7 @@ impl MediaCatalog {
         check
     }
 
-    /// Marks one media for another check; returns its path. `None` if there is no such media.
+    /// Marks a media as being checked again; returns its path. `None` if there is no media of this name.
     pub(crate) fn recheck(&mut self, name: &str) -> Option<PathBuf> {
         let (path, entry) = self.entries.iter_mut().find(|(path, _)| file_name(path) == name)?;
         entry.state = EntryState::Checking(0.0);
@@ -97,7 +98,7 @@ impl MediaCatalog {
         }
     }
 
-    /// Takes in the result of a check; returns files that must be checked again because of it.
+    /// Takes up the result of a check; returns files that must be checked again because of it.
     pub(crate) fn checked(
         &mut self,
         path: &Path,
@@ -119,7 +120,7 @@ impl MediaCatalog {
         Vec::new()
     }
 
-    /// A part has come: sets that lacked one may be whole now.
+    /// After a part of a set has come: marks the sets that lacked one as being checked again, and returns their paths.
     fn recheck_incomplete(&mut self) -> Vec<PathBuf> {
         let lacks_part = |media: &Media| {
             media.problems.iter().any(|problem| problem.code == FindingCode::SplitPartMissing)
@@ -134,7 +135,7 @@ impl MediaCatalog {
         again
     }
 
-    /// Valid media, the newest first.
+    /// All valid media, the newest first.
     pub(crate) fn valid(&self) -> Vec<Arc<Media>> {
         let mut valid: Vec<(Stamp, Arc<Media>)> = self
             .entries
@@ -150,7 +151,7 @@ impl MediaCatalog {
         valid.into_iter().map(|(_, media)| media).collect()
     }
 
-    /// Valid media by its digest.
+    /// The valid media with this digest.
     pub(crate) fn valid_with(&self, sha256: Digest) -> Option<Arc<Media>> {
         self.valid().into_iter().find(|media| media.sha256 == sha256)
     }
@@ -175,7 +176,8 @@ impl MediaCatalog {
             }
             (None, Some(name)) => {
                 let detail = format!("no media named {name:?} is in the inbox");
-                missing(Refusal::new(ReasonCode::NoMedia, detail))
+                let refusal = Refusal::new(ReasonCode::NoMedia, detail);
+                missing(refusal.with_hint("see `prestagectl media list`"))
             }
             (None, None) => {
                 let refusal = Refusal::new(ReasonCode::NoMedia, "no media is in the inbox");
@@ -184,7 +186,7 @@ impl MediaCatalog {
         }
     }
 
-    /// Whether any check is running.
+    /// Whether a check is running.
     pub(crate) fn is_checking(&self) -> bool {
         self.entries.values().any(|entry| matches!(entry.state, EntryState::Checking(_)))
     }
@@ -194,7 +196,7 @@ impl MediaCatalog {
     }
 }
 
-/// A file that could not even be opened, as a problem of media.
+/// The failure of a check as a problem of the media.
 fn finding(failure: Failure) -> Finding {
     let code = match failure.code {
         FailureCode::MediaUnreadable => FindingCode::MediaUnreadable,
@@ -205,7 +207,7 @@ fn finding(failure: Failure) -> Finding {
 }
 
 fn file_name(path: &Path) -> String {
-    // Names are shown on terminals and in logs: no control characters.
+    // The name is shown on terminals and in logs, so it must not have control characters.
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     name.replace(char::is_control, "?")
 }

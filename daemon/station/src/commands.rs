@@ -1,4 +1,4 @@
-//! What operators ask for.
+//! The commands of operators.
 
 use model::api::audit::AuditTask;
 use model::api::command::Command;
@@ -16,7 +16,7 @@ fn detached() -> Denial {
     Denial::new(DenialCode::NoSuchDrive, "the drive has just been detached")
 }
 
-/// Why there is no media, for an operator who named one.
+/// The answer to an operator if there is no media.
 fn without_media(refusal: Refusal) -> Denial {
     let code = match refusal.code {
         ReasonCode::MediaInvalid => DenialCode::MediaInvalid,
@@ -44,7 +44,8 @@ impl<M: Clone> Station<M> {
                 }
                 None => {
                     let detail = format!("no media named {name:?} is in the inbox");
-                    Err(Denial::new(DenialCode::NoMedia, detail))
+                    let denial = Denial::new(DenialCode::NoMedia, detail);
+                    Err(denial.with_hint("see `prestagectl media list`"))
                 }
             },
             Command::Press { media, geometry } => self.press_by_hand(&media, geometry),
@@ -75,7 +76,7 @@ impl<M: Clone> Station<M> {
         let done = if armed { "armed" } else { "disarmed" };
         tracing::warn!(armed, "the operator {done} the station");
         self.setup.policy.armed = armed;
-        effects.extend(self.judge_waiting());
+        effects.extend(self.judge_changeable());
         Ok(Answer::Done)
     }
 
@@ -87,7 +88,7 @@ impl<M: Clone> Station<M> {
                 Ok(Answer::Done)
             }
             _ => {
-                let detail = format!("{serial} is not being imaged");
+                let detail = format!("drive {serial} is not being imaged");
                 Err(Denial::new(DenialCode::NotRunning, detail))
             }
         }
@@ -110,7 +111,7 @@ impl<M: Clone> Station<M> {
         };
         self.insertions.values().find(fits).map(Insertion::key).ok_or_else(|| {
             let detail = format!("no drive with serial number {serial:?} is attached");
-            Denial::new(DenialCode::NoSuchDrive, detail)
+            Denial::new(DenialCode::NoSuchDrive, detail).with_hint("see `prestagectl drives`")
         })
     }
 
@@ -122,15 +123,16 @@ impl<M: Clone> Station<M> {
     ) -> Result<Answer, Denial> {
         let insertion = self.insertions.get_mut(key).ok_or_else(detached)?;
         if insertion.stuck {
-            let denial = Denial::new(DenialCode::Stalled, "the drive still does not answer");
-            return Err(denial.with_hint("detach it"));
+            let detail = format!("{} still does not answer", insertion.drive.node.display());
+            return Err(Denial::new(DenialCode::Stalled, detail).with_hint("detach it"));
         }
-        // A drive that is already on its way is not started again; the operator gets to see it.
+        // A drive that is being imaged, or waits for its master, is not started again; the operator sees how it goes
+        // on.
         let under_way =
             matches!(insertion.phase(), Phase::Running { .. } | Phase::AwaitingMaster(_));
         if under_way && requested_media.is_some() {
-            let denial = Denial::new(DenialCode::Busy, "the drive is being imaged");
-            return Err(denial.with_hint("stop it first"));
+            let detail = format!("{} is being imaged", insertion.drive.node.display());
+            return Err(Denial::new(DenialCode::Busy, detail).with_hint("stop it first"));
         }
         if !under_way {
             insertion.begin_anew(requested_media);
@@ -159,8 +161,8 @@ impl<M: Clone> Station<M> {
         let key = self.find_device(device)?;
         let insertion = self.insertions.get(&key).ok_or_else(detached)?;
         if insertion.is_running() {
-            let denial = Denial::new(DenialCode::Busy, "the drive is being imaged");
-            return Err(denial.with_hint("wait until it is done"));
+            let detail = format!("{} is being imaged", insertion.drive.node.display());
+            return Err(Denial::new(DenialCode::Busy, detail).with_hint("wait until it is done"));
         }
         let recorded = insertion.record.as_ref().and_then(|record| record.media.as_ref());
         let name = requested.or(recorded.map(|media| media.name.as_str()));

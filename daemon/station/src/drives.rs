@@ -1,4 +1,4 @@
-//! Drives: coming, being judged, admitted or refused, going.
+//! Drives: attached, judged, admitted or refused, detached.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::catalog::MediaUnavailable;
 use crate::insertion::{Insertion, Key, Phase};
 use crate::message::{DriveFacts, Effect, JobOrder, Ticket};
 
-/// The media that a drive would get, or why there is none.
+/// The media that a drive would get, or the reason why there is none.
 type Choice = Result<Arc<Media>, MediaUnavailable>;
 
 impl<M: Clone> Station<M> {
@@ -30,23 +30,24 @@ impl<M: Clone> Station<M> {
         }
     }
 
-    /// A drive is there, for the first time or with other properties than before.
+    /// Takes up a drive that has been attached, or whose properties have changed.
     fn present(&mut self, drive: Drive) -> Vec<Effect<M>> {
         let key = (drive.name.clone(), drive.diskseq);
         let Some(insertion) = self.insertions.get_mut(&key) else {
-            tracing::info!(device = %drive.node.display(), serial = %drive.label(), bay = %drive.bay, "drive attached");
+            let (device, serial, bay) = (drive.node.display(), drive.label(), &drive.bay);
+            tracing::info!(%device, serial, %bay, "drive {serial} attached as {device} in bay {bay}");
             self.insertions.insert(key.clone(), Insertion::new(drive));
-            // What comes while the station ends is the next one's.
+            // A drive that comes while the station ends is left to the next start.
             let judged = if self.draining { None } else { self.judge(&key) };
             return judged.into_iter().collect();
         };
-        // Its own writing and partitioning show up as changes; the insertion is the same.
+        // The station's own writing shows up as a change, too. Only these properties matter for the decision.
         let decisive = |drive: &Drive| {
             (drive.size, drive.read_only, drive.logical_sector_bytes, drive.serial.clone())
         };
         let relevant = decisive(&insertion.drive) != decisive(&drive);
         insertion.drive = drive;
-        // It may have been missing from one look only; its job has been stopped all the same.
+        // The drive may have been missing from only one look at the devices. Its job has been stopped all the same.
         insertion.departed = false;
         let undecided =
             matches!(insertion.phase(), Phase::Judging | Phase::AwaitingMedia | Phase::Refused(_));
@@ -57,7 +58,8 @@ impl<M: Clone> Station<M> {
     fn gone(&mut self, key: &Key, now: Timestamp) -> Vec<Effect<M>> {
         let Some(insertion) = self.insertions.get_mut(key) else { return Vec::new() };
         let drive = &insertion.drive;
-        tracing::info!(device = %drive.node.display(), serial = %drive.label(), "drive detached");
+        let (device, serial) = (drive.node.display(), drive.label());
+        tracing::info!(%device, serial, "drive {serial} detached from {device}");
         let serial = drive.serial.clone();
         let mut effects = Vec::new();
         if let Phase::Running { stop, .. } = insertion.phase() {
@@ -77,7 +79,7 @@ impl<M: Clone> Station<M> {
         effects
     }
 
-    /// Reads a drive's facts anew; the decision follows.
+    /// Has the facts about a drive gathered, after which the drive is judged.
     pub(crate) fn judge(&mut self, key: &Key) -> Option<Effect<M>> {
         let insertion = self.insertions.get_mut(key)?;
         if matches!(insertion.phase(), Phase::Refused(_) | Phase::AwaitingMedia) {
@@ -96,19 +98,19 @@ impl<M: Clone> Station<M> {
         self.judge_all(&keys)
     }
 
-    /// Judges again every drive that was refused for something the station lacked.
-    pub(crate) fn judge_waiting(&mut self) -> Vec<Effect<M>> {
+    /// Judges again every drive about which the decision may change with the state of the station.
+    pub(crate) fn judge_changeable(&mut self) -> Vec<Effect<M>> {
         self.judge_those(Insertion::may_change)
     }
 
-    /// Judges again what was refused only because a drive of the same serial number was there too.
+    /// Judges again the drives that were refused because a drive with this serial number, now detached, was there, too.
     fn judge_former_twins(&mut self, serial: Option<&Serial>) -> Vec<Effect<M>> {
         self.judge_those(|one| {
             serial.is_some() && one.drive.serial.as_ref() == serial && one.is_refused_as_twin()
         })
     }
 
-    /// A drive's facts are known: decides.
+    /// Decides about a drive from the facts that were gathered.
     pub(crate) fn judged(
         &mut self,
         ticket: &Ticket,
@@ -135,7 +137,7 @@ impl<M: Clone> Station<M> {
             (Admission::Admitted(admitted), Ok(media)) => {
                 self.admitted(ticket, *admitted, &media, now)
             }
-            // `admit` has seen that there is none.
+            // Cannot happen: without media, `admit` refuses.
             (Admission::Admitted(_), Err(missing)) => {
                 self.refuse(&ticket.key, vec![missing.refusal()], now)
             }
@@ -149,7 +151,8 @@ impl<M: Clone> Station<M> {
         }
     }
 
-    /// The media for a drive, unless it is past its day: what stands on the media's order, not in the media.
+    /// The media for a drive, unless it has expired. Its last day is not found in the media, so the configuration has
+    /// it.
     fn media_for(&self, requested: Option<&str>, today: Date) -> Choice {
         let media = self.catalog.choose(requested)?;
         match self.setup.expires.get(&media.name) {
@@ -164,7 +167,7 @@ impl<M: Clone> Station<M> {
         }
     }
 
-    /// Everything that the decision about a drive rests on.
+    /// All facts that the decision about a drive is made from.
     fn candidate(&self, key: &Key, facts: DriveFacts, media: &Choice) -> Option<Candidate> {
         let insertion = self.insertions.get(key)?;
         let drive = insertion.drive.clone();
@@ -187,7 +190,8 @@ impl<M: Clone> Station<M> {
         Some(Candidate { drive, usage, content, twins, passed, wanted })
     }
 
-    /// When and in which job a drive has passed with what it would get now, if it did.
+    /// The time and the job in which a drive has passed with the master that it would get now, if that was its last
+    /// job.
     fn passed_with(&self, last: &Record, media: &Media, geometry: Geometry) -> Option<String> {
         let same = last.master.as_ref()?.id == self.recipe(media, geometry).id();
         let passed = same && last.verdict == Some(Verdict::Passed);
@@ -202,8 +206,8 @@ impl<M: Clone> Station<M> {
         MinimumSize { least, arithmetic }
     }
 
-    /// The first time a drive passes admission its master is looked for; when that is at hand the drive is judged once
-    /// more, and this proof is the one that is used.
+    /// Goes on with a drive that is admitted. The first time, its master is looked for. When the master is at hand, the
+    /// drive is judged once more, and the proof of that second admission is used for the job.
     fn admitted(
         &mut self,
         ticket: &Ticket,
@@ -235,13 +239,13 @@ impl<M: Clone> Station<M> {
         vec![Effect::Job(Box::new(order))]
     }
 
-    /// Lets go of masters that no drive waits for.
+    /// Drops the opened masters that no drive waits for.
     fn forget_ready(&mut self) {
-        let waited = self.waited_for();
-        self.ready.retain(|id, _| waited.contains(id));
+        let awaited = self.awaited_masters();
+        self.ready.retain(|id, _| awaited.contains(id));
     }
 
-    /// A record for this attempt: the one a refusal has left, or a new one.
+    /// A new record for this attempt. If the drive was refused before, it replaces the record of the refusal.
     pub(crate) fn record_for(&self, key: &Key, now: Timestamp) -> Option<Record> {
         let insertion = self.insertions.get(key)?;
         let fresh = Record::open(&self.setup.name, &insertion.drive, now);

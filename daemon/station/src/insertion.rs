@@ -1,4 +1,4 @@
-//! One inserted drive as the station knows it.
+//! The insertion of a drive: what the station knows of it from its being attached to its being detached.
 
 use model::api::snapshot::{Decision, DeviceView, DriveView};
 use model::code::ReasonCode;
@@ -11,49 +11,50 @@ use uuid::Uuid;
 
 use crate::message::Ticket;
 
-/// Names an insertion: the kernel name alone is reused at once.
+/// Names an insertion. The kernel name alone does not: another drive may get it at once.
 pub(crate) type Key = (String, Diskseq);
 
 /// One insertion.
 #[derive(Debug)]
 pub(crate) struct Insertion {
     pub(crate) drive: Drive,
-    /// Counts decisions asked for by an operator, from 1; results of earlier ones are stale.
+    /// Number of the current attempt. The first, 1, begins by itself, each other one by an operator's command. Results
+    /// of earlier attempts are ignored.
     pub(crate) attempt: u64,
-    /// The operator asked for this attempt: an earlier verdict does not stand against it.
+    /// An operator asked for the current attempt, so an earlier verdict does not prevent it.
     pub(crate) by_hand: bool,
-    /// Media the operator asked for.
+    /// Name of the media that the operator asked for.
     pub(crate) requested_media: Option<String>,
     phase: Phase,
-    /// The insertion has its verdict: only an operator starts another attempt.
+    /// The insertion has a verdict other than `refused`: only an operator can begin another attempt.
     pub(crate) settled: bool,
     /// The latest record of this insertion.
     pub(crate) record: Option<Record>,
-    /// Detached, but its job has not noticed yet.
+    /// The drive is detached, but its job has not ended yet.
     pub(crate) departed: bool,
-    /// Its job was closed while its thread was stuck in the kernel, where it still is.
+    /// The job's record is closed, but its thread still hangs in the kernel.
     pub(crate) stuck: bool,
 }
 
-/// Where an insertion stands.
+/// The phase of an insertion.
 #[derive(Debug)]
 pub(crate) enum Phase {
-    /// Its facts are being read.
+    /// The facts about the drive are being gathered.
     Judging,
-    /// Nothing speaks against it, but the media is still being verified.
+    /// Nothing speaks against the drive, but the media is still being verified.
     AwaitingMedia,
-    /// Not touched.
+    /// The drive is not touched.
     Refused(Vec<Refusal>),
-    /// Admitted; its master is being looked for or pressed.
+    /// The drive is admitted; its master is being looked for or pressed.
     AwaitingMaster(Box<Recipe>),
     /// A job runs.
     Running { stop: Stop, job: Uuid, master: MasterId },
-    /// It has its verdict.
+    /// The drive has its verdict.
     Done(Verdict),
 }
 
 impl Phase {
-    /// The state that views show, as far as the phase alone tells: a running job has states of its own.
+    /// The state that views show for this phase. While a job runs, they show the job's own state instead.
     fn state(&self) -> State {
         match self {
             Self::Judging => State::Judging,
@@ -91,26 +92,27 @@ impl Insertion {
         &self.phase
     }
 
-    /// The name of the decision that is due.
+    /// The ticket of the decision that is due.
     pub(crate) fn ticket(&self) -> Ticket {
         Ticket { key: self.key(), attempt: self.attempt }
     }
 
-    /// Goes on to another phase. Where the table of states does not allow that, the mistake is the station's own: it is
-    /// logged, and the drive stays where it is.
+    /// Goes on to another phase. If the table of states does not allow that, the station has made a mistake: it is
+    /// logged, and the insertion stays in its phase.
     pub(crate) fn enter(&mut self, phase: Phase) {
         let (now, next) = (self.phase.state(), phase.state());
         if now != next
             && let Err(error) = now.advance(next)
         {
             debug_assert!(false, "{error}");
-            tracing::error!(serial = %self.drive.label(), "{error}; this is a mistake of the station");
+            let serial = self.drive.label();
+            tracing::error!(serial, "the station made a mistake with drive {serial}: {error}");
             return;
         }
         self.phase = phase;
     }
 
-    /// A job has ended. Its own states lay between, and were checked where it ran.
+    /// Takes up the closed record of a job. The states that the job went through were checked by the job.
     pub(crate) fn finish(&mut self, record: Record) {
         if let Some(verdict) = record.verdict {
             self.settled |= verdict != Verdict::Refused;
@@ -119,10 +121,11 @@ impl Insertion {
         self.record = Some(record);
     }
 
-    /// Takes up what the ledger knows of this insertion. Whether it has its verdict, and nobody asks for another attempt.
+    /// Takes up the ledger's latest record of this insertion. Returns whether the insertion has its verdict already,
+    /// and no operator has asked for another attempt.
     pub(crate) fn recall(&mut self, previous: Option<Record>) -> bool {
         if let Some(previous) = previous.filter(|_| !self.settled) {
-            // A refusal since the station's start does not undo what was done before it.
+            // A verdict from before the station's start still counts, whatever was refused since.
             let settled = previous.verdict.is_some_and(|verdict| verdict != Verdict::Refused);
             if settled || self.record.is_none() {
                 (self.record, self.settled) = (Some(previous), settled);
@@ -138,7 +141,7 @@ impl Insertion {
         }
     }
 
-    /// Starts over on behalf of an operator.
+    /// Begins another attempt, by an operator's command.
     pub(crate) fn begin_anew(&mut self, requested_media: Option<String>) {
         self.attempt += 1;
         self.by_hand = true;
@@ -150,17 +153,18 @@ impl Insertion {
         matches!(self.phase, Phase::Running { .. })
     }
 
-    /// Whether an answer to the question what is known of the drive is still wanted.
+    /// Whether the facts about the drive are still needed: for its first decision, or for the second one when its
+    /// master is at hand.
     pub(crate) fn is_being_judged(&self) -> bool {
         matches!(self.phase, Phase::Judging | Phase::AwaitingMaster(_))
     }
 
-    /// Whether it waits for the master with this name.
+    /// Whether the drive waits for the master with this name.
     pub(crate) fn awaits(&self, id: &MasterId) -> bool {
         matches!(&self.phase, Phase::AwaitingMaster(recipe) if recipe.id() == *id)
     }
 
-    /// The decisive reason, while it is refused.
+    /// The decisive refusal, while the drive is refused.
     fn refusal(&self) -> Option<&Refusal> {
         match &self.phase {
             Phase::Refused(refusals) => refusals.first(),
@@ -168,7 +172,7 @@ impl Insertion {
         }
     }
 
-    /// Whether the drive is none of the station's business.
+    /// Whether the drive does not belong to the station, by its bus or its bay.
     pub(crate) fn is_out_of_scope(&self) -> bool {
         match &self.phase {
             Phase::Refused(refusals) => refusals.iter().any(|r| r.code.is_out_of_scope()),
@@ -176,14 +180,15 @@ impl Insertion {
         }
     }
 
-    /// Whether the decision may change without anybody touching the drive.
+    /// Whether the decision may change when the station is armed or its media changes.
     pub(crate) fn may_change(&self) -> bool {
         let by_station =
             || !self.settled && self.refusal().is_some_and(|r| r.code.lies_with_station());
         matches!(self.phase, Phase::AwaitingMedia) || by_station()
     }
 
-    /// Whether it was refused because another drive has its serial number, and may be judged anew when that goes.
+    /// Whether the drive was refused because another one has its serial number. It is judged again when that one is
+    /// detached.
     pub(crate) fn is_refused_as_twin(&self) -> bool {
         !self.settled && self.refusal().is_some_and(|r| r.code == ReasonCode::DuplicateSerial)
     }
@@ -240,7 +245,7 @@ impl Insertion {
         }
     }
 
-    /// What views show of the drive. `reading` tells how far a running job has come.
+    /// The drive as views show it. `reading` tells how far a running job has come.
     pub(crate) fn drive_view(&self, reading: &dyn Fn(Uuid) -> Option<Reading>) -> DriveView {
         let drive = &self.drive;
         let job = match self.phase {

@@ -39,40 +39,40 @@ use catalog::MediaCatalog;
 use insertion::{Insertion, Key, Phase};
 use press_queue::PressQueue;
 
-/// What the configuration says.
+/// The station's part of the configuration.
 #[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct Setup {
-    /// Station's name.
+    /// Name of the station.
     pub name: String,
-    /// Where the configuration is.
+    /// Path of the configuration file.
     pub file: PathBuf,
-    /// Who may be imaged. Arming changes it.
+    /// Which drives may be imaged. Arming and disarming change it.
     pub policy: Policy,
-    /// What drives get.
     pub layout: Layout,
     /// Index of the image that is applied.
     pub image: u32,
-    /// By media name, the last day on which it may be used.
+    /// The last day on which a media may be used, by the name of the media.
     pub expires: BTreeMap<String, Date>,
-    /// Whether new media is pressed for drive sizes already seen.
+    /// Whether masters of new media are pressed at once for the geometries of drives imaged before.
     pub press_ahead: bool,
 }
 
-/// Live state.
+/// The live state.
 #[derive(Debug)]
 pub struct Station<M> {
     setup: Setup,
     draining: bool,
     catalog: MediaCatalog,
     insertions: BTreeMap<Key, Insertion>,
-    /// Masters that drives wait for and that were found whole, until their drives have been judged once more.
+    /// Opened masters that drives wait for, kept until these drives have been judged once more.
     ready: BTreeMap<MasterId, M>,
     presses: PressQueue,
     masters: Vec<MasterView>,
 }
 
 impl<M: Clone> Station<M> {
-    /// A station with nothing attached.
+    /// A station without drives and media.
     pub fn new(setup: Setup) -> Self {
         Self {
             setup,
@@ -85,7 +85,7 @@ impl<M: Clone> Station<M> {
         }
     }
 
-    /// Takes in an event that happens `now`.
+    /// Takes an event that happens `now`; returns the effects to be carried out, in order.
     pub fn apply(&mut self, event: Event<M>, now: Timestamp) -> Vec<Effect<M>> {
         let mut effects = match event {
             Event::Drives(changes) => {
@@ -95,7 +95,7 @@ impl<M: Clone> Station<M> {
                 let check = self.catalog.update(&listing);
                 let mut effects: Vec<Effect<M>> = check.into_iter().map(Effect::Intake).collect();
                 effects.extend(self.drop_presses_without_media());
-                effects.extend(self.judge_waiting());
+                effects.extend(self.judge_changeable());
                 effects
             }
             Event::IntakeProgress(path, fraction) => {
@@ -135,7 +135,7 @@ impl<M: Clone> Station<M> {
             Event::Drain => {
                 self.draining = true;
                 self.setup.policy.armed = false;
-                let mut effects = self.judge_waiting();
+                let mut effects = self.judge_changeable();
                 effects.extend(self.presses.cancel_all().then_some(Effect::CancelPress));
                 effects
             }
@@ -159,14 +159,14 @@ impl<M: Clone> Station<M> {
         effects
     }
 
-    /// Whether something moves, so that views should be refreshed often.
+    /// Whether a check, a press or a job runs, so that views should be refreshed often.
     pub fn is_busy(&self) -> bool {
         self.catalog.is_checking()
             || self.presses.is_running()
             || self.insertions.values().any(Insertion::is_running)
     }
 
-    /// What to show. `reading` tells how far a running job has come.
+    /// The live state as views show it. `reading` tells how far a running job has come.
     pub fn snapshot(&self, reading: &dyn Fn(Uuid) -> Option<Reading>) -> Snapshot {
         let in_scope = self.insertions.values().filter(|one| !one.is_out_of_scope());
         Snapshot {
@@ -177,7 +177,7 @@ impl<M: Clone> Station<M> {
             media: self.catalog.views(),
             masters: self.masters.clone(),
             presses: self.presses.views(),
-            // Filled in by whoever does the reading.
+            // Filled in by the runner, which knows it.
             store_read_bytes: Bytes(0),
             drives: in_scope.map(|one| one.drive_view(reading)).collect(),
             devices: self.insertions.values().map(Insertion::device_view).collect(),
@@ -186,7 +186,7 @@ impl<M: Clone> Station<M> {
         }
     }
 
-    /// The insertion that a decision is about, unless an operator has started another attempt since.
+    /// The insertion that a decision is about; `None` if an operator has begun another attempt since.
     fn insertion(&mut self, ticket: &Ticket) -> Option<&mut Insertion> {
         self.insertions.get_mut(&ticket.key).filter(|one| one.attempt == ticket.attempt)
     }

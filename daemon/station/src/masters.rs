@@ -1,4 +1,4 @@
-//! Media and masters: what has arrived, what must be pressed, what has come of it.
+//! Media and masters: media that has been checked, masters that were looked for, presses that have ended.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -26,23 +26,25 @@ impl<M: Clone> Station<M> {
         let mut effects = Vec::new();
         match &result {
             Ok(IntakeOutcome::Media(media)) if media.problems.is_empty() => {
-                tracing::info!(media = media.name, sha256 = %media.sha256, "media verified");
+                let (media, sha256) = (&media.name, media.sha256);
+                tracing::info!(media, %sha256, "media {media} is valid");
                 if self.setup.press_ahead {
-                    effects.push(Effect::LookForGeometries(media.sha256));
+                    effects.push(Effect::LookForGeometries(sha256));
                 }
             }
             Ok(IntakeOutcome::Media(media)) => {
                 let why: Vec<String> = media.problems.iter().map(Coded::sentence).collect();
-                tracing::error!(media = media.name, "media is not usable: {}", why.join("; "));
+                let (media, why) = (&media.name, why.join("; "));
+                tracing::error!(media, "media {media} is not usable: {why}");
             }
             Ok(IntakeOutcome::LaterPart) => {}
             Err(failure) => {
-                let name = path.to_string_lossy().replace(char::is_control, "?");
-                tracing::error!(media = name, "media is not usable: {}", failure.sentence());
+                let media = path.to_string_lossy().replace(char::is_control, "?");
+                tracing::error!(media, "cannot check {media}: {}", failure.sentence());
             }
         }
         effects.extend(self.catalog.checked(path, result).into_iter().map(Effect::Intake));
-        effects.extend(self.judge_waiting());
+        effects.extend(self.judge_changeable());
         effects
     }
 
@@ -63,16 +65,16 @@ impl<M: Clone> Station<M> {
         }
     }
 
-    /// A master is at hand: the drives that wait for it are judged once more.
+    /// Judges the drives that wait for this master once more, now that it is at hand.
     fn master_ready(&mut self, id: &MasterId, master: M) -> Vec<Effect<M>> {
-        let keys = self.waiting_for(id);
+        let keys = self.awaiting(id);
         if !keys.is_empty() {
             self.ready.insert(id.clone(), master);
         }
         self.judge_all(&keys)
     }
 
-    fn waiting_for(&self, id: &MasterId) -> Vec<Key> {
+    fn awaiting(&self, id: &MasterId) -> Vec<Key> {
         self.insertions.values().filter(|one| one.awaits(id)).map(Insertion::key).collect()
     }
 
@@ -89,7 +91,7 @@ impl<M: Clone> Station<M> {
             return None;
         }
         let (recipe, files, room) = self.presses.start()?;
-        let mut in_use = self.waited_for();
+        let mut in_use = self.awaited_masters();
         in_use.extend(self.insertions.values().filter_map(|one| match one.phase() {
             Phase::Running { master, .. } => Some(master.clone()),
             _ => None,
@@ -97,7 +99,8 @@ impl<M: Clone> Station<M> {
         Some(Effect::Press { recipe, files, room, in_use })
     }
 
-    /// Ends the press, and the waiting, for media that has left the inbox or changed.
+    /// Drops the presses of media that has left the inbox or has changed, and judges the drives again that waited for
+    /// them.
     pub(crate) fn drop_presses_without_media(&mut self) -> Vec<Effect<M>> {
         let valid: HashSet<Digest> =
             self.catalog.valid().iter().map(|media| media.sha256).collect();
@@ -107,7 +110,7 @@ impl<M: Clone> Station<M> {
             if let Phase::AwaitingMaster(recipe) = insertion.phase()
                 && !valid.contains(&recipe.media_sha256)
             {
-                // It is judged anew: with other media, or as waiting for some.
+                // The drive gets other media, or waits for some.
                 insertion.enter(Phase::Judging);
                 lost.push(key.clone());
             }
@@ -136,17 +139,17 @@ impl<M: Clone> Station<M> {
         }
     }
 
-    /// The media changed under a press: it is verified again, and its drives wait for that.
+    /// The media has changed while it was pressed: it is verified again, and the drives wait for that.
     fn recheck_pressed(&mut self, id: &MasterId) -> Vec<Effect<M>> {
         let name = self.presses.ended(id).map(|recipe| recipe.media_name);
         let path = name.and_then(|name| self.catalog.recheck(&name));
         let mut effects: Vec<Effect<M>> = path.map(Effect::Intake).into_iter().collect();
-        let keys = self.waiting_for(id);
+        let keys = self.awaiting(id);
         effects.extend(self.judge_all(&keys));
         effects
     }
 
-    /// An operator, or the end of the station, has cancelled a press.
+    /// A press was cancelled, by an operator or because the station ends.
     fn press_cancelled(
         &mut self,
         id: &MasterId,
@@ -154,20 +157,20 @@ impl<M: Clone> Station<M> {
         now: Timestamp,
     ) -> Vec<Effect<M>> {
         self.presses.ended(id);
-        let keys = self.waiting_for(id);
+        let keys = self.awaiting(id);
         if self.draining {
             return self.judge_all(&keys);
         }
         let reason = Reason::new(ReasonCode::OperatorStop, failure.detail.as_str());
-        let close = |key| self.close_waiting(key, Verdict::Stopped, &reason, now);
+        let close = |key| self.close_awaiting(key, Verdict::Stopped, &reason, now);
         keys.iter().filter_map(close).collect()
     }
 
-    /// A press, or the look for a master, has failed; so have the drives that wait for it.
+    /// A press has failed, or the look for a master has. The drives that wait for the master fail, too.
     fn press_failed(&mut self, id: &MasterId, failure: &Failure, now: Timestamp) -> Vec<Effect<M>> {
-        tracing::error!(master = %id, "press failed: {}", failure.sentence());
+        tracing::error!(master = %id, "cannot press master {id}: {}", failure.sentence());
         self.presses.failed(id, failure);
-        let keys = self.waiting_for(id);
+        let keys = self.awaiting(id);
         if failure.code == FailureCode::VolumeFull {
             let detail = format!("the content does not fit: {}", failure.detail);
             let refusal = Refusal::new(ReasonCode::TooSmall, detail);
@@ -178,12 +181,12 @@ impl<M: Clone> Station<M> {
             hint: failure.hint.clone(),
             ..Reason::new(ReasonCode::PressFailed, failure.sentence())
         };
-        let close = |key| self.close_waiting(key, Verdict::Failed, &reason, now);
+        let close = |key| self.close_awaiting(key, Verdict::Failed, &reason, now);
         keys.iter().filter_map(close).collect()
     }
 
-    /// Closes the record of a drive that waited for a master, and settles its insertion.
-    fn close_waiting(
+    /// Closes the record of a drive that waited for a master; the drive has its verdict then.
+    fn close_awaiting(
         &mut self,
         key: &Key,
         verdict: Verdict,
@@ -195,7 +198,7 @@ impl<M: Clone> Station<M> {
         Some(Effect::Record(Box::new(record)))
     }
 
-    /// Queues a press of the media with this digest for each geometry, after those that drives wait for.
+    /// Queues a press of the media with this digest for each geometry; those that drives wait for come first.
     pub(crate) fn press_ahead(&mut self, media: Digest, geometries: &[Geometry]) {
         let Some(media) = self.catalog.valid_with(media) else { return };
         for geometry in geometries {
@@ -217,8 +220,8 @@ impl<M: Clone> Station<M> {
         }
     }
 
-    /// Masters that drives wait for.
-    pub(crate) fn waited_for(&self) -> HashSet<MasterId> {
+    /// The masters that drives wait for.
+    pub(crate) fn awaited_masters(&self) -> HashSet<MasterId> {
         let awaited = |one: &Insertion| match one.phase() {
             Phase::AwaitingMaster(recipe) => Some(recipe.id()),
             _ => None,

@@ -1,4 +1,4 @@
-//! What goes into the station and what comes out: events and effects.
+//! Events, which go into the station, and effects, which come out of it.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -20,100 +20,99 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::insertion::Key;
 
-/// What an operator is told.
+/// The answer to an operator's command.
 #[derive(Debug)]
 pub enum Answer {
-    /// It has been done.
+    /// The command has been carried out.
     Done,
-    /// An attempt at a drive has begun: its device node, and the number that views show with it.
+    /// An attempt at a drive has begun. `device` is the drive's node; views show the same number with it.
     #[expect(missing_docs, reason = "the names say it")]
     Attempt { device: String, attempt: u64 },
-    /// A master is there or being pressed.
+    /// This master is in the store, or is being pressed.
     Master(MasterId),
-    /// An audit runs; its lines come here.
+    /// An audit runs; this receives its lines.
     Audit(mpsc::Receiver<Line>),
 }
 
-/// Where the answer to a command goes.
+/// Takes the answer to a command.
 pub type Reply = oneshot::Sender<Result<Answer, Denial>>;
 
-/// What was found out about a drive.
+/// The facts about a drive that a decision is made from.
 #[derive(Debug)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct DriveFacts {
-    /// Who uses it.
     pub usage: Usage,
-    /// What it holds.
     pub content: Content,
-    /// The latest record of this insertion, also from before a restart.
+    /// The latest record of this insertion, also from before a restart of the station.
     pub previous: Option<Record>,
-    /// The last imaging of a drive with this serial number, in any insertion.
+    /// The record of the last job that wrote to a drive with this serial number, in any insertion.
     pub last: Option<Record>,
-    /// Today, where the station stands.
+    /// The date in the station's time zone.
     pub today: jiff::civil::Date,
 }
 
-/// Names one decision about one insertion.
+/// Names one decision about one insertion of a drive. A decision that is no longer the current one is ignored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ticket {
     pub(crate) key: Key,
     pub(crate) attempt: u64,
 }
 
-/// Something that happened. `M` is a master that was found whole and opened.
+/// Something that has happened. `M` is a master that was found complete in the store and has been opened.
 #[derive(Debug)]
 pub enum Event<M> {
-    /// Drives came, changed or went.
+    /// Drives were attached, changed or detached.
     Drives(Vec<Change>),
-    /// The complete files in the inbox.
+    /// The inbox was listed.
     Inbox(Listing),
-    /// A check of media has come so far, 0 to 1.
+    /// This part of a check of media is done, 0 to 1.
     IntakeProgress(PathBuf, f64),
     /// A check of media has ended.
     IntakeEnded(PathBuf, Result<IntakeOutcome, Failure>),
-    /// A drive's facts were read.
+    /// The facts about a drive were gathered, or cannot be.
     Judged(Ticket, Result<Box<DriveFacts>, Refusal>),
     /// A master was looked for in the store; `None` if it must be pressed.
     MasterLooked(Recipe, Result<Option<M>, Failure>),
-    /// A press has come so far.
+    /// A press has reported how far it is.
     PressProgress(MasterId, Progress),
     /// A press has ended.
     PressEnded(MasterId, Result<M, Failure>),
     /// The store was listed.
     Masters(Vec<MasterView>),
-    /// The drive geometries seen so far, for media with this digest that has just been verified.
+    /// The answer to [`Effect::LookForGeometries`].
     Geometries(Digest, Vec<Geometry>),
-    /// A job has ended, with its record.
+    /// A job has ended; its record is closed.
     JobEnded(Ticket, Box<Record>),
-    /// A drive does not answer; its job has been closed without its thread.
+    /// A drive does not answer. Its record is closed, but its job's thread still hangs in the kernel.
     JobStuck(Ticket, Box<Record>),
-    /// The thread of a job that was closed without it has come back.
+    /// The thread of such a job has ended after all.
     DriveAnswered(Ticket),
-    /// An operator wants something.
+    /// An operator has given a command.
     Command(Command, Reply),
-    /// Take no new drives; end when none is left.
+    /// The station shall take no new drives, and end when no job runs.
     Drain,
-    /// Stop everything.
+    /// The station shall stop all jobs, and end when none runs.
     Halt,
-    /// End now; records that are open stay so until the next start closes them.
+    /// The station shall end at once. Open records stay open until the next start closes them.
     Abandon,
 }
 
-/// Something to be done.
+/// Something that is to be done.
 #[derive(Debug)]
 pub enum Effect<M> {
-    /// Read a drive's facts.
+    /// Gather the facts about a drive.
     Judge(Ticket, Box<Drive>),
     /// Check media.
     Intake(PathBuf),
-    /// Look for a master, or find out that it must be pressed.
+    /// Look for a master in the store.
     LookForMaster(Recipe),
     /// Press a master.
     Press {
-        /// What to press.
+        /// The master's recipe.
         recipe: Recipe,
-        /// The media's files.
+        /// The files of the media.
         files: Vec<MediaFile>,
-        /// About how much room the master will take.
+        /// About how much room the content will take.
         room: Bytes,
         /// Masters that must stay in the store.
         in_use: HashSet<MasterId>,
@@ -124,7 +123,7 @@ pub enum Effect<M> {
     RemoveMaster(MasterId, Reply),
     /// Put a record into the ledger.
     Record(Box<Record>),
-    /// Look up the geometries seen before, to press the media with this digest for them.
+    /// Look up the geometries of drives imaged before: the media with this digest is to be pressed for them.
     LookForGeometries(Digest),
     /// Run a job.
     Job(Box<JobOrder<M>>),
@@ -132,20 +131,20 @@ pub enum Effect<M> {
     Audit(AuditTask, Reply),
     /// Answer an operator.
     Answer(Reply, Result<Answer, Denial>),
-    /// Nothing is left to do: end.
+    /// End the daemon: nothing is left to do.
     Exit,
 }
 
-/// A job to be run.
+/// A job that is to be run.
 #[derive(Debug)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct JobOrder<M> {
-    /// Whose job it is.
+    /// The decision that has led to the job.
     pub ticket: Ticket,
     /// Proof that the drive may be written.
     pub admitted: Admitted,
-    /// What to write.
     pub master: M,
-    /// The job's record so far.
+    /// The job's record, still open.
     pub record: Record,
     /// Tells the job to stop.
     pub stop: Stop,

@@ -1,4 +1,4 @@
-//! Presses: one runs at a time, those that drives wait for first.
+//! The queue of presses. One press runs at a time; those that drives wait for come first.
 
 use std::collections::HashSet;
 
@@ -10,14 +10,14 @@ use model::manifest::{MasterId, Recipe};
 use model::media::MediaFile;
 use model::units::Bytes;
 
-/// Who wants a press; the order is the order of precedence.
+/// Why a press is wanted. The order of the variants is the order in which presses run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Priority {
     /// A drive waits for it.
     Drive,
     /// The operator asked for it.
     Operator,
-    /// It may be needed later.
+    /// A drive may need it later.
     Ahead,
 }
 
@@ -31,12 +31,12 @@ struct Press {
     fraction: f64,
 }
 
-/// The queue.
+/// Presses that are queued, run or have failed.
 #[derive(Debug, Default)]
 pub(crate) struct PressQueue {
     queued: Vec<Press>,
     running: Option<Press>,
-    /// Presses that failed, until they are asked for again.
+    /// Presses that have failed and have not been wanted again.
     failed: Vec<(Recipe, Failure)>,
 }
 
@@ -84,7 +84,7 @@ impl PressQueue {
         }
     }
 
-    /// Takes the finished press out.
+    /// Removes the press that has ended; returns its recipe.
     pub(crate) fn ended(&mut self, id: &MasterId) -> Option<Recipe> {
         let press = self.running.take_if(|press| press.recipe.id() == *id)?;
         Some(press.recipe)
@@ -104,13 +104,14 @@ impl PressQueue {
         self.running.as_ref().is_some_and(|press| press.recipe.id() == *id)
     }
 
-    /// Empties the queue; returns whether a running press must be ended.
+    /// Empties the queue; returns whether a press runs and must be cancelled.
     pub(crate) fn cancel_all(&mut self) -> bool {
         self.queued.clear();
         self.is_running()
     }
 
-    /// Forgets presses of media that is not valid any more; returns whether the running one is among them.
+    /// Removes queued and failed presses of media that is no longer valid; returns whether the running press is of such
+    /// media and must be cancelled.
     pub(crate) fn drop_media_other_than(&mut self, valid: &HashSet<Digest>) -> bool {
         self.queued.retain(|press| valid.contains(&press.recipe.media_sha256));
         self.failed.retain(|(recipe, _)| valid.contains(&recipe.media_sha256));

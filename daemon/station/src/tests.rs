@@ -152,7 +152,7 @@ fn attach(station: &mut Bench, name: &str, diskseq: u64) -> Ticket {
 }
 
 /// A drive up to the moment where its master is looked for.
-fn waiting(station: &mut Bench) -> (Ticket, Recipe) {
+fn awaiting_master(station: &mut Bench) -> (Ticket, Recipe) {
     let ticket = attach(station, "sdb", 1);
     let mut effects = station.apply(Event::Judged(ticket.clone(), facts()));
     match effects.pop() {
@@ -163,7 +163,7 @@ fn waiting(station: &mut Bench) -> (Ticket, Recipe) {
 
 /// The same up to its second judgement, with its master at hand.
 fn judged_again(station: &mut Bench) -> Ticket {
-    let (_, recipe) = waiting(station);
+    let (_, recipe) = awaiting_master(station);
     let found = Ok(Some(MASTER));
     judge(station.apply(Event::MasterLooked(recipe, found)))
 }
@@ -172,7 +172,7 @@ fn judged_again(station: &mut Bench) -> Ticket {
 fn a_drive_is_judged_again_when_its_master_is_there() {
     let mut station = station();
     with_media(&mut station);
-    let (_, recipe) = waiting(&mut station);
+    let (_, recipe) = awaiting_master(&mut station);
     let id = recipe.id();
     let effects = station.apply(Event::MasterLooked(recipe.clone(), Ok(None)));
     assert!(matches!(&effects[..], [Effect::Press { .. }]), "{effects:?}");
@@ -188,7 +188,7 @@ fn a_drive_is_judged_again_when_its_master_is_there() {
 fn views_follow_a_drive_from_its_insertion_to_its_verdict() {
     let mut station = station();
     with_media(&mut station);
-    let (ticket, recipe) = waiting(&mut station);
+    let (ticket, recipe) = awaiting_master(&mut station);
     assert_eq!(station.state(), State::WaitingForMaster);
     station.apply(Event::MasterLooked(recipe, Ok(Some(MASTER))));
     let mut effects = station.apply(Event::Judged(ticket, facts()));
@@ -210,7 +210,7 @@ fn what_waits_for_a_press_ends_as_the_press_does() {
     ] {
         let mut station = station();
         with_media(&mut station);
-        let (_, recipe) = waiting(&mut station);
+        let (_, recipe) = awaiting_master(&mut station);
         let id = recipe.id();
         station.apply(Event::MasterLooked(recipe, Ok(None)));
         let failure = Failure::new(code, "x").with_hint("y");
@@ -225,7 +225,7 @@ fn what_waits_for_a_press_ends_as_the_press_does() {
 fn media_that_leaves_takes_its_press_along() {
     let mut station = station();
     with_media(&mut station);
-    let (_, recipe) = waiting(&mut station);
+    let (_, recipe) = awaiting_master(&mut station);
     station.apply(Event::MasterLooked(recipe, Ok(None)));
     let effects = station.apply(Event::Inbox(HashMap::new()));
     assert!(matches!(&effects[..], [Effect::Judge(..), Effect::CancelPress]), "{effects:?}");
@@ -250,8 +250,8 @@ fn presses_run_in_order_of_their_urgency() {
     let (reply, _answer) = tokio::sync::oneshot::channel();
     let press = Command::Press { media: "win.wim".into(), geometry: sizes[2] };
     assert!(matches!(&station.apply(Event::Command(press, reply))[..], [Effect::Answer(_, Ok(_))]));
-    let (_, waited_for) = waiting(&mut station);
-    station.apply(Event::MasterLooked(waited_for.clone(), Ok(None)));
+    let (_, awaited) = awaiting_master(&mut station);
+    station.apply(Event::MasterLooked(awaited.clone(), Ok(None)));
     let mut order = Vec::new();
     let mut running = Some(running);
     while let Some(recipe) = running {
@@ -262,7 +262,7 @@ fn presses_run_in_order_of_their_urgency() {
             _ => None,
         });
     }
-    let expected = [sizes[0].size, waited_for.geometry.size, sizes[2].size, sizes[1].size];
+    let expected = [sizes[0].size, awaited.geometry.size, sizes[2].size, sizes[1].size];
     assert_eq!(order, expected);
 }
 
@@ -315,7 +315,7 @@ fn mounted_meanwhile_it_is_refused() {
 fn a_name_that_is_used_again_is_another_drive() {
     let mut station = station();
     with_media(&mut station);
-    let (old, _) = waiting(&mut station);
+    let (old, _) = awaiting_master(&mut station);
     let gone = Change::Gone { name: "sdb".into(), diskseq: Diskseq(1) };
     let effects = station.apply(Event::Drives(vec![gone]));
     match &effects[..] {
@@ -392,7 +392,7 @@ fn media_past_its_day_is_not_used() {
 fn a_drive_that_has_passed_is_imaged_again_only_if_asked_for() {
     let mut station = station();
     with_media(&mut station);
-    let (_, recipe) = waiting(&mut station);
+    let (_, recipe) = awaiting_master(&mut station);
     let passed = |recipe: &Recipe| {
         let record = Record::open("test", &drive("sdb", 1), NOW);
         let record = record.with_master(&manifest(recipe.clone()));
