@@ -1,7 +1,7 @@
-//! Entry points for fuzzing: one for each thing that this program itself reads and others wrote.
+//! Entry points for fuzzing: one for each kind of foreign bytes that the station parses with its own code.
 //!
-//! Each takes bytes, reads them as the station would, and panics if that does or if the result breaks a promise.
-//! `tests/fuzz` has a libFuzzer target for each, and the station tests replay its corpus.
+//! Each reads bytes as the station does, and panics if a parser panics or a result breaks an invariant. `tests/fuzz`
+//! has a libFuzzer target for each, and the station tests replay the corpus.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -41,21 +41,21 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("worker", worker),
 ];
 
-/// A boot configuration from media.
+/// Reads the bytes as a boot configuration from media.
 pub fn bcd(data: &[u8]) {
     let places = Places { disk: Uuid::max(), esp: Uuid::nil(), windows: Uuid::max() };
     let usable = bcd::check_usable(data);
     let _ = bcd::check(data, &places);
     let script = bcd::script(data, &places);
     assert_eq!(usable.is_ok(), script.is_ok());
-    // hivexsh must be told nothing but what was meant.
+    // The script must have no other commands for hivexsh.
     for line in script.iter().flat_map(|text| text.lines()) {
         let known = ["cd ", "add ", "setval 1", "Element", "hex:3:", "commit"];
         assert!(known.iter().any(|word| line.starts_with(word)) && line.is_ascii(), "{line}");
     }
 }
 
-/// The configuration.
+/// Reads the bytes as the configuration.
 pub fn config(data: &[u8]) {
     let Ok(table) = String::from_utf8_lossy(data).parse::<toml::Table>() else { return };
     let Ok(config) = Config::from_table(table) else { return };
@@ -73,7 +73,7 @@ pub fn config(data: &[u8]) {
     }
 }
 
-/// Partitions are in order, on whole mebibytes, and between the tables.
+/// Checks that partitions are in order, on whole mebibytes, and between the tables.
 fn check_plan(plan: &Plan) {
     let sector = plan.geometry.sector;
     let mut at = Plan::primary_table(plan.geometry).0;
@@ -85,7 +85,7 @@ fn check_plan(plan: &Plan) {
     assert!(at <= plan.geometry.size.0 - Plan::backup_table(plan.geometry).0);
 }
 
-/// A file in memory that begins with `data`.
+/// Makes a file in memory that begins with `data`.
 fn file(data: &[u8], size: Bytes) -> Option<File> {
     let kept = &data[..data.len().min(size.as_usize())];
     let file = rustix::fs::memfd_create("fuzz", rustix::fs::MemfdFlags::CLOEXEC).ok()?;
@@ -94,7 +94,8 @@ fn file(data: &[u8], size: Bytes) -> Option<File> {
     Some(file)
 }
 
-/// A volume of `size` bytes whose first ones are `data`, a mebibyte into a file.
+/// Makes a volume of `size` bytes that begins with `data`, a mebibyte into a file; checks that `read` finds no range
+/// outside it.
 fn volume(data: &[u8], size: Bytes, read: impl Fn(&mut Slice<'_>, &mut Vec<Range>) -> bool) {
     let mut whole = vec![0; MIB.as_usize()];
     whole.extend(&data[..data.len().min(size.as_usize())]);
@@ -106,19 +107,19 @@ fn volume(data: &[u8], size: Bytes, read: impl Fn(&mut Slice<'_>, &mut Vec<Range
     }
 }
 
-/// The start of an EFI system partition.
+/// Reads the bytes as the start of an EFI system partition.
 pub fn fat(data: &[u8]) {
     volume(data, Bytes::mib(40), |slice, ranges| allocation::fat_allocated(slice, ranges).is_ok());
 }
 
-/// The start of an NTFS volume.
+/// Reads the bytes as the start of an NTFS volume.
 pub fn ntfs(data: &[u8]) {
     volume(data, Bytes::mib(2), |slice, ranges| {
         allocation::ntfs_allocated(slice, Role::Windows, ranges).is_ok()
     });
 }
 
-/// A drive's primary partition table, then its backup.
+/// Reads the bytes as a drive's primary partition table, followed by its backup.
 pub fn gpt(data: &[u8]) {
     let geometry = Geometry { size: Bytes(8 << 30), sector: SectorSize::B512 };
     let Ok(plan) = Layout::default().plan(geometry) else { return };
@@ -129,14 +130,14 @@ pub fn gpt(data: &[u8]) {
     let mut tables = Tables { primary: both, backup };
     let own = Identity::placeholder(plan.partitions.len());
     let _ = gpt::check(&plan, &own, &tables);
-    // Once more with right checksums, behind which most of the reading lies.
+    // Once more with right checksums: without them, parsing ends early.
     seal(&mut tables.primary, 512, 1024);
     let header = tables.backup.len() - 512;
     seal(&mut tables.backup, header, 0);
     let _ = gpt::check(&plan, &own, &tables);
 }
 
-/// Makes the checksums of a GPT header and of its 128 entries right.
+/// Sets the checksums of a GPT header and of its 128 entries.
 fn seal(table: &mut [u8], header: usize, entries: usize) {
     let sum = crc32fast::hash(&table[entries..entries + 128 * 128]);
     table[header + 88..header + 92].copy_from_slice(&sum.to_le_bytes());
@@ -145,12 +146,12 @@ fn seal(table: &mut [u8], header: usize, entries: usize) {
     table[header + 16..header + 20].copy_from_slice(&sum.to_le_bytes());
 }
 
-/// The kernel's lists of mounts and swap.
+/// Reads the bytes as the kernel's lists of mounts and swap.
 pub fn host(data: &[u8]) {
     let _ = Host::at("/nonexistent".into()).read_lists(&String::from_utf8_lossy(data));
 }
 
-/// A master's manifest.
+/// Reads the bytes as a master's manifest.
 pub fn manifest(data: &[u8]) {
     if let Ok(manifest) = Manifest::parse(data) {
         check_plan(&manifest.plan);
@@ -158,12 +159,12 @@ pub fn manifest(data: &[u8]) {
     }
 }
 
-/// A boot manager.
+/// Reads the bytes as a boot manager.
 pub fn pe(data: &[u8]) {
     let _ = (pe::machine(data), pe::is_signed_2011_only(data));
 }
 
-/// A drive that is looked at, in both supported sector sizes and in one that is not.
+/// Reads the bytes as a drive, with both supported sector sizes and with one that is not.
 pub fn probe(data: &[u8]) {
     let size = Bytes::of(data.len());
     let Some(file) = file(data, size) else { return };
@@ -173,7 +174,7 @@ pub fn probe(data: &[u8]) {
     }
 }
 
-/// Sizes and rates as text.
+/// Reads the bytes as the text of a size and of a rate.
 pub fn units(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     if let Ok(size) = text.parse::<Bytes>() {
@@ -186,7 +187,7 @@ pub fn units(data: &[u8]) {
     }
 }
 
-/// A worker's task, and a line of what it answers.
+/// Reads the bytes as a worker's task, and as a line of a worker's output.
 pub fn worker(data: &[u8]) {
     let _ = serde_json::from_slice::<Task<IntakeTask>>(data);
     let _ = serde_json::from_slice::<Task<Probe>>(data);

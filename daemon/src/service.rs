@@ -1,12 +1,12 @@
-//! Putting the daemon together: configuration, log, store, ledger, watchers, socket, station.
+//! Starts and ends the daemon: puts together log, store, ledger, station, watchers and control socket.
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use clap::Parser;
 use config::{Config, ConfigError};
 use drives::usage::Host;
@@ -19,6 +19,7 @@ use media::tools::{ToolError, Tools};
 use media::worker::Probe;
 use media::worker::account::{self, NoAccount};
 use media::worker::pool::Workers;
+use model::admission::Policy;
 use model::drive::Change;
 use model::failure::{Failure, Hint};
 use record::ledger::{Ledger, LedgerError};
@@ -27,6 +28,7 @@ use station::{Event, Setup, Station};
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -48,7 +50,7 @@ pub struct Arguments {
     pub check: bool,
 }
 
-/// Sends the log to the journal, and to standard error unless that is the journal already.
+/// Sends the log to the journal, and also to standard error unless systemd connects that to the journal.
 pub fn start_log() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let journal = tracing_journald::layer().map(|layer| layer.with_field_prefix(None));
@@ -58,16 +60,15 @@ pub fn start_log() {
         .then(|| tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false));
     tracing_subscriber::registry().with(filter).with(journal.ok()).with(stderr).init();
     if let Some(error) = no_journal {
-        tracing::warn!(
-            "no journal socket ({error}): the log and the records' copies go to standard error"
-        );
+        let instead = "the log and the copies of records go to standard error";
+        tracing::warn!("cannot reach the journal, so {instead}: {error}");
     }
 }
 
-/// What can be found out without touching anything: programs, libwim, what would be watched.
+/// Finds the programs, the workers' account and libwim, without changing anything. The text is libwim's version.
 ///
 /// # Errors
-/// The first thing that is missing, with the package to install.
+/// The first of them that is missing, with a hint how to get it.
 pub async fn check(config: &Config) -> Result<(Tools, Workers, String)> {
     let tools = Tools::find(&config.tools.search)?;
     let workers = Workers::new(account::for_workers(config.tools.user.as_deref())?);
@@ -75,12 +76,11 @@ pub async fn check(config: &Config) -> Result<(Tools, Workers, String)> {
     Ok((tools, workers, libwim))
 }
 
-/// For `--check`: the configuration in words.
+/// The output of `--check`: the configuration in words.
 pub fn summary(config: &Config, tools: &Tools, libwim: &str) -> String {
     let list = |items: &[String]| if items.is_empty() { "none".into() } else { items.join(", ") };
     let layout = config.chosen_layout();
-    let partitions: Vec<String> =
-        layout.partitions.iter().map(|p| format!("{:?}", p.role).to_lowercase()).collect();
+    let partitions: Vec<String> = layout.partitions.iter().map(|p| p.role.to_string()).collect();
     let admission = &config.admission;
     let names: Vec<String> =
         config.bay.iter().map(|bay| format!("{} ({})", bay.name.trim(), bay.path)).collect();
@@ -110,7 +110,7 @@ pub fn summary(config: &Config, tools: &Tools, libwim: &str) -> String {
 /// Runs the daemon until it is told to end.
 ///
 /// # Errors
-/// Whatever keeps it from starting; nothing has been written to any drive then.
+/// Whatever keeps the daemon from starting. No drive has been written then.
 pub async fn run(config: Config) -> Result<()> {
     let (tools, workers, libwim) = check(&config).await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), libwim, "prestaged starts");
@@ -119,41 +119,18 @@ pub async fn run(config: Config) -> Result<()> {
         tracing::warn!("{doubt}");
     }
     let policy = config.policy()?;
-    let layout = config.chosen_layout();
-    let host = Host::default();
-    if !host.counts_attachments() || host.boot_id().is_empty() {
-        bail!(
-            "this kernel does not count attachments of disks (diskseq); Linux 5.15 or later is needed"
-        );
-    }
+    let host = supported_host()?;
 
-    std::fs::create_dir_all(&config.media.inbox).with_context(|| {
-        format!("cannot create the media inbox {}", config.media.inbox.display())
-    })?;
+    create_folder("the media inbox", &config.media.inbox)?;
     let store = Arc::new(Store::open(&config.store.path, config.store.budget, workers.account())?);
-    if let Some(folder) = config.ledger.path.parent() {
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("cannot create the ledger's folder {}", folder.display()))?;
-    }
-    let ledger = Ledger::open(&config.ledger.path, &host.boot_id())?;
-    for record in ledger.close_interrupted()? {
-        tracing::warn!(job = %record.job, "found open: {}", record.sentence());
-    }
+    let ledger = open_ledger(&config, &host)?;
     let writer = RecordWriter::start(ledger.clone())?;
     let group = config.control.group.as_deref();
     let group = group.map(|name| account::group("control.group", name)).transpose()?;
     let listener = listen(&config, group).await?;
 
     let (sender, receiver) = mpsc::channel(256);
-    let station = Station::new(Setup {
-        name: config.station.name.clone(),
-        file: config.file.clone(),
-        policy: policy.clone(),
-        layout,
-        image: config.media.image,
-        expires: config.media.expires.clone(),
-        press_ahead: config.store.press_ahead,
-    });
+    let station = new_station(&config, policy.clone());
     let (publish, snapshot) = watch::channel(Arc::new(station.snapshot(&|_| None)));
     let services = Services {
         store: Arc::clone(&store),
@@ -169,32 +146,100 @@ pub async fn run(config: Config) -> Result<()> {
         boot: config.needs_boot_files(),
     };
 
-    let inbox_events = sender.clone();
-    inbox::watch(&config.media.inbox, move |listing| {
-        inbox_events.blocking_send(Event::Inbox(listing)).is_ok()
-    })?;
+    watch_inbox(&config.media.inbox, sender.clone())?;
     udev_rules::install(&policy);
     drives::watch::watch(DriveEvents(sender.clone()))?;
-    let context = api::Context { snapshot, commands: sender.clone(), ledger, group };
-    let service = api::router(context).into_make_service_with_connect_info::<Peer>();
-    let server = tokio::spawn(async move { axum::serve(listener, service).await });
+    let server =
+        serve(listener, api::Context { snapshot, commands: sender.clone(), ledger, group });
     tokio::spawn(watch_signals(sender.clone())?);
 
     notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!(armed = policy.armed, "watching for drives and media");
-    let beat = |_: &_| notify(&[sd_notify::NotifyState::Watchdog]);
-    runner::run(station, services, (sender, receiver), publish, beat).await;
+    let feed_watchdog = |_: &_| notify(&[sd_notify::NotifyState::Watchdog]);
+    runner::run(station, services, (sender, receiver), publish, feed_watchdog).await;
     notify(&[sd_notify::NotifyState::Stopping]);
     server.abort();
     tokio::task::spawn_blocking(move || writer.finish()).await?;
     let _ = std::fs::remove_file(&config.control.socket);
-    // A thread stuck in a dead drive keeps the process and its files; the next station must not wait for it.
+    // A thread that hangs in the kernel with a dead drive keeps this process and its files open. The next station must
+    // not have to wait for it.
     store.unlock();
     tracing::info!("prestaged ends");
     Ok(())
 }
 
-/// Sends what changes among the drives to the station.
+/// Why the station cannot start on this machine.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error("this kernel does not count attachments of disks (diskseq)")]
+    Kernel,
+    #[error("another prestaged answers on {0}")]
+    SocketInUse(String),
+}
+
+impl Hint for StartError {
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Kernel => "prestaged needs Linux 5.15 or later".into(),
+            Self::SocketInUse(_) => {
+                "end the other one, or give this one its own [control] socket".into()
+            }
+        })
+    }
+}
+
+/// The machine, if its kernel can tell one attachment of a disk from the next.
+fn supported_host() -> Result<Host> {
+    let host = Host::default();
+    if !host.counts_attachments() || host.boot_id().is_empty() {
+        return Err(StartError::Kernel.into());
+    }
+    Ok(host)
+}
+
+/// Creates a folder with all its parents, unless it exists. Messages call it `name`.
+fn create_folder(name: &str, folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("cannot create {name} {}", folder.display()))
+}
+
+/// Opens the ledger, and closes the records that an interrupted station has left open.
+fn open_ledger(config: &Config, host: &Host) -> Result<Ledger> {
+    if let Some(folder) = config.ledger.path.parent() {
+        create_folder("the ledger's folder", folder)?;
+    }
+    let ledger = Ledger::open(&config.ledger.path, &host.boot_id())?;
+    for record in ledger.close_interrupted()? {
+        tracing::warn!(job = %record.job, "a record was still open: {}", record.sentence());
+    }
+    Ok(ledger)
+}
+
+fn new_station(config: &Config, policy: Policy) -> Station<OpenMaster> {
+    Station::new(Setup {
+        name: config.station.name.clone(),
+        file: config.file.clone(),
+        policy,
+        layout: config.chosen_layout(),
+        image: config.media.image,
+        expires: config.media.expires.clone(),
+        press_ahead: config.store.press_ahead,
+    })
+}
+
+/// Sends the inbox's listing to the station, now and whenever it changes.
+fn watch_inbox(inbox: &Path, sender: mpsc::Sender<Event<OpenMaster>>) -> Result<()> {
+    inbox::watch(inbox, move |listing| sender.blocking_send(Event::Inbox(listing)).is_ok())?;
+    Ok(())
+}
+
+/// Serves the API on the control socket.
+fn serve(listener: UnixListener, context: api::Context) -> JoinHandle<std::io::Result<()>> {
+    let service = api::router(context).into_make_service_with_connect_info::<Peer>();
+    tokio::spawn(async move { axum::serve(listener, service).await })
+}
+
+/// Sends changes among the attached drives to the station.
 struct DriveEvents(mpsc::Sender<Event<OpenMaster>>);
 
 impl Listener for DriveEvents {
@@ -207,7 +252,7 @@ impl Listener for DriveEvents {
     }
 }
 
-/// What would mend a failed start: the hint of the first error in the chain that has one.
+/// How to mend a failed start: the hint of the first error in the chain that has one.
 pub fn hint(error: &anyhow::Error) -> Option<String> {
     fn of<E: Hint + Send + Sync + 'static>(
         error: &(dyn std::error::Error + 'static),
@@ -221,53 +266,55 @@ pub fn hint(error: &anyhow::Error) -> Option<String> {
             .or_else(|| of::<StoreError>(error))
             .or_else(|| of::<LedgerError>(error))
             .or_else(|| of::<InboxError>(error))
+            .or_else(|| of::<StartError>(error))
             .or_else(|| error.downcast_ref::<Failure>().and_then(|failure| failure.hint.clone()))
     })
 }
 
 fn notify(states: &[sd_notify::NotifyState<'_>]) {
-    // Not being started by systemd is no error.
+    // This fails if systemd has not started the daemon, which is no error.
     if let Err(error) = sd_notify::notify(states) {
-        tracing::debug!(%error, "cannot notify systemd");
+        tracing::debug!("cannot notify systemd: {error}");
     }
 }
 
-/// How long stopped drives may take to notice before the station ends without them.
+/// How long the station waits for jobs that it has stopped.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The first signal lets running drives finish, the second stops them. The third does not wait for them; nor does the
-/// station wait longer than a while, because a drive that hangs in the kernel never notices.
+/// Turns signals into events. After the first signal, running jobs are finished; after the second, they are stopped.
+/// After the third the station ends without waiting for them, and so it does when [`PATIENCE`] is over, because a job
+/// that hangs in the kernel never ends.
 fn watch_signals(sender: mpsc::Sender<Event<OpenMaster>>) -> Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut told = async move || {
+    let mut signalled = async move || {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
     };
     Ok(async move {
-        // Nobody listens any more when the station has ended.
-        told().await;
-        tracing::info!("told to end: drives being written are finished");
+        // To send fails only if the station has ended.
+        signalled().await;
+        tracing::info!("told to end: running jobs are finished first");
         let _ = sender.send(Event::Drain).await;
-        told().await;
-        tracing::info!("told to end again: drives are stopped");
+        signalled().await;
+        tracing::info!("told to end again: running jobs are stopped");
         let _ = sender.send(Event::Halt).await;
-        let _ = timeout(PATIENCE, told()).await;
-        tracing::info!("ending without the drives that have not noticed");
+        let _ = timeout(PATIENCE, signalled()).await;
+        tracing::info!("ending without waiting for jobs that have not stopped");
         let _ = sender.send(Event::Abandon).await;
     })
 }
 
+/// Makes the control socket, and gives it its group and mode.
 async fn listen(config: &Config, group: Option<u32>) -> Result<UnixListener> {
     let path = &config.control.socket;
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("cannot create the socket's folder {}", folder.display()))?;
+        create_folder("the control socket's folder", folder)?;
     }
     if UnixStream::connect(path).is_ok() {
-        bail!("another prestaged answers on {}", path.display());
+        return Err(StartError::SocketInUse(path.display().to_string()).into());
     }
     let _ = std::fs::remove_file(path);
     let listener =

@@ -1,4 +1,4 @@
-//! The program as its own child process: does one task and says what came of it.
+//! The daemon's program as a worker process: performs one task and prints its result.
 
 use std::io::Read as _;
 
@@ -13,12 +13,12 @@ use serde::de::IgnoredAny;
 
 use crate::audit::Audit;
 
-/// Does the task that is read from standard input.
+/// Performs the task that is read from standard input.
 ///
 /// # Errors
-/// Only if the task cannot be read; a task that fails says so in its last line.
+/// If the task cannot be read. The failure of a task is no error here: it is printed as the last line.
 pub fn main() -> anyhow::Result<()> {
-    // A worker must not outlive the station, however that ends.
+    // A worker must not outlive the station, however the station ends.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     rustix::thread::set_no_new_privs(true)?;
     limit_memory();
@@ -28,10 +28,10 @@ pub fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Does a task, whichever it is; returns the last line.
+/// Performs a task of any kind; returns the last line to print.
 ///
 /// # Errors
-/// If it is none.
+/// If the request is not the task of a worker.
 fn perform_any(request: &[u8]) -> anyhow::Result<Line> {
     let Task { name, .. } = serde_json::from_slice::<Task<IgnoredAny>>(request)?;
     match name.as_str() {
@@ -39,7 +39,7 @@ fn perform_any(request: &[u8]) -> anyhow::Result<Line> {
         IntakeTask::NAME => perform::<IntakeTask>(request),
         PressTask::NAME => perform::<PressTask>(request),
         Audit::NAME => perform::<Audit>(request),
-        _ => bail!("workers have no task {name:?}"),
+        _ => bail!("{name:?} is not a task for a worker"),
     }
 }
 
@@ -48,12 +48,12 @@ fn perform<W: Work>(request: &[u8]) -> anyhow::Result<Line> {
     Ok(Line::of(work.perform()))
 }
 
-/// A WIM may claim that its metadata takes any amount of memory. Up to half of the machine's may be had; beyond that
-/// the claim is refused here, before the kernel has to choose between this process and the station.
+/// Limits this process to half of the machine's memory. A WIM may claim that its metadata takes any amount; with the
+/// limit the allocation fails here, and the kernel never has to choose between this process and the station.
 fn limit_memory() {
     let machine = rustix::system::sysinfo();
     let half = machine.totalram.saturating_mul(machine.mem_unit.into()) / 2;
     let limit = Rlimit { current: Some(half), maximum: Some(half) };
-    // Without the limit everything works as well.
+    // If the limit cannot be set, the worker still works.
     let _ = rustix::process::setrlimit(Resource::Data, limit);
 }

@@ -1,6 +1,6 @@
 //! The groups of a process at the other end of a unix socket, for which no library has a safe function.
 
-#![expect(unsafe_code, reason = "getsockopt; the block argues its safety")]
+#![expect(unsafe_code, reason = "calls getsockopt; the comment there says why that is safe")]
 
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -12,13 +12,13 @@ use rustix::io::{Errno, Result};
 /// # Errors
 /// The kernel's error number.
 pub(super) fn peer_groups(socket: impl AsFd) -> Result<Vec<u32>> {
-    // As many as Linux lets a process have (NGROUPS_MAX, <linux/limits.h>).
+    // Room for as many groups as Linux allows a process (NGROUPS_MAX, <linux/limits.h>).
     let mut groups = vec![0_u32; 65_536];
     let mut length =
         libc::socklen_t::try_from(size_of_val(&groups[..])).map_err(|_| Errno::INVAL)?;
     let fd = socket.as_fd().as_raw_fd();
     let (level, name) = (libc::SOL_SOCKET, libc::SO_PEERGROUPS);
-    // SAFETY: the kernel writes at most `length` bytes, which `groups` has, and gid_t is a u32.
+    // SAFETY: the kernel writes at most `length` bytes, which is the size of `groups`, and gid_t is a u32.
     let result =
         unsafe { libc::getsockopt(fd, level, name, groups.as_mut_ptr().cast(), &raw mut length) };
     if result != 0 {

@@ -1,5 +1,5 @@
-//! The HTTP API on the unix socket: reads the snapshot and the ledger, sends commands. JSON throughout; errors are
-//! `{"code", "detail"}`, and `"hint"` where one is known.
+//! The HTTP API on the control socket. It reads the snapshot and the ledger, and sends commands to the station. All
+//! bodies are JSON; errors are `{"code", "detail"}`, with `"hint"` if there is one.
 
 mod groups;
 pub mod peer;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes as Chunk};
 use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
@@ -34,19 +34,19 @@ use uuid::Uuid;
 
 use crate::runner::OpenMaster;
 
-/// No request is larger than this.
+/// The largest body of a request, in bytes.
 const BODY_LIMIT: usize = 64 << 10;
 
-/// What handlers may touch.
+/// The parts of the daemon that handlers use.
 #[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct Context {
-    /// Latest snapshot.
+    /// Has the latest snapshot.
     pub snapshot: watch::Receiver<Arc<Snapshot>>,
-    /// Commands go here.
+    /// Takes commands to the station.
     pub commands: mpsc::Sender<Event<OpenMaster>>,
-    /// For reading.
     pub ledger: Ledger,
-    /// Group whose members may control the station.
+    /// The group whose members may control the station.
     pub group: Option<u32>,
 }
 
@@ -57,7 +57,7 @@ mod mime {
 
 type Result<T> = std::result::Result<T, Problem>;
 
-/// A denial on its way to whoever asked.
+/// A denial as a response.
 struct Problem(Denial);
 
 impl Problem {
@@ -98,7 +98,7 @@ impl IntoResponse for Problem {
     }
 }
 
-/// All routes.
+/// All routes of the API.
 pub fn router(context: Context) -> Router {
     Router::new()
         .route("/v1/status", get(status))
@@ -114,9 +114,11 @@ pub fn router(context: Context) -> Router {
         .route("/v1/masters/{id}", delete(remove_master))
         .route("/v1/records", get(records))
         .route("/v1/records/{job}", get(record_of))
-        .fallback(|| async { Problem::new(Code::NoSuchPath, "there is no such path") })
-        .method_not_allowed_fallback(|| async {
-            Problem::new(Code::WrongMethod, "this path takes another method")
+        .fallback(|uri: Uri| async move {
+            Problem::new(Code::NoSuchPath, format!("there is no path {}", uri.path()))
+        })
+        .method_not_allowed_fallback(|method: Method, uri: Uri| async move {
+            Problem::new(Code::WrongMethod, format!("{} does not take {method}", uri.path()))
         })
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(from_fn(in_our_form))
@@ -124,7 +126,7 @@ pub fn router(context: Context) -> Router {
         .with_state(context)
 }
 
-/// Says in the API's own form what the library has refused by itself: a body that is too large, a query it cannot read.
+/// Turns refusals of the HTTP library into the API's own form: of a body that is too large, of a query it cannot read.
 async fn in_our_form(request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     let ours = response
@@ -140,7 +142,7 @@ async fn in_our_form(request: Request, next: Next) -> Response {
     (status, Json(Denial::new(Code::BadRequest, said))).into_response()
 }
 
-/// Sends a command and waits for the answer.
+/// Sends a command to the station, and waits for the answer.
 async fn ask(context: &Context, command: Command) -> Result<Answer> {
     let (reply, answer) = oneshot::channel();
     let ending = || Problem::new(Code::Draining, "the station is ending");
@@ -152,9 +154,9 @@ fn bad_request(detail: impl Into<String>) -> Problem {
     Problem::new(Code::BadRequest, detail)
 }
 
-/// Reads a request body; what is wrong with it is said in the API's own form.
+/// Reads the body of a request.
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
-    serde_json::from_slice(body).map_err(|error| bad_request(error.to_string()))
+    serde_json::from_slice(body).map_err(|error| bad_request(format!("the body: {error}")))
 }
 
 fn answered(answer: Answer) -> Response {
@@ -166,7 +168,7 @@ fn answered(answer: Answer) -> Response {
     }
 }
 
-/// One JSON document per line, as they come.
+/// A response with one JSON document per line, each sent as soon as it is there.
 fn stream<T: Serialize>(items: impl StreamExt<Item = T> + Send + 'static) -> Response {
     let lines = items.map(|item| {
         let mut line = serde_json::to_vec(&item).unwrap_or_default();
@@ -230,7 +232,7 @@ async fn remove_master(State(context): State<Context>, Path(id): Path<String>) -
     ask(&context, Command::RemoveMaster { id: MasterId(id) }).await.map(answered)
 }
 
-/// Reads the ledger, which blocks, beside the runtime's threads.
+/// Reads the ledger on a thread of its own, because that blocks.
 async fn from_ledger<T: Send + 'static>(
     context: &Context,
     read: impl FnOnce(Ledger) -> std::result::Result<T, LedgerError> + Send + 'static,

@@ -1,5 +1,5 @@
-//! Who is at the other end of the control socket, and whether they may be there. The socket's mode is the first door;
-//! this is the second, which also holds where a mode was set too wide.
+//! The process at the other end of the control socket, and whether it may control the station. The socket's mode is the
+//! first check; this second one also holds if the mode was set too wide.
 
 use axum::extract::connect_info::{ConnectInfo, Connected};
 use axum::extract::{Request, State};
@@ -11,7 +11,7 @@ use tokio::net::UnixListener;
 use super::{Context, Problem, groups};
 use model::code::DenialCode;
 
-/// A process that has connected. Unknown parts are `None`, and allow nothing.
+/// A process that has connected. An unknown user is `None`, and may do nothing.
 #[derive(Clone, Debug)]
 pub struct Peer {
     uid: Option<u32>,
@@ -28,14 +28,14 @@ impl Connected<IncomingStream<'_, UnixListener>> for Peer {
 }
 
 impl Peer {
-    /// Root, the station's own user, and the members of the control group.
+    /// Whether the process belongs to root, to the station's own user, or to a member of the control group.
     fn may_control(&self, own: u32, group: Option<u32>) -> bool {
         self.uid.is_some_and(|uid| uid == 0 || uid == own)
             || group.is_some_and(|group| self.groups.contains(&group))
     }
 }
 
-/// Lets requests of those pass who may control the station.
+/// Passes on the requests of peers that may control the station, and refuses all others.
 pub(super) async fn guard(
     State(context): State<Context>,
     ConnectInfo(peer): ConnectInfo<Peer>,
@@ -53,7 +53,7 @@ pub(super) async fn guard(
         }
         None => format!("{user} is not root, and no group is allowed (control.group)"),
     };
-    tracing::warn!("denied on the control socket: {detail}");
+    tracing::warn!("a request on the control socket was denied: {detail}");
     Problem::new(DenialCode::NotPermitted, detail).into_response()
 }
 

@@ -1,9 +1,8 @@
-//! Audit: is what stands on a drive what the media holds? Reads only, in a child process.
+//! The audit of a drive: it compares the drive with media, in a worker process, and only reads.
 //!
 //! Every file, stream and attribute of the drive's Windows volume is compared with the media's directory tree. The
-//! volume is read by another NTFS implementation (the `ntfs` crate) than the one that wrote it
-//! (libntfs-3g), through O_DIRECT, so that neither a common mistake nor the page cache can hide a
-//! difference.
+//! volume is read by another NTFS implementation (the `ntfs` crate) than the one that wrote it (libntfs-3g), so that no
+//! mistake of one can hide a difference; and it is read through O_DIRECT, so that the page cache cannot hide one.
 
 mod volume;
 
@@ -27,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use volume::{Node, Volume, VolumeError};
 
-/// An audit that could not be made.
+/// Why an audit could not be made.
 #[derive(Debug, thiserror::Error)]
 enum AuditError {
     #[error(transparent)]
@@ -56,7 +55,7 @@ impl Work for Audit {
     const NEEDS_DRIVE: bool = true;
     type Output = Report;
 
-    /// Audits a drive. It fails if drive or media cannot be read; differences are no failure but the result.
+    /// Audits a drive. The task fails if drive or media cannot be read; differences are its result, not a failure.
     fn perform(self) -> Result<Report, Failure> {
         audit(&self.0).map_err(|error| {
             let code = match &error {
@@ -72,7 +71,7 @@ impl Work for Audit {
     }
 }
 
-/// An entry of the media, kept while the drive is walked.
+/// An entry of the media's directory tree.
 struct Expected {
     path: String,
     short_name: Option<String>,
@@ -81,9 +80,11 @@ struct Expected {
     security: Vec<u8>,
     links: u32,
     link_group: u64,
+    /// Creation, last write and last access, in units of 100 ns since 1601.
     times: [u64; 3],
+    /// All zeros if the entry has none.
     object_id: [u8; 16],
-    /// Name, size, SHA-1.
+    /// Name, size and SHA-1 of each data stream; the unnamed one has the empty name.
     streams: Vec<(String, u64, [u8; 20])>,
 }
 
@@ -124,7 +125,7 @@ fn audit(task: &AuditTask) -> Result<Report, AuditError> {
     Ok(report)
 }
 
-/// Finds the Windows volume by what the drive's own tables say.
+/// Offset and size of the Windows volume, by the drive's own partition tables.
 fn windows_partition(
     task: &AuditTask,
     drive: &mut DirectReader<'_>,
@@ -155,20 +156,20 @@ fn compare(
         found.insert(path, node);
     })?;
     let total: u64 = expected.iter().flat_map(|e| &e.streams).map(|s| s.1).sum();
-    // Which file record the links of a group lead to, and the reverse.
+    // The file record that the hard links of a group lead to, by group, and the group by file record.
     let mut groups: HashMap<u64, u64> = HashMap::new();
     let mut owners: HashMap<u64, u64> = HashMap::new();
     for want in expected {
         report.entries += 1;
         let Some(node) = found.remove(&want.path) else {
-            report.differs(&want.path, "missing on the drive");
+            report.differs(&want.path, "is missing on the drive");
             continue;
         };
         if want.links > 1 {
             let record = *groups.entry(want.link_group).or_insert(node.record);
             let group = *owners.entry(node.record).or_insert(want.link_group);
             if record != node.record || group != want.link_group {
-                report.differs(&want.path, "hard-linked to other files than in the media");
+                report.differs(&want.path, "is hard-linked to other files than in the media");
             }
         }
         compare_entry(want, &node, volume, report)?;
@@ -177,14 +178,15 @@ fn compare(
         reporter.report("comparing", done as f64 / total.max(1) as f64);
     }
     for path in found.keys() {
-        report.differs(path, "on the drive, but not in the media");
+        report.differs(path, "is on the drive, but not in the media");
     }
     Ok(())
 }
 
-/// Attributes that describe the file and not its place in the tree: the directory bit is kept elsewhere in NTFS, and
-/// "normal" means none.
+/// The attributes that are compared. Not among them are "directory", which NTFS keeps elsewhere, and "normal", which
+/// means that no other is set.
 const COMPARED_ATTRIBUTES: u32 = 0x3f27;
+/// The attribute of a reparse point.
 const REPARSE: u32 = 0x400;
 
 fn compare_entry(
@@ -195,14 +197,16 @@ fn compare_entry(
 ) -> Result<(), AuditError> {
     let path = &want.path;
     if want.short_name != node.short_name {
-        let text = format!("short name {:?} instead of {:?}", node.short_name, want.short_name);
-        report.differs(path, text);
+        let name =
+            |name: &Option<String>| name.as_ref().map_or("none".into(), |n| format!("{n:?}"));
+        let (is, should) = (name(&node.short_name), name(&want.short_name));
+        report.differs(path, format!("short name: {is} instead of {should}"));
     }
     let details = volume.details(node)?;
     let (is, should) =
         (details.attributes & COMPARED_ATTRIBUTES, want.attributes & COMPARED_ATTRIBUTES);
     if is != should {
-        report.differs(path, format!("attributes {is:#x} instead of {should:#x}"));
+        report.differs(path, format!("attributes: {is:#x} instead of {should:#x}"));
     }
     for (name, is, should) in [
         ("creation", details.times[0], want.times[0]),
@@ -210,14 +214,15 @@ fn compare_entry(
         ("last access", details.times[2], want.times[2]),
     ] {
         if is != should {
-            report.differs(path, format!("{name} time {is} instead of {should} (100 ns)"));
+            let unit = "in units of 100 ns since 1601";
+            report.differs(path, format!("time of {name}: {is} instead of {should}, {unit}"));
         }
     }
     if !want.security.is_empty() && details.security != want.security {
-        report.differs(path, "security descriptor differs");
+        report.differs(path, "the security descriptor differs");
     }
     if want.object_id != [0; 16] && details.object_id != Some(want.object_id) {
-        report.differs(path, "object ID differs");
+        report.differs(path, "the object ID differs");
     }
     if want.links == 1 && details.links != 1 {
         report.differs(path, format!("{} hard links instead of 1", details.links));
@@ -235,14 +240,14 @@ fn compare_entry(
         report.data_bytes += Bytes(*size);
         let shown = if name.is_empty() { "contents" } else { name.as_str() };
         match is {
-            // A directory, or an empty file of which the media lists the empty stream, may have none.
+            // The media lists an empty stream for directories and empty files, which may have none on the drive.
             None if *size == 0 => {}
-            None => report.differs(path, format!("{shown}: stream missing")),
+            None => report.differs(path, format!("{shown}: the stream is missing")),
             Some((length, _)) if length != *size => {
                 report.differs(path, format!("{shown}: {length} bytes instead of {size}"));
             }
             Some((_, digest)) if *size > 0 && digest != *sha1 => {
-                report.differs(path, format!("{shown}: contents differ"));
+                report.differs(path, format!("{shown}: the data differs"));
             }
             Some(_) => {}
         }

@@ -10,10 +10,10 @@ use sha1::{Digest as _, Sha1};
 use drives::direct::DirectReader;
 use model::units::Bytes;
 
-/// A volume that is not sound.
+/// Why a volume cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum VolumeError {
-    #[error("{doing}")]
+    #[error("cannot {doing}")]
     Ntfs {
         doing: String,
         #[source]
@@ -30,7 +30,7 @@ fn failed(doing: impl Into<String>) -> impl FnOnce(NtfsError) -> VolumeError {
     move |source| VolumeError::Ntfs { doing, source }
 }
 
-/// All of an attribute's value.
+/// Reads the whole value of an attribute.
 fn read_all(
     mut value: NtfsAttributeValue<'_, '_>,
     reader: &mut DirectReader<'_>,
@@ -47,9 +47,9 @@ fn read_all(
     Ok(data)
 }
 
-/// File records below this one are NTFS's own.
+/// File records with lower numbers are NTFS's own.
 const FIRST_USER_RECORD: u64 = 24;
-/// Deeper than any path Windows accepts.
+/// How deep folders may nest; Windows accepts no path that is so deep.
 const DEEPEST: usize = 4096;
 
 /// A name on the volume and the file record it leads to.
@@ -67,17 +67,17 @@ struct Listed {
     is_folder: bool,
 }
 
-/// What a file record says.
+/// The properties in a file record.
 #[derive(Debug)]
 pub(super) struct Details {
     pub(super) attributes: u32,
-    /// Creation, last write, last access.
+    /// Creation, last write and last access, in units of 100 ns since 1601.
     pub(super) times: [u64; 3],
     pub(super) security: Vec<u8>,
     pub(super) object_id: Option<[u8; 16]>,
-    /// Hard links, short names not counted.
+    /// Number of hard links; short names do not count.
     pub(super) links: usize,
-    /// Names of the data streams; the unnamed one is the empty name.
+    /// Names of the data streams; the unnamed one has the empty name.
     pub(super) streams: Vec<String>,
 }
 
@@ -97,8 +97,8 @@ impl Volume {
         Ok(volume)
     }
 
-    /// `$Secure:$SDS`: descriptors behind headers of 20 bytes, on multiples of 16, each 256 KiB followed by a copy
-    /// (NTFS documentation of the Linux-NTFS project, `$Secure`).
+    /// Reads the stream `$Secure:$SDS`. Each descriptor follows a header of 20 bytes, which starts at a multiple of 16.
+    /// A copy follows each 256 KiB (NTFS documentation of the Linux-NTFS project, `$Secure`).
     fn read_security(&mut self) -> Result<HashMap<u32, Vec<u8>>, VolumeError> {
         const HALF: usize = 256 << 10;
         const HEADER: usize = 20;
@@ -134,7 +134,7 @@ impl Volume {
         Ok(all)
     }
 
-    /// Calls `each` for every name on the volume but those of NTFS itself. Paths have `/` between names.
+    /// Calls `each` for every name on the volume, except those of NTFS's own files. Paths have `/` between names.
     pub(super) fn walk(&mut self, each: &mut dyn FnMut(String, Node)) -> Result<(), VolumeError> {
         let root = KnownNtfsFileRecordNumber::RootDirectory as u64;
         each("/".into(), Node { record: root, short_name: None });
@@ -155,7 +155,7 @@ impl Volume {
         Ok(())
     }
 
-    /// Long names in a folder, each with its short name and file record.
+    /// Lists the long names in a folder, each with its short name and file record.
     fn list(&mut self, folder: &str, record: u64) -> Result<Vec<Listed>, VolumeError> {
         let doing = || failed(format!("list {folder}/"));
         let reader = &mut self.reader;
@@ -186,8 +186,8 @@ impl Volume {
                 }
             }
         }
-        // A file has one short name; it belongs to the link that is its long form. Of several links in one folder the
-        // directory alone does not tell which; the file record does.
+        // A file has one short name, which belongs to one of its links. If several links are in this folder, the folder
+        // does not tell to which; the file record does.
         let mut all = Vec::with_capacity(names.len());
         for (name, number, is_folder) in names {
             let short = short_names.get(&number).cloned();
@@ -201,7 +201,7 @@ impl Volume {
         Ok(all)
     }
 
-    /// Whether this name of a file is the one its short name stands for.
+    /// Whether the short name of a file belongs to this one of its names.
     fn is_win32_name(&mut self, record: u64, parent: u64, name: &str) -> Result<bool, VolumeError> {
         let doing = || failed(format!("read the names of file {record}"));
         let reader = &mut self.reader;
@@ -271,7 +271,7 @@ impl Volume {
         Ok(details)
     }
 
-    /// Length and SHA-1 of a data stream; `None` if there is none of this name.
+    /// Length and SHA-1 of a data stream; `None` if the file has none of this name.
     pub(super) fn hash_stream(
         &mut self,
         node: &Node,
@@ -297,7 +297,8 @@ impl Volume {
         }
     }
 
-    /// Length and SHA-1 of a reparse point's data behind its header, if it has the tag expected.
+    /// Length and SHA-1 of a reparse point's data after its header; `None` if the file has no reparse point with this
+    /// tag.
     pub(super) fn hash_reparse(
         &mut self,
         node: &Node,

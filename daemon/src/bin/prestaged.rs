@@ -1,4 +1,4 @@
-//! The daemon. Also its own worker: see [`prestaged::worker_main`].
+//! The daemon. The same program also runs as its worker: see [`prestaged::worker_main`].
 
 use std::process::ExitCode;
 
@@ -41,17 +41,17 @@ fn main() -> ExitCode {
     }
     service::start_log();
     let ended = runtime.block_on(service::run(config));
-    // A thread that is stuck in a dead drive must not keep the station from ending.
+    // A thread that hangs in the kernel with a dead drive must not keep the station from ending.
     runtime.shutdown_background();
     report(ended, CONFIGURATION)
 }
 
-#[expect(clippy::print_stdout, reason = "what --check is for")]
+#[expect(clippy::print_stdout, reason = "--check prints its result")]
 fn say(text: &str) {
     println!("{text}");
 }
 
-#[expect(clippy::print_stderr, reason = "the last word before ending")]
+#[expect(clippy::print_stderr, reason = "no log is open if the start fails")]
 fn report(result: anyhow::Result<()>, code: u8) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,4 +1,4 @@
-//! Running jobs: one thread per drive, and an eye on threads that are stuck in the kernel.
+//! Running jobs: one thread per drive, and the watch for threads that hang in the kernel.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use uuid::Uuid;
 use super::survey::unknown_users;
 use super::{OpenMaster, Services};
 
-/// A running job, as far as it can be watched from outside.
+/// The parts of a running job that can be reached from outside its thread.
 #[derive(Debug)]
 struct Running {
     job: Uuid,
@@ -36,13 +36,13 @@ struct Running {
     progress: Arc<Progress>,
 }
 
-/// All jobs whose end the station has not heard of.
+/// All jobs of which the station does not know that they have ended.
 #[derive(Debug, Default)]
 pub(super) struct Jobs(Vec<Running>);
 
 impl Jobs {
-    /// Starts a job on a thread of its own. It ends in [`Event::JobEnded`]; or, if the drive got its verdict without it
-    /// meanwhile, in [`Event::DriveAnswered`].
+    /// Starts a job on a thread of its own. The thread ends with [`Event::JobEnded`], or with [`Event::DriveAnswered`]
+    /// if the drive has been given its verdict meanwhile, because it did not answer.
     pub(super) fn start(
         &mut self,
         services: &Services,
@@ -68,14 +68,15 @@ impl Jobs {
                     run(&services, order, &open, &clock, &progress)
                 }));
                 let record = ended.unwrap_or_else(|_| {
-                    let detail = "the station made a mistake; the log has more";
+                    let detail = "the station made a mistake while it imaged the drive";
                     let reason = Reason::new(ReasonCode::InternalError, detail);
+                    let reason = reason.with_hint("the station's log has more");
                     Some(open.take()?.closed_with(Verdict::Failed, reason, Timestamp::now()))
                 });
                 let event = match record {
                     Some(record) => {
                         if record.verdict == Some(Verdict::Refused) {
-                            // Nothing has been done that would have to be on record first.
+                            // Nothing was written, so nothing has to wait until this record is durable.
                             services.writer.write(record.clone());
                         } else {
                             keep(&services.ledger, &record);
@@ -87,7 +88,7 @@ impl Jobs {
                         Event::DriveAnswered(ticket)
                     }
                 };
-                // Nobody listens any more only when the station has ended.
+                // Fails only if the station has ended.
                 let _ = sender.blocking_send(event);
             }
         };
@@ -107,17 +108,18 @@ impl Jobs {
         self.0.push(running);
     }
 
-    /// How far a job has come.
+    /// How far a job has come; `None` if it does not run.
     pub(super) fn reading(&self, job: Uuid) -> Option<Reading> {
         self.0.iter().find(|running| running.job == job).map(|running| running.progress.read())
     }
 
-    /// The station hears of a job's end.
+    /// Forgets a job, because the station now knows that it has ended.
     pub(super) fn forget(&mut self, job: Uuid) {
         self.0.retain(|running| running.job != job);
     }
 
-    /// Gives one drive that does not answer its verdict, without its thread.
+    /// Closes the record of a drive that does not answer, without waiting for the job's thread. Each call closes one
+    /// record at most.
     pub(super) fn stuck(&mut self, services: &Services) -> Option<Event<OpenMaster>> {
         let patience = services.limits.stall;
         let stuck = |job: &&Running| {
@@ -125,7 +127,7 @@ impl Jobs {
         };
         let job = self.0.iter().find(stuck)?;
         let record = job.open.take()?;
-        // Should it answer after all, it finds that it has been stopped.
+        // If the drive answers after all, the job's thread finds this request and ends.
         job.stop.request(StopReason::Stalled);
         services.replicator.write_off();
         let detail = format!(
@@ -139,8 +141,8 @@ impl Jobs {
     }
 }
 
-/// One drive, on its own thread: claim, put on record, image. Returns the closed record, unless the station has closed it
-/// meanwhile.
+/// The job of one drive, on its own thread: claims the drive, puts the job on record, images the drive. Returns the
+/// closed record, or `None` if the station has closed it meanwhile.
 fn run(
     services: &Services,
     order: JobOrder<OpenMaster>,
@@ -161,11 +163,12 @@ fn run(
             return refused(Refusal::of(code, &error));
         }
     };
-    // Once more, now that nobody else can take it: what the claim does not exclude may have come since the decision.
+    // Who uses the drive is looked up once more. Uses that the claim does not exclude may have begun since the
+    // decision.
     let usage = claim.during(|| services.host.usage(&claim.drive().name, &content::is_in_pool));
     let objection = match usage {
         Ok(usage) => usage.objection(),
-        Err(error) => Some(unknown_users(&error)),
+        Err(error) => Some(unknown_users(claim.drive(), &error)),
     };
     if let Some(refusal) = objection {
         return refused(refusal);
@@ -177,15 +180,17 @@ fn run(
             .with_master(manifest)
             .with_identity(&manifest.plan, &identity)
     })?;
-    // Durable before the first destructive byte; without a place for its record no drive is touched.
+    // The record must be durable before the first byte of the drive is destroyed. If it cannot be written, the drive is
+    // not touched.
     if let Err(error) = services.ledger.put(&record) {
         let refusal = Refusal::of(ReasonCode::LedgerUnavailable, &error).with_hint_of(&error);
-        tracing::error!(serial = %claim.drive().label(), "not touched: {}", refusal.detail);
+        let serial = claim.drive().label();
+        tracing::error!(serial, "drive {serial} is not touched: {}", refusal.detail);
         return refused(refusal);
     }
     if let Err(error) = services.ledger.note_geometry(claim.geometry()) {
-        // Only pressing ahead rests on it.
-        tracing::warn!("{}", chain(&error));
+        // Needed only to press masters ahead.
+        tracing::warn!("cannot note the geometry of {}: {}", claim.drive().label(), chain(&error));
     }
     let context = JobContext {
         master: &master,
@@ -198,7 +203,7 @@ fn run(
     };
     let outcome = run_job(&mut claim, &context);
     let Some(record) = open.take() else {
-        // Given up as stalled: whatever has come of it, it must not look finished.
+        // The drive's verdict is `failed`, because it did not answer. Whatever is on it now, it must not look finished.
         context.unfinish(&mut claim);
         return None;
     };

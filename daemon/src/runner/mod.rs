@@ -1,7 +1,7 @@
-//! Carries out what the station decides, and tells it what has come of it.
+//! Carries out the effects that the station decides on, and sends it their results as events.
 //!
-//! tokio at the edges; whatever can block (the store, the ledger, sysfs, drives) runs on threads of its own. Each
-//! effect ends in at most one event.
+//! Work that can block (on the store, the ledger, sysfs, drives) runs on threads of its own, not on tokio's. Each
+//! effect ends with at most one event, not counting progress.
 
 mod jobs;
 mod pressing;
@@ -33,14 +33,14 @@ use jobs::Jobs;
 use pressing::Press;
 pub use services::Services;
 
-/// A master that was found whole, shared by the drives that are written from it.
+/// A master that was found complete in the store, shared by the drives that are written from it.
 pub type OpenMaster = Arc<Master>;
 
-/// How often views are refreshed while something moves.
+/// How often the snapshot is refreshed while a check, a press or a job runs.
 const REFRESH: Duration = Duration::from_millis(200);
 
-/// Runs the station until it has nothing left to do. `tick` is called several times a second, from the loop itself: a
-/// watchdog fed there notices a station that hangs.
+/// Runs the station until nothing is left to do. `tick` is called several times a second from the loop itself, so a
+/// watchdog that is fed by it notices a station that hangs.
 pub async fn run(
     mut station: Station<OpenMaster>,
     services: Services,
@@ -64,7 +64,7 @@ pub async fn run(
                     Some(event) => Some(event),
                     None => {
                         if station.is_busy() {
-                            snapshot.send_replace(Arc::new(performer.look(&station)));
+                            snapshot.send_replace(Arc::new(performer.snapshot(&station)));
                         }
                         continue;
                     }
@@ -76,7 +76,7 @@ pub async fn run(
             performer.jobs.forget(record.job);
         }
         let effects = station.apply(event, Timestamp::now());
-        snapshot.send_replace(Arc::new(performer.look(&station)));
+        snapshot.send_replace(Arc::new(performer.snapshot(&station)));
         for effect in effects {
             if matches!(effect, Effect::Exit) {
                 return;
@@ -89,14 +89,14 @@ pub async fn run(
 struct Performer {
     services: Services,
     sender: mpsc::Sender<Event<OpenMaster>>,
-    /// One check of media at a time: each uses a core and the inbox's disk.
+    /// Allows one check of media at a time: each takes a core and the disk of the inbox.
     intakes: Arc<Semaphore>,
     press: Option<(MasterId, JoinHandle<()>)>,
     jobs: Jobs,
 }
 
 impl Performer {
-    fn look(&self, station: &Station<OpenMaster>) -> Snapshot {
+    fn snapshot(&self, station: &Station<OpenMaster>) -> Snapshot {
         let store_read_bytes = self.services.replicator.bytes_read();
         Snapshot { store_read_bytes, ..station.snapshot(&|job| self.jobs.reading(job)) }
     }
@@ -123,12 +123,12 @@ impl Performer {
         }
     }
 
-    /// Does something that blocks and sends what has come of it.
+    /// Does work that blocks on a thread of its own, and sends the event that it returns.
     fn in_background(&self, work: impl FnOnce() -> Option<Event<OpenMaster>> + Send + 'static) {
         let sender = self.sender.clone();
         spawn_blocking(move || {
             if let Some(event) = work() {
-                // Nobody listens any more only when the station has ended.
+                // Fails only if the station has ended.
                 let _ = sender.blocking_send(event);
             }
         });
@@ -139,7 +139,7 @@ impl Performer {
         self.in_background(move || match ledger.geometries() {
             Ok(geometries) => Some(Event::Geometries(media, geometries)),
             Err(error) => {
-                tracing::error!("{}", chain(&error));
+                tracing::error!("cannot press masters ahead: {}", chain(&error));
                 None
             }
         });
@@ -158,7 +158,8 @@ impl Performer {
         let permits = Arc::clone(&self.intakes);
         let Services { image, boot, .. } = self.services;
         if path.to_str().is_none() {
-            let failure = Failure::new(FailureCode::MediaUnreadable, "its name is not UTF-8");
+            let detail = "the name of the file is not UTF-8";
+            let failure = Failure::new(FailureCode::MediaUnreadable, detail);
             let failure = failure.with_hint("rename the file");
             return self.in_background(move || Some(Event::IntakeEnded(path, Err(failure))));
         }
@@ -168,7 +169,7 @@ impl Performer {
             let report = {
                 let (sender, path) = (sender.clone(), path.clone());
                 move |progress: Progress| {
-                    // Progress may be lost when the station is busy; the end is not.
+                    // A busy station may miss progress; only the end must reach it.
                     let _ = sender.try_send(Event::IntakeProgress(path.clone(), progress.fraction));
                 }
             };
@@ -183,9 +184,9 @@ impl Performer {
             let id = recipe.id();
             let found = match store.load(&id) {
                 Err(error @ (StoreError::Damaged { .. } | StoreError::Unreadable { .. })) => {
-                    // It is pressed anew from verified media; no drive has been touched.
+                    // No drive has been written from it, and it can be pressed anew from verified media.
                     let error = chain(&error);
-                    tracing::error!(master = %id, "{error}; it is removed and pressed anew");
+                    tracing::error!(master = %id, "master {id} is removed and pressed anew: {error}");
                     store.remove(&id).map(|_| None)
                 }
                 other => other,
@@ -201,7 +202,10 @@ impl Performer {
         let (services, sender) = (self.services.clone(), self.sender.clone());
         let master = id.clone();
         let Recipe { media_name, geometry, .. } = &press.recipe;
-        tracing::info!(%master, media = media_name, %geometry, "pressing a master");
+        tracing::info!(
+            %master, media = media_name, %geometry,
+            "pressing a master of {media_name} for drives of {geometry}"
+        );
         let running = tokio::spawn(async move {
             let result = press.run(&services, &sender).await;
             list_masters(&services.store, &sender).await;
@@ -212,7 +216,8 @@ impl Performer {
 
     fn cancel_press(&mut self) {
         let Some((id, press)) = self.press.take() else { return };
-        // Dropping the future kills the worker. What it leaves in the store is cleared away by the next press or start.
+        // This drops the future, which kills the worker. The next press or start removes the worker's files from the
+        // store.
         press.abort();
         let sender = self.sender.clone();
         tokio::spawn(async move {
@@ -291,7 +296,7 @@ async fn list_masters(store: &Arc<Store>, sender: &mpsc::Sender<Event<OpenMaster
             let masters = masters.into_iter().map(view).collect();
             let _ = sender.send(Event::Masters(masters)).await;
         }
-        Ok(Err(error)) => tracing::error!("{}", chain(&error)),
-        Err(error) => tracing::error!(%error, "cannot list the store"),
+        Ok(Err(error)) => tracing::error!("cannot list the masters: {}", chain(&error)),
+        Err(error) => tracing::error!("cannot list the masters: {error}"),
     }
 }

@@ -1,4 +1,4 @@
-//! One press: room in the store, the worker, and the master that comes of it.
+//! One press: makes room in the store, runs the worker, and puts the finished master into the store.
 
 use std::collections::HashSet;
 
@@ -15,14 +15,17 @@ use tokio::task::{JoinError, spawn_blocking};
 
 use super::{OpenMaster, Services};
 
-/// What file systems, partition tables and NTFS's own files take beyond the content.
+/// Room that partition tables, file systems and NTFS's own files take beyond the content.
 const OVERHEAD: Bytes = Bytes::mib(96);
 
-/// What is pressed, and what must stay.
+/// The task of one press.
 pub(super) struct Press {
     pub(super) recipe: Recipe,
+    /// The files of the media.
     pub(super) files: Vec<MediaFile>,
+    /// About how much room the content will take.
     pub(super) room: Bytes,
+    /// Masters that must not be removed to make room.
     pub(super) in_use: HashSet<MasterId>,
 }
 
@@ -30,7 +33,7 @@ fn store_failed(error: &StoreError) -> Failure {
     Failure::of(error.code(), error).with_hint_of(error)
 }
 
-fn died(error: &JoinError) -> Failure {
+fn panicked(error: &JoinError) -> Failure {
     Failure::of(FailureCode::InternalError, error)
 }
 
@@ -49,12 +52,12 @@ impl Press {
             store.check_space(needed)?;
             store.staging(&own)
         });
-        let prepared = prepare.await.map_err(|error| died(&error))?;
+        let prepared = prepare.await.map_err(|error| panicked(&error))?;
         let staging = prepared.map_err(|error| store_failed(&error))?;
         let tools = services.tools.clone();
         let task = PressTask { files, recipe, tools, staging: staging.clone() };
         let report = |progress| {
-            // Progress may be lost when the station is busy; the end is not.
+            // A busy station may miss progress; only the end must reach it.
             let _ = sender.try_send(Event::PressProgress(id.clone(), progress));
         };
         let pressed = services.workers.run(&task, report).await;
@@ -68,6 +71,6 @@ impl Press {
                 Err(failure)
             }
         });
-        keep.await.unwrap_or_else(|error| Err(died(&error)))
+        keep.await.unwrap_or_else(|error| Err(panicked(&error)))
     }
 }

@@ -1,4 +1,4 @@
-//! The parts of the daemon that effects are carried out with.
+//! The parts of the daemon that carry out effects.
 
 use std::sync::Arc;
 
@@ -12,23 +12,23 @@ use model::job::Limits;
 use record::ledger::Ledger;
 use record::writer::RecordWriter;
 
-/// What effects are carried out with. Clones share everything.
+/// The parts of the daemon that carry out effects, and their settings. Clones share the parts.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "the types say it")]
 pub struct Services {
     pub store: Arc<Store>,
     pub ledger: Ledger,
-    /// Writes records that no drive's thread waits for.
+    /// Writes the records that no job's thread has to wait for.
     pub writer: RecordWriter,
     pub replicator: Arc<Replicator>,
     pub workers: Workers,
     pub tools: Tools,
     pub host: Host,
     pub limits: Limits,
-    /// What may be overwritten: only where that depends on it is a drive's content looked at.
+    /// What may be overwritten. If that is anything, nobody looks at the content of drives.
     pub overwrite: Overwrite,
     /// Index of the image that is applied.
     pub image: u32,
-    /// Whether media must bring boot files.
+    /// Whether media must have boot files.
     pub boot: bool,
 }

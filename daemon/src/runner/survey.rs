@@ -1,4 +1,4 @@
-//! Gathering what a decision about a drive rests on. Reads only.
+//! Gathers the facts that a decision about a drive is made from. It only reads.
 
 use std::io;
 
@@ -15,16 +15,19 @@ use tokio::time::timeout;
 
 use super::Services;
 
-/// Gathers them, or says why nothing can be decided. A drive that does not answer is not waited for.
+/// Gathers the facts about a drive. The refusal says which fact cannot be found out. A drive that does not answer is
+/// not waited for.
 pub(super) async fn gather(services: Services, drive: Drive) -> Result<Box<DriveFacts>, Refusal> {
     let patience = services.limits.stall;
-    // A thread that is stuck in the kernel is left behind; it ends when the drive answers or goes.
+    // A thread that hangs in the kernel is left behind. It ends when the drive answers or is detached.
+    let node = drive.node.display().to_string();
     let work = spawn_blocking(move || read(&services, &drive));
     match timeout(patience, work).await {
         Ok(Ok(facts)) => facts,
         Ok(Err(error)) => Err(Refusal::of(ReasonCode::InternalError, &error)),
         Err(_) => {
-            let detail = format!("the drive has not answered a read for {} s", patience.as_secs());
+            let seconds = patience.as_secs();
+            let detail = format!("{node} has not answered a read for {seconds} s");
             Err(Refusal::new(ReasonCode::Stalled, detail))
         }
     }
@@ -32,7 +35,7 @@ pub(super) async fn gather(services: Services, drive: Drive) -> Result<Box<Drive
 
 fn read(services: &Services, drive: &Drive) -> Result<Box<DriveFacts>, Refusal> {
     let usage = services.host.usage(&drive.name, &content::is_in_pool);
-    let usage = usage.map_err(|error| unknown_users(&error))?;
+    let usage = usage.map_err(|error| unknown_users(drive, &error))?;
     let ledger = &services.ledger;
     let known = || {
         Ok(DriveFacts {
@@ -47,17 +50,19 @@ fn read(services: &Services, drive: &Drive) -> Result<Box<DriveFacts>, Refusal> 
         })
     };
     known().map(Box::new).map_err(|error: LedgerError| {
-        let detail = format!("cannot find out what was done to the drive: {}", chain(&error));
+        let node = drive.node.display();
+        let detail = format!("cannot look up the records of {node}: {}", chain(&error));
         Refusal::new(ReasonCode::InUse, detail).with_hint_of(&error)
     })
 }
 
-/// A drive whose users are not known is not touched.
-pub(super) fn unknown_users(error: &io::Error) -> Refusal {
-    Refusal::new(ReasonCode::InUse, format!("cannot find out who uses the drive: {error}"))
+/// The refusal of a drive whose users cannot be found out.
+pub(super) fn unknown_users(drive: &Drive, error: &io::Error) -> Refusal {
+    let node = drive.node.display();
+    Refusal::new(ReasonCode::InUse, format!("cannot read who uses {node}: {error}"))
 }
 
-/// What a drive holds, as far as the policy cares.
+/// What a drive holds, if the policy depends on it.
 fn content_of(
     drive: &Drive,
     overwrite: Overwrite,

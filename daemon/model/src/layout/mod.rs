@@ -331,7 +331,7 @@ impl Layout {
                 Extent::Rest => least,
             };
             let size = size.align_up(MIB.0);
-            terms.push(format!("{} {:?}", size.0, partition.role).to_lowercase());
+            terms.push(format!("{} {}", size.0, partition.role));
             total = total.saturating_add(size.0);
         }
         (Bytes(total), terms.join(" + "))
@@ -364,7 +364,7 @@ impl Layout {
                     least: least.0,
                 });
             }
-            terms.push(format!("{} {:?}", size.0, partition.role).to_lowercase());
+            terms.push(format!("{} {}", size.0, partition.role));
             needed = needed.saturating_add(size.0);
             sizes.push(size);
         }
