@@ -38,7 +38,7 @@ pub enum TableError {
     #[error("cannot read or write the partition table")]
     Io(#[from] io::Error),
     /// The tables are not those of the plan, or contradict each other.
-    #[error("the partition table is not as planned: {0}")]
+    #[error("the partition table is wrong: {0}")]
     Mismatch(String),
 }
 
