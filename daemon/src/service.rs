@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use clap::Parser;
 use config::{Config, ConfigError};
 use drives::usage::Host;
-use drives::watch::Listener;
+use drives::watch::{HotplugError, Listener};
 use imaging::Replicator;
 use masters::store::{Store, StoreError};
 use media::inbox::{self, InboxError};
@@ -21,7 +21,8 @@ use media::worker::account::{self, NoAccount};
 use media::worker::pool::Workers;
 use model::admission::Policy;
 use model::drive::Change;
-use model::failure::{Failure, Hint};
+use model::failure::Failure;
+use model::hint::Hint;
 use record::ledger::{Ledger, LedgerError};
 use record::writer::RecordWriter;
 use station::{Event, Setup, Station};
@@ -266,6 +267,7 @@ pub fn hint(error: &anyhow::Error) -> Option<String> {
             .or_else(|| of::<StoreError>(error))
             .or_else(|| of::<LedgerError>(error))
             .or_else(|| of::<InboxError>(error))
+            .or_else(|| of::<HotplugError>(error))
             .or_else(|| of::<StartError>(error))
             .or_else(|| error.downcast_ref::<Failure>().and_then(|failure| failure.hint.clone()))
     })

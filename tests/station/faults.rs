@@ -88,7 +88,7 @@ fn a_stuck_drive_holds_neither_the_end_nor_the_next_station() {
     rig.terminate();
     wait_for("the drain", || (rig.json(&["status"])["draining"] == true).then_some(()));
     rig.terminate();
-    wait_for("the drive to be told", || rig.log().contains("Halt").then_some(()));
+    wait_for("the drive to be told", || rig.log().contains("told to end again").then_some(()));
     rig.terminate();
     wait_for("the end", || rig.log().contains("prestaged ends").then_some(()));
     let old = rig.leave();

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::keys::{self, Kind};
-use model::failure::Hint;
+use model::hint::Hint;
 use model::layout::LayoutError;
 
 /// Where a mistake stands: `FILE:LINE`, or `FILE` where the line is unknown, or nothing where there is no file.

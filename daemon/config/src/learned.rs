@@ -10,7 +10,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use model::failure::Hint;
+use model::hint::Hint;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 

@@ -59,7 +59,7 @@ mod tests {
     use jiff::Timestamp;
     use model::code::ReasonCode;
     use model::failure::Reason;
-    use model::job::Verdict;
+    use model::verdict::Verdict;
 
     #[test]
     fn all_columns_and_whole_rows() {

@@ -10,11 +10,12 @@ use model::code::{FailureCode, FindingCode, ReasonCode as Code};
 use model::digest::Digest;
 use model::drive::{Bay, Bus, Geometry, Serial};
 use model::failure::{Failure, Finding, Reason, Refusal};
-use model::job::{Bottleneck, State, Verdict};
+use model::job::{Bottleneck, State};
 use model::manifest::MasterId;
 use model::media::{BootImage, Image, Inventory};
 use model::record::Record;
 use model::units::{ByteRate, Bytes, SectorSize};
+use model::verdict::Verdict;
 
 /// Compares a text with the one in `snapshots/`; `INSTA_UPDATE=always` writes it anew.
 pub(super) fn snapshot(name: &str, text: &str) {

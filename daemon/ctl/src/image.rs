@@ -12,8 +12,8 @@ use model::api::snapshot::{Decision, DeviceView, DriveView, Snapshot};
 use model::code::DenialCode;
 use model::drive::Serial;
 use model::failure::{Reason, Refusal};
-use model::job::Verdict;
 use model::record::Record;
+use model::verdict::Verdict;
 
 /// How an attempt at a drive ended.
 #[derive(Debug)]
@@ -168,7 +168,7 @@ mod tests {
     use crate::{exit, fixture};
     use model::code::ReasonCode as Code;
     use model::failure::Refusal;
-    use model::job::Verdict;
+    use model::verdict::Verdict;
 
     #[test]
     fn only_this_attempt_counts() {

@@ -32,7 +32,8 @@ mod words;
 use model::api::requests::DriveRequest;
 use model::api::snapshot::Snapshot;
 use model::code::DenialCode;
-use model::failure::{Hint, chain};
+use model::failure::chain;
+use model::hint::Hint;
 use serde_json::{Value, json};
 
 pub use arguments::Arguments;

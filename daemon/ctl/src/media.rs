@@ -70,16 +70,12 @@ fn state(media: &MediaView) -> (&'static str, Style) {
     }
 }
 
-fn sentence(finding: &Finding) -> String {
-    format!("{}: {}", finding.code, finding.detail)
-}
-
 /// What speaks against media: the first problem, where there are several.
 fn why(media: &MediaView) -> String {
     match &media.problems[..] {
         [] => String::new(),
-        [only] => sentence(only),
-        [first, rest @ ..] => format!("{} (and {} more)", sentence(first), rest.len()),
+        [only] => only.sentence(),
+        [first, rest @ ..] => format!("{} (and {} more)", first.sentence(), rest.len()),
     }
 }
 
@@ -170,7 +166,10 @@ fn show(media: &MediaView, terminal: Option<usize>) -> String {
         line("boot SHA-256", boot.sha256.to_string());
     }
     let mut finding = |name: &str, style: Style, finding: &Finding| {
-        table.row([Cell::styled(name, style), Cell::new(sentence(finding))]);
+        table.row([Cell::styled(name, style), Cell::new(finding.sentence())]);
+        if let Some(hint) = &finding.hint {
+            table.row([Cell::new("hint"), Cell::new(hint)]);
+        }
     };
     media.problems.iter().for_each(|problem| finding("PROBLEM", words::BAD, problem));
     media.warnings.iter().for_each(|warning| finding("warning", words::NOTICE, warning));

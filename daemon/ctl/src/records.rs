@@ -5,8 +5,8 @@ use super::client::{Client, segment};
 use super::output::{Output, paragraph, put};
 use super::table::{Cell, Keep, Table};
 use super::{CommandError, csv, exit, words};
-use model::job::Verdict;
 use model::record::Record;
+use model::verdict::Verdict;
 
 pub(super) async fn perform(
     client: &Client,

@@ -9,7 +9,8 @@ use anstyle::{AnsiColor, Style};
 use super::table::Cell;
 use model::api::snapshot::DriveView;
 use model::failure::Coded;
-use model::job::{State, Verdict};
+use model::job::State;
+use model::verdict::Verdict;
 
 /// Passed, ready to use.
 pub(super) const GOOD: Style = AnsiColor::Green.on_default().bold();

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use model::admission::Admitted;
 use model::drive::{DeviceNumber, Drive, Geometry};
-use model::failure::Hint;
+use model::hint::Hint;
 use model::ranges::Range;
 use model::units::Bytes;
 use parking_lot::Mutex;
@@ -22,7 +22,7 @@ use rustix::fs::{Advice, FlockOperation, OFlags, fadvise, flock, major, minor};
 use rustix::io::Errno;
 
 use crate::buffer::Buffer;
-use crate::medium::Medium;
+use crate::medium::{AccessError, Medium};
 use crate::sys;
 
 /// A drive that could not be claimed. Nothing was written to it.
@@ -63,23 +63,6 @@ impl Hint for ClaimError {
             Self::Changed { .. } => None,
         }
     }
-}
-
-/// Why an access to a drive failed.
-#[derive(Debug, thiserror::Error)]
-pub enum AccessError {
-    /// The drive was pulled or replaced, or its capacity has dropped. The text says how the device differs from the
-    /// drive: for the log, because to an operator all of these are one.
-    #[error("the drive is gone")]
-    Gone(String),
-    /// The medium or the bus failed.
-    #[error("{} bytes at byte {}", range.length().0, range.start.0)]
-    #[expect(missing_docs, reason = "the names say it")]
-    Io {
-        range: Range,
-        #[source]
-        source: io::Error,
-    },
 }
 
 /// How long udevd may take to probe a drive. A lock that is held for longer is held by something else.

@@ -1,11 +1,29 @@
 //! What a job needs of a drive, so that the same job can run on a drive in memory that misbehaves.
 
+use std::io;
+
 use model::drive::{Drive, Geometry};
 use model::ranges::Range;
 use model::units::Bytes;
 
 use crate::buffer::Buffer;
-use crate::claim::AccessError;
+
+/// Why an access to a drive failed.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// The drive was pulled or replaced, or its capacity has dropped. The text says how the device differs from the
+    /// drive: for the log, because to an operator all of these are one.
+    #[error("the drive is gone")]
+    Gone(String),
+    /// The medium or the bus failed.
+    #[error("{} bytes at byte {}", range.length().0, range.start.0)]
+    #[expect(missing_docs, reason = "the names say it")]
+    Io {
+        range: Range,
+        #[source]
+        source: io::Error,
+    },
+}
 
 /// A drive that is held exclusively. Several threads may read and write at the same time; offsets and lengths are
 /// multiples of the drive's logical sector size.

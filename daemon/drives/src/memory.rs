@@ -3,6 +3,7 @@
 //! It counts its requests, and a [`Fault`] names the request at which it happens. Every read is kept, so that a test can
 //! compare what a job was shown last with what it should have been.
 
+use std::borrow::Cow;
 use std::io;
 
 use model::drive::{Bay, Bus, DeviceNumber, Diskseq, Drive, Geometry, Serial};
@@ -12,8 +13,7 @@ use model::units::Bytes;
 use parking_lot::Mutex;
 
 use crate::buffer::Buffer;
-use crate::claim::AccessError;
-use crate::medium::Medium;
+use crate::medium::{AccessError, Medium};
 
 /// Memory is kept in pieces of this size, the smallest logical sector.
 const SECTOR: u64 = 512;
@@ -276,7 +276,7 @@ impl Medium for MemoryDrive {
         let number = state.writes;
         state.writes += 1;
         let range = Range::at(offset, Bytes::of(data.len()));
-        let (mut at, mut data) = (offset, data.to_vec());
+        let (mut at, mut data) = (offset, Cow::Borrowed(&data[..]));
         for fault in &self.faults {
             match *fault {
                 Fault::WriteError { write } if write == number => return Err(failed(range)),
@@ -285,7 +285,7 @@ impl Medium for MemoryDrive {
                     self.store(&mut state, at, &data[..half]);
                     return Err(failed(range));
                 }
-                Fault::WriteFlipped { write, bit } if write == number => flip(&mut data, bit),
+                Fault::WriteFlipped { write, bit } if write == number => flip(data.to_mut(), bit),
                 Fault::WriteLost { write } if write == number => return Ok(()),
                 Fault::WriteMisplaced { write, at: elsewhere } if write == number => {
                     let last = self.geometry.size.saturating_sub(range.length());

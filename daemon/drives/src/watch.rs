@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use model::drive::{Bay, Bus, Change, DeviceNumber, Diskseq, Drive, Serial, printable};
-use model::failure::Hint;
+use model::hint::Hint;
 use model::units::Bytes;
 
 /// The watch for drives could not be started.

@@ -11,7 +11,7 @@
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use model::failure::Hint;
+use model::hint::Hint;
 use model::layout::Places;
 use nt_hive::{Hive, KeyNode, NtHiveError};
 use uuid::Uuid;

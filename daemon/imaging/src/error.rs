@@ -1,13 +1,14 @@
 //! Why a drive did not pass.
 
-use drives::claim::AccessError;
+use drives::medium::AccessError;
 use formats::gpt::TableError;
 use model::code::ReasonCode;
 use model::failure::chain;
 use model::identity::MisplacedSite;
-use model::job::{IllegalTransition, Mismatch, StopReason, Verdict};
+use model::job::{IllegalTransition, Mismatch, StopReason};
 use model::ranges::Range;
 use model::units::{ByteRate, Bytes};
+use model::verdict::Verdict;
 
 use crate::source::SourceError;
 
@@ -15,8 +16,8 @@ use crate::source::SourceError;
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
     /// It is not there any more.
-    #[error("{0}")]
-    Gone(String),
+    #[error("the drive is gone")]
+    Gone,
     /// Writing failed.
     #[error("write to the drive")]
     Write(#[source] AccessError),
@@ -74,7 +75,7 @@ impl JobError {
     pub fn verdict(&self) -> (Verdict, ReasonCode) {
         use ReasonCode as C;
         match self {
-            Self::Gone(_) => (Verdict::Failed, C::Unplugged),
+            Self::Gone => (Verdict::Failed, C::Unplugged),
             Self::Write(_) => (Verdict::Failed, C::WriteError),
             Self::Read(_) => (Verdict::Failed, C::ReadError),
             Self::Mismatch { .. } => (Verdict::Failed, C::Mismatch),
@@ -110,14 +111,14 @@ impl From<TableError> for JobError {
 
 pub(super) fn write_error(error: AccessError) -> JobError {
     match error {
-        AccessError::Gone(what) => JobError::Gone(what),
+        AccessError::Gone(_) => JobError::Gone,
         other @ AccessError::Io { .. } => JobError::Write(other),
     }
 }
 
 pub(super) fn read_error(error: AccessError) -> JobError {
     match error {
-        AccessError::Gone(what) => JobError::Gone(what),
+        AccessError::Gone(_) => JobError::Gone,
         other @ AccessError::Io { .. } => JobError::Read(other),
     }
 }

@@ -4,7 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use drives::medium::Medium;
 use model::failure::Reason;
-use model::job::{JobReport, Outcome, State, StopReason, Verdict};
+use model::job::{JobReport, Outcome, State, StopReason};
+use model::verdict::Verdict;
 
 use crate::bottleneck::cpu_time;
 use crate::engine::JobContext;

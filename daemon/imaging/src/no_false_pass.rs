@@ -18,11 +18,12 @@ use model::code::ReasonCode;
 use model::digest::Digest;
 use model::drive::Geometry;
 use model::identity::{Fixup, Identity, Site, stamp};
-use model::job::{Limits, Outcome, State, Stop, StopReason, Verdict};
+use model::job::{Limits, Outcome, State, Stop, StopReason};
 use model::layout::{Boot, Extent, Layout, Partition, Plan, Role};
 use model::manifest::{Chunk, Manifest, Recipe, Stage, root};
 use model::ranges::{Range, RangeSet};
 use model::units::{Bytes, SectorSize};
+use model::verdict::Verdict;
 use proptest::prelude::*;
 use uuid::Uuid;
 

@@ -15,7 +15,7 @@ use std::time::SystemTime;
 use model::account::Account;
 use model::code::FailureCode;
 use model::digest::Digest;
-use model::failure::Hint;
+use model::hint::Hint;
 use model::manifest::{Chunk, Manifest, MasterId, Recipe};
 use model::media::Stamp;
 use parking_lot::{Mutex, MutexGuard};

@@ -148,7 +148,8 @@ fn judge_bcd(path: Option<&Path>, found: &mut Examined) {
     match fs::read(path) {
         Ok(data) => {
             if let Err(error) = bcd::check_usable(&data) {
-                found.problems.push(Finding::of(Code::BcdInvalid, &error));
+                let finding = Finding::of(Code::BcdInvalid, &error);
+                found.problems.push(finding.with_hint_of(&error));
             }
         }
         Err(error) => {

@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use model::failure::Hint;
+use model::hint::Hint;
 
 /// Folders that cannot be read, made or merged.
 #[derive(Debug, thiserror::Error)]

@@ -17,7 +17,7 @@ use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{RecursiveMode, Watcher as _};
 
 use masters::stamp;
-use model::failure::Hint;
+use model::hint::Hint;
 use model::media::Listing;
 
 use crate::lease::{Writers, writers};

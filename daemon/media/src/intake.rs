@@ -20,7 +20,8 @@ use model::api::line::Line;
 use model::code::{FailureCode, FindingCode as Code};
 use model::digest::Digest;
 use model::drive::printable;
-use model::failure::{Failure, Finding, Hint};
+use model::failure::{Failure, Finding};
+use model::hint::Hint;
 use model::media::{BootImage, Image, IntakeOutcome, Inventory, LISTED, Media, MediaFile, Stamp};
 use model::units::Bytes;
 

@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use model::failure::Hint;
+use model::hint::Hint;
 use serde::{Deserialize, Serialize};
 
 /// The paths of the programs.

@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use masters::stamp;
-use model::failure::Hint;
+use model::hint::Hint;
 use model::media::MediaFile;
 
 /// A media file that is not the one that was verified.

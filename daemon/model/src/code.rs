@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumMessage, EnumString, IntoStaticStr, VariantArray};
 
-use crate::job::Verdict;
+use crate::verdict::Verdict;
 
 /// Declares an enum of codes, whose wire names are the variants' names in snake_case.
 macro_rules! codes {
@@ -55,8 +55,10 @@ codes! {
         SystemDisk,
         /// A file system on the drive is mounted.
         Mounted,
-        /// Something else uses the drive, or who uses it cannot be found out.
+        /// Something else uses the drive.
         InUse,
+        /// Who uses the drive cannot be found out.
+        UsageUnknown,
         /// The drive is write-protected.
         ReadOnly,
         /// The drive reports no serial number of its own, and no WWN that could stand in.
@@ -123,6 +125,7 @@ impl ReasonCode {
             | C::SystemDisk
             | C::Mounted
             | C::InUse
+            | C::UsageUnknown
             | C::ReadOnly
             | C::NoSerial
             | C::DuplicateSerial
@@ -325,7 +328,7 @@ mod tests {
         assert_eq!(
             names::<ReasonCode>().join(" "),
             "not_armed bus_not_allowed bay_not_allowed model_not_allowed serial_not_allowed size_not_allowed \
-             sector_size too_small too_large system_disk mounted in_use read_only no_serial duplicate_serial \
+             sector_size too_small too_large system_disk mounted in_use usage_unknown read_only no_serial duplicate_serial \
              already_passed not_blank no_media media_invalid media_expired drive_changed ledger_unavailable stalled \
              write_error read_error mismatch unplugged too_slow boot_configuration press_failed store_error \
              internal_error operator_stop station_shutdown station_interrupted"

@@ -9,6 +9,7 @@ use std::fmt::Display;
 use serde::{Deserialize, Serialize};
 
 use crate::code::{DenialCode, FailureCode, FindingCode, ReasonCode};
+use crate::hint::Hint;
 
 /// A failure with its code. In JSON it is `{"code", "detail"}`, with `"hint"` if there is one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -67,13 +68,6 @@ impl<C: Display> Coded<C> {
     pub fn sentence(&self) -> String {
         format!("{}: {}", self.code, self.detail)
     }
-}
-
-/// An error that may know how to mend what it reports. Its `Display` says only what happened, because its cause is
-/// printed after it; the hint is printed on a line of its own.
-pub trait Hint: Error {
-    /// How to mend it, in one or more sentences.
-    fn hint(&self) -> Option<String>;
 }
 
 /// An error and all its causes on one line, joined by colons.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::failure::Reason;
 use crate::units::{ByteRate, Bytes, Share};
+use crate::verdict::Verdict;
 
 /// The state of a drive, from its insertion to its verdict.
 #[derive(
@@ -99,32 +100,6 @@ impl State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a drive that is {0} cannot become {1}")]
 pub struct IllegalTransition(pub State, pub State);
-
-/// The result of a job, or of the decision about a drive.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    Hash,
-    Serialize,
-    Deserialize,
-    strum::Display,
-    strum::EnumString,
-)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-pub enum Verdict {
-    /// Every byte written was read back from the medium and is right.
-    Passed,
-    /// The drive must not be used.
-    Failed,
-    /// No byte was written.
-    Refused,
-    /// The job was ended early, which says nothing about the drive.
-    Stopped,
-}
 
 /// Why a running job is told to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,10 +11,11 @@ use crate::digest::Digest;
 use crate::drive::{Bay, Bus, Diskseq, Drive, Serial};
 use crate::failure::{Reason, Refusal};
 use crate::identity::Identity;
-use crate::job::{Bottleneck, Mismatch, Outcome, Verdict};
+use crate::job::{Bottleneck, Mismatch, Outcome};
 use crate::layout::Plan;
 use crate::manifest::{Manifest, MasterId};
 use crate::units::{ByteRate, Bytes, Lba};
+use crate::verdict::Verdict;
 
 /// Writes times with three digits of milliseconds, always, so that sorting the text sorts the times.
 mod time {

@@ -13,7 +13,7 @@ use std::str::FromStr;
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 
-use crate::failure::Hint;
+use crate::hint::Hint;
 
 /// One mebibyte, the alignment of every partition.
 pub const MIB: Bytes = Bytes(1 << 20);

@@ -3,8 +3,8 @@
 //! The `tracing` field names below become the journal's field names, because the subscriber is set up without a prefix.
 
 use model::drive::Serial;
-use model::job::Verdict;
 use model::record::Record;
+use model::verdict::Verdict;
 
 /// `MESSAGE_ID` of a job's start.
 pub const OPENED: &str = "5b0b5e3d3f0c4f6c9a5a3c1c0f5d8a01";

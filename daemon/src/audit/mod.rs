@@ -66,7 +66,12 @@ impl Work for Audit {
                 }
                 AuditError::Volume(_) => FailureCode::VolumeDamaged,
             };
-            Failure::of(code, &error)
+            let failure = Failure::of(code, &error);
+            match &error {
+                AuditError::Media(error) => failure.with_hint_of(error),
+                AuditError::Wim(error) => failure.with_hint_of(error),
+                _ => failure,
+            }
         })
     }
 }

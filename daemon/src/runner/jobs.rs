@@ -14,8 +14,9 @@ use jiff::Timestamp;
 use model::code::ReasonCode;
 use model::failure::{Reason, Refusal, chain};
 use model::identity::Identity;
-use model::job::{Reading, State, Stop, StopReason, Verdict};
+use model::job::{Reading, State, Stop, StopReason};
 use model::record::Record;
+use model::verdict::Verdict;
 use record::open::OpenRecord;
 use record::writer::keep;
 use station::{Event, JobOrder, Ticket};
@@ -155,12 +156,12 @@ fn run(
     let mut claim = match Claim::take(admitted, clock) {
         Ok(claim) => claim,
         Err(error) => {
-            let code = match error {
+            let code = match &error {
                 ClaimError::Open { .. } => ReasonCode::InUse,
                 ClaimError::Changed { .. } => ReasonCode::DriveChanged,
                 ClaimError::ReadOnly(_) => ReasonCode::ReadOnly,
             };
-            return refused(Refusal::of(code, &error));
+            return refused(Refusal::of(code, &error).with_hint_of(&error));
         }
     };
     // Who uses the drive is looked up once more. Uses that the claim does not exclude may have begun since the

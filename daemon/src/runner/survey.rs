@@ -52,14 +52,14 @@ fn read(services: &Services, drive: &Drive) -> Result<Box<DriveFacts>, Refusal> 
     known().map(Box::new).map_err(|error: LedgerError| {
         let node = drive.node.display();
         let detail = format!("cannot look up the records of {node}: {}", chain(&error));
-        Refusal::new(ReasonCode::InUse, detail).with_hint_of(&error)
+        Refusal::new(ReasonCode::LedgerUnavailable, detail).with_hint_of(&error)
     })
 }
 
 /// The refusal of a drive whose users cannot be found out.
 pub(super) fn unknown_users(drive: &Drive, error: &io::Error) -> Refusal {
     let node = drive.node.display();
-    Refusal::new(ReasonCode::InUse, format!("cannot read who uses {node}: {error}"))
+    Refusal::new(ReasonCode::UsageUnknown, format!("cannot read who uses {node}: {error}"))
 }
 
 /// What a drive holds, if the policy depends on it.

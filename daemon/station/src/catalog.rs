@@ -172,7 +172,13 @@ impl MediaCatalog {
             (Some(view), _) => {
                 let why: Vec<&str> = view.problems.iter().map(|p| p.detail.as_str()).collect();
                 let detail = format!("media {} is not usable: {}", view.name, why.join("; "));
-                missing(Refusal::new(ReasonCode::MediaInvalid, detail))
+                let hints: Vec<&str> =
+                    view.problems.iter().filter_map(|p| p.hint.as_deref()).collect();
+                let refusal = Refusal::new(ReasonCode::MediaInvalid, detail);
+                missing(match &hints[..] {
+                    [] => refusal,
+                    _ => refusal.with_hint(hints.join("; ")),
+                })
             }
             (None, Some(name)) => {
                 let detail = format!("no media named {name:?} is in the inbox");

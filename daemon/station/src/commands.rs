@@ -6,6 +6,7 @@ use model::code::{DenialCode, ReasonCode};
 use model::drive::Geometry;
 use model::failure::{Denial, Refusal};
 use model::job::StopReason;
+use model::layout::LayoutError;
 
 use crate::Station;
 use crate::insertion::{Insertion, Key, Phase};
@@ -29,7 +30,16 @@ impl<M: Clone> Station<M> {
     pub(crate) fn command(&mut self, command: Command, reply: Reply) -> Vec<Effect<M>> {
         let mut effects = Vec::new();
         let result = match command {
-            Command::Arm(armed) => self.arm(armed, &mut effects),
+            Command::Arm(true)
+            | Command::Retry { .. }
+            | Command::Image { .. }
+            | Command::Press { .. }
+                if self.draining =>
+            {
+                let detail = "the station is ending; it begins nothing new";
+                Err(Denial::new(DenialCode::Draining, detail))
+            }
+            Command::Arm(armed) => Ok(self.arm(armed, &mut effects)),
             Command::Retry { serial } => {
                 self.find_serial(&serial).and_then(|key| self.begin_anew(&key, None, &mut effects))
             }
@@ -68,16 +78,12 @@ impl<M: Clone> Station<M> {
         effects
     }
 
-    fn arm(&mut self, armed: bool, effects: &mut Vec<Effect<M>>) -> Result<Answer, Denial> {
-        if armed && self.draining {
-            let detail = "the station is ending; it takes no more drives";
-            return Err(Denial::new(DenialCode::Draining, detail));
-        }
+    fn arm(&mut self, armed: bool, effects: &mut Vec<Effect<M>>) -> Answer {
         let done = if armed { "armed" } else { "disarmed" };
         tracing::warn!(armed, "the operator {done} the station");
         self.setup.policy.armed = armed;
         effects.extend(self.judge_changeable());
-        Ok(Answer::Done)
+        Answer::Done
     }
 
     fn stop(&mut self, serial: &str) -> Result<Answer, Denial> {
@@ -149,7 +155,14 @@ impl<M: Clone> Station<M> {
             self.catalog.choose(Some(media)).map_err(|error| without_media(error.refusal()))?;
         let recipe = self.recipe(&media, geometry);
         let planned = recipe.layout.plan(geometry);
-        planned.map_err(|error| Denial::of(DenialCode::TooSmall, &error))?;
+        planned.map_err(|error| {
+            let code = match &error {
+                LayoutError::DriveTooSmall { .. } => DenialCode::TooSmall,
+                // The layout does not work with sectors of this size.
+                _ => DenialCode::BadRequest,
+            };
+            Denial::of(code, &error).with_hint_of(&error)
+        })?;
         let id = recipe.id();
         if !self.masters.iter().any(|master| master.id == id) {
             self.want_press(recipe, Priority::Operator);

@@ -8,11 +8,12 @@ use model::admission::{self, Admission, Admitted, Candidate, MinimumSize, Wanted
 use model::code::ReasonCode;
 use model::drive::{Change, Drive, Geometry, Serial};
 use model::failure::{Reason, Refusal};
-use model::job::{Stop, StopReason, Verdict};
+use model::job::{Stop, StopReason};
 use model::layout::LayoutError;
 use model::media::Media;
 use model::record::Record;
 use model::units::SectorSize;
+use model::verdict::Verdict;
 
 use crate::Station;
 use crate::catalog::MediaUnavailable;

@@ -4,15 +4,21 @@ use model::api::snapshot::{Decision, DeviceView, DriveView};
 use model::code::ReasonCode;
 use model::drive::{Diskseq, Drive};
 use model::failure::{Reason, Refusal};
-use model::job::{Reading, State, Stop, Verdict};
+use model::job::{Reading, State, Stop};
 use model::manifest::{MasterId, Recipe};
 use model::record::Record;
+use model::verdict::Verdict;
 use uuid::Uuid;
-
-use crate::message::Ticket;
 
 /// Names an insertion. The kernel name alone does not: another drive may get it at once.
 pub(crate) type Key = (String, Diskseq);
+
+/// Names one decision about one insertion of a drive. A decision that is no longer the current one is ignored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    pub(crate) key: Key,
+    pub(crate) attempt: u64,
+}
 
 /// One insertion.
 #[derive(Debug)]

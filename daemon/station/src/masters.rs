@@ -8,9 +8,9 @@ use model::code::{FailureCode, ReasonCode};
 use model::digest::Digest;
 use model::drive::Geometry;
 use model::failure::{Coded, Failure, Reason, Refusal};
-use model::job::Verdict;
 use model::manifest::{MasterId, Recipe};
 use model::media::{IntakeOutcome, Media};
+use model::verdict::Verdict;
 
 use crate::Station;
 use crate::insertion::{Insertion, Key, Phase};

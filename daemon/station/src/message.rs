@@ -18,7 +18,7 @@ use model::record::Record;
 use model::units::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::insertion::Key;
+pub use crate::insertion::Ticket;
 
 /// The answer to an operator's command.
 #[derive(Debug)]
@@ -49,13 +49,6 @@ pub struct DriveFacts {
     pub last: Option<Record>,
     /// The date in the station's time zone.
     pub today: jiff::civil::Date,
-}
-
-/// Names one decision about one insertion of a drive. A decision that is no longer the current one is ignored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ticket {
-    pub(crate) key: Key,
-    pub(crate) attempt: u64,
 }
 
 /// Something that has happened. `M` is a master that was found complete in the store and has been opened.

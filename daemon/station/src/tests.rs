@@ -8,11 +8,12 @@ use model::code::{FailureCode, ReasonCode};
 use model::digest::Digest;
 use model::drive::{Bay, Bus, Change, DeviceNumber, Diskseq, Drive, Geometry, Serial};
 use model::failure::{Failure, Reason, Refusal};
-use model::job::{State, Verdict};
+use model::job::State;
 use model::manifest::{Manifest, Recipe};
 use model::media::{IntakeOutcome, Inventory, Media, Stamp};
 use model::record::Record;
 use model::units::SectorSize;
+use model::verdict::Verdict;
 
 use super::*;
 use crate::catalog::MediaUnavailable;

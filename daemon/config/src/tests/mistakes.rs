@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use model::failure::Hint as _;
+use model::hint::Hint as _;
 
 use super::super::*;
 use keys::KEYS;

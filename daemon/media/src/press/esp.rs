@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use formats::bcd::{self, BcdError};
 use formats::pe::fallback_name;
-use model::failure::Hint;
+use model::hint::Hint;
 use model::layout::Places;
 
 use crate::caseless::{CaselessError, find, make, merge};
@@ -46,7 +46,7 @@ impl Hint for EspError {
                 "make the media anew with its boot files, or set boot = \"none\" in the layout"
                     .into(),
             ),
-            Self::Bcd(_) => None,
+            Self::Bcd(error) => error.hint(),
             Self::Tool(error) => error.hint(),
             Self::Wim(error) => error.hint(),
             Self::Folder(error) => error.hint(),

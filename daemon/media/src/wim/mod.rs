@@ -19,7 +19,7 @@ use std::ptr;
 use std::sync::{Arc, OnceLock};
 
 use callback::{on_entry, on_progress, owned};
-use model::failure::Hint;
+use model::hint::Hint;
 use serde::Serialize;
 
 /// How far a long libwim call has come: `done` of `total`, in the unit of its phase.

@@ -1,7 +1,7 @@
 //! Users and groups of this machine, by name.
 
 use model::account::Account;
-use model::failure::Hint;
+use model::hint::Hint;
 use nix::unistd::{Group, User, geteuid};
 
 /// The account of workers unless `tools.user` names another; the package creates it.

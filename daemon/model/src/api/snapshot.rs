@@ -9,10 +9,11 @@ use crate::code::ReasonCode;
 use crate::digest::Digest;
 use crate::drive::{Bay, Bus, Geometry, Serial};
 use crate::failure::{Failure, Finding, Reason, Refusal};
-use crate::job::{Bottleneck, State, Verdict};
+use crate::job::{Bottleneck, State};
 use crate::manifest::MasterId;
 use crate::media::{BootImage, Image, Inventory};
 use crate::units::{ByteRate, Bytes};
+use crate::verdict::Verdict;
 
 /// The live state at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

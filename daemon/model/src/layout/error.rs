@@ -1,7 +1,7 @@
 //! Why a layout cannot be used.
 
 use super::Role;
-use crate::failure::Hint;
+use crate::hint::Hint;
 use crate::units::MIB;
 
 /// A layout that cannot be used.
