@@ -121,7 +121,6 @@ impl Admitted {
 
 /// The decision about a drive.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "it is taken apart at once, and never stored")]
 pub enum Admission {
     /// The drive may be written.
     Admitted(Box<Admitted>),
