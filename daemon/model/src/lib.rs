@@ -4,7 +4,7 @@
 //!   alone makes an [`admission::Admitted`].
 //! - May touch nothing: values in, values out. Times are arguments; random numbers are drawn for identities and for names
 //!   of jobs.
-//! - May never do I/O, read a clock, start a thread or depend on another crate of the workspace. Its `clippy.toml`
+//! - May never do I/O, read a clock, start a thread or depend on another crate of the workspace. Its `.clippy.toml`
 //!   forbids what the standard library offers for that.
 //!
 //! `unsafe` stands in [`digest`] alone, for two SHA-256 messages at once.

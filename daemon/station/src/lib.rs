@@ -5,7 +5,7 @@
 //! - May touch nothing but the log: the time comes with the event. So every path through the station can be tested without
 //!   a drive or a runtime; the runner in the package `prestaged` receives events and carries effects out.
 //! - May never do I/O, read a clock or wait, nor give a drive that was touched its verdict: jobs bring theirs. Its
-//!   `clippy.toml` forbids what the standard library offers for that. A master is a value `M` that the runner gives and
+//!   `.clippy.toml` forbids what the standard library offers for that. A master is a value `M` that the runner gives and
 //!   gets back.
 
 #![forbid(unsafe_code)]
