@@ -75,7 +75,7 @@ impl State {
                 | (S::WaitingForMedia, S::Judging)
                 | (S::Refused, S::Judging)
                 // The media has changed or gone: which one the drive gets is decided anew.
-                | (S::WaitingForMaster, S::Judging)
+                | (S::WaitingForMaster, S::Judging | S::WaitingForMedia)
                 | (S::WaitingForMaster, S::Claiming)
                 | (S::Claiming, S::Erasing)
                 | (S::Erasing, S::Writing)

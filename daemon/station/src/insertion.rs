@@ -110,7 +110,9 @@ impl Insertion {
         if now != next
             && let Err(error) = now.advance(next)
         {
-            debug_assert!(false, "{error}");
+            if cfg!(test) {
+                panic!("{error}");
+            }
             let serial = self.drive.label();
             tracing::error!(serial, "the station made a mistake with drive {serial}: {error}");
             return;

@@ -19,6 +19,8 @@ mod message;
 mod press_queue;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod walk;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -61,6 +61,8 @@ impl<M: Clone> Station<M> {
                 self.want_press(recipe, Priority::Drive);
                 Vec::new()
             }
+            // The press of this master answers for it.
+            Err(_) if self.presses.is_running_for(&id) => Vec::new(),
             Err(failure) => self.press_failed(&id, &failure, now),
         }
     }

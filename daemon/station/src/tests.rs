@@ -19,16 +19,16 @@ use super::*;
 use crate::catalog::MediaUnavailable;
 
 /// Stands for a master that was found whole.
-const MASTER: &str = "master";
-const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
+pub(crate) const MASTER: &str = "master";
+pub(crate) const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
 
-type Effects = Vec<Effect<&'static str>>;
+pub(crate) type Effects = Vec<Effect<&'static str>>;
 
 /// A station on which every event happens at the same moment.
-struct Bench(Station<&'static str>);
+pub(crate) struct Bench(pub(crate) Station<&'static str>);
 
 impl Bench {
-    fn apply(&mut self, event: Event<&'static str>) -> Effects {
+    pub(crate) fn apply(&mut self, event: Event<&'static str>) -> Effects {
         self.0.apply(event, NOW)
     }
 
@@ -37,7 +37,7 @@ impl Bench {
     }
 }
 
-fn station() -> Bench {
+pub(crate) fn station() -> Bench {
     let policy = Policy {
         armed: true,
         buses: vec!["usb".into()],
@@ -56,7 +56,7 @@ fn station() -> Bench {
     }))
 }
 
-fn drive(name: &str, diskseq: u64) -> Drive {
+pub(crate) fn drive(name: &str, diskseq: u64) -> Drive {
     Drive {
         name: name.into(),
         node: format!("/dev/{name}").into(),
@@ -76,7 +76,7 @@ fn drive(name: &str, diskseq: u64) -> Drive {
     }
 }
 
-fn nothing_known() -> DriveFacts {
+pub(crate) fn nothing_known() -> DriveFacts {
     DriveFacts {
         usage: Usage::default(),
         content: Content::Unknown,
@@ -90,7 +90,8 @@ fn facts() -> Result<Box<DriveFacts>, Refusal> {
     Ok(Box::new(nothing_known()))
 }
 
-const STAMP: Stamp = Stamp { device: 1, inode: 1, size: 1, modified_ns: 1, changed_ns: 1 };
+pub(crate) const STAMP: Stamp =
+    Stamp { device: 1, inode: 1, size: 1, modified_ns: 1, changed_ns: 1 };
 
 /// Media is in the inbox and found valid.
 fn with_media(station: &mut Bench) {
@@ -103,7 +104,7 @@ fn with_media(station: &mut Bench) {
     assert!(matches!(effects[..], [Effect::LookForGeometries(Digest([7, ..]))]), "{effects:?}");
 }
 
-fn media() -> Media {
+pub(crate) fn media() -> Media {
     Media {
         name: "win.wim".into(),
         files: Vec::new(),
