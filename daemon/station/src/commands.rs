@@ -1,12 +1,14 @@
 //! The commands of operators.
 
+use jiff::Timestamp;
 use model::api::audit::AuditTask;
 use model::api::command::Command;
 use model::code::{DenialCode, ReasonCode};
 use model::drive::Geometry;
-use model::failure::{Denial, Refusal};
+use model::failure::{Denial, Reason, Refusal};
 use model::job::StopReason;
 use model::layout::LayoutError;
+use model::verdict::Verdict;
 
 use crate::Station;
 use crate::insertion::{Insertion, Key, Phase};
@@ -27,7 +29,12 @@ fn without_media(refusal: Refusal) -> Denial {
 }
 
 impl<M: Clone> Station<M> {
-    pub(crate) fn command(&mut self, command: Command, reply: Reply) -> Vec<Effect<M>> {
+    pub(crate) fn command(
+        &mut self,
+        command: Command,
+        reply: Reply,
+        now: Timestamp,
+    ) -> Vec<Effect<M>> {
         let mut effects = Vec::new();
         let result = match command {
             Command::Arm(true)
@@ -46,7 +53,7 @@ impl<M: Clone> Station<M> {
             Command::Image { device, media } => {
                 self.find_device(&device).and_then(|key| self.begin_anew(&key, media, &mut effects))
             }
-            Command::Stop { serial } => self.stop(&serial),
+            Command::Stop { serial } => self.stop(&serial, now, &mut effects),
             Command::VerifyMedia { name } => match self.catalog.recheck(&name) {
                 Some(path) => {
                     effects.push(Effect::Intake(path));
@@ -86,16 +93,33 @@ impl<M: Clone> Station<M> {
         Answer::Done
     }
 
-    fn stop(&mut self, serial: &str) -> Result<Answer, Denial> {
+    fn stop(
+        &mut self,
+        serial: &str,
+        now: Timestamp,
+        effects: &mut Vec<Effect<M>>,
+    ) -> Result<Answer, Denial> {
         let key = self.find_serial(serial)?;
         match self.insertions.get(&key).map(Insertion::phase) {
             Some(Phase::Running { stop, .. }) => {
                 stop.request(StopReason::Operator);
                 Ok(Answer::Done)
             }
-            _ => {
+            Some(Phase::AwaitingMaster(_)) => {
+                let detail = "stopped before anything was written to the drive";
+                let reason = Reason::new(ReasonCode::OperatorStop, detail);
+                effects.extend(self.close_awaiting(&key, Verdict::Stopped, &reason, now));
+                Ok(Answer::Done)
+            }
+            phase => {
                 let detail = format!("drive {serial} is not being imaged");
-                Err(Denial::new(DenialCode::NotRunning, detail))
+                let denial = Denial::new(DenialCode::NotRunning, detail);
+                let undecided = matches!(phase, Some(Phase::Judging | Phase::AwaitingMedia));
+                Err(if undecided {
+                    denial.with_hint("disarm the station, or detach the drive")
+                } else {
+                    denial
+                })
             }
         }
     }

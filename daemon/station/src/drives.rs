@@ -50,8 +50,11 @@ impl<M: Clone> Station<M> {
         insertion.drive = drive;
         // The drive may have been missing from only one look at the devices. Its job has been stopped all the same.
         insertion.departed = false;
-        let undecided =
-            matches!(insertion.phase(), Phase::Judging | Phase::AwaitingMedia | Phase::Refused(_));
+        let undecided = match insertion.phase() {
+            Phase::Judging | Phase::AwaitingMedia | Phase::Refused(_) => true,
+            Phase::Done(verdict) => *verdict == Verdict::Refused,
+            Phase::AwaitingMaster(_) | Phase::Running { .. } => false,
+        };
         let again = (relevant && undecided).then(|| self.judge(&key)).flatten();
         again.into_iter().collect()
     }
@@ -83,7 +86,10 @@ impl<M: Clone> Station<M> {
     /// Has the facts about a drive gathered, after which the drive is judged.
     pub(crate) fn judge(&mut self, key: &Key) -> Option<Effect<M>> {
         let insertion = self.insertions.get_mut(key)?;
-        if matches!(insertion.phase(), Phase::Refused(_) | Phase::AwaitingMedia) {
+        if matches!(
+            insertion.phase(),
+            Phase::Refused(_) | Phase::Done(Verdict::Refused) | Phase::AwaitingMedia
+        ) {
             insertion.enter(Phase::Judging);
         }
         Some(Effect::Judge(insertion.ticket(), Box::new(insertion.drive.clone())))

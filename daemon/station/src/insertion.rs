@@ -190,9 +190,14 @@ impl Insertion {
 
     /// Whether the decision may change when the station is armed or its media changes.
     pub(crate) fn may_change(&self) -> bool {
-        let by_station =
-            || !self.settled && self.refusal().is_some_and(|r| r.code.lies_with_station());
-        matches!(self.phase, Phase::AwaitingMedia) || by_station()
+        match &self.phase {
+            Phase::AwaitingMedia => true,
+            // Every reason is shown, so none may be out of date.
+            Phase::Refused(refusals) => {
+                !self.settled && refusals.iter().any(|refusal| refusal.code.lies_with_station())
+            }
+            _ => false,
+        }
     }
 
     /// Whether the drive was refused because another one has its serial number. It is judged again when that one is

@@ -133,7 +133,7 @@ impl<M: Clone> Station<M> {
                 }
                 Vec::new()
             }
-            Event::Command(command, reply) => self.command(command, reply),
+            Event::Command(command, reply) => self.command(command, reply, now),
             Event::Drain => {
                 self.draining = true;
                 self.setup.policy.armed = false;

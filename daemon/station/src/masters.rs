@@ -57,10 +57,9 @@ impl<M: Clone> Station<M> {
         let id = recipe.id();
         match found {
             Ok(Some(master)) => self.master_ready(&id, master),
-            Ok(None) => {
-                self.want_press(recipe, Priority::Drive);
-                Vec::new()
-            }
+            Ok(None) if self.want_press(recipe, Priority::Drive) => Vec::new(),
+            // Its media has just gone, or is being verified again.
+            Ok(None) => self.judge_anew(&id),
             // The press of this master answers for it.
             Err(_) if self.presses.is_running_for(&id) => Vec::new(),
             Err(failure) => self.press_failed(&id, &failure, now),
@@ -76,16 +75,26 @@ impl<M: Clone> Station<M> {
         self.judge_all(&keys)
     }
 
+    /// Decides once more which media the drives get that wait for this master.
+    fn judge_anew(&mut self, id: &MasterId) -> Vec<Effect<M>> {
+        let keys = self.awaiting(id);
+        for key in &keys {
+            if let Some(insertion) = self.insertions.get_mut(key) {
+                insertion.enter(Phase::Judging);
+            }
+        }
+        self.judge_all(&keys)
+    }
+
     fn awaiting(&self, id: &MasterId) -> Vec<Key> {
         self.insertions.values().filter(|one| one.awaits(id)).map(Insertion::key).collect()
     }
 
-    /// Queues a press, if the media is still there.
-    pub(crate) fn want_press(&mut self, recipe: Recipe, priority: Priority) {
-        if let Some(media) = self.catalog.valid_with(recipe.media_sha256) {
-            let room = media.inventory.least_bytes;
-            self.presses.add(recipe, media.files.clone(), room, priority);
-        }
+    /// Queues a press; returns whether its media is still there and valid.
+    pub(crate) fn want_press(&mut self, recipe: Recipe, priority: Priority) -> bool {
+        let Some(media) = self.catalog.valid_with(recipe.media_sha256) else { return false };
+        self.presses.add(recipe, media.files.clone(), media.inventory.least_bytes, priority);
+        true
     }
 
     pub(crate) fn next_press(&mut self) -> Option<Effect<M>> {
@@ -146,8 +155,7 @@ impl<M: Clone> Station<M> {
         let name = self.presses.ended(id).map(|recipe| recipe.media_name);
         let path = name.and_then(|name| self.catalog.recheck(&name));
         let mut effects: Vec<Effect<M>> = path.map(Effect::Intake).into_iter().collect();
-        let keys = self.awaiting(id);
-        effects.extend(self.judge_all(&keys));
+        effects.extend(self.judge_anew(id));
         effects
     }
 
@@ -188,7 +196,7 @@ impl<M: Clone> Station<M> {
     }
 
     /// Closes the record of a drive that waited for a master; the drive has its verdict then.
-    fn close_awaiting(
+    pub(crate) fn close_awaiting(
         &mut self,
         key: &Key,
         verdict: Verdict,

@@ -49,7 +49,20 @@ enum Step {
     Stop(usize),
     Press(u64),
     RemoveMaster(usize),
+    /// The media is verified once more.
+    Verify,
     Drain,
+}
+
+/// What happens last.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Ending {
+    /// The station is told to end.
+    Drain,
+    /// Good media comes, and the station may write.
+    Anew,
+    /// Everything that was asked is answered, and nothing else happens.
+    AsItIs,
 }
 
 /// The station, and everything around it.
@@ -238,6 +251,7 @@ impl World {
                 };
                 self.command(Command::RemoveMaster { id });
             }
+            Step::Verify => self.command(Command::VerifyMedia { name: "win.wim".into() }),
             Step::Drain => self.apply(Event::Drain),
         }
     }
@@ -269,6 +283,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => n().prop_map(Step::Stop),
         1 => (8_u64..11).prop_map(Step::Press),
         1 => n().prop_map(Step::RemoveMaster),
+        1 => Just(Step::Verify),
     ]
 }
 
@@ -277,26 +292,30 @@ proptest! {
     #[test]
     fn no_drive_is_left_waiting(
         steps in prop::collection::vec(step(), 1..60),
-        drain in any::<bool>(),
+        ending in prop_oneof![Just(Ending::Drain), Just(Ending::Anew), Just(Ending::AsItIs)],
     ) {
         let mut world = World::new();
         for step in steps {
             world.step(step);
         }
-        if drain {
-            world.step(Step::Drain);
-        } else {
-            // Good media is there in the end, and the station may write.
-            world.step(Step::Inbox(Some(9)));
-            world.step(Step::Arm(true));
+        match ending {
+            Ending::Drain => world.step(Step::Drain),
+            Ending::Anew => {
+                world.step(Step::Inbox(Some(9)));
+                world.step(Step::Arm(true));
+            }
+            Ending::AsItIs => {}
         }
         world.settle();
+        let drain = ending == Ending::Drain;
+        let usable = !world.bench.0.catalog.valid().is_empty();
         for insertion in world.bench.0.insertions.values() {
             let decided = match insertion.phase() {
                 Phase::Refused(_) | Phase::Done(_) => true,
                 // The next station finds what this one has not begun.
-                Phase::AwaitingMedia | Phase::AwaitingMaster(_) | Phase::Judging => drain,
-                Phase::Running { .. } => false,
+                Phase::AwaitingMedia | Phase::AwaitingMaster(_) | Phase::Judging if drain => true,
+                Phase::AwaitingMedia => !usable,
+                Phase::AwaitingMaster(_) | Phase::Judging | Phase::Running { .. } => false,
             };
             prop_assert!(decided, "{:?}: {:?}", insertion.key(), insertion.phase());
         }
