@@ -28,7 +28,7 @@ use record::writer::RecordWriter;
 use station::{Event, Setup, Station};
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing_subscriber::EnvFilter;
@@ -66,15 +66,22 @@ pub fn start_log() {
     }
 }
 
-/// Finds the programs, the workers' account and libwim, without changing anything. The text is libwim's version.
+/// Finds the programs, the accounts and libwim, without changing anything. The text is libwim's version.
 ///
 /// # Errors
 /// The first of them that is missing, with a hint how to get it.
 pub async fn check(config: &Config) -> Result<(Tools, Workers, String)> {
     let tools = Tools::find(&config.tools.search)?;
+    control_group(config)?;
     let workers = Workers::new(account::for_workers(config.tools.user.as_deref())?);
     let libwim: String = workers.run(&Probe {}, |_| ()).await?;
     Ok((tools, workers, libwim))
+}
+
+/// The number of the group whose members may control the station.
+fn control_group(config: &Config) -> Result<Option<u32>, NoAccount> {
+    let group = config.control.group.as_deref();
+    group.map(|name| account::group("control.group", name)).transpose()
 }
 
 /// The output of `--check`: the configuration in words.
@@ -126,8 +133,7 @@ pub async fn run(config: Config) -> Result<()> {
     let store = Arc::new(Store::open(&config.store.path, config.store.budget, workers.account())?);
     let ledger = open_ledger(&config, &host)?;
     let writer = RecordWriter::start(ledger.clone())?;
-    let group = config.control.group.as_deref();
-    let group = group.map(|name| account::group("control.group", name)).transpose()?;
+    let group = control_group(&config)?;
     let listener = listen(&config, group).await?;
 
     let (sender, receiver) = mpsc::channel(256);
@@ -150,8 +156,9 @@ pub async fn run(config: Config) -> Result<()> {
     watch_inbox(&config.media.inbox, sender.clone())?;
     udev_rules::install(&policy);
     drives::watch::watch(DriveEvents(sender.clone()))?;
-    let server =
-        serve(listener, api::Context { snapshot, commands: sender.clone(), ledger, group });
+    let ending = Arc::new(Notify::new());
+    let context = api::Context { snapshot, commands: sender.clone(), ledger, group };
+    let mut server = serve(listener, context, Arc::clone(&ending));
     tokio::spawn(watch_signals(sender.clone())?);
 
     notify(&[sd_notify::NotifyState::Ready]);
@@ -159,8 +166,12 @@ pub async fn run(config: Config) -> Result<()> {
     let feed_watchdog = |_: &_| notify(&[sd_notify::NotifyState::Watchdog]);
     runner::run(station, services, (sender, receiver), publish, feed_watchdog).await;
     notify(&[sd_notify::NotifyState::Stopping]);
-    server.abort();
     tokio::task::spawn_blocking(move || writer.finish()).await?;
+    // Whoever follows a drive gets its verdict before the connection ends.
+    ending.notify_one();
+    if timeout(FAREWELL, &mut server).await.is_err() {
+        server.abort();
+    }
     let _ = std::fs::remove_file(&config.control.socket);
     // A thread that hangs in the kernel with a dead drive keeps this process and its files open. The next station must
     // not have to wait for it.
@@ -234,10 +245,16 @@ fn watch_inbox(inbox: &Path, sender: mpsc::Sender<Event<OpenMaster>>) -> Result<
     Ok(())
 }
 
-/// Serves the API on the control socket.
-fn serve(listener: UnixListener, context: api::Context) -> JoinHandle<std::io::Result<()>> {
+/// Serves the API on the control socket until `ending`, and then what was asked before.
+fn serve(
+    listener: UnixListener,
+    context: api::Context,
+    ending: Arc<Notify>,
+) -> JoinHandle<std::io::Result<()>> {
     let service = api::router(context).into_make_service_with_connect_info::<Peer>();
-    tokio::spawn(async move { axum::serve(listener, service).await })
+    let server = axum::serve(listener, service)
+        .with_graceful_shutdown(async move { ending.notified().await });
+    tokio::spawn(server.into_future())
 }
 
 /// Sends changes among the attached drives to the station.
@@ -279,6 +296,9 @@ fn notify(states: &[sd_notify::NotifyState<'_>]) {
         tracing::debug!("cannot notify systemd: {error}");
     }
 }
+
+/// How long a station that ends waits for its clients to take their last answers.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// How long the station waits for jobs that it has stopped.
 const PATIENCE: Duration = Duration::from_secs(10);

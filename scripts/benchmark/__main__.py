@@ -204,7 +204,10 @@ def parse():
     parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()))
     parser.add_argument("--out", type=Path, default=ROOT / "target/bench")
     parser.add_argument("--add", action="store_true")
+    parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
+    if options.check:
+        sys.exit()
     options.runs = max(1, options.runs)
     options.files = options.files or (400 if options.small else 8000)
     options.megabytes = options.megabytes or (60 if options.small else 900)

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
+use std::process::Stdio;
 
 use macro_rules_attribute::apply;
 use serde_json::Value;
@@ -60,14 +61,19 @@ fn killed_while_pressing_it_leaves_no_half_master() {
 #[needs(LOOP, FUSE)]
 fn told_to_end_it_finishes_the_drive_it_writes() {
     let rig = Rig::started(Setup::default());
-    let drive = FaultyDrive::new(&rig, "A", 420, slow(5));
+    let drive = FaultyDrive::new(&rig, "A", 420, Faults::default());
     drive.attach(&[]);
+    rig.wait_pass(&drive.serial);
+    drive.set(slow(5));
+    let follows = rig.prestagectl().args(["retry", &drive.serial]).stdout(Stdio::piped()).spawn();
     rig.wait_state(&drive.serial, &["writing"]);
     rig.terminate();
+    let told = follows.unwrap().wait_with_output().unwrap();
+    assert_eq!(told.status.code(), Some(0), "{}", String::from_utf8_lossy(&told.stdout));
     assert!(rig.wait_end(), "{}", rig.log());
     rig.start();
     assert_eq!(rig.wait_verdict(&drive.serial)["verdict"], "passed");
-    assert_eq!(rig.records(&drive.serial).len(), 1, "not imaged again after a restart");
+    assert_eq!(rig.records(&drive.serial).len(), 2, "not imaged again after a restart");
     drop(rig);
 }
 

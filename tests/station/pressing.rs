@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
 
 use macro_rules_attribute::apply;
 use serde_json::Value;
@@ -103,6 +104,47 @@ fn a_drive_pulled_while_its_master_is_pressed_is_recorded() {
     wait_for("the master", || {
         (rig.json(&["master", "list"]).as_array().unwrap().len() == 1).then_some(())
     });
+}
+
+#[apply(test!)]
+#[needs(LOOP)]
+fn an_earlier_pass_is_no_verdict_on_this_attempt() {
+    let rig = with_slow_mkntfs();
+    let drive = rig.attached("A", 420, 512);
+    fs::write(rig.path("go"), "").unwrap();
+    let passed = rig.wait_pass(&drive.serial);
+    fs::remove_file(rig.path("go")).unwrap();
+    rig.ctl_ok(&["master", "remove", passed["master"]["id"].as_str().unwrap()]);
+    let retry = rig.prestagectl().args(["retry", &drive.serial]).stderr(Stdio::piped()).spawn();
+    running_press(&rig);
+    rig.wait_state(&drive.serial, &["waiting_for_master"]);
+    drive.detach();
+    let ended = retry.unwrap().wait_with_output().unwrap();
+    let text = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{text}");
+    assert!(text.contains("was detached"), "{text}");
+    let last = wait_for("the record", || rig.records(&drive.serial).into_iter().nth(1));
+    assert_eq!(last["reason"]["code"], "unplugged", "{last:#}");
+}
+
+#[apply(test!)]
+#[needs(LOOP)]
+fn a_drive_that_waits_for_its_master_is_stopped() {
+    let rig = with_slow_mkntfs();
+    let drive = rig.attached("A", 420, 512);
+    running_press(&rig);
+    rig.wait_state(&drive.serial, &["waiting_for_master"]);
+    rig.ctl_ok(&["stop", &drive.serial]);
+    let record = rig.wait_recorded(&drive.serial);
+    assert_eq!(record["reason"]["code"], "operator_stop", "{record:#}");
+    assert_eq!(record["written_bytes"], 0);
+    // Its master is pressed all the same, and the drive does not take it by itself.
+    fs::write(rig.path("go"), "").unwrap();
+    wait_for("the master", || {
+        (rig.json(&["master", "list"]).as_array().unwrap().len() == 1).then_some(())
+    });
+    assert_eq!(rig.wait_verdict(&drive.serial)["verdict"], "stopped");
+    rig.ctl_ok(&["retry", &drive.serial]);
 }
 
 #[apply(test!)]

@@ -2,7 +2,7 @@
 //!
 //! - Owns the keys, their defaults and their manual ([`keys`]), and the drop-in with the names of bays ([`learned`]).
 //! - May touch the configuration file and its drop-ins; [`learned`] writes one of them.
-//! - May never be read again by a running daemon, nor know what a key is used for.
+//! - May never be read again by a running daemon, nor act on a key.
 //!
 //! `prestaged.toml`, then `prestaged.toml.d/*.toml` in order of name; later keys win, key by key. Each file is checked on
 //! its own before it is merged, so that a mistake names its file and line. An unknown key is a mistake: a misspelt limit

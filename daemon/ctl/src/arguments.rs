@@ -52,7 +52,7 @@ pub(super) enum Verb {
     /// Show, press and remove the masters in the store.
     #[command(subcommand)]
     Master(MasterVerb),
-    /// Image one drive now and wait for its verdict; it is admitted or refused like a plugged one.
+    /// Image one drive now and wait for its verdict; it is admitted or refused like a plugged one, but an earlier pass does not count.
     Image {
         /// Device of the drive, such as /dev/sdb.
         device: String,
@@ -141,7 +141,7 @@ pub(super) enum MasterVerb {
         /// File name of the media to press.
         #[arg(long, value_name = "NAME")]
         media: String,
-        /// Capacity of the drives it is for, such as 512110190592 or 500GB.
+        /// Exact capacity of the drives it is for, as `drives --json` gives it, such as 512110190592.
         #[arg(long, value_name = "BYTES")]
         size: Bytes,
         /// Size in bytes of those drives' logical sectors.

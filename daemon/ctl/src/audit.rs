@@ -29,10 +29,7 @@ async fn follow(mut lines: Lines, shown: bool) -> Result<AuditReport, CommandErr
             Line::Done(report) => {
                 return Ok(serde_json::from_value(report).map_err(ClientError::from)?);
             }
-            Line::Failed(failure) => {
-                let text = format!("audit failed: {}: {}", failure.code, failure.detail);
-                return Err(CommandError::new(exit::FAILED, text));
-            }
+            Line::Failed(failure) => return Err(CommandError::failed("audit", failure)),
         }
     }
     Err(CommandError::new(exit::UNAVAILABLE, "the audit ended early"))

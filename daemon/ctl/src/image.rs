@@ -6,11 +6,10 @@ use uuid::Uuid;
 use super::client::{Client, ClientError, segment};
 use super::output::{Output, paragraph};
 use super::progress::Progress;
-use super::{CommandError, exit, watch};
+use super::{CommandError, ended, exit, watch};
 use model::api::requests::{Attempt, DriveRequest};
 use model::api::snapshot::{Decision, DeviceView, DriveView, Snapshot};
 use model::code::DenialCode;
-use model::drive::Serial;
 use model::failure::{Reason, Refusal};
 use model::record::Record;
 use model::verdict::Verdict;
@@ -25,6 +24,8 @@ enum Ended {
     Refused(Vec<Refusal>),
     /// The drive was detached, and no record tells how its job ended.
     Gone,
+    /// Another attempt has begun, and no record tells how this one ended.
+    Overtaken,
 }
 
 pub(super) async fn image(
@@ -46,12 +47,15 @@ async fn to_the_end(client: &Client, out: &Output, attempt: &Attempt) -> Result<
     let device = &attempt.device;
     match follow(client, attempt, !out.json).await? {
         Ended::Record(record) => {
-            out.print(&record, |terminal| paragraph(&record.sentence(), terminal));
+            let hint = record.reason.as_ref().and_then(|reason| reason.hint.as_deref());
+            let text = with_hint(record.sentence(), hint);
+            out.print(&record, |terminal| paragraph(&text, terminal));
             Ok(exit_code(record.verdict.unwrap_or(Verdict::Failed)))
         }
         Ended::Unrecorded(verdict, reason) => {
             let why = reason.as_ref().map(|reason| format!(": {}", reason.sentence()));
-            let text = format!("{device} {verdict}{}", why.unwrap_or_default());
+            let hint = reason.as_ref().and_then(|reason| reason.hint.as_deref());
+            let text = with_hint(format!("{device} {verdict}{}", why.unwrap_or_default()), hint);
             out.print(&json!({ "verdict": verdict, "reason": reason }), |terminal| {
                 paragraph(&text, terminal)
             });
@@ -64,7 +68,15 @@ async fn to_the_end(client: &Client, out: &Output, attempt: &Attempt) -> Result<
             Ok(exit::REFUSED)
         }
         Ended::Gone => Err(CommandError::new(exit::FAILED, format!("{device} was detached"))),
+        Ended::Overtaken => {
+            let text = format!("another attempt at {device} has begun");
+            Err(CommandError::new(exit::FAILED, text))
+        }
     }
+}
+
+fn with_hint(text: String, hint: Option<&str>) -> String {
+    hint.map_or(text.clone(), |hint| format!("{text}\nhint: {hint}"))
 }
 
 /// The decisive reason, then each of the others on a line of its own.
@@ -72,8 +84,8 @@ fn refusal(device: &str, refusals: &[Refusal]) -> String {
     match refusals {
         [] => format!("{device} refused"),
         [first, others @ ..] => {
-            let mut text = format!("{device} refused: {}", first.sentence());
-            text.extend(first.hint.iter().map(|hint| format!("\nhint: {hint}")));
+            let text = format!("{device} refused: {}", first.sentence());
+            let mut text = with_hint(text, first.hint.as_deref());
             text.extend(others.iter().map(|other| format!("\nalso {}", other.sentence())));
             text
         }
@@ -88,28 +100,46 @@ fn exit_code(verdict: Verdict) -> u8 {
     }
 }
 
-/// Waits until an attempt has ended.
-async fn follow(client: &Client, attempt: &Attempt, shown: bool) -> Result<Ended, ClientError> {
+/// Waits until an attempt has ended. Only a record of this attempt's own job tells how: an earlier one of the same drive
+/// may well say passed.
+async fn follow(client: &Client, attempt: &Attempt, shown: bool) -> Result<Ended, CommandError> {
     let mut events = client.events().await?;
     let progress = Progress::new(&attempt.device, shown);
-    let mut serial = None;
-    while let Some(snapshot) = events.next::<Snapshot>().await? {
-        let Some(device) = device(&snapshot, attempt) else { break };
-        serial = serial.or_else(|| device.serial.clone());
+    let mut job = None;
+    loop {
+        let snapshot: Snapshot = match events.next().await {
+            Ok(Some(snapshot)) => snapshot,
+            Ok(None) | Err(ClientError::Broken(_)) => return Err(ended()),
+            Err(error) => return Err(error.into()),
+        };
+        let Some(device) = device(&snapshot, attempt) else {
+            let there = snapshot.devices.iter().any(|device| device.device == attempt.device);
+            let otherwise = if there { Ended::Overtaken } else { Ended::Gone };
+            let Some(job) = job else { return Ok(otherwise) };
+            let record = record_of(client, job).await?;
+            return Ok(record.map_or(otherwise, |record| Ended::Record(Box::new(record))));
+        };
         let drive = snapshot.drives.iter().find(|drive| drive.device == attempt.device);
         if let Some(drive) = drive {
             progress.set(drive.percent, watch::message(drive, &snapshot));
+            job = drive.job.or(job);
         }
         match stage(device, drive) {
             Stage::Running => {}
             Stage::Refused(refusals) => return Ok(Ended::Refused(refusals)),
             Stage::Closed { job, verdict, reason } => {
-                let record = record_of(client, job, verdict).await?;
-                return Ok(record.unwrap_or(Ended::Unrecorded(verdict, reason)));
+                let record = match record_of(client, job).await {
+                    Ok(record) => record.filter(|record| record.verdict == Some(verdict)),
+                    // The station has ended with this job; it has told the verdict.
+                    Err(ClientError::Unreachable { .. } | ClientError::Broken(_)) => None,
+                    Err(error) => return Err(error.into()),
+                };
+                return Ok(record.map_or(Ended::Unrecorded(verdict, reason), |record| {
+                    Ended::Record(Box::new(record))
+                }));
             }
         }
     }
-    last_record(client, serial).await
 }
 
 /// The attempt's device; none once it was detached or another attempt has begun.
@@ -138,28 +168,13 @@ fn stage(device: &DeviceView, drive: Option<&DriveView>) -> Stage {
     }
 }
 
-/// The record of a job, if the ledger has it with the verdict that the station shows.
-async fn record_of(
-    client: &Client,
-    job: Uuid,
-    verdict: Verdict,
-) -> Result<Option<Ended>, ClientError> {
-    let found: Result<Record, ClientError> = client.get(&format!("/v1/records/{job}")).await;
-    match found {
-        Ok(record) if record.verdict == Some(verdict) => Ok(Some(Ended::Record(Box::new(record)))),
-        Ok(_) => Ok(None),
+/// The record of a job, if the ledger has it and it is closed.
+async fn record_of(client: &Client, job: Uuid) -> Result<Option<Record>, ClientError> {
+    match client.get::<Record>(&format!("/v1/records/{job}")).await {
+        Ok(record) => Ok(Some(record).filter(|record| record.verdict.is_some())),
         Err(ClientError::Refused(denial)) if denial.code == DenialCode::NoSuchRecord => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// How the last job of a detached drive ended, if its record is closed.
-async fn last_record(client: &Client, serial: Option<Serial>) -> Result<Ended, ClientError> {
-    let Some(serial) = serial else { return Ok(Ended::Gone) };
-    let path = format!("/v1/records?serial={}", segment(serial.as_str()));
-    let records: Vec<Record> = client.get(&path).await?;
-    let last = records.into_iter().next_back().filter(|record| record.verdict.is_some());
-    Ok(last.map_or(Ended::Gone, |record| Ended::Record(Box::new(record))))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `prestagectl`: everything an operator does, over the daemon's socket.
 //!
-//! - Owns the command line and what it prints. A file per verb; each makes its text from what the daemon answers, for a
-//!   terminal of some width or for a pipe, and prints nothing itself.
+//! - Owns the command line and what it prints. A file per verb, but for the short ones; each makes its text from what the
+//!   daemon answers, for a terminal of some width or for a pipe.
 //! - May touch the daemon's socket, the terminal, and the drop-in with the names of bays, with its user's rights.
 //! - May never open a drive, the ledger or media, nor compute a verdict: it shows the daemon's. It depends on `model` and
 //!   `config` alone, so that it needs neither libwim nor SQLite nor libudev.
@@ -32,7 +32,7 @@ mod words;
 use model::api::requests::DriveRequest;
 use model::api::snapshot::Snapshot;
 use model::code::DenialCode;
-use model::failure::chain;
+use model::failure::{Failure, chain};
 use model::hint::Hint;
 use serde_json::{Value, json};
 
@@ -44,22 +44,29 @@ use output::{Output, put};
 /// Why a verb did not end well, with the exit code it gives.
 #[derive(Debug)]
 struct CommandError {
-    code: u8,
-    /// The daemon's code, if the daemon has said no.
-    denial: Option<DenialCode>,
+    exit: u8,
+    /// The daemon's code, if the daemon has said no, or something has failed in it.
+    code: Option<String>,
     text: String,
     /// What would make it right, if anything is known to.
     hint: Option<String>,
 }
 
 impl CommandError {
-    fn new(code: u8, text: impl Into<String>) -> Self {
-        Self { code, denial: None, text: text.into(), hint: None }
+    fn new(exit: u8, text: impl Into<String>) -> Self {
+        Self { exit, code: None, text: text.into(), hint: None }
+    }
+
+    /// Something that the daemon has begun and that has failed.
+    fn failed(what: &str, failure: Failure) -> Self {
+        let text = format!("{what} failed: {}", failure.sentence());
+        let code = Some(failure.code.to_string());
+        Self { exit: exit::FAILED, code, text, hint: failure.hint }
     }
 
     /// An error with its causes and its hint.
-    fn of(code: u8, error: &impl Hint) -> Self {
-        Self { code, denial: None, text: chain(error), hint: error.hint() }
+    fn of(exit: u8, error: &impl Hint) -> Self {
+        Self { exit, code: None, text: chain(error), hint: error.hint() }
     }
 
     fn with_hint(self, hint: impl Into<String>) -> Self {
@@ -95,11 +102,17 @@ impl From<ClientError> for CommandError {
             },
         };
         let denial = match &error {
-            ClientError::Refused(denial) => Some(denial.code),
+            ClientError::Refused(denial) => Some(denial.code.to_string()),
             _ => None,
         };
-        Self { denial, ..Self::of(code, &error) }
+        Self { code: denial, ..Self::of(code, &error) }
     }
+}
+
+/// The daemon has ended before what it was asked for was done.
+fn ended() -> CommandError {
+    CommandError::new(exit::UNAVAILABLE, "the daemon has ended")
+        .with_hint("records tell how its drives ended, once it runs again")
 }
 
 fn usage(text: impl Into<String>) -> CommandError {
@@ -112,22 +125,22 @@ pub async fn run(arguments: Arguments) -> u8 {
     let json = arguments.json;
     match perform(arguments).await {
         Ok(code) => code,
-        Err(CommandError { code, denial, text, hint }) => {
+        Err(CommandError { exit, code, text, hint }) => {
             eprintln!("prestagectl: {text}");
             for line in hint.iter().flat_map(|hint| hint.lines()) {
                 eprintln!("hint: {line}");
             }
             if json {
-                let mut error = json!({ "exit": code, "detail": text });
-                if let Some(denial) = denial {
-                    error["code"] = denial.to_string().into();
+                let mut error = json!({ "exit": exit, "detail": text });
+                if let Some(code) = code {
+                    error["code"] = code.into();
                 }
                 if let Some(hint) = hint {
                     error["hint"] = hint.into();
                 }
                 put(&json!({ "error": error }).to_string());
             }
-            code
+            exit
         }
     }
 }

@@ -7,7 +7,7 @@ use super::client::{Client, segment};
 use super::output::{Output, paragraph};
 use super::progress::Progress;
 use super::table::{Cell, Keep, Table};
-use super::{CommandError, exit, usage, words};
+use super::{CommandError, ended, exit, usage, words};
 use model::api::requests::PressRequest;
 use model::api::snapshot::{MasterView, PressState, PressView, Snapshot};
 use model::failure::Failure;
@@ -39,7 +39,16 @@ pub(super) async fn perform(
 
 fn request(media: &str, size: Bytes, sector: SectorSize) -> Result<PressRequest, CommandError> {
     if !size.0.is_multiple_of(sector.bytes()) {
-        return Err(usage(format!("--size {} is not a multiple of {}", size.0, sector.bytes())));
+        let text = format!(
+            "--size is {} bytes, no whole number of {}-byte sectors",
+            size.0,
+            sector.bytes()
+        );
+        return Err(usage(text).with_hint("`prestagectl drives --json` gives the exact sizes"));
+    }
+    // The kernel counts the bytes of a device in a signed number.
+    if i64::try_from(size.0).is_err() {
+        return Err(usage(format!("--size is {} bytes, more than a drive can have", size.0)));
     }
     Ok(PressRequest {
         media: media.to_owned(),
@@ -56,10 +65,7 @@ async fn press(client: &Client, out: &Output, request: &PressRequest) -> Result<
             out.print(&master, |_| format!("{} pressed", master.id));
             Ok(exit::DONE)
         }
-        Err(reason) => {
-            let text = format!("press failed: {}", reason.sentence());
-            Err(CommandError::new(exit::FAILED, text))
-        }
+        Err(failure) => Err(CommandError::failed("press", failure)),
     }
 }
 
@@ -84,7 +90,7 @@ async fn follow(
             CommandError::new(exit::FAILED, format!("the press of {id} was cancelled"))
         });
     }
-    Err(CommandError::new(exit::UNAVAILABLE, "the daemon has ended"))
+    Err(ended())
 }
 
 pub(super) fn list(
@@ -156,8 +162,8 @@ mod tests {
     #[test]
     fn sizes_are_whole_sectors() {
         let refused = request("win.wim", Bytes(1000), SectorSize::B512).unwrap_err();
-        assert_eq!(refused.text, "--size 1000 is not a multiple of 512");
-        assert_eq!(refused.code, exit::USAGE);
+        assert_eq!(refused.text, "--size is 1000 bytes, no whole number of 512-byte sectors");
+        assert_eq!(refused.exit, exit::USAGE);
         assert!(request("win.wim", Bytes(512_000), SectorSize::B512).is_ok());
         assert!(request("win.wim", Bytes(512_000), SectorSize::B4096).is_ok());
         assert!(request("win.wim", Bytes(512 * 1001), SectorSize::B4096).is_err());

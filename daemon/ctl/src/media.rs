@@ -8,7 +8,7 @@ use super::client::{Client, segment};
 use super::output::{Output, paragraph};
 use super::progress::Progress;
 use super::table::{Cell, Keep, Table};
-use super::{CommandError, exit, words};
+use super::{CommandError, ended, exit, words};
 use model::api::snapshot::{MediaState, MediaView, Snapshot};
 use model::failure::Finding;
 use model::units::Bytes;
@@ -53,13 +53,15 @@ async fn follow(client: &Client, name: &str, shown: bool) -> Result<MediaView, C
     let progress = Progress::new(name, shown);
     while let Some(snapshot) = events.next::<Snapshot>().await? {
         let media = snapshot.media.into_iter().find(|media| media.name == name);
-        let Some(media) = media else { break };
+        let Some(media) = media else {
+            return Err(CommandError::new(exit::FAILED, format!("{name} has left the inbox")));
+        };
         progress.set(media.percent.unwrap_or(100.0), line(&media));
         if media.state != MediaState::Checking {
             return Ok(media);
         }
     }
-    Err(CommandError::new(exit::FAILED, format!("{name} has left the inbox")))
+    Err(ended())
 }
 
 fn state(media: &MediaView) -> (&'static str, Style) {

@@ -17,7 +17,7 @@ const LEAST_COLUMN: usize = 4;
 const GAP: usize = 2;
 const HEAD: Style = Style::new().bold();
 
-/// How long a column stays where there is little room.
+/// How readily a column is dropped where there is little room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Keep {
     Always,

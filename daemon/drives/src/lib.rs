@@ -3,7 +3,7 @@
 //! - Owns the udev monitor, the facts about who uses a drive and what it holds, and [`claim::Claim`], the exclusive hold
 //!   of one drive.
 //! - May touch /proc, /sys, udev and block devices. [`claim`] is the one place of the program that opens a drive for
-//!   writing: clippy forbids the functions that could, and in this crate only `claim` expects one of them.
+//!   writing: clippy forbids the functions that could, and outside of tests only `claim` expects one of them.
 //! - May never decide whether a drive may be written: a claim is made from an [`Admitted`](model::admission::Admitted),
 //!   and it uses that up. It knows neither masters nor records.
 //!

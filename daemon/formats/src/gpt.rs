@@ -31,6 +31,9 @@ pub struct Tables {
 /// Partition tables that could not be rendered or read.
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
+    /// No header where one must be.
+    #[error("the drive has no partition table, or lacks one of both copies")]
+    Absent,
     /// An error of the `gpt` crate.
     #[error("the partition table is not valid: {0}")]
     Gpt(String),
@@ -128,8 +131,11 @@ pub fn read(geometry: Geometry, tables: &Tables) -> Result<Parsed, TableError> {
     let entries = [GPT_ENTRY_COUNT.to_le_bytes(), GPT_ENTRY_BYTES.to_le_bytes()].concat();
     let last = tables.backup.len().saturating_sub(sector);
     for (table, header) in [(&tables.primary, sector), (&tables.backup, last)] {
+        if table.get(header..header + 8) != Some(b"EFI PART") {
+            return Err(TableError::Absent);
+        }
         if table.get(header + 80..header + 88) != Some(&entries[..]) {
-            return Err(TableError::Mismatch("it has not 128 entries of 128 bytes".into()));
+            return Err(TableError::Mismatch("it does not have 128 entries of 128 bytes".into()));
         }
     }
     let window =

@@ -42,7 +42,7 @@ impl JobContext<'_> {
         let tables = self.read_back_commit(medium, report, &written, actual)?;
         gpt::check(&self.master.manifest.plan, self.identity, &tables)?;
         self.check_boot(medium, report)?;
-        // Pulled at the last moment, it is not the drive in the bay that was found right.
+        // If the drive was pulled meanwhile, the one in the bay now is not the one that was checked.
         medium.check_present().map_err(read_error)
     }
 

@@ -35,15 +35,15 @@ pub struct JobContext<'a> {
     pub master: &'a Arc<Master>,
     /// Name of the job.
     pub job: Uuid,
-    /// Whose bytes to stamp.
+    /// What is unique on this drive; stamped into its chunks.
     pub identity: &'a Identity,
-    /// Shared parts.
+    /// Reads the master once for all drives, and lends its buffers and hash threads.
     pub replicator: &'a Replicator,
-    /// Limits.
+    /// From which rate, and after which time without an answer, a drive has failed.
     pub limits: &'a Limits,
-    /// Stop request.
+    /// Asked again and again whether the job must stop.
     pub stop: &'a Stop,
-    /// Where to count.
+    /// Where the job's state and its bytes are counted for views.
     pub progress: &'a Progress,
 }
 
@@ -62,7 +62,7 @@ impl JobContext<'_> {
         let mut expected: Vec<Digest> = chunks.iter().map(|chunk| chunk.sha256).collect();
         let mut actual: Vec<Option<Digest>> = vec![None; chunks.len()];
 
-        // Told to stop by now, nothing has been done to the drive.
+        // If the job is stopped here, the drive is untouched.
         self.check_stop()?;
         self.progress.enter(State::Erasing)?;
         self.erase(medium)?;

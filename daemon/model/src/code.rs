@@ -164,13 +164,13 @@ impl ReasonCode {
 codes! {
     /// What intake found in media: problems, with which it is never used, and warnings.
     FindingCode {
-        /// The file's digests contradict its content, or its structure cannot be read.
+        /// The file is no WIM, its digests contradict its content, or its structure cannot be read.
         WimDamaged,
         /// The file's writer has not finished it.
         WimUnfinished,
         /// The contents of some files are not in the WIM.
         WimIncomplete,
-        /// The file cannot be read, or is no WIM.
+        /// The file cannot be read.
         MediaUnreadable,
         /// The check itself failed; `prestagectl media verify` tries it once more.
         CheckFailed,

@@ -35,7 +35,7 @@ enum AuditError {
     Wim(#[from] WimError),
     #[error("cannot read the drive")]
     Drive(#[from] io::Error),
-    #[error("the drive has no sound partition tables")]
+    #[error(transparent)]
     Table(#[from] TableError),
     #[error(transparent)]
     Sector(#[from] UnitError),
@@ -70,6 +70,10 @@ impl Work for Audit {
             match &error {
                 AuditError::Media(error) => failure.with_hint_of(error),
                 AuditError::Wim(error) => failure.with_hint_of(error),
+                _ if code == FailureCode::NotImaged => {
+                    let device = self.0.node.display();
+                    failure.with_hint(format!("`prestagectl image {device}` images it"))
+                }
                 _ => failure,
             }
         })

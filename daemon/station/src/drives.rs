@@ -180,7 +180,7 @@ impl<M: Clone> Station<M> {
         let drive = insertion.drive.clone();
         let attached = self.insertions.values().filter(|other| !other.departed);
         let twins = drive.twins(attached.map(|other| &other.drive));
-        let twins = twins.map(|other| other.name.clone()).collect();
+        let twins = twins.map(|other| other.node.display().to_string()).collect();
         let last = facts.last.filter(|_| !insertion.by_hand);
         let passed = match (media, drive.geometry()) {
             (Ok(media), Some(geometry)) => {

@@ -271,7 +271,7 @@ fn mistakes_name_file_line_and_key_and_the_hint_says_how_to_mend_them() {
             &partitions(
                 "{ type = \"esp\", size = \"1MiB\" }, { type = \"windows\", size = \"rest\" }",
             ),
-            "a.toml:1: layout \"x\": the esp partition has 1048576 bytes, but with these sectors its file system needs 34603008\n\
+            "a.toml:1: layout \"x\": the esp partition has 1048576 bytes; with these sectors, its file system needs 34603008\n\
              hint: set its size to \"33MiB\" or more",
         ),
         (
