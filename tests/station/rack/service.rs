@@ -44,11 +44,14 @@ fn killed_restarted_upgraded() {
     // Upgraded in the middle of a job: dpkg does not wait; the drive is finished, then the new program starts.
     rack.plug(&Spec::new(Bus::Scsi, "UPGRADED").rate(SLOW));
     rack.wait_state("UPGRADED", "writing", 0.0);
+    // Unpacking can take a minute and more.
+    rack.machine.set_rate("UPGRADED", 1 << 20).unwrap();
     let third = rack.main_process();
     let said = rack
         .done("DEBIAN_FRONTEND=noninteractive dpkg --force-unsafe-io -i /mnt/cargo/newer.deb 2>&1");
     assert!(said.contains("as soon as the drives that it is writing are done"), "{said}");
     assert!(rack.records("UPGRADED")[0]["verdict"].is_null(), "dpkg has waited for the drive");
+    rack.machine.set_rate("UPGRADED", SLOW).unwrap();
     rack.wait("the new station", |rack| {
         let now = rack.main_process();
         (now != third && now != "0").then_some(())
