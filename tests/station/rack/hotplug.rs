@@ -107,11 +107,15 @@ fn pulled_and_replaced() {
     ] {
         let (old, new) = (format!("OLD-{state}"), format!("NEW-{state}"));
         // The first and the last phase are short: only on a slow drive can the test see them.
-        let rate = if state == "erasing" { 1 << 20 } else { 12 << 20 };
+        let rate = match state {
+            "erasing" => 1 << 20,
+            "committing" => 4 << 20,
+            _ => 12 << 20,
+        };
         rack.plug(&Spec::new(bus, &old).bay(5).rate(rate));
         if state == "committing" {
             // The commit writes only some hundred kilobytes, and the guest takes a moment to notice that a drive is pulled.
-            for (percent, rate) in [(85.0, 1 << 20), (98.0, 128 << 10)] {
+            for (percent, rate) in [(60.0, 2 << 20), (85.0, 1 << 20), (98.0, 128 << 10)] {
                 rack.wait_state(&old, "reading_back", percent);
                 rack.machine.set_rate(&old, rate).unwrap();
             }
