@@ -75,8 +75,9 @@ async fn to_the_end(client: &Client, out: &Output, attempt: &Attempt) -> Result<
     }
 }
 
-fn with_hint(text: String, hint: Option<&str>) -> String {
-    hint.map_or(text.clone(), |hint| format!("{text}\nhint: {hint}"))
+fn with_hint(mut text: String, hint: Option<&str>) -> String {
+    text.extend(hint.map(|hint| format!("\nhint: {hint}")));
+    text
 }
 
 /// The decisive reason, then each of the others on a line of its own.
