@@ -110,7 +110,10 @@ async fn follow(client: &Client, attempt: &Attempt, shown: bool) -> Result<Ended
     loop {
         let snapshot: Snapshot = match events.next().await {
             Ok(Some(snapshot)) => snapshot,
-            Ok(None) | Err(ClientError::Broken(_)) => return Err(ended()),
+            Ok(None) | Err(ClientError::Broken(_)) => {
+                let hint = "once it runs again, `prestagectl records` tells how the drive ended";
+                return Err(ended().with_hint(hint));
+            }
             Err(error) => return Err(error.into()),
         };
         let Some(device) = device(&snapshot, attempt) else {

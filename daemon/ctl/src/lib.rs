@@ -112,7 +112,6 @@ impl From<ClientError> for CommandError {
 /// The daemon has ended before what it was asked for was done.
 fn ended() -> CommandError {
     CommandError::new(exit::UNAVAILABLE, "the daemon has ended")
-        .with_hint("records tell how its drives ended, once it runs again")
 }
 
 fn usage(text: impl Into<String>) -> CommandError {
