@@ -302,7 +302,7 @@ fn mistakes_name_file_line_and_key_and_the_hint_says_how_to_mend_them() {
         ),
         (
             &windows("attributes = \"0x8000000000000000\""),
-            "a.toml:1: layout \"x\": bit 63 of the windows partition's attributes takes its drive letter away, and Windows does not start without it\n\
+            "a.toml:1: layout \"x\": bit 63 of the windows partition's attributes takes the drive letter away, without which Windows does not start\n\
              hint: clear bit 63, or leave attributes out",
         ),
         (
