@@ -40,6 +40,8 @@ mod service;
 mod tidy;
 #[path = "station/trouble.rs"]
 mod trouble;
+#[path = "station/trust/mod.rs"]
+mod trust;
 
 fn main() -> std::process::ExitCode {
     harness::registry::main()
