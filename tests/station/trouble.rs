@@ -56,7 +56,7 @@ fn a_drive_much_slower_than_its_batch_is_told_or_fails() {
         // With a master at hand all drives start together.
         rig.ctl_ok(&["master", "press", "--media", "win.wim", "--size", "420MiB"]);
         let make = |name: &str, delay| FaultyDrive::new(&rig, name, 420, slow(delay));
-        let drives = [make("A", 8), make("B", 8), make("C", 8), make("SLOW", 60)];
+        let drives = [make("A", 8), make("B", 8), make("C", 8), make("SLOW", 200)];
         drives.iter().for_each(|drive| drive.attach(&[]));
         for drive in &drives[..3] {
             rig.wait_pass(&drive.serial);
