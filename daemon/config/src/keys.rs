@@ -205,7 +205,7 @@ pub const KEYS: [Key; 41] = [
         "buses",
         Texts,
         Absent("none"),
-        "buses whose drives may be imaged, by udev's names: `ata`, `scsi`, `nvme`, `usb`, `virtio`; `loop` for loop devices",
+        "buses whose drives may be imaged, by udev's names: `ata`, `scsi`, `nvme`, `usb`, `virtio`; `loop` for loop devices. What is behind USB or a network is on that bus, whatever udev calls it",
     ),
     key(
         "admission",

@@ -72,13 +72,13 @@ pub(super) enum Verb {
     Records(RecordsArguments),
     /// Image an attached drive once more and wait for its verdict.
     Retry {
-        /// Serial number of the drive.
-        serial: String,
+        /// Serial number, device or bay of the drive.
+        drive: String,
     },
     /// Stop writing a drive; it is left without a partition table.
     Stop {
-        /// Serial number of the drive.
-        serial: String,
+        /// Serial number, device or bay of the drive.
+        drive: String,
     },
 }
 

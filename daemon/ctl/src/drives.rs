@@ -57,12 +57,18 @@ fn render(devices: &[DeviceView], all_reasons: bool, terminal: Option<usize>) ->
             Decision::Admitted => ("admitted", AnsiColor::Green.on_default()),
             Decision::Refused => ("refused", AnsiColor::Yellow.on_default()),
         };
+        let transport =
+            device.transport.as_ref().filter(|name| all_reasons && **name != device.bus.0);
+        let bus = match transport {
+            Some(transport) => format!("{} ({transport})", device.bus),
+            None => device.bus.to_string(),
+        };
         let row = |code: Cell, why: Cell| {
             [
                 Cell::new(&device.device),
                 Cell::perhaps(device.serial.as_ref()),
                 Cell::new(&device.bay),
-                Cell::new(&device.bus),
+                Cell::new(&bus),
                 Cell::new(device.size_bytes),
                 Cell::styled(decision, style),
                 code,

@@ -308,6 +308,7 @@ fn devices() -> Vec<DeviceView> {
         wwn: None,
         model: Some("Samsung SSD 970 EVO Plus".into()),
         bus: Bus("ata".into()),
+        transport: Some("sas".into()),
         bay: Bay(bay.into()),
         path: bay.into(),
         size_bytes: Bytes(512_110_190_592),

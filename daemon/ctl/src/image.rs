@@ -37,8 +37,8 @@ pub(super) async fn image(
     to_the_end(client, out, &attempt).await
 }
 
-pub(super) async fn retry(client: &Client, out: &Output, serial: &str) -> Result<u8, CommandError> {
-    let path = format!("/v1/drives/{}/retry", segment(serial));
+pub(super) async fn retry(client: &Client, out: &Output, drive: &str) -> Result<u8, CommandError> {
+    let path = format!("/v1/drives/{}/retry", segment(drive));
     let attempt: Attempt = client.post(&path, &json!({})).await?;
     to_the_end(client, out, &attempt).await
 }

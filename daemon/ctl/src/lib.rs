@@ -91,6 +91,7 @@ impl From<ClientError> for CommandError {
                 DenialCode::NoSuchPath
                 | DenialCode::WrongMethod
                 | DenialCode::NoSuchDrive
+                | DenialCode::AmbiguousDrive
                 | DenialCode::NoSuchMaster
                 | DenialCode::NoSuchRecord
                 | DenialCode::NoMedia
@@ -170,9 +171,9 @@ async fn perform(arguments: Arguments) -> Result<u8, CommandError> {
             audit::perform(&client, &out, &DriveRequest { device, media }).await
         }
         Verb::Records(arguments) => records::perform(&client, &out, &arguments).await,
-        Verb::Retry { serial } => image::retry(&client, &out, &serial).await,
-        Verb::Stop { serial } => {
-            let path = format!("/v1/drives/{}/stop", segment(&serial));
+        Verb::Retry { drive } => image::retry(&client, &out, &drive).await,
+        Verb::Stop { drive } => {
+            let path = format!("/v1/drives/{}/stop", segment(&drive));
             command(&client, &out, &path, "told to stop").await
         }
     }

@@ -145,7 +145,7 @@ impl Machine {
                 drive: drive.clone(),
                 usage,
                 content: Content::Unknown,
-                twins: drive.twins(&drives).map(|twin| twin.name.clone()).collect(),
+                twins: drive.twins(&drives).collect(),
                 passed: None,
                 wanted: Wanted::Known(MinimumSize {
                     least: Bytes(1 << 30),

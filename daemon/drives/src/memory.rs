@@ -101,6 +101,8 @@ impl MemoryDrive {
             diskseq: Diskseq(1),
             serial: Serial::new("MEMORY"),
             placeholder: None,
+            transport: None,
+            unit: None,
             wwn: None,
             model: None,
             firmware: None,

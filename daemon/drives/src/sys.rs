@@ -9,6 +9,7 @@ use std::os::fd::AsFd;
 use rustix::io::Result;
 use rustix::ioctl::{self, Getter, IntegerSetter, Opcode, Setter, opcode};
 
+use model::drive::DeviceNumber;
 use model::units::Bytes;
 
 // <linux/fs.h>
@@ -17,7 +18,17 @@ const BLKGETSIZE64: Opcode = opcode::read::<usize>(0x12, 114);
 const BLKDISCARD: Opcode = opcode::none(0x12, 119);
 const BLKGETDISKSEQ: Opcode = opcode::read::<u64>(0x12, 128);
 // <linux/loop.h>
+const LOOP_GET_STATUS64: Opcode = 0x4C05;
 const LOOP_SET_DIRECT_IO: Opcode = 0x4C08;
+
+/// `struct loop_info64` of <linux/loop.h>, of which only the numbers of the backing file are used.
+#[repr(C)]
+struct LoopInfo {
+    device: u64,
+    inode: u64,
+    rdevice: u64,
+    rest: [u64; 26],
+}
 
 /// Whether the kernel holds the block device read-only (`BLKROGET`).
 ///
@@ -55,6 +66,25 @@ pub fn diskseq(device: impl AsFd) -> Result<u64> {
 pub fn discard(device: impl AsFd, offset: Bytes, length: Bytes) -> Result<()> {
     // SAFETY: BLKDISCARD reads two u64.
     unsafe { ioctl::ioctl(device, Setter::<BLKDISCARD, [u64; 2]>::new([offset.0, length.0])) }
+}
+
+/// The numbers of a loop device's backing file (`LOOP_GET_STATUS64`): its own if it is a device, and that of the file
+/// system on which it lies.
+///
+/// # Errors
+/// The kernel's error number; `NXIO` if the loop device has no file, `NOTTY` if it is no loop device.
+pub fn loop_backing(device: impl AsFd) -> Result<(Option<DeviceNumber>, Option<DeviceNumber>)> {
+    // SAFETY: LOOP_GET_STATUS64 writes one struct loop_info64, of 232 bytes.
+    let info = unsafe { ioctl::ioctl(device, Getter::<LOOP_GET_STATUS64, LoopInfo>::new())? };
+    Ok((decoded(info.rdevice), decoded(info.device)))
+}
+
+/// A device number as the kernel hands it out (`new_decode_dev` in <linux/kdev_t.h>).
+fn decoded(number: u64) -> Option<DeviceNumber> {
+    let number = u32::try_from(number).ok().filter(|number| *number != 0)?;
+    let major = (number >> 8) & 0xfff;
+    let minor = (number & 0xff) | ((number >> 12) & 0xf_ff00);
+    Some(DeviceNumber { major, minor })
 }
 
 /// Makes a loop device use direct I/O on its backing file, so that a read comes from the file and not from the page

@@ -1,16 +1,33 @@
-//! Finds out what else on this machine uses a drive: mounts, swap, holders, the running system. Only reads /proc, /sys
-//! and /dev, under a root that tests replace.
+//! Finds out what else on this machine uses a drive: mounts, swap, holders, loop devices, programs that have it open for
+//! writing, the running system. Only reads /proc, /sys and /dev, under a root that tests replace.
+//!
+//! What cannot be read is unknown, and a drive about which something is unknown is nobody's to write: an error names the
+//! file ([`UnknownUse`]).
+
+mod facts;
+mod loops;
+mod writers;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use model::admission::Usage;
+use rustix::fs::{major, minor};
+
+pub use facts::UnknownUse;
+use facts::{known, visible};
+use loops::Loop;
 
 /// Mount points that the machine needs to run or to start again.
 const SYSTEM_MOUNTS: [&str; 8] =
     ["/", "/boot", "/boot/efi", "/efi", "/usr", "/var", "/etc", "/home"];
+
+/// How long a program may have a drive open for writing that has just been plugged in: many look at new drives so.
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The machine, as /proc, /sys and /dev below `root` show it.
 #[derive(Clone, Debug)]
@@ -38,64 +55,81 @@ impl Host {
         Self { root }
     }
 
-    /// The text of a file. Names of mount points and files in it need not be UTF-8, so it is read leniently.
-    fn read(&self, path: &str) -> Option<String> {
-        let bytes = fs::read(self.root.join(path)).ok()?;
-        Some(String::from_utf8_lossy(&bytes).into_owned())
+    /// The text of a file; `None` if there is none.
+    fn text(&self, path: &str) -> Result<Option<String>, UnknownUse> {
+        let path = self.root.join(path);
+        known(&path, facts::text(&path))
+    }
+
+    /// The names in a folder, sorted; none if there is no such folder.
+    fn names(&self, path: &Path) -> Result<Vec<String>, UnknownUse> {
+        Ok(known(path, facts::names(path))?.unwrap_or_default())
     }
 
     /// Whether the kernel counts the attachments of disks (`diskseq`, Linux 5.15). The count tells one insertion of a
     /// drive from the next.
     pub fn counts_attachments(&self) -> bool {
         let block = self.root.join("sys/block");
-        self.names(&block).iter().any(|name| block.join(name).join("diskseq").exists())
-    }
-
-    /// The names in a folder, sorted; none if it cannot be read.
-    fn names(&self, path: &Path) -> Vec<String> {
-        let Ok(entries) = fs::read_dir(path) else { return Vec::new() };
-        let names = entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned());
-        let mut names: Vec<String> = names.collect();
-        names.sort();
-        names
+        let names = self.names(&block).unwrap_or_default();
+        names.iter().any(|name| block.join(name).join("diskseq").exists())
     }
 
     /// The kernel's random ID of this boot (random(4)); empty if it cannot be read.
     pub fn boot_id(&self) -> String {
-        self.read("proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+        let text = self.text("proc/sys/kernel/random/boot_id").ok().flatten();
+        text.unwrap_or_default().trim().to_owned()
+    }
+
+    /// As [`Host::usage`], but waits for a while if nothing speaks against the drive except that programs have it open
+    /// for writing: whoever looks at a new drive is soon done. Gives up waiting when `go_on` says so.
+    ///
+    /// # Errors
+    /// [`UnknownUse`]
+    pub fn settled_usage(
+        &self,
+        drive: &str,
+        in_pool: &dyn Fn(&Path) -> bool,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Usage, UnknownUse> {
+        let start = Instant::now();
+        loop {
+            let usage = self.usage(drive, in_pool)?;
+            let free = Usage { writers: usage.writers.clone(), ..Usage::default() };
+            let only_open = usage == free && !usage.writers.is_empty();
+            if !only_open || start.elapsed() >= PATIENCE || !go_on() {
+                return Ok(usage);
+            }
+            thread::park_timeout(Duration::from_millis(100));
+        }
     }
 
     /// Who uses a drive and its partitions. `in_pool` says whether a ZFS pool's label stands on a device node; it is
     /// asked only if pools are imported.
     ///
     /// # Errors
-    /// If the list of mounts cannot be read. Then nothing is known, and the drive must not be touched.
-    pub fn usage(&self, drive: &str, in_pool: &dyn Fn(&Path) -> bool) -> io::Result<Usage> {
-        let own = self.root.join("proc/self/mountinfo");
-        fs::metadata(&own)?;
-        let block = self.root.join("sys/block").join(drive);
-        let mut parts = vec![(drive.to_owned(), block.clone())];
-        for name in self.names(&block) {
-            let folder = block.join(&name);
-            if folder.join("partition").exists() {
-                parts.push((name, folder));
-            }
-        }
-        let mounts = self.mounts();
-        let swaps = self.swaps();
-        let pools = self.btrfs_pools();
-        let system = self.system_devices(&mounts, &swaps, &pools);
-        let zfs = self.zfs_mounts();
+    /// [`UnknownUse`] names the file that cannot be read. Then nothing is known, and the drive must not be touched.
+    pub fn usage(&self, drive: &str, in_pool: &dyn Fn(&Path) -> bool) -> Result<Usage, UnknownUse> {
+        let parts = self.parts(drive)?;
+        let mounts = self.mounts()?;
+        let swaps = self.swaps_in(&self.text("proc/swaps")?.unwrap_or_default())?;
+        let pools = self.btrfs_pools()?;
+        let loops = self.loops()?;
+        let system = self.system_devices(&mounts, &swaps, &pools, &loops)?;
+        let zfs = self.zfs_mounts()?;
         let mut usage = Usage::default();
         for (name, folder) in &parts {
             for mount in mounts.iter().filter(|m| m.device == *name) {
                 usage.mounts.push(mount.point.clone());
             }
-            usage.holders.extend(self.names(&folder.join("holders")));
+            usage.holders.extend(self.names(&folder.join("holders"))?);
             if swaps.contains(name) {
                 usage.holders.push(format!("swap on {name}"));
             }
-            usage.holders.extend(self.loops_on(name));
+            for one in &loops {
+                if one.below(self, &mounts)?.contains(name) {
+                    usage.holders.push(one.name.clone());
+                }
+            }
             if pools.iter().any(|pool| pool.contains(name)) {
                 usage.holders.push(format!("btrfs on {name}"));
             }
@@ -112,87 +146,140 @@ impl Host {
                 }
             }
         }
+        let names: Vec<String> = parts.into_iter().map(|(name, _)| name).collect();
+        usage.holders.extend(self.exports(&names)?);
+        usage.writers = self.writers(drive, &names)?;
         usage.system.sort();
         usage.system.dedup();
         Ok(usage)
     }
 
-    /// The text of mountinfo in every mount namespace that this process may look into, each once. Containers and
-    /// services have namespaces of their own, and a drive that is mounted there is in use as well.
-    fn mountinfos(&self) -> Vec<String> {
-        let processes = self.names(&self.root.join("proc"));
-        let numbers = processes.iter().filter(|name| name.bytes().all(|b| b.is_ascii_digit()));
-        let mut seen = BTreeSet::new();
-        let mut all: Vec<String> = self.read("proc/self/mountinfo").into_iter().collect();
-        for process in numbers {
-            let namespace = fs::read_link(self.root.join("proc").join(process).join("ns/mnt"));
-            // A mount in a namespace that cannot be looked into still makes the claim's exclusive open fail.
-            if namespace.is_ok_and(|namespace| seen.insert(namespace)) {
-                all.extend(self.read(&format!("proc/{process}/mountinfo")));
+    /// A drive and its partitions, with their folders in sysfs.
+    fn parts(&self, drive: &str) -> Result<Vec<(String, PathBuf)>, UnknownUse> {
+        let block = self.root.join("sys/block").join(drive);
+        let names = facts::names(&block).map_err(|error| UnknownUse::new(&block, error))?;
+        let mut parts = vec![(drive.to_owned(), block.clone())];
+        for name in names {
+            let folder = block.join(&name);
+            let mark = folder.join("partition");
+            if known(&mark, fs::symlink_metadata(&mark))?.is_some() {
+                parts.push((name, folder));
             }
         }
-        all
+        Ok(parts)
+    }
+
+    /// The numbers of all processes.
+    fn processes(&self) -> Result<Vec<String>, UnknownUse> {
+        let proc = self.root.join("proc");
+        let mut names = facts::names(&proc).map_err(|error| UnknownUse::new(&proc, error))?;
+        names.retain(|name| name.bytes().all(|b| b.is_ascii_digit()));
+        Ok(names)
+    }
+
+    /// The text of mountinfo in every mount namespace that this process may look into, each once. Containers and
+    /// services have namespaces of their own, and a drive that is mounted there is in use as well.
+    fn mountinfos(&self) -> Result<Vec<String>, UnknownUse> {
+        let own = self.root.join("proc/self/mountinfo");
+        let mut seen = BTreeSet::new();
+        let mut all = vec![facts::text(&own).map_err(|error| UnknownUse::new(&own, error))?];
+        for process in self.processes()? {
+            let folder = self.root.join("proc").join(process);
+            let namespace = folder.join("ns/mnt");
+            // A mount in a namespace that cannot be looked into still makes the claim's exclusive open fail.
+            if let Some(namespace) = visible(&namespace, fs::read_link(&namespace))?
+                && seen.insert(namespace)
+            {
+                let list = folder.join("mountinfo");
+                all.extend(visible(&list, facts::text(&list))?);
+            }
+        }
+        Ok(all)
     }
 
     /// Every mount of a block device. For btrfs and others the device number in mountinfo is made up, so the source
     /// counts as well; bcachefs names several devices there.
-    fn mounts(&self) -> Vec<Mount> {
-        self.mounts_in(&self.mountinfos())
+    fn mounts(&self) -> Result<Vec<Mount>, UnknownUse> {
+        self.mounts_in(&self.mountinfos()?)
     }
 
-    fn mounts_in(&self, texts: &[String]) -> Vec<Mount> {
+    fn mounts_in(&self, texts: &[String]) -> Result<Vec<Mount>, UnknownUse> {
         let mut mounts: Vec<Mount> = Vec::new();
         for line in texts.iter().flat_map(|text| text.lines()) {
             let Some(fields) = MountFields::of(line) else { continue };
-            let source = unescape(fields.source);
-            let by_source = source.split(':').filter_map(|node| self.name_of_node(node));
-            let by_number = self.name_of_number(fields.number);
-            for device in BTreeSet::from_iter(by_number.into_iter().chain(by_source)) {
+            let mut devices: BTreeSet<String> =
+                self.name_of_number(fields.number)?.into_iter().collect();
+            for node in unescape(fields.source).split(':') {
+                devices.extend(self.name_of_node(node)?);
+            }
+            for device in devices {
                 let mount = Mount { device, point: unescape(fields.point) };
                 if !mounts.contains(&mount) {
                     mounts.push(mount);
                 }
             }
         }
-        mounts
+        Ok(mounts)
     }
 
     /// The mount points of ZFS; `None` if no pool is imported. Nothing in /sys says on which drives a pool lies.
-    fn zfs_mounts(&self) -> Option<Vec<String>> {
+    fn zfs_mounts(&self) -> Result<Option<Vec<String>>, UnknownUse> {
         let mut points = BTreeSet::new();
-        for line in self.mountinfos().iter().flat_map(|text| text.lines()) {
+        for line in self.mountinfos()?.iter().flat_map(|text| text.lines()) {
             if let Some(fields) = MountFields::of(line).filter(|fields| fields.kind == "zfs") {
                 points.insert(unescape(fields.point));
             }
         }
         // Each imported pool has a folder in this one (OpenZFS, module/os/linux/spl/spl-kstat.c).
         let pools = self.root.join("proc/spl/kstat/zfs");
-        let imported = self.names(&pools).iter().any(|name| pools.join(name).is_dir());
-        (imported || !points.is_empty()).then(|| points.into_iter().collect())
+        let imported = self.names(&pools)?.iter().any(|name| pools.join(name).is_dir());
+        Ok((imported || !points.is_empty()).then(|| points.into_iter().collect()))
     }
 
     /// The devices of each mounted btrfs file system; mountinfo names only one of them.
-    fn btrfs_pools(&self) -> Vec<Vec<String>> {
+    fn btrfs_pools(&self) -> Result<Vec<Vec<String>>, UnknownUse> {
         let folder = self.root.join("sys/fs/btrfs");
-        self.names(&folder)
-            .iter()
-            .map(|uuid| self.names(&folder.join(uuid).join("devices")))
-            .filter(|devices| !devices.is_empty())
-            .collect()
+        let mut pools = Vec::new();
+        for uuid in self.names(&folder)? {
+            let devices = self.names(&folder.join(uuid).join("devices"))?;
+            if !devices.is_empty() {
+                pools.push(devices);
+            }
+        }
+        Ok(pools)
     }
 
-    fn swaps(&self) -> Vec<String> {
-        self.swaps_in(&self.read("proc/swaps").unwrap_or_default())
+    /// The namespaces through which these devices are given to other machines by NVMe over a network. They hold nothing
+    /// exclusively (`nvmet_bdev_ns_enable` in the kernel).
+    fn exports(&self, parts: &[String]) -> Result<Vec<String>, UnknownUse> {
+        let subsystems = self.root.join("sys/kernel/config/nvmet/subsystems");
+        let mut exports = Vec::new();
+        for subsystem in self.names(&subsystems)? {
+            let namespaces = subsystems.join(&subsystem).join("namespaces");
+            for number in self.names(&namespaces)? {
+                let path = namespaces.join(number).join("device_path");
+                let node = known(&path, facts::text(&path))?.unwrap_or_default();
+                let name = self.name_of_node(node.trim())?;
+                if name.is_some_and(|name| parts.contains(&name)) {
+                    exports.push(format!("the NVMe target {subsystem}"));
+                }
+            }
+        }
+        Ok(exports)
     }
 
-    fn swaps_in(&self, text: &str) -> Vec<String> {
-        let nodes = text.lines().skip(1).filter_map(|line| line.split_whitespace().next());
-        nodes.filter_map(|node| self.name_of_node(&unescape(node))).collect()
+    fn swaps_in(&self, text: &str) -> Result<Vec<String>, UnknownUse> {
+        let mut swaps = Vec::new();
+        for node in text.lines().skip(1).filter_map(|line| line.split_whitespace().next()) {
+            swaps.extend(self.name_of_node(&unescape(node))?);
+        }
+        Ok(swaps)
     }
 
     /// Reads any text as the kernel's list of mounts and as its list of swap, and counts the entries. For fuzzing.
     pub fn read_lists(&self, text: &str) -> (usize, usize) {
-        (self.mounts_in(&[text.to_owned()]).len(), self.swaps_in(text).len())
+        let mounts = self.mounts_in(&[text.to_owned()]).map_or(0, |mounts| mounts.len());
+        (mounts, self.swaps_in(text).map_or(0, |swaps| swaps.len()))
     }
 
     /// The devices that the running system needs, each with the reason: a mount point, or "swap". Followed down through
@@ -202,7 +289,8 @@ impl Host {
         mounts: &[Mount],
         swaps: &[String],
         pools: &[Vec<String>],
-    ) -> Vec<(String, String)> {
+        loops: &[Loop],
+    ) -> Result<Vec<(String, String)>, UnknownUse> {
         let mut todo: Vec<(String, String)> = mounts
             .iter()
             .filter(|mount| is_system(&mount.point))
@@ -215,49 +303,39 @@ impl Host {
                 continue;
             }
             let folder = self.root.join("sys/class/block").join(&device);
-            let siblings = pools.iter().filter(|pool| pool.contains(&device)).flatten().cloned();
-            let below = self.names(&folder.join("slaves")).into_iter().chain(siblings);
-            todo.extend(below.chain(self.under_loop(&device, mounts)).map(|b| (b, why.clone())));
+            let mut below = self.names(&folder.join("slaves"))?;
+            below.extend(pools.iter().filter(|pool| pool.contains(&device)).flatten().cloned());
+            for one in loops.iter().filter(|one| one.name == device) {
+                below.extend(one.below(self, mounts)?);
+            }
+            todo.extend(below.into_iter().map(|below| (below, why.clone())));
             found.push((device, why));
         }
-        found
+        Ok(found)
     }
 
-    /// The block device below a loop device: its backing file itself, or the device on which that file lies.
-    fn under_loop(&self, device: &str, mounts: &[Mount]) -> Option<String> {
-        let file = self.backing_file(device)?;
-        let holds = |mount: &&Mount| Path::new(&file).starts_with(&mount.point);
-        let around = || mounts.iter().filter(holds).max_by_key(|mount| mount.point.len());
-        self.name_of_node(&file).or_else(|| around().map(|mount| mount.device.clone()))
-    }
-
-    /// The loop devices whose backing file is the block device `name`.
-    fn loops_on(&self, name: &str) -> Vec<String> {
-        let mut loops = self.names(&self.root.join("sys/block"));
-        loops.retain(|candidate| {
-            let file = self.backing_file(candidate);
-            file.and_then(|file| self.name_of_node(&file)).is_some_and(|below| below == name)
-        });
-        loops
-    }
-
-    fn backing_file(&self, device: &str) -> Option<String> {
-        let file = self.read(&format!("sys/class/block/{device}/loop/backing_file"))?;
-        Some(file.trim_end_matches('\n').trim_end_matches(" (deleted)").to_owned())
-    }
-
-    fn name_of_number(&self, number: &str) -> Option<String> {
+    fn name_of_number(&self, number: &str) -> Result<Option<String>, UnknownUse> {
         let link = self.root.join("sys/dev/block").join(number);
-        let target = fs::read_link(link).ok()?;
-        Some(target.file_name()?.to_string_lossy().into_owned())
+        let target = known(&link, fs::read_link(&link))?;
+        let name = target.as_deref().and_then(Path::file_name);
+        Ok(name.map(|name| name.to_string_lossy().into_owned()))
     }
 
     /// The kernel name behind a node such as `/dev/mapper/root` or `/dev/sda2`.
-    fn name_of_node(&self, node: &str) -> Option<String> {
-        let below = node.strip_prefix("/dev/")?;
+    fn name_of_node(&self, node: &str) -> Result<Option<String>, UnknownUse> {
+        let Some(below) = node.strip_prefix("/dev/") else { return Ok(None) };
         let path = self.root.join("dev").join(below);
-        let real = fs::canonicalize(&path).unwrap_or(path);
-        Some(real.file_name()?.to_string_lossy().into_owned())
+        // A node of any name is the device whose number it has.
+        if let Some(meta) = known(&path, fs::metadata(&path))?
+            && meta.file_type().is_block_device()
+        {
+            let number = format!("{}:{}", major(meta.rdev()), minor(meta.rdev()));
+            if let Some(name) = self.name_of_number(&number)? {
+                return Ok(Some(name));
+            }
+        }
+        let real = known(&path, fs::canonicalize(&path))?.unwrap_or(path);
+        Ok(real.file_name().map(|name| name.to_string_lossy().into_owned()))
     }
 }
 

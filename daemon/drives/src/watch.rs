@@ -18,6 +18,8 @@ use model::drive::{Bay, Bus, Change, DeviceNumber, Diskseq, Drive, Serial, print
 use model::hint::Hint;
 use model::units::Bytes;
 
+use crate::transport;
+
 /// The watch for drives could not be started.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot watch for drives: cannot {doing}")]
@@ -211,6 +213,7 @@ pub fn describe(sysfs: &Path, property: &dyn Fn(&str) -> Option<String>) -> Opti
             property("ID_PATH").unwrap_or_else(|| format!("unknown-{name}")),
         ),
     };
+    let transport = transport::of(&name, sysfs).map(str::to_owned);
     let wwn = property("ID_WWN").or_else(|| read("wwid")).or_else(|| read("device/wwid"));
     let (serial, placeholder) = match reported {
         Some(serial) if !serial.is_placeholder() => (Some(serial), None),
@@ -227,7 +230,9 @@ pub fn describe(sysfs: &Path, property: &dyn Fn(&str) -> Option<String>) -> Opti
         firmware: property("ID_REVISION")
             .or_else(|| read("device/firmware_rev"))
             .or_else(|| read("device/rev")),
-        bus: bus(&name, sysfs, property),
+        bus: bus(&name, sysfs, transport.as_deref(), property),
+        unit: transport::unit(&name, sysfs),
+        transport,
         bay: Bay(path.clone()),
         path,
         size: Bytes(number("size").unwrap_or(0).saturating_mul(512)),
@@ -252,8 +257,18 @@ fn serial(
     Serial::new(&reported.or_else(|| read("device/serial")).or_else(|| read("serial"))?)
 }
 
-/// The bus as udev names it; where udev has no name, a guess such as `nvme`, `virtio` or `loop`.
-fn bus(name: &str, sysfs: &Path, property: &dyn Fn(&str) -> Option<String>) -> Bus {
+/// The bus as udev names it; where udev has no name, a guess such as `nvme`, `virtio` or `loop`. udev believes an
+/// enclosure that says it were a SATA drive, and calls a drive `scsi` or `nvme` that is in another machine: there the
+/// transport counts.
+fn bus(
+    name: &str,
+    sysfs: &Path,
+    transport: Option<&str>,
+    property: &dyn Fn(&str) -> Option<String>,
+) -> Bus {
+    if let Some(transport) = transport.filter(|transport| transport::leads_outside(transport)) {
+        return Bus(transport.to_owned());
+    }
     let path = sysfs.to_string_lossy();
     let guess = [
         ("loop", name.starts_with("loop")),
@@ -343,6 +358,21 @@ mod tests {
         };
         let junk = describe(&folder, &zeros).unwrap();
         assert_eq!((junk.serial, junk.placeholder), (None, Serial::new("000000000000")));
+    }
+
+    /// Enclosures answer for their drives, and udev believes them.
+    #[test]
+    fn what_is_behind_usb_is_on_usb_whatever_it_says() {
+        let place = "usb2/2-1/2-1:1.0/host6/target6:0:0/6:0:0:0/block/sdx";
+        let (_root, folder) = tree(place, &[("dev", "8:0"), ("size", "8")]);
+        let says = |bus: &'static str| move |name: &str| (name == "ID_BUS").then(|| bus.to_owned());
+        for bus in ["ata", "scsi", "usb"] {
+            let drive = describe(&folder, &says(bus)).unwrap();
+            assert_eq!((drive.bus.0.as_str(), drive.transport.as_deref()), ("usb", Some("usb")));
+        }
+        let (_root, folder) = tree("ata1/host0/target0:0:0/0:0:0:0/block/sdx", &[("dev", "8:0")]);
+        let drive = describe(&folder, &says("ata")).unwrap();
+        assert_eq!((drive.bus.0.as_str(), drive.transport.as_deref()), ("ata", Some("sata")));
     }
 
     #[test]

@@ -47,6 +47,8 @@ codes! {
         SizeNotAllowed,
         /// The drive's sectors have a size that the layout does not work with.
         SectorSize,
+        /// There is no medium in the drive: an empty slot of a card reader, or a drive that reports 0 bytes.
+        NoMedium,
         /// The drive is too small for `admission.min_size`, the layout or the content.
         TooSmall,
         /// The drive is larger than `admission.max_size`.
@@ -83,10 +85,12 @@ codes! {
         Stalled,
         /// Writing to the drive failed.
         WriteError,
-        /// Reading the drive back failed.
+        /// Reading the drive failed, before anything was written or when it was read back.
         ReadError,
         /// The drive does not hold what was written; `mismatches` lists the sectors.
         Mismatch,
+        /// Something else wrote to the drive while it was imaged.
+        ForeignWrite,
         /// The drive was pulled, or its capacity dropped.
         Unplugged,
         /// The drive stayed below `replicate.min_write_rate` or `replicate.min_batch_share`.
@@ -120,6 +124,7 @@ impl ReasonCode {
             | C::SerialNotAllowed
             | C::SizeNotAllowed
             | C::SectorSize
+            | C::NoMedium
             | C::TooSmall
             | C::TooLarge
             | C::SystemDisk
@@ -136,10 +141,10 @@ impl ReasonCode {
             | C::MediaExpired
             | C::DriveChanged
             | C::LedgerUnavailable => &[Verdict::Refused],
-            C::Stalled | C::InternalError => &[Verdict::Refused, Verdict::Failed],
+            C::Stalled | C::ReadError | C::InternalError => &[Verdict::Refused, Verdict::Failed],
             C::WriteError
-            | C::ReadError
             | C::Mismatch
+            | C::ForeignWrite
             | C::Unplugged
             | C::TooSlow
             | C::BootConfiguration
@@ -155,9 +160,9 @@ impl ReasonCode {
         matches!(self, Self::NotArmed | Self::NoMedia | Self::MediaInvalid | Self::MediaExpired)
     }
 
-    /// Whether the drive does not belong to the station: no record is made of it, and views list it only as a device.
+    /// Whether there is no drive that belongs to the station: no record is made of it, and views list it only as a device.
     pub fn is_out_of_scope(self) -> bool {
-        matches!(self, Self::BusNotAllowed | Self::BayNotAllowed)
+        matches!(self, Self::BusNotAllowed | Self::BayNotAllowed | Self::NoMedium)
     }
 }
 
@@ -282,6 +287,8 @@ codes! {
         Draining,
         /// No such drive is attached.
         NoSuchDrive,
+        /// Several attached drives are called so.
+        AmbiguousDrive,
         /// There is no such master.
         NoSuchMaster,
         /// There is no record of this job.
@@ -328,9 +335,9 @@ mod tests {
         assert_eq!(
             names::<ReasonCode>().join(" "),
             "not_armed bus_not_allowed bay_not_allowed model_not_allowed serial_not_allowed size_not_allowed \
-             sector_size too_small too_large system_disk mounted in_use usage_unknown read_only no_serial duplicate_serial \
+             sector_size no_medium too_small too_large system_disk mounted in_use usage_unknown read_only no_serial duplicate_serial \
              already_passed not_blank no_media media_invalid media_expired drive_changed ledger_unavailable stalled \
-             write_error read_error mismatch unplugged too_slow boot_configuration press_failed store_error \
+             write_error read_error mismatch foreign_write unplugged too_slow boot_configuration press_failed store_error \
              internal_error operator_stop station_shutdown station_interrupted"
         );
         assert_eq!(
@@ -348,7 +355,7 @@ mod tests {
         );
         assert_eq!(
             names::<DenialCode>().join(" "),
-            "bad_request no_such_path wrong_method not_permitted draining no_such_drive no_such_master \
+            "bad_request no_such_path wrong_method not_permitted draining no_such_drive ambiguous_drive no_such_master \
              no_such_record no_media media_invalid too_small not_running busy stalled store_error \
              ledger_unavailable internal_error unexpected_answer"
         );

@@ -142,6 +142,46 @@ impl fmt::Display for Geometry {
     }
 }
 
+/// The place of a drive among several that one device shows under one serial number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Unit {
+    pub kind: UnitKind,
+    pub number: u64,
+    /// The device, by its folder in sysfs.
+    pub device: PathBuf,
+}
+
+/// What a device calls its units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnitKind {
+    /// Of an NVMe drive.
+    Namespace,
+    /// Of a SCSI target: a dock with several slots is one.
+    Lun,
+}
+
+/// Another attached drive with the same serial number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Twin {
+    /// Its device node.
+    pub node: String,
+    /// What it has to do with the drive.
+    pub kinship: Kinship,
+}
+
+/// What two drives with one serial number have to do with each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kinship {
+    /// Nothing that is known.
+    Stranger,
+    /// Two units of one device.
+    Unit(UnitKind),
+    /// One drive, reached in two ways: their world-wide names are the same.
+    SecondPath,
+}
+
 /// One attached drive as the kernel and udev describe it. Whether that is to be believed is decided in
 /// [`crate::admission`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -163,7 +203,12 @@ pub struct Drive {
     pub wwn: Option<String>,
     pub model: Option<String>,
     pub firmware: Option<String>,
+    /// As configurations call it. A drive on a bus that leads out of the machine is never said to be on one inside.
     pub bus: Bus,
+    /// What carries the drive's commands, as sysfs shows it: `usb`, `pcie`, `sata`, `sas`, `iscsi` and so on.
+    pub transport: Option<String>,
+    /// Which one it is, if its device may show several.
+    pub unit: Option<Unit>,
     /// Where the drive is plugged in: udev's `ID_PATH`, or `loop-<backing file name>`.
     pub path: String,
     /// The name that the configuration gives to that place; the path itself if it gives none.
@@ -188,13 +233,32 @@ impl Drive {
     pub fn twins<'a>(
         &'a self,
         others: impl IntoIterator<Item = &'a Self>,
-    ) -> impl Iterator<Item = &'a Self> {
-        others.into_iter().filter(|other| {
+    ) -> impl Iterator<Item = Twin> {
+        let twins = others.into_iter().filter(|other| {
             (&other.name, other.diskseq) != (&self.name, self.diskseq)
                 && self.serial.is_some()
                 && other.serial == self.serial
                 && other.size > Bytes(0)
-        })
+        });
+        let twin = |other: &Self| Twin {
+            node: other.node.display().to_string(),
+            kinship: self.kinship(other),
+        };
+        twins.map(twin)
+    }
+
+    /// What another drive with the same serial number has to do with this one.
+    pub fn kinship(&self, other: &Self) -> Kinship {
+        match (&self.unit, &other.unit) {
+            (Some(one), Some(two))
+                if (one.kind, &one.device) == (two.kind, &two.device)
+                    && one.number != two.number =>
+            {
+                Kinship::Unit(one.kind)
+            }
+            _ if self.wwn.is_some() && self.wwn == other.wwn => Kinship::SecondPath,
+            _ => Kinship::Stranger,
+        }
     }
 
     /// What messages call the drive: its serial number, or the kernel name in brackets if it has none.

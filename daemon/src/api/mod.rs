@@ -88,6 +88,7 @@ impl IntoResponse for Problem {
             | Code::TooSmall
             | Code::NotRunning
             | Code::Busy
+            | Code::AmbiguousDrive
             | Code::Stalled
             | Code::StoreError => StatusCode::CONFLICT,
             Code::LedgerUnavailable | Code::InternalError | Code::UnexpectedAnswer => {
@@ -107,8 +108,8 @@ pub fn router(context: Context) -> Router {
         .route("/v1/disarm", post(|c| arm(c, false)))
         .route("/v1/image", post(image))
         .route("/v1/audit", post(audit))
-        .route("/v1/drives/{serial}/retry", post(retry))
-        .route("/v1/drives/{serial}/stop", post(stop))
+        .route("/v1/drives/{drive}/retry", post(retry))
+        .route("/v1/drives/{drive}/stop", post(stop))
         .route("/v1/media/{name}/verify", post(verify_media))
         .route("/v1/masters", post(press))
         .route("/v1/masters/{id}", delete(remove_master))
@@ -201,12 +202,12 @@ async fn audit(State(context): State<Context>, body: Chunk) -> Result<Response> 
     ask(&context, Command::Audit { device, media }).await.map(answered)
 }
 
-async fn retry(State(context): State<Context>, Path(serial): Path<String>) -> Result<Response> {
-    ask(&context, Command::Retry { serial }).await.map(answered)
+async fn retry(State(context): State<Context>, Path(drive): Path<String>) -> Result<Response> {
+    ask(&context, Command::Retry { drive }).await.map(answered)
 }
 
-async fn stop(State(context): State<Context>, Path(serial): Path<String>) -> Result<Response> {
-    ask(&context, Command::Stop { serial }).await.map(answered)
+async fn stop(State(context): State<Context>, Path(drive): Path<String>) -> Result<Response> {
+    ask(&context, Command::Stop { drive }).await.map(answered)
 }
 
 async fn verify_media(

@@ -168,7 +168,7 @@ fn run(
     // decision.
     let usage = claim.during(|| services.host.usage(&claim.drive().name, &content::is_in_pool));
     let objection = match usage {
-        Ok(usage) => usage.objection(),
+        Ok(usage) => usage.objection(claim.drive()),
         Err(error) => Some(unknown_users(claim.drive(), &error)),
     };
     if let Some(refusal) = objection {

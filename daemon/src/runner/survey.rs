@@ -1,8 +1,7 @@
 //! Gathers the facts that a decision about a drive is made from. It only reads.
 
-use std::io;
-
 use drives::content::{self, Seen};
+use drives::usage::UnknownUse;
 use model::admission::{Content, Overwrite};
 use model::code::ReasonCode;
 use model::drive::Drive;
@@ -34,7 +33,7 @@ pub(super) async fn gather(services: Services, drive: Drive) -> Result<Box<Drive
 }
 
 fn read(services: &Services, drive: &Drive) -> Result<Box<DriveFacts>, Refusal> {
-    let usage = services.host.usage(&drive.name, &content::is_in_pool);
+    let usage = services.host.settled_usage(&drive.name, &content::is_in_pool, &|| true);
     let usage = usage.map_err(|error| unknown_users(drive, &error))?;
     let ledger = &services.ledger;
     let known = || {
@@ -57,9 +56,10 @@ fn read(services: &Services, drive: &Drive) -> Result<Box<DriveFacts>, Refusal> 
 }
 
 /// The refusal of a drive whose users cannot be found out.
-pub(super) fn unknown_users(drive: &Drive, error: &io::Error) -> Refusal {
+pub(super) fn unknown_users(drive: &Drive, error: &UnknownUse) -> Refusal {
     let node = drive.node.display();
-    Refusal::new(ReasonCode::UsageUnknown, format!("cannot read who uses {node}: {error}"))
+    let detail = format!("cannot find out who uses {node}: {}", chain(error));
+    Refusal::new(ReasonCode::UsageUnknown, detail).with_hint_of(error)
 }
 
 /// What a drive holds, if the policy depends on it.

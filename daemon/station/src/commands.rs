@@ -47,13 +47,13 @@ impl<M: Clone> Station<M> {
                 Err(Denial::new(DenialCode::Draining, detail))
             }
             Command::Arm(armed) => Ok(self.arm(armed, &mut effects)),
-            Command::Retry { serial } => {
-                self.find_serial(&serial).and_then(|key| self.begin_anew(&key, None, &mut effects))
+            Command::Retry { drive } => {
+                self.find_drive(&drive).and_then(|key| self.begin_anew(&key, None, &mut effects))
             }
             Command::Image { device, media } => {
                 self.find_device(&device).and_then(|key| self.begin_anew(&key, media, &mut effects))
             }
-            Command::Stop { serial } => self.stop(&serial, now, &mut effects),
+            Command::Stop { drive } => self.stop(&drive, now, &mut effects),
             Command::VerifyMedia { name } => match self.catalog.recheck(&name) {
                 Some(path) => {
                     effects.push(Effect::Intake(path));
@@ -95,11 +95,11 @@ impl<M: Clone> Station<M> {
 
     fn stop(
         &mut self,
-        serial: &str,
+        drive: &str,
         now: Timestamp,
         effects: &mut Vec<Effect<M>>,
     ) -> Result<Answer, Denial> {
-        let key = self.find_serial(serial)?;
+        let key = self.find_drive(drive)?;
         match self.insertions.get(&key).map(Insertion::phase) {
             Some(Phase::Running { stop, .. }) => {
                 stop.request(StopReason::Operator);
@@ -112,7 +112,7 @@ impl<M: Clone> Station<M> {
                 Ok(Answer::Done)
             }
             phase => {
-                let detail = format!("drive {serial} is not being imaged");
+                let detail = format!("drive {drive} is not being imaged");
                 let denial = Denial::new(DenialCode::NotRunning, detail);
                 let undecided = matches!(phase, Some(Phase::Judging | Phase::AwaitingMedia));
                 Err(if undecided {
@@ -135,14 +135,36 @@ impl<M: Clone> Station<M> {
         })
     }
 
-    fn find_serial(&self, serial: &str) -> Result<Key, Denial> {
-        let fits = |one: &&Insertion| {
-            one.drive.serial.as_ref().is_some_and(|s| s.as_str() == serial) && !one.departed
+    /// The drive with this serial number; where none has it, the one with this node, or in this bay. Several are none:
+    /// whoever gives the command means one, and nobody but him knows which.
+    fn find_drive(&self, called: &str) -> Result<Key, Denial> {
+        let attached = || self.insertions.values().filter(|one| !one.departed);
+        let by_serial = |one: &&Insertion| {
+            one.drive.serial.as_ref().is_some_and(|serial| serial.as_str() == called)
         };
-        self.insertions.values().find(fits).map(Insertion::key).ok_or_else(|| {
-            let detail = format!("no drive with serial number {serial:?} is attached");
-            Denial::new(DenialCode::NoSuchDrive, detail).with_hint("see `prestagectl drives`")
-        })
+        let node = called.strip_prefix("/dev/").unwrap_or(called);
+        let found = [
+            attached().filter(by_serial).collect::<Vec<_>>(),
+            attached().filter(|one| one.drive.name == node).collect(),
+            attached().filter(|one| one.drive.bay.0 == called).collect(),
+        ];
+        match found.iter().find(|those| !those.is_empty()).map(Vec::as_slice) {
+            Some([one]) => Ok(one.key()),
+            Some(several) => {
+                let place = |one: &&Insertion| {
+                    format!("{} in bay {}", one.drive.node.display(), one.drive.bay)
+                };
+                let places: Vec<String> = several.iter().map(place).collect();
+                let detail = format!("{called:?} is {}", places.join(", and also "));
+                let denial = Denial::new(DenialCode::AmbiguousDrive, detail);
+                Err(denial.with_hint("name the one that is meant by its device"))
+            }
+            None => {
+                let detail = format!("no drive with serial number {called:?} is attached");
+                let denial = Denial::new(DenialCode::NoSuchDrive, detail);
+                Err(denial.with_hint("see `prestagectl drives`"))
+            }
+        }
     }
 
     fn begin_anew(

@@ -179,8 +179,7 @@ impl<M: Clone> Station<M> {
         let insertion = self.insertions.get(key)?;
         let drive = insertion.drive.clone();
         let attached = self.insertions.values().filter(|other| !other.departed);
-        let twins = drive.twins(attached.map(|other| &other.drive));
-        let twins = twins.map(|other| other.node.display().to_string()).collect();
+        let twins = drive.twins(attached.map(|other| &other.drive)).collect();
         let last = facts.last.filter(|_| !insertion.by_hand);
         let passed = match (media, drive.geometry()) {
             (Ok(media), Some(geometry)) => {

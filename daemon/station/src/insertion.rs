@@ -223,6 +223,7 @@ impl Insertion {
             wwn: drive.wwn.clone(),
             model: drive.model.clone(),
             bus: drive.bus.clone(),
+            transport: drive.transport.clone(),
             bay: drive.bay.clone(),
             path: drive.path.clone(),
             size_bytes: drive.size,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use model::admission::{Content, Overwrite, Usage};
 use model::api::command::Command;
-use model::code::{FailureCode, ReasonCode};
+use model::code::{DenialCode, FailureCode, ReasonCode};
 use model::digest::Digest;
 use model::drive::{Bay, Bus, Change, DeviceNumber, Diskseq, Drive, Geometry, Serial};
 use model::failure::{Failure, Reason, Refusal};
@@ -64,6 +64,8 @@ pub(crate) fn drive(name: &str, diskseq: u64) -> Drive {
         diskseq: Diskseq(diskseq),
         serial: Serial::new(&format!("S{diskseq}")),
         placeholder: None,
+        transport: None,
+        unit: None,
         wwn: None,
         model: None,
         firmware: None,
@@ -410,7 +412,7 @@ fn a_drive_that_has_passed_is_imaged_again_only_if_asked_for() {
     let effects = station.apply(Event::Judged(ticket, passed(&other)));
     assert!(matches!(&effects[..], [Effect::LookForMaster(_)]), "{effects:?}");
     let (reply, _answer) = tokio::sync::oneshot::channel();
-    let retry = Command::Retry { serial: "S2".into() };
+    let retry = Command::Retry { drive: "S2".into() };
     let ticket = judge(station.apply(Event::Command(retry, reply)));
     let effects = station.apply(Event::Judged(ticket, passed(&recipe)));
     assert!(matches!(&effects[..], [Effect::LookForMaster(_)]), "{effects:?}");
@@ -446,10 +448,52 @@ fn a_stuck_drive_holds_neither_the_end_nor_a_retry_forever() {
     station.apply(Event::JobStuck(order.ticket.clone(), Box::new(record)));
     let retry = |station: &mut Bench| {
         let (reply, _answer) = tokio::sync::oneshot::channel();
-        station.apply(Event::Command(Command::Retry { serial: "S1".into() }, reply))
+        station.apply(Event::Command(Command::Retry { drive: "S1".into() }, reply))
     };
     assert!(matches!(&retry(&mut station)[..], [Effect::Answer(_, Err(_))]), "its thread is there");
     station.apply(Event::DriveAnswered(order.ticket));
     assert!(matches!(&retry(&mut station)[..], [Effect::Judge(..), Effect::Answer(_, Ok(_))]));
     assert!(matches!(station.apply(Event::Drain)[..], [.., Effect::Exit]));
+}
+
+/// With two drives of one serial number nobody but the operator knows which one is meant.
+#[test]
+fn a_command_for_a_twin_names_the_one_that_is_meant() {
+    let mut station = station();
+    with_media(&mut station);
+    let twin = |name: &str, diskseq| Drive { serial: Serial::new("SAME"), ..drive(name, diskseq) };
+    for (name, diskseq) in [("sdb", 1), ("sdc", 2)] {
+        let present = Change::Present(Box::new(twin(name, diskseq)));
+        let ticket = judge(station.apply(Event::Drives(vec![present])));
+        station.apply(Event::Judged(ticket, facts()));
+    }
+    let mut tell = |command| {
+        let (reply, _) = tokio::sync::oneshot::channel();
+        let effects = station.apply(Event::Command(command, reply));
+        let answer = effects.into_iter().find_map(|effect| match effect {
+            Effect::Answer(_, answer) => Some(answer.map(|_| ())),
+            _ => None,
+        });
+        answer.unwrap()
+    };
+    for command in [Command::Stop { drive: "SAME".into() }, Command::Retry { drive: "SAME".into() }]
+    {
+        let denial = tell(command).unwrap_err();
+        assert_eq!(denial.code, DenialCode::AmbiguousDrive);
+        assert!(denial.detail.contains("/dev/sdb") && denial.detail.contains("/dev/sdc"));
+    }
+    assert!(
+        tell(Command::Stop { drive: "/dev/sdb".into() }).is_ok(),
+        "the first waits for its master"
+    );
+    assert_eq!(
+        tell(Command::Stop { drive: "sdc".into() }).unwrap_err().code,
+        DenialCode::NotRunning,
+        "the second is refused as its twin"
+    );
+    assert!(tell(Command::Retry { drive: "/dev/sdc".into() }).is_ok());
+    assert_eq!(
+        tell(Command::Stop { drive: "SDX".into() }).unwrap_err().code,
+        DenialCode::NoSuchDrive
+    );
 }

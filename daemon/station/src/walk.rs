@@ -229,7 +229,7 @@ impl World {
             Step::Arm(armed) => self.command(Command::Arm(armed)),
             Step::Retry(number) => {
                 let Some(serial) = self.some_drive(number) else { return };
-                self.command(Command::Retry { serial: format!("S{serial}") });
+                self.command(Command::Retry { drive: format!("S{serial}") });
             }
             Step::Image(number) => {
                 let Some(device) = self.some_drive(number) else { return };
@@ -238,7 +238,7 @@ impl World {
             }
             Step::Stop(number) => {
                 let Some(serial) = self.some_drive(number) else { return };
-                self.command(Command::Stop { serial: format!("S{serial}") });
+                self.command(Command::Stop { drive: format!("S{serial}") });
             }
             Step::Press(gib) => {
                 let geometry = Geometry { size: Bytes(gib << 30), sector: SectorSize::B512 };

@@ -4,6 +4,8 @@
 //! Each row is one case: what is tried, what is right, and what the station did before. [`Case::saw`] fails where it
 //! does anything else than what is right, and prints the row.
 
+mod users;
+
 use std::io::Write as _;
 
 /// A row of the matrix.
@@ -24,6 +26,7 @@ impl Case {
     pub(crate) fn saw(&self, now: &str) {
         let Self { line, tried, right, before } = self;
         assert_eq!(now, *right, "{line} {tried}");
-        let _ = writeln!(std::io::stderr(), "trust {line:<5} {tried:<60} {now:<32} before: {before}");
+        let _ =
+            writeln!(std::io::stderr(), "trust {line:<5} {tried:<60} {now:<32} before: {before}");
     }
 }

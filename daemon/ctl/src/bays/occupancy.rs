@@ -72,6 +72,7 @@ mod tests {
             wwn: Some("0x5000c500a1b2c3d4".into()),
             model: None,
             bus: Bus("scsi".into()),
+            transport: None,
             bay: Bay(path.into()),
             path: path.into(),
             size_bytes: Bytes(1 << 30),

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub use policy::{NamedBay, Overwrite, Policy};
 
 use crate::code::ReasonCode as Code;
-use crate::drive::{Drive, Geometry, Serial};
+use crate::drive::{Drive, Geometry, Kinship, Serial, Twin, UnitKind};
 use crate::failure::Refusal;
 use crate::units::Bytes;
 use policy::listed;
@@ -26,21 +26,30 @@ pub struct Usage {
     pub mounts: Vec<String>,
     /// Other users: device-mapper and MD devices, swap, loop devices, pools.
     pub holders: Vec<String>,
+    /// Processes that have the drive open for writing, as far as they can be seen.
+    #[serde(default)]
+    pub writers: Vec<String>,
 }
 
 impl Usage {
     /// The refusal that follows from the drive's users, if it has any. The running system comes first.
-    pub fn objection(&self) -> Option<Refusal> {
+    pub fn objection(&self, drive: &Drive) -> Option<Refusal> {
         let refusal = |code, text: &str, users: &[String]| {
             let detail = || format!("{text} {}", users.join(", "));
             (!users.is_empty()).then(|| Refusal::new(code, detail()))
         };
+        // Nobody who lets go of a drive means that it may be erased, so it is not taken up by itself.
+        let retry = format!("`prestagectl retry {}`", drive.label());
         refusal(Code::SystemDisk, "the running system needs the drive for", &self.system)
             .or_else(|| {
                 let mounted = refusal(Code::Mounted, "the drive is mounted at", &self.mounts)?;
-                Some(mounted.with_hint("unmount it first"))
+                Some(mounted.with_hint(format!("unmount it, then {retry}")))
             })
-            .or_else(|| refusal(Code::InUse, "the drive is in use by", &self.holders))
+            .or_else(|| {
+                let users = [&self.holders[..], &self.writers[..]].concat();
+                let used = refusal(Code::InUse, "the drive is in use by", &users)?;
+                Some(used.with_hint(format!("end that use, then {retry}")))
+            })
     }
 }
 
@@ -88,8 +97,8 @@ pub struct Candidate {
     pub drive: Drive,
     pub usage: Usage,
     pub content: Content,
-    /// Kernel names of the other attached drives with the same serial number.
-    pub twins: Vec<String>,
+    /// The other attached drives with the same serial number.
+    pub twins: Vec<Twin>,
     /// The time and the job in which the drive has passed with the same master, if that was its last job.
     pub passed: Option<String>,
     pub wanted: Wanted,
@@ -149,8 +158,13 @@ pub fn admit(candidate: Candidate, policy: &Policy) -> Admission {
 
 fn objections(candidate: &Candidate, policy: &Policy) -> Vec<Refusal> {
     let Candidate { drive, usage, .. } = candidate;
+    // Nothing else is known of what is not there.
+    if drive.size == Bytes(0) {
+        let detail = "the drive reports 0 bytes: an empty slot, or a drive that does not work";
+        return vec![Refusal::new(Code::NoMedium, detail)];
+    }
     // An operator must not overlook that the running system is on the drive, so that refusal comes first.
-    let (system, other_use) = match usage.objection() {
+    let (system, other_use) = match usage.objection(drive) {
         Some(refusal) if refusal.code == Code::SystemDisk => (Some(refusal), None),
         other => (None, other),
     };
@@ -175,10 +189,7 @@ fn objections(candidate: &Candidate, policy: &Policy) -> Vec<Refusal> {
         let detail = format!("the drive reports {reports}; no record could name it");
         all.push(Refusal::new(Code::NoSerial, detail));
     }
-    if !candidate.twins.is_empty() {
-        let detail = format!("{} has the same serial number", candidate.twins.join(", "));
-        all.push(Refusal::new(Code::DuplicateSerial, detail).with_hint("detach one of them"));
-    }
+    all.extend(twin_objection(&candidate.twins));
     if let Some(when) = &candidate.passed
         && !policy.reimage
     {
@@ -222,6 +233,27 @@ fn list_objections(drive: &Drive, policy: &Policy) -> Vec<Refusal> {
     all
 }
 
+/// The objection to a serial number that several drives have. What helps depends on why they have it.
+fn twin_objection(twins: &[Twin]) -> Option<Refusal> {
+    let kinship = twins.first()?.kinship;
+    let those = twins.iter().filter(|twin| twin.kinship == kinship);
+    let nodes: Vec<&str> = those.map(|twin| twin.node.as_str()).collect();
+    let (what, hint) = match kinship {
+        Kinship::Stranger => ("has the same serial number", "detach one of them"),
+        Kinship::Unit(UnitKind::Namespace) => (
+            "is another namespace of the same drive",
+            "keep only one namespace on the drive (`nvme delete-ns`)",
+        ),
+        Kinship::Unit(UnitKind::Lun) => (
+            "is another unit (LUN) behind the same serial number",
+            "leave one drive in the enclosure, or use one that reports each drive's own serial number",
+        ),
+        Kinship::SecondPath => ("is the same drive on a second path", "leave it only one path"),
+    };
+    let detail = format!("{} {what}", nodes.join(", "));
+    Some(Refusal::new(Code::DuplicateSerial, detail).with_hint(hint))
+}
+
 fn content_objection(drive: &Drive, content: &Content, overwrite: Overwrite) -> Option<Refusal> {
     let detail = match (content, overwrite) {
         (_, Overwrite::Any) | (Content::Blank, _) | (Content::Ours, Overwrite::BlankOrOurs) => {
@@ -229,7 +261,8 @@ fn content_objection(drive: &Drive, content: &Content, overwrite: Overwrite) -> 
         }
         (Content::Unreadable(why), _) => {
             let detail = format!("cannot read {}: {why}", drive.node.display());
-            return Some(Refusal::new(Code::NotBlank, detail));
+            let hint = "it is damaged or locked, or has less room than it reports; use another one";
+            return Some(Refusal::new(Code::ReadError, detail).with_hint(hint));
         }
         (Content::Foreign(what), _) => format!("the drive holds {what}"),
         (Content::Ours, _) => "the drive holds an earlier image of this station".to_owned(),
@@ -256,7 +289,7 @@ fn size_objections(candidate: &Candidate, policy: &Policy) -> Vec<Refusal> {
             object(Code::TooSmall, detail);
         }
     };
-    too_small(policy.min_size.unwrap_or_default().max(Bytes(1)), "admission.min_size");
+    too_small(policy.min_size.unwrap_or_default(), "admission.min_size");
     if let Wanted::Known(MinimumSize { least, arithmetic }) = &candidate.wanted {
         too_small(*least, arithmetic);
     }

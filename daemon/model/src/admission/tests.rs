@@ -1,7 +1,7 @@
 //! Every objection to a drive, one at a time.
 
 use super::*;
-use crate::drive::{Bay, Bus, DeviceNumber, Diskseq, Serial};
+use crate::drive::{Bay, Bus, DeviceNumber, Diskseq, Serial, Unit};
 use crate::units::Share;
 
 fn candidate() -> Candidate {
@@ -13,6 +13,8 @@ fn candidate() -> Candidate {
             diskseq: Diskseq(17),
             serial: Serial::new("S4EV"),
             placeholder: None,
+            transport: None,
+            unit: None,
             wwn: None,
             model: Some("Samsung SSD 870".into()),
             firmware: None,
@@ -54,6 +56,10 @@ fn code(change: impl FnOnce(&mut Candidate, &mut Policy)) -> Option<Code> {
     }
 }
 
+fn twin(node: &str, kinship: Kinship) -> Twin {
+    Twin { node: node.into(), kinship }
+}
+
 #[test]
 fn each_objection_has_its_code() {
     assert_eq!(code(|_, _| ()), None);
@@ -61,7 +67,7 @@ fn each_objection_has_its_code() {
     assert_eq!(code(|_, p| p.buses.clear()), Some(Code::BusNotAllowed));
     assert_eq!(code(|_, p| p.bays.clear()), Some(Code::BayNotAllowed));
     assert_eq!(code(|c, _| c.drive.logical_sector_bytes = 520), Some(Code::SectorSize));
-    assert_eq!(code(|c, _| c.drive.size = Bytes(0)), Some(Code::TooSmall));
+    assert_eq!(code(|c, _| c.drive.size = Bytes(0)), Some(Code::NoMedium));
     assert_eq!(code(|c, _| c.drive.size = Bytes(4 << 30)), Some(Code::TooSmall));
     assert_eq!(code(|_, p| p.min_size = Some(Bytes(1 << 40))), Some(Code::TooSmall));
     assert_eq!(code(|_, p| p.max_size = Some(Bytes(1 << 30))), Some(Code::TooLarge));
@@ -82,9 +88,13 @@ fn each_objection_has_its_code() {
     assert_eq!(code(|c, _| c.usage.system = vec!["/".into()]), Some(Code::SystemDisk));
     assert_eq!(code(|c, _| c.usage.mounts = vec!["/mnt".into()]), Some(Code::Mounted));
     assert_eq!(code(|c, _| c.usage.holders = vec!["md0".into()]), Some(Code::InUse));
+    assert_eq!(code(|c, _| c.usage.writers = vec!["dd".into()]), Some(Code::InUse));
     assert_eq!(code(|c, _| c.drive.read_only = true), Some(Code::ReadOnly));
     assert_eq!(code(|c, _| c.drive.serial = None), Some(Code::NoSerial));
-    assert_eq!(code(|c, _| c.twins = vec!["sdc".into()]), Some(Code::DuplicateSerial));
+    assert_eq!(
+        code(|c, _| c.twins = vec![twin("/dev/sdc", Kinship::Stranger)]),
+        Some(Code::DuplicateSerial)
+    );
     let passed = |c: &mut Candidate| c.passed = Some("2026-01-01".into());
     assert_eq!(code(|c, _| passed(c)), Some(Code::AlreadyPassed));
     let again = |c: &mut Candidate, p: &mut Policy| {
@@ -93,6 +103,8 @@ fn each_objection_has_its_code() {
     };
     assert_eq!(code(again), None);
     assert_eq!(code(|c, _| c.content = Content::Unknown), Some(Code::NotBlank));
+    let unreadable = Content::Unreadable("Input/output error".into());
+    assert_eq!(code(|c, _| c.content = unreadable), Some(Code::ReadError));
     assert_eq!(code(|c, _| c.content = Content::Foreign("ext4".into())), Some(Code::NotBlank));
     assert_eq!(code(|c, _| c.content = Content::Ours), None);
     assert_eq!(
@@ -158,4 +170,26 @@ fn a_placeholder_is_shown() {
     let expected =
         "the drive reports \"0000\", as many drives do, and no WWN; no record could name it";
     assert_eq!(refusals[0].detail, expected);
+}
+
+/// "Detach one of them" is no help where they cannot be detached from each other.
+#[test]
+fn a_twin_is_told_for_what_it_is() {
+    let (mut one, mut two) = (candidate().drive, candidate().drive);
+    let unit = |kind, number, device: &str| Some(Unit { kind, number, device: device.into() });
+    let said = |one: &Drive, two: &Drive| {
+        let found = Twin { node: "/dev/x".into(), kinship: one.kinship(two) };
+        let refusal = twin_objection(&[found]).unwrap();
+        assert!(refusal.hint.is_some());
+        refusal.detail
+    };
+    assert_eq!(said(&one, &two), "/dev/x has the same serial number");
+    for kind in [UnitKind::Namespace, UnitKind::Lun] {
+        (one.unit, two.unit) = (unit(kind, 1, "/sys/a"), unit(kind, 2, "/sys/a"));
+        assert!(said(&one, &two).starts_with("/dev/x is another "), "{}", said(&one, &two));
+        two.unit = unit(kind, 2, "/sys/b");
+        assert_eq!(said(&one, &two), "/dev/x has the same serial number", "another device's");
+    }
+    (one.wwn, two.wwn) = (Some("0x5000c500a1b2c3d4".into()), Some("0x5000c500a1b2c3d4".into()));
+    assert_eq!(said(&one, &two), "/dev/x is the same drive on a second path");
 }

@@ -208,6 +208,9 @@ pub struct DeviceView {
     pub wwn: Option<String>,
     pub model: Option<String>,
     pub bus: Bus,
+    /// What carries its commands, such as `usb` or `pcie`; absent if it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transport: Option<String>,
     pub bay: Bay,
     /// Where it is plugged in: udev's `ID_PATH`, also if the bay has a name.
     #[serde(default)]
