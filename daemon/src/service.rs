@@ -16,9 +16,9 @@ use masters::store::{Store, StoreError};
 use media::inbox::{self, InboxError};
 use media::lease;
 use media::tools::{ToolError, Tools};
-use media::worker::Probe;
 use media::worker::account::{self, NoAccount};
 use media::worker::pool::Workers;
+use media::worker::{Probe, Probed};
 use model::admission::Policy;
 use model::drive::Change;
 use model::failure::Failure;
@@ -66,16 +66,19 @@ pub fn start_log() {
     }
 }
 
-/// Finds the programs, the accounts and libwim, without changing anything. The text is libwim's version.
+/// What is said of a kernel before the name of what it lacks.
+const LACKING: &str = "workers are not fully kept apart: this kernel lacks";
+
+/// Finds the programs, the accounts and libwim, and what workers have on this machine, without changing anything.
 ///
 /// # Errors
 /// The first of them that is missing, with a hint how to get it.
-pub async fn check(config: &Config) -> Result<(Tools, Workers, String)> {
+pub async fn check(config: &Config) -> Result<(Tools, Workers, Probed)> {
     let tools = Tools::find(&config.tools.search)?;
     control_group(config)?;
     let workers = Workers::new(account::for_workers(config.tools.user.as_deref())?);
-    let libwim: String = workers.run(&Probe {}, |_| ()).await?;
-    Ok((tools, workers, libwim))
+    let probed = workers.run(&Probe {}, |_| ()).await?;
+    Ok((tools, workers, probed))
 }
 
 /// The number of the group whose members may control the station.
@@ -85,7 +88,7 @@ fn control_group(config: &Config) -> Result<Option<u32>, NoAccount> {
 }
 
 /// The output of `--check`: the configuration in words.
-pub fn summary(config: &Config, tools: &Tools, libwim: &str) -> String {
+pub fn summary(config: &Config, tools: &Tools, probed: &Probed) -> String {
     let list = |items: &[String]| if items.is_empty() { "none".into() } else { items.join(", ") };
     let layout = config.chosen_layout();
     let partitions: Vec<String> = layout.partitions.iter().map(|p| p.role.to_string()).collect();
@@ -103,7 +106,7 @@ pub fn summary(config: &Config, tools: &Tools, libwim: &str) -> String {
         format!("ledger    {}", config.ledger.path.display()),
         format!("socket    {}", config.control.socket.display()),
         format!("layout    {} ({})", layout.name, partitions.join(", ")),
-        format!("libwim    {libwim}"),
+        format!("libwim    {}", probed.libwim),
         format!("mkntfs    {}", tools.mkntfs.display()),
         format!("mkfs.vfat {}", tools.mkfs_vfat.display()),
         format!("mcopy     {}", tools.mcopy.display()),
@@ -111,6 +114,7 @@ pub fn summary(config: &Config, tools: &Tools, libwim: &str) -> String {
     ]
     .into_iter()
     .chain(config.doubts().iter().map(|doubt| format!("warning   {doubt}")))
+    .chain(probed.lacking.iter().map(|what| format!("warning   {LACKING} {what}")))
     .collect::<Vec<_>>()
     .join("\n")
 }
@@ -120,8 +124,11 @@ pub fn summary(config: &Config, tools: &Tools, libwim: &str) -> String {
 /// # Errors
 /// Whatever keeps the daemon from starting. No drive has been written then.
 pub async fn run(config: Config) -> Result<()> {
-    let (tools, workers, libwim) = check(&config).await?;
+    let (tools, workers, Probed { libwim, lacking }) = check(&config).await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), libwim, "prestaged starts");
+    for lacking in lacking {
+        tracing::warn!("{LACKING} {lacking}");
+    }
     lease::ignore_lease_breaks();
     for doubt in config.doubts() {
         tracing::warn!("{doubt}");

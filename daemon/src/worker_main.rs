@@ -1,51 +1,61 @@
 //! The daemon's program as a worker process: performs one task and prints its result.
 
-use std::io::Read as _;
-
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use media::intake::IntakeTask;
 use media::press::PressTask;
+use media::wim;
+use media::worker::domain;
+use media::worker::handover;
 use media::worker::protocol::emit;
-use media::worker::{Probe, Task, Work};
+use media::worker::{Given, Probe, Task, Work};
 use model::api::line::Line;
 use rustix::process::{Resource, Rlimit, Signal};
 use serde::de::IgnoredAny;
+use std::os::fd::OwnedFd;
 
 use crate::audit::Audit;
 
 /// Performs the task that is read from standard input.
 ///
 /// # Errors
-/// If the task cannot be read. The failure of a task is no error here: it is printed as the last line.
+/// If the task cannot be read, or the worker cannot shut itself in. The failure of a task is no error here: it is
+/// printed as the last line.
 pub fn main() -> anyhow::Result<()> {
+    domain::shut()?;
     // A worker must not outlive the station, however the station ends.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     rustix::thread::set_no_new_privs(true)?;
     limit_memory();
-    let mut request = Vec::new();
-    std::io::stdin().read_to_end(&mut request)?;
-    emit(&perform_any(&request)?);
+    let (request, files) = handover::receive().context("cannot read the task")?;
+    emit(&perform_any(&request, files)?);
     Ok(())
 }
 
 /// Performs a task of any kind; returns the last line to print.
 ///
 /// # Errors
-/// If the request is not the task of a worker.
-fn perform_any(request: &[u8]) -> anyhow::Result<Line> {
+/// If the request is not the task of a worker, or the worker cannot enter the task's domain.
+fn perform_any(request: &[u8], files: Vec<OwnedFd>) -> anyhow::Result<Line> {
     let Task { name, .. } = serde_json::from_slice::<Task<IgnoredAny>>(request)?;
     match name.as_str() {
-        Probe::NAME => perform::<Probe>(request),
-        IntakeTask::NAME => perform::<IntakeTask>(request),
-        PressTask::NAME => perform::<PressTask>(request),
-        Audit::NAME => perform::<Audit>(request),
+        Probe::NAME => perform::<Probe>(request, files),
+        IntakeTask::NAME => perform::<IntakeTask>(request, files),
+        PressTask::NAME => perform::<PressTask>(request, files),
+        Audit::NAME => perform::<Audit>(request, files),
         _ => bail!("{name:?} is not a task for a worker"),
     }
 }
 
-fn perform<W: Work>(request: &[u8]) -> anyhow::Result<Line> {
+fn perform<W: Work>(request: &[u8], files: Vec<OwnedFd>) -> anyhow::Result<Line> {
     let Task { work, .. } = serde_json::from_slice::<Task<W>>(request)?;
-    Ok(Line::of(work.perform()))
+    let mut reach = work.reach();
+    if W::NEEDS_SCRATCH {
+        reach.write.push(std::env::temp_dir());
+    }
+    // libwim is found wherever the dynamic linker looks for it; the domain knows the usual places only.
+    wim::load();
+    let lacking = domain::enter(&reach)?;
+    Ok(Line::of(work.perform(Given { files, lacking })))
 }
 
 /// Limits this process to half of the machine's memory. A WIM may claim that its metadata takes any amount; with the

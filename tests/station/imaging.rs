@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use macro_rules_attribute::apply;
+use masters::image::Outline;
 use model::manifest::Manifest;
 use serde_json::Value;
 
@@ -268,7 +269,10 @@ fn holes_in_a_master_are_written_as_zeros() {
     let text = fs::read(image.with_file_name(masters::MANIFEST_FILE)).unwrap();
     let Manifest { recipe, plan, sites, .. } = Manifest::parse(&text).unwrap();
     let file = File::open(&image).unwrap();
-    let anew = masters::image::describe(&file, recipe, plan, sites, &|_, _| ()).unwrap();
+    let anew = {
+        let outline = Outline::of(&file, &plan, sites).unwrap();
+        masters::image::describe(&file, recipe, plan, outline, &|_, _| ()).unwrap()
+    };
     let zeros = vec![0; model::ranges::CHUNK.as_usize()];
     let zero = model::digest::Digest::of(&zeros);
     assert!(

@@ -1,7 +1,7 @@
 //! Reads a drive at any offset through O_DIRECT, with a small cache of its own in place of the kernel's.
 
 use std::collections::{HashMap, VecDeque};
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
@@ -48,17 +48,21 @@ impl std::fmt::Debug for DirectReader<'_> {
     }
 }
 
+/// Opens a drive for reading around the page cache.
+///
+/// # Errors
+/// If the drive cannot be opened.
+pub fn open(node: &Path) -> io::Result<File> {
+    let flags = i32::try_from((OFlags::DIRECT | OFlags::CLOEXEC).bits()).unwrap_or(0);
+    OpenOptions::new().read(true).custom_flags(flags).open(node)
+}
+
 impl DirectReader<'static> {
-    /// Opens a drive of `size` bytes for reading all of it.
-    ///
-    /// # Errors
-    /// If the drive cannot be opened.
-    pub fn open(node: &Path, size: Bytes) -> io::Result<Self> {
-        let flags = i32::try_from((OFlags::DIRECT | OFlags::CLOEXEC).bits()).unwrap_or(0);
-        let file = OpenOptions::new().read(true).custom_flags(flags).open(node)?;
+    /// Reads all of a drive of `size` bytes, which [`open`] has opened.
+    pub fn over(file: File, size: Bytes) -> Self {
         let read_at =
             move |buffer: &mut Buffer, offset: Bytes| file.read_exact_at(buffer, offset.0);
-        Ok(Self::caching(Box::new(read_at), size, LARGE))
+        Self::caching(Box::new(read_at), size, LARGE)
     }
 }
 

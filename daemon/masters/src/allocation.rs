@@ -33,6 +33,8 @@ pub enum MapError {
         "the allocation bitmap of the {role} partition is missing, too short or for another size"
     )]
     Bitmap { role: Role },
+    #[error("{0}, which are to be written, do not lie in the image")]
+    Outside(Range),
     /// A place where drives differ lies across the edge of two chunks.
     #[error("the fix-up site at byte {} does not lie within one chunk", .0.offset.0)]
     Site(Site),

@@ -1,4 +1,7 @@
 //! Makes a manifest of a master's image file, and checks later that the file still holds the same bytes.
+//!
+//! Who presses an image also says what of it matters, as an [`Outline`]: to find that out takes reading the file systems
+//! in it. The digests are made by the station itself, of an image that nobody else can write to any more.
 
 use std::fs::File;
 use std::io;
@@ -11,24 +14,49 @@ use model::digest::Digest;
 use model::identity::Site;
 use model::layout::Plan;
 use model::manifest::{Chunk, FORMAT, Manifest, Recipe, Stage, root};
-use model::ranges::{CHUNK, Range};
+use model::ranges::{CHUNK, Range, RangeSet};
 use model::units::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::allocation::{self, MapError};
 
-/// Maps and hashes a finished image. `report` is called from several threads, with the bytes hashed so far and the
-/// bytes in all.
+/// What of an image matters.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outline {
+    /// The bytes that every drive gets.
+    pub needed: Vec<Range>,
+    /// The places at which drives differ.
+    pub sites: Vec<Site>,
+}
+
+impl Outline {
+    /// The outline of a finished image, which differs from drive to drive at `sites`.
+    ///
+    /// # Errors
+    /// [`MapError`] if the image cannot be read, or a file system in it is not sound.
+    pub fn of(image: &File, plan: &Plan, sites: Vec<Site>) -> Result<Self, MapError> {
+        Ok(Self { needed: allocation::needed(image, plan)?.ranges().to_vec(), sites })
+    }
+}
+
+/// Hashes an image. `report` is called from several threads, with the bytes hashed so far and the bytes in all.
 ///
 /// # Errors
-/// [`MapError`] if the image cannot be read, a file system in it is not sound, or a site lies outside of every chunk.
+/// [`MapError`] if the image cannot be read, or the outline does not fit it.
 pub fn describe(
     image: &File,
     recipe: Recipe,
     plan: Plan,
-    sites: Vec<Site>,
+    outline: Outline,
     report: &(dyn Fn(Bytes, Bytes) + Sync),
 ) -> Result<Manifest, MapError> {
-    let needed = allocation::needed(image, &plan)?;
+    let Outline { needed, sites } = outline;
+    let size = plan.geometry.size;
+    let outside = |range: &&Range| range.start >= range.end || range.end > size;
+    if let Some(range) = needed.iter().find(outside) {
+        return Err(MapError::Outside(*range));
+    }
+    let needed = needed.into_iter().collect::<RangeSet>().aligned(size);
     let commit = allocation::commit(&plan);
     let body = needed.without(&commit).pieces().into_iter().map(|piece| (piece, Stage::Body));
     // Commit ranges are not cut into pieces: a checksum and the bytes that it covers must be stamped together.

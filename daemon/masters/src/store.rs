@@ -3,11 +3,15 @@
 //! `masters/<id>/` holds one master, `press-<id>` one that is being pressed. A master exists from the moment when its
 //! folder is renamed to the former, so a press that fails or is killed leaves nothing that could be taken for a master.
 //! The folder is locked: two stations cannot share a store.
+//!
+//! Presses run under an account of their own, so what they leave is not trusted to be what it seems: [`takeover`].
+
+mod takeover;
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
-use std::io;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -24,6 +28,8 @@ use rustix::fs::{FlockOperation, flock};
 use model::units::Bytes;
 
 use crate::{IMAGE_FILE, MANIFEST_FILE, image, stamp};
+
+pub use takeover::{Staging, Taken};
 
 /// A master that is known to be whole.
 #[derive(Debug)]
@@ -51,6 +57,9 @@ pub enum StoreError {
     /// `chunk` is the first whose digest differs.
     #[error("master {id} is damaged: its {} are not what was pressed", chunk.range())]
     Damaged { id: MasterId, chunk: Chunk },
+    /// The press has left something else than an image file of its own.
+    #[error("{path}, left by the press, cannot be taken over: it {what}")]
+    NotTaken { path: PathBuf, what: String },
     /// The manifest or the image is missing, cut off, or contradicts itself.
     #[error("master {id} is damaged")]
     Unreadable {
@@ -79,6 +88,7 @@ impl StoreError {
             Self::Damaged { .. } | Self::Unreadable { .. } => FailureCode::MasterDamaged,
             Self::Budget { .. } => FailureCode::StoreBudget,
             Self::Full { .. } => FailureCode::StoreFull,
+            Self::NotTaken { .. } => FailureCode::PressFailed,
         }
     }
 }
@@ -94,6 +104,9 @@ impl Hint for StoreError {
                 "make room, or move the store to a larger file system (store.path)"
             }
             Self::Budget { .. } => "raise store.budget, or wait until running drives are done",
+            Self::NotTaken { .. } => {
+                "find out which process of the user tools.user has put it there; nothing of it was used"
+            }
             // The station presses such a master anew by itself.
             Self::Damaged { .. } | Self::Unreadable { .. } => return None,
         };
@@ -192,8 +205,11 @@ impl Store {
         Ok(())
     }
 
-    /// Removes the folders of all presses.
-    fn clear_presses(&self) -> Result<(), StoreError> {
+    /// Removes the folders of all presses. Presses run one at a time.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if one cannot be removed.
+    pub fn clear_presses(&self) -> Result<(), StoreError> {
         for path in self.entries(&self.path)? {
             if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("press-")) {
                 self.discard(&path)?;
@@ -209,20 +225,6 @@ impl Store {
         list().map_err(Self::io(folder, "list it"))
     }
 
-    /// Creates an empty folder to press into. Presses run one at a time, so any other such folder is removed.
-    ///
-    /// # Errors
-    /// [`StoreError::Io`] if the folder cannot be created.
-    pub fn staging(&self, id: &MasterId) -> Result<PathBuf, StoreError> {
-        self.clear_presses()?;
-        let folder = self.path.join(format!("press-{id}"));
-        fs::create_dir(&folder).map_err(Self::io(&folder, "create it"))?;
-        if let Some(Account { uid, gid }) = self.presser {
-            chown(&folder, Some(uid), Some(gid)).map_err(Self::io(&folder, "give it away"))?;
-        }
-        Ok(folder)
-    }
-
     /// Removes a folder of the store, if it exists.
     ///
     /// # Errors
@@ -236,30 +238,33 @@ impl Store {
         }
     }
 
-    /// Turns a folder in which a press has ended into a master, and opens that. The press has just hashed the image, so
-    /// it counts as checked.
+    /// Makes an image that was taken over into a master, and opens that. The station has just hashed the image, so it
+    /// counts as checked.
     ///
     /// # Errors
-    /// [`StoreError::Io`] if the folder cannot be renamed, [`StoreError::Unreadable`] if manifest or image cannot be
-    /// read.
-    pub fn adopt(&self, staging: &Path, id: &MasterId) -> Result<Arc<Master>, StoreError> {
-        let folder = self.folder(id);
-        if self.presser.is_some() {
-            // From now on only the station can change it.
-            let files = [IMAGE_FILE, MANIFEST_FILE].map(|name| staging.join(name));
-            for path in files.iter().map(PathBuf::as_path).chain([staging]) {
-                let back = chown(path, Some(0), Some(0));
-                back.map_err(Self::io(path, "take it back"))?;
-            }
-        }
+    /// [`StoreError::Io`] if the store cannot be written, [`StoreError::Unreadable`] if the manifest cannot be read
+    /// back.
+    pub fn keep(&self, taken: Taken, manifest: &Manifest) -> Result<Arc<Master>, StoreError> {
+        let (id, folder) = (&manifest.id, self.folder(&manifest.id));
+        let Taken { path, image } = taken;
+        let text = serde_json::to_vec(manifest)
+            .map_err(|error| Self::io(&path, "write the manifest")(error.into()))?;
+        File::options()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path.join(MANIFEST_FILE))
+            .and_then(|mut file| file.write_all(&text).and_then(|()| file.sync_all()))
+            .and_then(|()| image.sync_all())
+            .and_then(|()| File::open(&path)?.sync_all())
+            .map_err(Self::io(&path, "write the manifest"))?;
         if folder.exists() {
             fs::remove_dir_all(&folder).map_err(Self::io(&folder, "replace it"))?;
         }
-        fs::rename(staging, &folder).map_err(Self::io(&folder, "rename it"))?;
+        fs::rename(&path, &folder).map_err(Self::io(&folder, "rename it"))?;
         let parent = self.path.join("masters");
         File::open(&parent).and_then(|f| f.sync_all()).map_err(Self::io(&parent, "flush it"))?;
         let manifest = load(&folder).map_err(Self::unreadable(id))?;
-        let image = File::open(folder.join(IMAGE_FILE)).map_err(Self::unreadable(id))?;
         let stamp = stamp::of(&image).map_err(Self::unreadable(id))?;
         self.checked().insert(id.clone(), stamp);
         Ok(Arc::new(Master { manifest, image }))

@@ -27,8 +27,9 @@ use model::units::Bytes;
 
 use crate::boot;
 use crate::wim::{Flow, Info, Phase, Progress, Wim, WimError};
-use crate::worker::Work;
+use crate::worker::domain::Reach;
 use crate::worker::protocol::{Reporter, emit};
+use crate::worker::{Given, Work};
 use tree::Tree;
 
 /// The task of an intake worker.
@@ -81,11 +82,23 @@ impl Hint for IntakeError {
 
 impl Work for IntakeTask {
     const NAME: &'static str = "intake";
+    const NEEDS_SCRATCH: bool = true;
     type Output = IntakeOutcome;
+
+    /// The inbox, because parts of a split set lie beside the first one, and where its links lead.
+    fn reach(&self) -> Reach {
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        let links = fs::read_dir(folder).into_iter().flatten().flatten().filter(|entry| {
+            let link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+            link && is_part(&entry.path())
+        });
+        let links: Vec<PathBuf> = links.map(|entry| entry.path()).collect();
+        Reach::to_read(links.iter().map(PathBuf::as_path).chain([self.path.as_path()]))
+    }
 
     /// Reads and verifies the media. Fails as `media_changed` if it must be verified again, as `media_unreadable` or
     /// `wim_damaged` if the file cannot be used at all.
-    fn perform(self) -> Result<IntakeOutcome, Failure> {
+    fn perform(self, _: Given) -> Result<IntakeOutcome, Failure> {
         intake(&self).map_err(|error| Failure::of(error.code(), &error).with_hint_of(&error))
     }
 }
@@ -205,10 +218,7 @@ fn other_parts(first: &Path, info: &Info) -> Result<Vec<Option<PathBuf>>, Intake
         let path = entry.map_err(read_failed(folder))?.path();
         // Opening a FIFO would wait for a writer.
         let plain = fs::metadata(&path).is_ok_and(|meta| meta.is_file());
-        if path == first
-            || !plain
-            || !path.extension().is_some_and(|e| e.eq_ignore_ascii_case("swm"))
-        {
+        if path == first || !plain || !is_part(&path) {
             continue;
         }
         let Ok(other) = Wim::open(&path, |_| Flow::Continue).and_then(|wim| wim.info()) else {
@@ -223,6 +233,11 @@ fn other_parts(first: &Path, info: &Info) -> Result<Vec<Option<PathBuf>>, Intake
         }
     }
     Ok(parts)
+}
+
+/// Whether a file is named as parts of a split set are.
+fn is_part(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("swm"))
 }
 
 /// More missing parts than this are counted, not named.

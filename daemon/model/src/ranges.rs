@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::units::Bytes;
 
 /// Size of the largest chunk: requests of this size reached the full speed of every drive tried.
@@ -14,7 +16,7 @@ const BRIDGE: Bytes = Bytes(64 << 10);
 pub const GRAIN: u64 = 4096;
 
 /// The bytes from `start` up to, but not including, `end`; `start` is never above `end`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct Range {
     pub start: Bytes,

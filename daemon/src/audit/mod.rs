@@ -1,4 +1,5 @@
-//! The audit of a drive: it compares the drive with media, in a worker process, and only reads.
+//! The audit of a drive: it compares the drive with media, in a worker process, and only reads. The worker gets the
+//! drive open for reading, and could not open it itself.
 //!
 //! Every file, stream and attribute of the drive's Windows volume is compared with the media's directory tree. The
 //! volume is read by another NTFS implementation (the `ntfs` crate) than the one that wrote it (libntfs-3g), so that no
@@ -7,6 +8,7 @@
 mod volume;
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 
@@ -14,8 +16,9 @@ use drives::direct::DirectReader;
 use formats::gpt::{self, TableError, Tables};
 use media::unchanged::{MediaChanged, check_unchanged};
 use media::wim::{Entry, Flow, Wim, WimError};
-use media::worker::Work;
+use media::worker::domain::Reach;
 use media::worker::protocol::Reporter;
+use media::worker::{Given, Work};
 use model::api::audit::{AuditReport as Report, AuditTask};
 use model::code::FailureCode;
 use model::drive::Geometry;
@@ -39,6 +42,8 @@ enum AuditError {
     Table(#[from] TableError),
     #[error(transparent)]
     Sector(#[from] UnitError),
+    #[error("the station has sent no drive")]
+    NoDrive,
     #[error("the drive has no Windows partition")]
     NoWindows,
     #[error("cannot read the Windows volume")]
@@ -52,15 +57,20 @@ pub struct Audit(pub AuditTask);
 
 impl Work for Audit {
     const NAME: &'static str = "audit";
-    const NEEDS_DRIVE: bool = true;
     type Output = Report;
 
+    /// The media. The drive comes open, for reading.
+    fn reach(&self) -> Reach {
+        Reach::to_read(self.0.files.iter().map(|file| file.path.as_path()))
+    }
+
     /// Audits a drive. The task fails if drive or media cannot be read; differences are its result, not a failure.
-    fn perform(self) -> Result<Report, Failure> {
-        audit(&self.0).map_err(|error| {
+    fn perform(self, given: Given) -> Result<Report, Failure> {
+        audit(&self.0, given).map_err(|error| {
             let code = match &error {
                 AuditError::Media(_) | AuditError::Wim(_) => FailureCode::MediaUnreadable,
                 AuditError::Drive(_) => FailureCode::ReadError,
+                AuditError::NoDrive => FailureCode::InternalError,
                 AuditError::Table(_) | AuditError::Sector(_) | AuditError::NoWindows => {
                     FailureCode::NotImaged
                 }
@@ -115,7 +125,7 @@ impl Expected {
     }
 }
 
-fn audit(task: &AuditTask) -> Result<Report, AuditError> {
+fn audit(task: &AuditTask, given: Given) -> Result<Report, AuditError> {
     let mut expected: Vec<Expected> = Vec::new();
     let mut report = Report::default();
     if let Some((first, others)) = task.files.split_first() {
@@ -127,7 +137,8 @@ fn audit(task: &AuditTask) -> Result<Report, AuditError> {
         wim.reference(&others)?;
         wim.entries(task.image, |entry| expected.push(Expected::of(entry)))?;
     }
-    let mut drive = DirectReader::open(&task.node, task.size)?;
+    let drive = given.files.into_iter().next().ok_or(AuditError::NoDrive)?;
+    let mut drive = DirectReader::over(File::from(drive), task.size);
     let (offset, size) = windows_partition(task, &mut drive)?;
     let mut volume = Volume::open(drive.slice(offset, size))?;
     compare(&expected, &mut volume, &mut report)?;

@@ -34,8 +34,8 @@ fn main() -> ExitCode {
     };
     if arguments.check {
         let checked = runtime.block_on(service::check(&config));
-        let shown = checked.map(|(tools, _, libwim)| {
-            say(&service::summary(&config, &tools, &libwim));
+        let shown = checked.map(|(tools, _, probed)| {
+            say(&service::summary(&config, &tools, &probed));
         });
         return report(shown, CONFIGURATION);
     }

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use drives::direct;
 use jiff::Timestamp;
 use masters::store::{Listed, Master, Store, StoreError};
 use media::intake::IntakeTask;
@@ -36,6 +37,10 @@ pub use services::Services;
 /// A master that was found complete in the store, shared by the drives that are written from it.
 pub type OpenMaster = Arc<Master>;
 
+/// How many audits run at once. Each reads a drive from end to end and may take a core; drives that are being imaged go
+/// first.
+const AUDITS: usize = 2;
+
 /// How often the snapshot is refreshed while a check, a press or a job runs.
 const REFRESH: Duration = Duration::from_millis(200);
 
@@ -50,8 +55,9 @@ pub async fn run(
 ) {
     let (sender, mut receiver) = events;
     let intakes = Arc::new(Semaphore::new(1));
+    let audits = Arc::new(Semaphore::new(AUDITS));
     let jobs = Jobs::default();
-    let mut performer = Performer { services, sender, intakes, press: None, jobs };
+    let mut performer = Performer { services, sender, intakes, audits, press: None, jobs };
     performer.list_masters();
     let mut clock = interval(REFRESH);
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -91,6 +97,8 @@ struct Performer {
     sender: mpsc::Sender<Event<OpenMaster>>,
     /// Allows one check of media at a time: each takes a core and the disk of the inbox.
     intakes: Arc<Semaphore>,
+    /// Allows [`AUDITS`] audits at a time.
+    audits: Arc<Semaphore>,
     press: Option<(MasterId, JoinHandle<()>)>,
     jobs: Jobs,
 }
@@ -258,7 +266,7 @@ impl Performer {
     }
 
     fn audit(&self, task: AuditTask, reply: Reply) {
-        let workers = self.services.workers.clone();
+        let (workers, permits) = (self.services.workers.clone(), Arc::clone(&self.audits));
         tokio::spawn(async move {
             let (lines, receiver) = mpsc::channel(16);
             if reply.send(Ok(Answer::Audit(receiver))).is_err() {
@@ -267,9 +275,23 @@ impl Performer {
             let report = |progress| {
                 let _ = lines.try_send(Line::Progress(progress));
             };
-            let task = Audit(task);
+            let run = async {
+                if permits.available_permits() == 0 {
+                    report(Progress { step: "waiting for other audits".into(), fraction: 0.0 });
+                }
+                let _permit = permits.acquire().await;
+                let node = task.node.clone();
+                let opened = spawn_blocking(move || direct::open(&node)).await;
+                let drive = opened
+                    .map_err(|error| Failure::of(FailureCode::InternalError, &error))?
+                    .map_err(|error| {
+                        let what = format!("cannot open the drive: {}", chain(&error));
+                        Failure::new(FailureCode::ReadError, what)
+                    })?;
+                workers.run_with(&Audit(task), &[drive.into()], report).await
+            };
             let last = tokio::select! {
-                result = workers.run(&task, report) => Line::of(result),
+                result = run => Line::of(result),
                 () = lines.closed() => return,
             };
             let _ = lines.send(last).await;

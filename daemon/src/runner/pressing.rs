@@ -1,14 +1,22 @@
-//! One press: makes room in the store, runs the worker, and puts the finished master into the store.
+//! One press: makes room in the store, runs the worker, takes the image over from it, and makes that a master.
 
 use std::collections::HashSet;
+use std::fs::File;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use masters::store::StoreError;
+use masters::image::{self, Outline};
+use masters::store::{Master, Staging, Store, StoreError};
+use media::lease::{Writers, writers};
 use media::press::PressTask;
+use model::api::line::Progress;
 use model::code::FailureCode;
 use model::failure::{Failure, chain};
 use model::manifest::{MasterId, Recipe};
 use model::media::MediaFile;
 use model::units::Bytes;
+use parking_lot::Mutex;
 use station::Event;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, spawn_blocking};
@@ -55,22 +63,98 @@ impl Press {
         let prepared = prepare.await.map_err(|error| panicked(&error))?;
         let staging = prepared.map_err(|error| store_failed(&error))?;
         let tools = services.tools.clone();
-        let task = PressTask { files, recipe, tools, staging: staging.clone() };
-        let report = |progress| {
-            // A busy station may miss progress; only the end must reach it.
-            let _ = sender.try_send(Event::PressProgress(id.clone(), progress));
-        };
-        let pressed = services.workers.run(&task, report).await;
-        let (store, own) = (services.store.clone(), id.clone());
-        let keep = spawn_blocking(move || match pressed {
-            Ok(()) => store.adopt(&staging, &own).map_err(|error| store_failed(&error)),
-            Err(failure) => {
-                if let Err(error) = store.discard(&staging) {
-                    tracing::error!("{}", chain(&error));
-                }
-                Err(failure)
+        let folder = staging.path().to_owned();
+        let task = PressTask { files, recipe: recipe.clone(), tools, staging: folder };
+        let report = {
+            let (sender, id) = (sender.clone(), id.clone());
+            move |progress| {
+                // A busy station may miss progress; only the end must reach it.
+                let _ = sender.try_send(Event::PressProgress(id.clone(), progress));
             }
+        };
+        let pressed = services.workers.run(&task, &report).await;
+        let store = services.store.clone();
+        let keep = spawn_blocking(move || {
+            let kept = pressed.and_then(|outline| keep(&store, &staging, recipe, outline, &report));
+            if kept.is_err()
+                && let Err(error) = store.clear_presses()
+            {
+                tracing::error!("{}", chain(&error));
+            }
+            kept
         });
         keep.await.unwrap_or_else(|error| Err(panicked(&error)))
+    }
+}
+
+/// Takes the image over from its press, hashes it, and makes it a master.
+fn keep(
+    store: &Store,
+    staging: &Staging,
+    recipe: Recipe,
+    outline: Outline,
+    report: &(dyn Fn(Progress) + Sync),
+) -> Result<Arc<Master>, Failure> {
+    let (id, size) = (recipe.id(), recipe.geometry.size);
+    let taken = store.take_over(staging, &id, size).map_err(|error| store_failed(&error))?;
+    wait_for_writers(&taken.image)?;
+    let plan = recipe
+        .layout
+        .plan(recipe.geometry)
+        .map_err(|error| Failure::of(FailureCode::PressFailed, &error).with_hint_of(&error))?;
+    let last = Mutex::new(None);
+    let hashing = |done: Bytes, total: Bytes| {
+        if due(&mut last.lock()) {
+            let fraction = HASHED_FROM + (1.0 - HASHED_FROM) * share(done, total);
+            report(Progress { step: "hashing".into(), fraction });
+        }
+    };
+    let manifest = image::describe(&taken.image, recipe, plan, outline, &hashing)
+        .map_err(|error| Failure::of(FailureCode::PressFailed, &error))?;
+    store.keep(taken, &manifest).map_err(|error| store_failed(&error))
+}
+
+/// How much of a press is done when the image is hashed.
+const HASHED_FROM: f64 = 0.85;
+
+/// Whether progress is to be reported again, at most ten times a second.
+fn due(last: &mut Option<Instant>) -> bool {
+    let due = last.is_none_or(|last| last.elapsed() >= Duration::from_millis(100));
+    if due {
+        *last = Some(Instant::now());
+    }
+    due
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a progress bar has a hundred steps")]
+fn share(done: Bytes, total: Bytes) -> f64 {
+    done.0 as f64 / total.0.max(1) as f64
+}
+
+/// How long a killed process may take to let go of its files.
+const LETTING_GO: Duration = Duration::from_secs(10);
+
+/// Waits until nobody has the image open for writing. The station owns it, so nobody can open it for writing any more;
+/// but who did before could still change it after it was hashed. A mapping in memory counts as well.
+fn wait_for_writers(image: &File) -> Result<(), Failure> {
+    let start = Instant::now();
+    loop {
+        match writers(image) {
+            Writers::None => return Ok(()),
+            Writers::Unknown => {
+                tracing::warn!(
+                    "the store's file system cannot tell whether a process still writes to a pressed image"
+                );
+                return Ok(());
+            }
+            Writers::Some if start.elapsed() < LETTING_GO => {
+                thread::sleep(Duration::from_millis(10));
+            }
+            Writers::Some => {
+                let detail = "a process still has the pressed image open for writing";
+                let hint = "find out which process of the user tools.user it is, and end it";
+                return Err(Failure::new(FailureCode::PressFailed, detail).with_hint(hint));
+            }
+        }
     }
 }

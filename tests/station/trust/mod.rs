@@ -4,6 +4,7 @@
 //! Each row is one case: what is tried, what is right, and what the station did before. [`Case::saw`] fails where it
 //! does anything else than what is right, and prints the row.
 
+mod chain;
 mod users;
 
 use std::io::Write as _;

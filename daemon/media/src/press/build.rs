@@ -1,7 +1,7 @@
-//! Presses a master, in a worker process: formats the volumes, fills them, then maps and hashes the image.
+//! Presses a master, in a worker process: formats the volumes, fills them, then maps the image.
 //!
-//! Everything happens in one folder of the store. The station turns it into a master when the manifest is written;
-//! until then the folder may be removed at any time, so no step needs to be undone.
+//! Everything happens in one folder of the store. The station takes the image over when the worker has ended; until
+//! then the folder may be removed at any time, so no step needs to be undone.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -10,23 +10,24 @@ use std::path::Path;
 
 use formats::fat32::{Fat32, FatError};
 use formats::gpt::{self, TableError};
+use masters::IMAGE_FILE;
 use masters::allocation::{self, MapError};
-use masters::{IMAGE_FILE, MANIFEST_FILE, image};
+use masters::image::Outline;
 use model::code::FailureCode;
 use model::failure::{Failure, chain};
 use model::hint::Hint;
 use model::identity::{Fixup, Identity, MisplacedSite, Site, stamp};
 use model::layout::{Boot, LayoutError, Plan, PlannedPartition, Role, esp_cluster_sectors};
 use model::units::{Bytes, SectorSize};
-use parking_lot::Mutex;
 
 use super::PressTask;
 use super::esp::{self, EspError};
-use crate::tools::{self, ToolError};
+use crate::tools::{self, ToolError, Tools};
 use crate::unchanged::{MediaChanged, check_unchanged};
 use crate::wim::{Flow, Phase, Wim, WimError, volume};
-use crate::worker::Work;
+use crate::worker::domain::Reach;
 use crate::worker::protocol::Reporter;
+use crate::worker::{Given, Work};
 
 /// A press that failed.
 #[derive(Debug, thiserror::Error)]
@@ -104,12 +105,22 @@ const NEARLY_FULL: u64 = 1 << 20;
 
 impl Work for PressTask {
     const NAME: &'static str = "press";
-    /// Nothing: the station reads the manifest in the staging folder.
-    type Output = ();
+    /// What matters of the image in the staging folder.
+    type Output = Outline;
+
+    /// The media, the folder to press into, and the programs.
+    fn reach(&self) -> Reach {
+        let Tools { mkntfs, mkfs_vfat, mcopy, hivexsh } = self.tools.clone();
+        Reach {
+            write: vec![self.staging.clone()],
+            run: vec![mkntfs, mkfs_vfat, mcopy, hivexsh],
+            ..Reach::to_read(self.files.iter().map(|file| file.path.as_path()))
+        }
+    }
 
     /// Presses. Fails with a code that the station can act on: `store_full`, `volume_full`, `media_changed`,
     /// `media_invalid`, `tool_missing` or `press_failed`.
-    fn perform(self) -> Result<(), Failure> {
+    fn perform(self, _: Given) -> Result<Outline, Failure> {
         press(&self).map_err(|error| {
             let stat = rustix::fs::statvfs(&self.staging);
             let free = stat.map_or(u64::MAX, |stat| stat.f_bavail * stat.f_frsize);
@@ -123,7 +134,7 @@ impl Work for PressTask {
     }
 }
 
-fn press(task: &PressTask) -> Result<(), PressError> {
+fn press(task: &PressTask) -> Result<Outline, PressError> {
     let recipe = &task.recipe;
     let plan = recipe.layout.plan(recipe.geometry)?;
     let sector = recipe.geometry.sector;
@@ -166,15 +177,7 @@ fn press(task: &PressTask) -> Result<(), PressError> {
     write_tables(&image, &plan)?;
     set_placeholder(&image, &plan, &sites)?;
     image.sync_all().map_err(store("flush the image"))?;
-    let reporter = Mutex::new(Reporter::default());
-    let hashing = |done: Bytes, total: Bytes| {
-        reporter.lock().report("hashing", 0.85 + 0.15 * fraction(done.0, total.0));
-    };
-    let manifest = image::describe(&image, recipe.clone(), plan, sites, &hashing)?;
-    let text = serde_json::to_vec(&manifest).map_err(|e| store("write the manifest")(e.into()))?;
-    let file =
-        File::create(task.staging.join(MANIFEST_FILE)).map_err(store("write the manifest"))?;
-    file.write_all_at(&text, 0).and_then(|()| file.sync_all()).map_err(store("write the manifest"))
+    Ok(Outline::of(&image, &plan, sites)?)
 }
 
 impl PressTask {

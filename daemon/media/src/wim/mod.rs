@@ -204,6 +204,11 @@ fn library() -> Result<&'static sys::Library, WimError> {
     LIBRARY.get_or_init(load).as_ref().map_err(Clone::clone)
 }
 
+/// Loads libwim. Whoever needs it is told if it is not there; this changes nothing but when its file is looked for.
+pub fn load() {
+    let _ = library();
+}
+
 impl sys::Library {
     fn error(&self, doing: String, code: c_int) -> WimError {
         // SAFETY: the function accepts any number and returns a static string.
