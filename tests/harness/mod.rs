@@ -232,6 +232,24 @@ impl Rig {
         wait_for("the daemon to end", || child.try_wait().unwrap()).success()
     }
 
+    /// What the udevd beside the daemon knows of a device.
+    pub(crate) fn udev_properties(&self, node: &str) -> String {
+        let target = self.pid().to_string();
+        let enter = ["--target", &target, "--mount", "--net", "--"];
+        let ask = ["udevadm", "info", "--query=property", node];
+        sample::run("nsenter", &[&enter[..], &ask].concat())
+    }
+
+    /// Tells the daemon to end that was started beside a udevd, through a shell.
+    pub(crate) fn terminate_beside_udevd(&self) {
+        let parent = self.pid().to_string();
+        let children =
+            Command::new("ps").args(["-o", "pid=,comm=", "--ppid", &parent]).output().unwrap();
+        let text = String::from_utf8_lossy(&children.stdout).into_owned();
+        let line = text.lines().find(|line| line.ends_with("prestaged")).unwrap();
+        sample::run("kill", &["-TERM", line.split_whitespace().next().unwrap()]);
+    }
+
     /// What the daemon has logged.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap_or_default()

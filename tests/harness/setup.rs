@@ -4,6 +4,8 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
+use super::needs::UDEVD_PATH;
+
 /// What a test changes about a station: keys of its configuration, and what runs in front of the daemon.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Setup {
@@ -43,6 +45,31 @@ impl Setup {
     pub(crate) fn wrapped(mut self, words: &[&str]) -> Self {
         self.wrapper = words.iter().copied().map(str::to_owned).collect();
         self
+    }
+
+    /// Starts the daemon beside a udevd that has a network namespace, because udevd renames interfaces, and a /run and a
+    /// /dev/disk of its own. It follows the machine's rules, the package's and these. udevd ends when the daemon does.
+    pub(crate) fn beside_udevd(self, rules: &str) -> Self {
+        let ours = concat!(env!("CARGO_MANIFEST_DIR"), "/../systemd/62-prestaged.rules");
+        let script = format!(
+            "mount -t tmpfs none /run && mkdir -p /run/udev /dev/disk && mount -t tmpfs none /dev/disk \
+             && mkdir -p /run/udev/rules.d && cp {ours} /run/udev/rules.d/62-prestaged.rules \
+             && printf %s '{rules}' > /run/udev/rules.d/90-others.rules \
+             && {{ {UDEVD_PATH} & }} \
+             && for i in $(seq 500); do test -S /run/udev/control && break; sleep 0.01; done; \
+             \"$@\"; code=$?; kill %1; umount /dev/disk; rmdir /dev/disk; exit $code"
+        );
+        self.wrapped(&[
+            "unshare",
+            "-m",
+            "-n",
+            "--propagation",
+            "private",
+            "bash",
+            "-c",
+            &script,
+            "sh",
+        ])
     }
 
     /// The configuration of the station of this name in this folder.

@@ -7,7 +7,7 @@ use std::process::Command;
 use macro_rules_attribute::apply;
 use serde_json::Value;
 
-use crate::harness::needs::{JOURNALD_PATH, UDEVD_PATH};
+use crate::harness::needs::JOURNALD_PATH;
 use crate::harness::{Rig, Setup, Volume, attach, told, wait_for};
 
 fn check(rig: &Rig) -> (i32, String) {
@@ -232,47 +232,25 @@ fn every_record_is_a_journal_entry() {
     assert!(message.starts_with(&format!("{} passed: win.wim, ", drive.serial)), "{message}");
 }
 
-/// udevd runs in namespaces of its own. Without a udevd the daemon listens to the kernel instead, as in all other tests.
+/// Without a udevd the daemon listens to the kernel instead, as in all other tests.
 #[apply(test!)]
 #[needs(LOOP, UDEVD)]
 fn where_udevd_runs_its_events_are_followed() {
-    let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/../systemd/62-prestaged.rules");
-    // A network namespace, because udevd renames interfaces; a /run and a /dev/disk of its own. udevd ends when the
-    // daemon does.
-    let script = format!(
-        "mount -t tmpfs none /run && mkdir -p /run/udev /dev/disk && mount -t tmpfs none /dev/disk \
-         && mkdir -p /run/udev/rules.d && cp {rules} /run/udev/rules.d/62-prestaged.rules \
-         && {{ {UDEVD_PATH} & }} \
-         && for i in $(seq 500); do test -S /run/udev/control && break; sleep 0.01; done; \
-         \"$@\"; code=$?; kill %1; umount /dev/disk; rmdir /dev/disk; exit $code"
-    );
-    let wrapper = ["unshare", "-m", "-n", "--propagation", "private", "bash", "-c", &script, "sh"];
-    let rig = Rig::started(Setup::default().wrapped(&wrapper));
+    let rig = Rig::started(Setup::default().beside_udevd(""));
     let drives: Vec<_> = ["A", "B", "C"].map(|name| rig.attached(name, 420, 512)).into();
     for drive in &drives {
         rig.wait_pass(&drive.serial);
         assert_eq!(rig.records(&drive.serial).len(), 1);
     }
     // udevd has marked the drives, so that desktops and assemblers of RAIDs leave them alone.
-    let inside = |words: &[&str]| {
-        let target = rig.pid().to_string();
-        let enter = ["--target", &target, "--mount", "--net", "--"];
-        crate::harness::sample::run("nsenter", &[&enter[..], words].concat())
-    };
-    let properties = || inside(&["udevadm", "info", "--query=property", &drives[0].node()]);
+    let properties = || rig.udev_properties(&drives[0].node());
     let file = rig.path("stray.img");
     fs::File::create(&file).unwrap().set_len(1 << 20).unwrap();
     let stranger = Volume(attach(file.to_str().unwrap(), &[]));
-    let others = inside(&["udevadm", "info", "--query=property", &stranger.0]);
+    let others = rig.udev_properties(&stranger.0);
     wait_for("the mark", || properties().contains("UDISKS_IGNORE=1").then_some(()));
     assert!(!others.contains("UDISKS_IGNORE=1"), "{others}");
     drop(stranger);
-    let parent = rig.pid().to_string();
-    let children =
-        Command::new("ps").args(["-o", "pid=,comm=", "--ppid", &parent]).output().unwrap();
-    let text = String::from_utf8_lossy(&children.stdout).into_owned();
-    let pid = text.lines().find(|line| line.ends_with("prestaged")).unwrap();
-    let pid = pid.split_whitespace().next().unwrap();
-    crate::harness::sample::run("kill", &["-TERM", pid]);
+    rig.terminate_beside_udevd();
     assert!(rig.wait_end(), "{}", rig.log());
 }

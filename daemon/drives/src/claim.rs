@@ -7,7 +7,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -22,13 +22,23 @@ use rustix::fs::{Advice, FlockOperation, OFlags, fadvise, flock, major, minor};
 use rustix::io::Errno;
 
 use crate::buffer::Buffer;
-use crate::medium::{AccessError, Medium};
+use crate::medium::{AccessError, Foreign, Medium};
 use crate::sys;
+use crate::tally::Tally;
 
 /// A drive that could not be claimed. Nothing was written to it.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum ClaimError {
+    /// Something else holds it.
+    #[error("{0} is held exclusively by something else")]
+    Held(PathBuf),
+    /// Something else has locked it: udevd's protocol for whoever changes a drive.
+    #[error("{0} is locked (flock) by another program")]
+    Locked(PathBuf),
+    /// The job was told to stop while it waited for somebody to let go.
+    #[error("told to stop while {0} was waited for")]
+    Stopped(PathBuf),
     #[error("cannot open {node} exclusively")]
     Open {
         node: PathBuf,
@@ -46,44 +56,49 @@ pub enum ClaimError {
 impl Hint for ClaimError {
     fn hint(&self) -> Option<String> {
         match self {
-            // The exclusive open fails with the first, udevd's lock with the second (open(2), flock(2)).
-            Self::Open { node, source } => {
-                let errno = Errno::from_io_error(source);
-                let busy = matches!(errno, Some(Errno::BUSY | Errno::WOULDBLOCK));
+            Self::Held(node) | Self::Locked(node) => {
                 let node = node.display();
-                busy.then(|| {
-                    format!(
-                        "end what uses the drive (`lsblk {node}`, `fuser -v {node}`) and retry it"
-                    )
-                })
+                Some(format!(
+                    "end what uses the drive (`lsblk {node}`, `fuser -v {node}`) and retry it"
+                ))
             }
             Self::ReadOnly(_) => {
                 Some("remove the drive's write protection and attach it again".into())
             }
-            Self::Changed { .. } => None,
+            Self::Open { .. } | Self::Changed { .. } | Self::Stopped(_) => None,
         }
     }
 }
 
-/// How long udevd may take to probe a drive. A lock that is held for longer is held by something else.
-const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a drive that was just plugged in may be held or locked by who looks at it: udevd, mdadm, fsck, udisks. Who has
+/// it for longer uses it.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long the kernel may take to remove a drive after it began to fail the drive's requests. Half a second was seen
 /// on a busy machine (a SCSI drive, pulled).
 const LEAVING: Duration = Duration::from_secs(2);
 
-/// Locks the drive against udevd. While udevd probes a drive, it holds a shared lock itself, so the first attempt may
-/// fail on a drive that nobody uses.
-fn lock(file: &File) -> io::Result<()> {
+/// Makes `attempt`s until nobody is in the way any more: the exclusive open fails with the first of the errors, udevd's
+/// lock with the second (open(2), flock(2)). `None` if it was told not to go on. Waiting is no request to the drive.
+fn patiently<T>(
+    clock: &IoClock,
+    go_on: &dyn Fn() -> bool,
+    attempt: impl Fn() -> io::Result<T>,
+) -> Option<io::Result<T>> {
     let start = Instant::now();
-    loop {
-        match flock(file, FlockOperation::NonBlockingLockExclusive) {
-            Err(Errno::WOULDBLOCK) if start.elapsed() < LOCK_PATIENCE => {
+    while go_on() {
+        match clock.during(&attempt) {
+            Err(error) if is_in_the_way(&error) && start.elapsed() < PATIENCE => {
                 thread::park_timeout(Duration::from_millis(20));
             }
-            other => return Ok(other?),
+            other => return Some(other),
         }
     }
+    None
+}
+
+fn is_in_the_way(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::BUSY | Errno::WOULDBLOCK))
 }
 
 /// Tracks a drive's outstanding requests, so that the station can see one that never returns: the thread that waits for
@@ -119,45 +134,70 @@ pub struct Claim {
     geometry: Geometry,
     /// Whether reads are certain to come from the medium.
     uncached: bool,
+    /// Who has written what.
+    tally: Tally,
+    /// Since when every access has failed.
+    failing: Mutex<Option<Instant>>,
 }
 
 impl Claim {
     /// Opens the drive exclusively, locks it against udevd (<https://systemd.io/BLOCK_DEVICE_LOCKING/>), and checks on
     /// the open file that it is the drive that admission saw: device number, attachment count, size, sector size,
-    /// writability.
+    /// writability. Whoever is in the way is waited for, as long as `go_on` says so.
     ///
     /// # Errors
     /// [`ClaimError`]; nothing was written.
-    pub fn take(admitted: Admitted, clock: &IoClock) -> Result<Self, ClaimError> {
-        clock.during(|| Self::open(admitted, clock.clone()))
+    pub fn take(
+        admitted: Admitted,
+        clock: &IoClock,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Self, ClaimError> {
+        let node = admitted.drive().node.clone();
+        let stopped = || ClaimError::Stopped(node.clone());
+        let opened = patiently(clock, go_on, || Self::open(&node)).ok_or_else(stopped)?;
+        let file = opened.map_err(|error| {
+            if error.raw_os_error() == Some(libc::EROFS) {
+                ClaimError::ReadOnly(node.clone())
+            } else if is_in_the_way(&error) {
+                ClaimError::Held(node.clone())
+            } else {
+                ClaimError::Open { node: node.clone(), source: error }
+            }
+        })?;
+        let exclusively = FlockOperation::NonBlockingLockExclusive;
+        let locked = patiently(clock, go_on, || Ok(flock(&file, exclusively)?));
+        locked.ok_or_else(stopped)?.map_err(|error| {
+            if is_in_the_way(&error) {
+                ClaimError::Locked(node.clone())
+            } else {
+                ClaimError::Open { node: node.clone(), source: error }
+            }
+        })?;
+        clock.during(|| Self::check(admitted, file, clock.clone()))
     }
 
     #[expect(
         clippy::disallowed_methods,
         reason = "the one place that opens a drive for writing: one that admission has let pass"
     )]
-    fn open(admitted: Admitted, clock: IoClock) -> Result<Self, ClaimError> {
+    fn open(node: &Path) -> io::Result<File> {
+        let flags = OFlags::EXCL | OFlags::DIRECT | OFlags::CLOEXEC;
+        let flags = i32::try_from(flags.bits()).unwrap_or(0);
+        OpenOptions::new().read(true).write(true).custom_flags(flags).open(node)
+    }
+
+    /// Makes a claim of the open file, if that is the drive that was admitted.
+    fn check(admitted: Admitted, file: File, clock: IoClock) -> Result<Self, ClaimError> {
         let (drive, geometry) = admitted.into_parts();
         let node = drive.node.clone();
         let open = |source| ClaimError::Open { node: node.clone(), source };
-        let flags = OFlags::EXCL | OFlags::DIRECT | OFlags::CLOEXEC;
-        let flags = i32::try_from(flags.bits()).unwrap_or(0);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .custom_flags(flags)
-            .open(&drive.node)
-            .map_err(|error| {
-                if error.raw_os_error() == Some(libc::EROFS) {
-                    ClaimError::ReadOnly(node.clone())
-                } else {
-                    open(error)
-                }
-            })?;
-        lock(&file).map_err(open)?;
         let meta = file.metadata().map_err(open)?;
         let number = DeviceNumber { major: major(meta.rdev()), minor: minor(meta.rdev()) };
-        let claim = Self { file, clock, geometry, uncached: true, drive };
+        // What somebody has written into the page cache before is theirs to have written, and not to be counted.
+        let _ = file.sync_all();
+        let tally = Tally::start(Path::new("/sys/block").join(&drive.name));
+        let failing = Mutex::default();
+        let claim = Self { file, clock, geometry, uncached: true, drive, tally, failing };
         let changed = |what: String| ClaimError::Changed { node: node.clone(), what };
         if !meta.file_type().is_block_device() || number != claim.drive.number {
             return Err(changed(format!("it is device {number} now, not {}", claim.drive.number)));
@@ -187,10 +227,22 @@ impl Claim {
         self.clock.during(work)
     }
 
+    /// Runs a request, and finds out why it has failed if it has.
+    fn request<T>(
+        &self,
+        range: Range,
+        request: impl FnOnce() -> io::Result<T>,
+    ) -> Result<T, AccessError> {
+        let done = self.clock.during(request).map_err(|source| self.failed(range, source))?;
+        *self.failing.lock() = None;
+        Ok(done)
+    }
+
     /// Finds out why an access has failed. The kernel fails the requests of a pulled drive before it removes the drive,
-    /// so a drive that is still there is watched for a while ([`LEAVING`]).
+    /// so a drive that is still there is watched for a while ([`LEAVING`]): once, and not again for each access that
+    /// fails after the first.
     fn failed(&self, range: Range, source: io::Error) -> AccessError {
-        let start = Instant::now();
+        let start = *self.failing.lock().get_or_insert_with(Instant::now);
         loop {
             if let Err(gone) = self.check_present() {
                 return gone;
@@ -246,23 +298,28 @@ impl Medium for Claim {
     }
 
     fn write(&self, offset: Bytes, data: &Buffer) -> Result<(), AccessError> {
-        let written = self.clock.during(|| self.file.write_all_at(data, offset.0));
-        written.map_err(|source| self.failed(Range::at(offset, Bytes::of(data.len())), source))
+        let range = Range::at(offset, Bytes::of(data.len()));
+        self.request(range, || self.file.write_all_at(data, offset.0))?;
+        self.tally.wrote(range.length());
+        Ok(())
     }
 
     fn read(&self, offset: Bytes, data: &mut Buffer) -> Result<(), AccessError> {
         let range = Range::at(offset, Bytes::of(data.len()));
-        let read = self.clock.during(|| self.file.read_exact_at(data, offset.0));
-        read.map_err(|source| self.failed(range, source))
+        self.request(range, || self.file.read_exact_at(data, offset.0))
     }
 
     fn flush(&self) -> Result<(), AccessError> {
-        let flushed = self.clock.during(|| self.file.sync_all());
-        flushed.map_err(|source| self.failed(Range::new(Bytes(0), self.geometry.size), source))
+        self.request(Range::new(Bytes(0), self.geometry.size), || self.file.sync_all())
     }
 
     fn discard(&self, range: Range) -> bool {
-        self.clock.during(|| sys::discard(&self.file, range.start, range.length()).is_ok())
+        let discard = || sys::discard(&self.file, range.start, range.length()).is_ok();
+        self.clock.during(|| self.tally.discarding(discard))
+    }
+
+    fn foreign_writes(&self) -> Foreign {
+        self.tally.foreign()
     }
 
     fn check_present(&self) -> Result<(), AccessError> {

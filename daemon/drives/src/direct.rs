@@ -37,7 +37,12 @@ pub struct DirectReader<'a> {
     cache: Cache,
     blocks: HashMap<u64, Buffer>,
     order: VecDeque<u64>,
+    /// How much may still be read; `None` without a limit.
+    budget: Option<u64>,
 }
+
+/// What each read costs of a reader's budget at least: as many small reads as one likes are work, too.
+const LEAST: u64 = 512;
 
 impl std::fmt::Debug for DirectReader<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -82,6 +87,7 @@ impl<'a> DirectReader<'a> {
             at: 0,
             blocks: HashMap::new(),
             order: VecDeque::new(),
+            budget: None,
         }
     }
 
@@ -92,6 +98,12 @@ impl<'a> DirectReader<'a> {
         self.size = size;
         self.at = 0;
         self
+    }
+
+    /// Limits how much can be read in all. What stands on a drive can lead a parser in a circle.
+    #[must_use]
+    pub fn within(self, budget: Bytes) -> Self {
+        Self { budget: Some(budget.0), ..self }
     }
 
     /// Reads `length` bytes from `offset`.
@@ -126,6 +138,10 @@ impl Read for DirectReader<'_> {
         let left = self.size.0.saturating_sub(self.at);
         if left == 0 || buffer.is_empty() {
             return Ok(0);
+        }
+        if let Some(budget) = &mut self.budget {
+            let left = budget.checked_sub(LEAST.max(Bytes::of(buffer.len()).0));
+            *budget = left.ok_or_else(|| io::Error::other("its structures have no end"))?;
         }
         let place = self.start.0 + self.at;
         let size = self.cache.block;

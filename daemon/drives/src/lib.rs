@@ -19,6 +19,7 @@ pub mod medium;
 #[cfg(feature = "testing")]
 pub mod memory;
 pub mod sys;
+mod tally;
 mod transport;
 pub mod udev_rules;
 pub mod usage;

@@ -25,6 +25,17 @@ pub enum AccessError {
     },
 }
 
+/// What others have written to a drive since it is held. Holding it exclusively keeps off only who asks for the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Foreign {
+    /// Nothing.
+    Nothing,
+    /// So many bytes, or 0 if it is still being written.
+    Bytes(Bytes),
+    /// The kernel does not count what is written to this drive.
+    Unknown,
+}
+
 /// A drive that is held exclusively. Several threads may read and write at the same time; offsets and lengths are
 /// multiples of the drive's logical sector size.
 pub trait Medium: Sync {
@@ -57,6 +68,10 @@ pub trait Medium: Sync {
 
     /// Tells the drive that a range holds nothing worth keeping. Returns whether the drive took notice; many cannot.
     fn discard(&self, range: Range) -> bool;
+
+    /// What others have written to the drive since it is held. Asked while nothing is being written to it. What waits in
+    /// the page cache is not written yet; [`Medium::flush`] writes it.
+    fn foreign_writes(&self) -> Foreign;
 
     /// Checks that the same drive is still attached with its full capacity.
     ///

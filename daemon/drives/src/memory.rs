@@ -13,7 +13,7 @@ use model::units::Bytes;
 use parking_lot::Mutex;
 
 use crate::buffer::Buffer;
-use crate::medium::{AccessError, Medium};
+use crate::medium::{AccessError, Foreign, Medium};
 
 /// Memory is kept in pieces of this size, the smallest logical sector.
 const SECTOR: u64 = 512;
@@ -56,6 +56,8 @@ pub enum Fault {
     Decay { request: u64, bit: u64 },
     /// Two places of the medium change places by themselves.
     Swap { request: u64, one: u64, other: u64, sectors: u64 },
+    /// Something else writes a sector, before the request with this number.
+    ForeignWrite { request: u64, at: u64 },
     /// The drive has less memory than it claims: places beyond it are places before it.
     WrapAround { capacity: u64 },
     /// A sector keeps what it holds, whatever is written.
@@ -76,6 +78,8 @@ struct State {
     flushes: u64,
     requests: u64,
     gone: bool,
+    /// Bytes that something else has written.
+    foreign: u64,
     /// What the writes since the last flush have replaced, the first one first.
     unflushed: Vec<(usize, Sector)>,
     seen: Vec<(Range, Vec<u8>)>,
@@ -199,6 +203,12 @@ impl MemoryDrive {
                     self.stop.request(StopReason::Stalled);
                 }
                 Fault::Removal { request } if request == number => state.gone = true,
+                Fault::ForeignWrite { request, at } if request == number => {
+                    let last = self.geometry.size - Bytes(SECTOR);
+                    let at = Bytes(at).min(last).align_down(SECTOR);
+                    self.store(state, at, &[0xf0; SIZE]);
+                    state.foreign += SECTOR;
+                }
                 _ => {}
             }
         }
@@ -344,6 +354,13 @@ impl Medium for MemoryDrive {
     fn discard(&self, _: Range) -> bool {
         // Takes no notice, as many drives.
         self.arrive(&mut self.state.lock()).is_err()
+    }
+
+    fn foreign_writes(&self) -> Foreign {
+        match self.state.lock().foreign {
+            0 => Foreign::Nothing,
+            bytes => Foreign::Bytes(Bytes(bytes)),
+        }
     }
 
     fn check_present(&self) -> Result<(), AccessError> {

@@ -27,7 +27,7 @@ const SYSTEM_MOUNTS: [&str; 8] =
     ["/", "/boot", "/boot/efi", "/efi", "/usr", "/var", "/etc", "/home"];
 
 /// How long a program may have a drive open for writing that has just been plugged in: many look at new drives so.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The machine, as /proc, /sys and /dev below `root` show it.
 #[derive(Clone, Debug)]
@@ -78,29 +78,6 @@ impl Host {
     pub fn boot_id(&self) -> String {
         let text = self.text("proc/sys/kernel/random/boot_id").ok().flatten();
         text.unwrap_or_default().trim().to_owned()
-    }
-
-    /// As [`Host::usage`], but waits for a while if nothing speaks against the drive except that programs have it open
-    /// for writing: whoever looks at a new drive is soon done. Gives up waiting when `go_on` says so.
-    ///
-    /// # Errors
-    /// [`UnknownUse`]
-    pub fn settled_usage(
-        &self,
-        drive: &str,
-        in_pool: &dyn Fn(&Path) -> bool,
-        go_on: &dyn Fn() -> bool,
-    ) -> Result<Usage, UnknownUse> {
-        let start = Instant::now();
-        loop {
-            let usage = self.usage(drive, in_pool)?;
-            let free = Usage { writers: usage.writers.clone(), ..Usage::default() };
-            let only_open = usage == free && !usage.writers.is_empty();
-            if !only_open || start.elapsed() >= PATIENCE || !go_on() {
-                return Ok(usage);
-            }
-            thread::park_timeout(Duration::from_millis(100));
-        }
     }
 
     /// Who uses a drive and its partitions. `in_pool` says whether a ZFS pool's label stands on a device node; it is
@@ -336,6 +313,27 @@ impl Host {
         }
         let real = known(&path, fs::canonicalize(&path))?.unwrap_or(path);
         Ok(real.file_name().map(|name| name.to_string_lossy().into_owned()))
+    }
+}
+
+/// Looks who uses a drive, again and again for a while if nothing speaks against it except that programs have it open for
+/// writing: whoever looks at a new drive is soon done. Gives up waiting when `go_on` says so.
+///
+/// # Errors
+/// Those of `look`.
+pub fn settled(
+    look: impl Fn() -> Result<Usage, UnknownUse>,
+    go_on: &dyn Fn() -> bool,
+) -> Result<Usage, UnknownUse> {
+    let start = Instant::now();
+    loop {
+        let usage = look()?;
+        let free = Usage { writers: usage.writers.clone(), ..Usage::default() };
+        let only_open = usage == free && !usage.writers.is_empty();
+        if !only_open || start.elapsed() >= PATIENCE || !go_on() {
+            return Ok(usage);
+        }
+        thread::park_timeout(Duration::from_millis(100));
     }
 }
 

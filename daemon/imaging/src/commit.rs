@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt as _;
 
 use drives::buffer::Buffer;
 use drives::direct::DirectReader;
-use drives::medium::Medium;
+use drives::medium::{Foreign, Medium};
 use formats::bcd;
 use formats::gpt::{self, Tables};
 use model::digest::Digest;
@@ -38,12 +38,37 @@ impl JobContext<'_> {
         report: &mut JobReport,
         actual: &mut [Option<Digest>],
     ) -> Result<(), JobError> {
+        // Before anything can look finished.
+        self.check_sole_writer(medium, report)?;
         let written = self.write_commit(medium, report)?;
         let tables = self.read_back_commit(medium, report, &written, actual)?;
         gpt::check(&self.master.manifest.plan, self.identity, &tables)?;
         self.check_boot(medium, report)?;
+        self.check_sole_writer(medium, report)?;
         // If the drive was pulled meanwhile, the one in the bay now is not the one that was checked.
         medium.check_present().map_err(read_error)
+    }
+
+    /// Checks that nobody else has written to the drive since it is held. What another program has left in the page cache
+    /// would be written after the verdict; the flush writes it now, and it is counted.
+    fn check_sole_writer(
+        &self,
+        medium: &impl Medium,
+        report: &mut JobReport,
+    ) -> Result<(), JobError> {
+        medium.flush().map_err(write_error)?;
+        match medium.foreign_writes() {
+            Foreign::Nothing => Ok(()),
+            Foreign::Bytes(bytes) => Err(JobError::Foreign(bytes)),
+            Foreign::Unknown => {
+                let warning = "writers_not_counted: the kernel does not count what is written to \
+                               this drive, so another writer would not be noticed";
+                if !report.warnings.iter().any(|known| known == warning) {
+                    report.warnings.push(warning.into());
+                }
+                Ok(())
+            }
+        }
     }
 
     fn rank(&self, chunk: &Chunk) -> Rank {
@@ -211,9 +236,75 @@ impl std::fmt::Display for Compared {
     }
 }
 
+/// The largest BCD that is read. Real ones have some dozens of kibibytes.
+const BCD_MAX: Bytes = Bytes::mib(16);
+
+/// How much is read of an ESP to find the BCD in it. Its structures are the drive's own word: a chain of clusters can be a
+/// ring, and a folder have no end.
+const ESP_BUDGET: Bytes = Bytes::mib(64);
+
 fn read_bcd(volume: DirectReader<'_>) -> io::Result<Vec<u8>> {
-    let fat = fatfs::FileSystem::new(volume, fatfs::FsOptions::new())?;
+    let fat = fatfs::FileSystem::new(volume.within(ESP_BUDGET), fatfs::FsOptions::new())?;
     let mut data = Vec::new();
-    fat.root_dir().open_file("EFI/Microsoft/Boot/BCD")?.read_to_end(&mut data)?;
+    let mut file = fat.root_dir().open_file("EFI/Microsoft/Boot/BCD")?;
+    file.by_ref().take(BCD_MAX.0 + 1).read_to_end(&mut data)?;
+    if Bytes::of(data.len()) > BCD_MAX {
+        return Err(io::Error::other(format!("it has more than {BCD_MAX}")));
+    }
     Ok(data)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use fatfs::{FatType, FormatVolumeOptions, FsOptions};
+
+    use super::*;
+
+    /// An ESP of a drive that means no good: `spoil` may change its bytes.
+    fn read(spoil: impl FnOnce(&mut Vec<u8>)) -> io::Result<Vec<u8>> {
+        let mut volume = Cursor::new(vec![0; Bytes::mib(40).as_usize()]);
+        let options = FormatVolumeOptions::new().fat_type(FatType::Fat32).bytes_per_cluster(512);
+        fatfs::format_volume(&mut volume, options).unwrap();
+        {
+            let fat = fatfs::FileSystem::new(&mut volume, FsOptions::new()).unwrap();
+            let folder = fat.root_dir().create_dir("EFI").unwrap();
+            let folder = folder.create_dir("Microsoft").unwrap().create_dir("Boot").unwrap();
+            let mut bcd = folder.create_file("BCD").unwrap();
+            io::Write::write_all(&mut bcd, b"regf").unwrap();
+        }
+        let mut volume = volume.into_inner();
+        spoil(&mut volume);
+        let reader = DirectReader::new(Bytes::of(volume.len()), |buffer, offset| {
+            let (start, length) = (offset.as_usize(), buffer.len());
+            buffer.copy_from_slice(&volume[start..start + length]);
+            Ok(())
+        });
+        read_bcd(reader)
+    }
+
+    #[test]
+    fn a_drive_cannot_lead_the_reader_in_a_circle() {
+        assert_eq!(read(|_| ()).unwrap(), b"regf");
+        let error = read(|volume| {
+            let number = |at: usize| usize::from(u16::from_le_bytes([volume[at], volume[at + 1]]));
+            let (reserved, sectors) = (number(14), number(36));
+            let (fat, data) =
+                (reserved * 512, (reserved + usize::from(volume[16]) * sectors) * 512);
+            // The root folder: cluster 2, followed by itself, full of entries that were deleted.
+            volume[fat + 8..fat + 12].copy_from_slice(&2_u32.to_le_bytes());
+            for entry in volume[data..data + 512].chunks_mut(32) {
+                entry.fill(0xe5);
+            }
+        })
+        .unwrap_err();
+        assert!(error.to_string().contains("no end"), "{error}");
+        let error = read(|volume| {
+            // What the folder says is the file's size.
+            let entry = volume.windows(11).position(|name| name == b"BCD        ").unwrap();
+            volume[entry + 28..entry + 32].copy_from_slice(&u32::MAX.to_le_bytes());
+        });
+        assert!(error.is_err() || error.is_ok_and(|data| data.len() <= BCD_MAX.as_usize()));
+    }
 }

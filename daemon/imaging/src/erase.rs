@@ -1,5 +1,7 @@
 //! Before the first byte of a master: what stood on the drive goes, and markers are set where the commit will write.
 
+use std::time::{Duration, Instant};
+
 use drives::buffer::Buffer;
 use drives::medium::Medium;
 use masters::allocation::{ends, guards};
@@ -11,6 +13,9 @@ use model::units::Bytes;
 
 use crate::engine::{JobContext, differences};
 use crate::error::{JobError, mismatch_error, read_error, write_error};
+
+/// How long it may take to clean a drive that refuses writes.
+const CLEANING: Duration = Duration::from_secs(10);
 
 /// How much is discarded with one request, so that a drive which is slow at it can be told to stop in between.
 const DISCARD: Bytes = Bytes(8 << 30);
@@ -76,18 +81,27 @@ impl JobContext<'_> {
     }
 
     /// Takes tables or markers away again: a drive that did not pass must not look finished. Told to stop or not; if it
-    /// fails, the drive is gone or dead.
+    /// fails, the drive is gone or dead. What refuses all writes may hold its bay for [`CLEANING`], and for no more than the
+    /// first of them once an operator says `stop`.
     pub fn unfinish(&self, medium: &mut impl Medium) {
         let plan = &self.master.manifest.plan;
         let sector = Bytes(self.sector().bytes());
+        let (start, told) = (Instant::now(), self.stop.reason());
         let mut failed = None;
-        // The tables sector by sector, because one that cannot be written must not save the others; then all of both ends.
-        let sectors = [plan.primary_range(), plan.backup_range()].into_iter().flat_map(|table| {
+        // The tables at once, then sector by sector, because one that cannot be written must not save the others; then
+        // all of both ends.
+        let tables = [plan.primary_range(), plan.backup_range()];
+        let sectors = tables.into_iter().flat_map(|table| {
             let count = table.length().0 / sector.0;
             (0..count).map(move |n| Range::at(table.start + sector * n, sector))
         });
+        let further = sectors.chain(table_ranges(plan).pieces());
         let mut zeros = Buffer::zeroed(CHUNK);
-        for range in sectors.chain(table_ranges(plan).pieces()) {
+        for (turn, range) in tables.into_iter().chain(further).enumerate() {
+            let given_up = start.elapsed() >= CLEANING || self.stop.reason() != told;
+            if turn >= tables.len() && failed.is_some() && given_up {
+                break;
+            }
             zeros.resize(range.length());
             if let Err(error) = medium.write(range.start, &zeros) {
                 failed = Some(error);

@@ -36,6 +36,12 @@ pub enum JobError {
         /// The first of them.
         first: Range,
     },
+    /// Something else has written to the drive since it is held.
+    #[error("{}", match .0 {
+        Bytes(0) => "something else is writing to the drive".to_owned(),
+        bytes => format!("something else wrote {} bytes to the drive while it was imaged", bytes.0),
+    })]
+    Foreign(Bytes),
     /// The drive is below a configured floor.
     #[error("{rate} over the last {seconds} s, the floor is {floor} ({configured})")]
     TooSlow {
@@ -79,6 +85,7 @@ impl JobError {
             Self::Write(_) => (Verdict::Failed, C::WriteError),
             Self::Read(_) => (Verdict::Failed, C::ReadError),
             Self::Mismatch { .. } => (Verdict::Failed, C::Mismatch),
+            Self::Foreign(_) => (Verdict::Failed, C::ForeignWrite),
             Self::Boot(_) => (Verdict::Failed, C::BootConfiguration),
             Self::TooSlow { .. } => (Verdict::Failed, C::TooSlow),
             Self::Store(_) | Self::Master(_) => (Verdict::Failed, C::StoreError),

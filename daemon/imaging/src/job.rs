@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use drives::medium::Medium;
+use model::code::ReasonCode;
 use model::failure::Reason;
 use model::job::{JobReport, Outcome, State, StopReason};
 use model::verdict::Verdict;
@@ -47,5 +48,13 @@ pub fn run_job(medium: &mut impl Medium, context: &JobContext<'_>) -> Outcome {
         Some(reason @ StopReason::Unplugged) => JobError::Stopped(reason).verdict(),
         _ => error.verdict(),
     };
-    Outcome { verdict, reason: Some(Reason::of(code, &error)), report }
+    let reason = Reason::of(code, &error);
+    let reason = match code {
+        ReasonCode::ForeignWrite => {
+            let node = medium.drive().node.display();
+            reason.with_hint(format!("end what writes to it (`fuser -v {node}`), and retry it"))
+        }
+        _ => reason,
+    };
+    Outcome { verdict, reason: Some(reason), report }
 }

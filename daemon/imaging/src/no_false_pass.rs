@@ -10,6 +10,7 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use drives::medium::{Foreign, Medium as _};
 use drives::memory::{Fault, MemoryDrive};
 use formats::gpt;
 use masters::allocation;
@@ -192,6 +193,7 @@ fn leaves_writes_alone(fault: &Fault) -> bool {
             | Fault::ReadMisplaced { .. }
             | Fault::FlushError { .. }
             | Fault::WriteFlipped { .. }
+            | Fault::ForeignWrite { .. }
             | Fault::Stall { .. }
     )
 }
@@ -229,6 +231,7 @@ fn fault() -> impl Strategy<Value = Fault> {
         place().prop_map(|at| Fault::DeadSector { at }),
         request().prop_map(|request| Fault::Stall { request }),
         request().prop_map(|request| Fault::Removal { request }),
+        (request(), place()).prop_map(|(request, at)| Fault::ForeignWrite { request, at }),
     ]
 }
 
@@ -243,6 +246,7 @@ proptest! {
         let Outcome { verdict, reason, report } = &trial.outcome;
         if *verdict == Verdict::Passed {
             prop_assert_eq!(trial.wrong(), Vec::new());
+            prop_assert_eq!(trial.drive.foreign_writes(), Foreign::Nothing);
             prop_assert!(reason.is_none() && report.readback.is_some());
             prop_assert_eq!(report.verified, trial.master.manifest.payload());
         } else {
@@ -279,6 +283,8 @@ fn each_fault_has_its_verdict() {
         (Fault::DeadSector { at: body }, Some(C::Mismatch)),
         (Fault::DeadSector { at: windows }, Some(C::Mismatch)),
         (Fault::DeadSector { at: 512 }, Some(C::Mismatch)),
+        // Onto a place that is free, where no read-back looks.
+        (Fault::ForeignWrite { request: 25, at: windows + (8 << 20) }, Some(C::ForeignWrite)),
         (Fault::Stall { request: 25 }, Some(C::Stalled)),
         (Fault::Removal { request: 25 }, Some(C::Unplugged)),
     ] {

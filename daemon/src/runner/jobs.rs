@@ -3,11 +3,14 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use drives::claim::{Claim, ClaimError, IoClock};
 use drives::content;
 use drives::medium::Medium as _;
+use drives::usage;
 use imaging::engine::JobContext;
+use imaging::error::JobError;
 use imaging::job::run_job;
 use imaging::progress::Progress;
 use jiff::Timestamp;
@@ -38,10 +41,26 @@ struct Running {
 }
 
 /// All jobs of which the station does not know that they have ended.
-#[derive(Debug, Default)]
-pub(super) struct Jobs(Vec<Running>);
+#[derive(Debug)]
+pub(super) struct Jobs {
+    running: Vec<Running>,
+    /// When the station has last looked whether one is stuck.
+    looked: Instant,
+    /// Since when it has looked again and again.
+    watching: Instant,
+}
+
+/// If the station has not looked for so long, it did not run: it was stopped, or its machine was. Then no drive's request
+/// had its time.
+const BLINK: Duration = Duration::from_secs(3);
 
 impl Jobs {
+    /// No jobs.
+    pub(super) fn new() -> Self {
+        let now = Instant::now();
+        Self { running: Vec::new(), looked: now, watching: now }
+    }
+
     /// Starts a job on a thread of its own. The thread ends with [`Event::JobEnded`], or with [`Event::DriveAnswered`]
     /// if the drive has been given its verdict meanwhile, because it did not answer.
     pub(super) fn start(
@@ -106,27 +125,43 @@ impl Jobs {
             tokio::spawn(async move { sender.send(ended).await });
             return;
         }
-        self.0.push(running);
+        self.running.push(running);
     }
 
     /// How far a job has come; `None` if it does not run.
     pub(super) fn reading(&self, job: Uuid) -> Option<Reading> {
-        self.0.iter().find(|running| running.job == job).map(|running| running.progress.read())
+        self.running
+            .iter()
+            .find(|running| running.job == job)
+            .map(|running| running.progress.read())
     }
 
     /// Forgets a job, because the station now knows that it has ended.
     pub(super) fn forget(&mut self, job: Uuid) {
-        self.0.retain(|running| running.job != job);
+        self.running.retain(|running| running.job != job);
     }
 
     /// Closes the record of a drive that does not answer, without waiting for the job's thread. Each call closes one
     /// record at most.
     pub(super) fn stuck(&mut self, services: &Services) -> Option<Event<OpenMaster>> {
         let patience = services.limits.stall;
+        let now = Instant::now();
+        if now - self.looked > BLINK {
+            tracing::warn!(
+                "the station did not run for {} s; drives get their time anew",
+                (now - self.looked).as_secs()
+            );
+            self.watching = now;
+        }
+        self.looked = now;
+        let watched = self.watching.elapsed();
+        if watched <= patience {
+            return None;
+        }
         let stuck = |job: &&Running| {
             !job.open.is_closed() && job.clock.waiting().is_some_and(|time| time > patience)
         };
-        let job = self.0.iter().find(stuck)?;
+        let job = self.running.iter().find(stuck)?;
         let record = job.open.take()?;
         // If the drive answers after all, the job's thread finds this request and ends.
         job.stop.request(StopReason::Stalled);
@@ -153,11 +188,21 @@ fn run(
 ) -> Option<Record> {
     let JobOrder { admitted, master, stop, .. } = order;
     let refused = |refusal: Refusal| Some(open.take()?.refused(refusal, Timestamp::now()));
-    let mut claim = match Claim::take(admitted, clock) {
+    let go_on = || stop.reason().is_none();
+    let stopped = || {
+        let error = JobError::Stopped(stop.reason()?);
+        let (verdict, code) = error.verdict();
+        Some(open.take()?.closed_with(verdict, Reason::of(code, &error), Timestamp::now()))
+    };
+    let mut claim = match Claim::take(admitted, clock, &go_on) {
         Ok(claim) => claim,
+        Err(ClaimError::Stopped(_)) => return stopped(),
         Err(error) => {
             let code = match &error {
-                ClaimError::Open { .. } => ReasonCode::InUse,
+                ClaimError::Held(_)
+                | ClaimError::Locked(_)
+                | ClaimError::Open { .. }
+                | ClaimError::Stopped(_) => ReasonCode::InUse,
                 ClaimError::Changed { .. } => ReasonCode::DriveChanged,
                 ClaimError::ReadOnly(_) => ReasonCode::ReadOnly,
             };
@@ -166,7 +211,11 @@ fn run(
     };
     // Who uses the drive is looked up once more. Uses that the claim does not exclude may have begun since the
     // decision.
-    let usage = claim.during(|| services.host.usage(&claim.drive().name, &content::is_in_pool));
+    let look = || claim.during(|| services.host.usage(&claim.drive().name, &content::is_in_pool));
+    let usage = usage::settled(look, &go_on);
+    if !go_on() {
+        return stopped();
+    }
     let objection = match usage {
         Ok(usage) => usage.objection(claim.drive()),
         Err(error) => Some(unknown_users(claim.drive(), &error)),

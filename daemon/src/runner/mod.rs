@@ -4,6 +4,7 @@
 //! effect ends with at most one event, not counting progress.
 
 mod jobs;
+mod leftovers;
 mod pressing;
 mod services;
 mod survey;
@@ -56,7 +57,7 @@ pub async fn run(
     let (sender, mut receiver) = events;
     let intakes = Arc::new(Semaphore::new(1));
     let audits = Arc::new(Semaphore::new(AUDITS));
-    let jobs = Jobs::default();
+    let jobs = Jobs::new();
     let mut performer = Performer { services, sender, intakes, audits, press: None, jobs };
     performer.list_masters();
     let mut clock = interval(REFRESH);
@@ -122,6 +123,9 @@ impl Performer {
             Effect::Record(record) => self.services.writer.write(*record),
             Effect::LookForGeometries(media) => self.look_for_geometries(media),
             Effect::Job(order) => self.jobs.start(&self.services, &self.sender, *order),
+            Effect::Clean(admitted, record) => {
+                leftovers::clean(&self.services, *admitted, *record);
+            }
             Effect::Audit(task, reply) => self.audit(task, reply),
             Effect::Answer(reply, answer) => {
                 // The operator may have gone away.

@@ -1,7 +1,9 @@
 //! Gathers the facts that a decision about a drive is made from. It only reads.
 
+use std::time::Duration;
+
 use drives::content::{self, Seen};
-use drives::usage::UnknownUse;
+use drives::usage::{self, UnknownUse};
 use model::admission::{Content, Overwrite};
 use model::code::ReasonCode;
 use model::drive::Drive;
@@ -21,10 +23,10 @@ pub(super) async fn gather(services: Services, drive: Drive) -> Result<Box<Drive
     // A thread that hangs in the kernel is left behind. It ends when the drive answers or is detached.
     let node = drive.node.display().to_string();
     let work = spawn_blocking(move || read(&services, &drive));
-    match timeout(patience, work).await {
-        Ok(Ok(facts)) => facts,
-        Ok(Err(error)) => Err(Refusal::of(ReasonCode::InternalError, &error)),
-        Err(_) => {
+    match within(patience, work).await {
+        Some(Ok(facts)) => facts,
+        Some(Err(error)) => Err(Refusal::of(ReasonCode::InternalError, &error)),
+        None => {
             let seconds = patience.as_secs();
             let detail = format!("{node} has not answered a read for {seconds} s");
             Err(Refusal::new(ReasonCode::Stalled, detail))
@@ -32,8 +34,25 @@ pub(super) async fn gather(services: Services, drive: Drive) -> Result<Box<Drive
     }
 }
 
+/// Waits for work for so long, in short spells: time in which the station itself does not run, because it was stopped or
+/// its machine was, counts as one spell.
+async fn within<T>(patience: Duration, work: impl Future<Output = T>) -> Option<T> {
+    const SPELL: Duration = Duration::from_millis(500);
+    let mut work = std::pin::pin!(work);
+    let mut left = patience;
+    while !left.is_zero() {
+        let spell = SPELL.min(left);
+        if let Ok(done) = timeout(spell, work.as_mut()).await {
+            return Some(done);
+        }
+        left -= spell;
+    }
+    None
+}
+
 fn read(services: &Services, drive: &Drive) -> Result<Box<DriveFacts>, Refusal> {
-    let usage = services.host.settled_usage(&drive.name, &content::is_in_pool, &|| true);
+    let look = || services.host.usage(&drive.name, &content::is_in_pool);
+    let usage = usage::settled(look, &|| true);
     let usage = usage.map_err(|error| unknown_users(drive, &error))?;
     let ledger = &services.ledger;
     let known = || {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
-use model::admission::{self, Admission, Admitted, Candidate, MinimumSize, Wanted};
+use model::admission::{
+    self, Admission, Admitted, Candidate, MinimumSize, Overwrite, Policy, Wanted,
+};
 use model::code::ReasonCode;
 use model::drive::{Change, Drive, Geometry, Serial};
 use model::failure::{Reason, Refusal};
@@ -12,7 +14,7 @@ use model::job::{Stop, StopReason};
 use model::layout::LayoutError;
 use model::media::Media;
 use model::record::Record;
-use model::units::SectorSize;
+use model::units::{Bytes, SectorSize};
 use model::verdict::Verdict;
 
 use crate::Station;
@@ -133,7 +135,7 @@ impl<M: Clone> Station<M> {
             Err(refusal) => return self.refuse(&ticket.key, vec![refusal], now),
         };
         if insertion.recall(facts.previous.take()) {
-            return Vec::new();
+            return self.clean(&ticket.key, *facts).into_iter().collect();
         }
         let requested = insertion.requested_media.clone();
         let media = self.media_for(requested.as_deref(), facts.today);
@@ -155,6 +157,31 @@ impl<M: Clone> Station<M> {
                 Vec::new()
             }
             (Admission::Refused(refusals), _) => self.refuse(&ticket.key, refusals, now),
+        }
+    }
+
+    /// The cleaning of a drive whose job was ended by the end of the station itself. What the drive holds is not asked for:
+    /// nothing but tables that are proven to be of that job is overwritten.
+    fn clean(&self, key: &Key, facts: DriveFacts) -> Option<Effect<M>> {
+        let record = self.insertions.get(key)?.record.clone()?;
+        let code = record.reason.as_ref().map(|reason| reason.code);
+        if code != Some(ReasonCode::StationInterrupted) || record.identity.is_none() {
+            return None;
+        }
+        let missing = Err(MediaUnavailable::Undecided);
+        let wanted = Wanted::Known(MinimumSize { least: Bytes(0), arithmetic: String::new() });
+        let candidate = Candidate { wanted, ..self.candidate(key, facts, &missing)? };
+        let policy = Policy { overwrite: Overwrite::Any, ..self.setup.policy.clone() };
+        let same = candidate.drive.serial.is_some() && candidate.drive.serial == record.serial;
+        match admission::admit(candidate, &policy) {
+            Admission::Admitted(admitted) if same => {
+                Some(Effect::Clean(admitted, Box::new(record)))
+            }
+            _ => {
+                let serial = record.serial.as_ref().map(Serial::as_str).unwrap_or_default();
+                tracing::warn!(serial, "{serial} may hold tables of a job that did not end");
+                None
+            }
         }
     }
 

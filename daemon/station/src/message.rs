@@ -120,6 +120,8 @@ pub enum Effect<M> {
     LookForGeometries(Digest),
     /// Run a job.
     Job(Box<JobOrder<M>>),
+    /// Take the tables of this record's job from the drive, if they stand there: the station was killed during the job.
+    Clean(Box<Admitted>, Box<Record>),
     /// Run an audit.
     Audit(AuditTask, Reply),
     /// Answer an operator.

@@ -1,5 +1,7 @@
 //! Paths through the station, event by event, without a drive or a runtime.
 
+mod twins;
+
 use std::collections::HashMap;
 
 use model::admission::{Content, Overwrite, Usage};
@@ -11,7 +13,7 @@ use model::failure::{Failure, Reason, Refusal};
 use model::job::State;
 use model::manifest::{Manifest, Recipe};
 use model::media::{IntakeOutcome, Inventory, Media, Stamp};
-use model::record::Record;
+use model::record::{IdentityRecord, Record};
 use model::units::SectorSize;
 use model::verdict::Verdict;
 
@@ -419,24 +421,6 @@ fn a_drive_that_has_passed_is_imaged_again_only_if_asked_for() {
 }
 
 #[test]
-fn a_twin_that_goes_leaves_the_other_admissible() {
-    let mut station = station();
-    with_media(&mut station);
-    let twin = |name: &str, diskseq| Drive { serial: Serial::new("SAME"), ..drive(name, diskseq) };
-    let present = |drive| Event::Drives(vec![Change::Present(Box::new(drive))]);
-    let first = judge(station.apply(present(twin("sdb", 1))));
-    let second = judge(station.apply(present(twin("sdc", 2))));
-    for ticket in [first, second] {
-        let effects = station.apply(Event::Judged(ticket, facts()));
-        assert_eq!(refusal(&effects), ReasonCode::DuplicateSerial);
-    }
-    let gone = Change::Gone { name: "sdc".into(), diskseq: Diskseq(2) };
-    let ticket = judge(station.apply(Event::Drives(vec![gone])));
-    let effects = station.apply(Event::Judged(ticket, facts()));
-    assert!(matches!(&effects[..], [Effect::LookForMaster(_)]), "{effects:?}");
-}
-
-#[test]
 fn a_stuck_drive_holds_neither_the_end_nor_a_retry_forever() {
     let mut station = station();
     with_media(&mut station);
@@ -456,44 +440,27 @@ fn a_stuck_drive_holds_neither_the_end_nor_a_retry_forever() {
     assert!(matches!(station.apply(Event::Drain)[..], [.., Effect::Exit]));
 }
 
-/// With two drives of one serial number nobody but the operator knows which one is meant.
+/// A drive whose job ended with the station keeps its verdict, and is cleaned; one with any other verdict is left alone.
 #[test]
-fn a_command_for_a_twin_names_the_one_that_is_meant() {
-    let mut station = station();
-    with_media(&mut station);
-    let twin = |name: &str, diskseq| Drive { serial: Serial::new("SAME"), ..drive(name, diskseq) };
-    for (name, diskseq) in [("sdb", 1), ("sdc", 2)] {
-        let present = Change::Present(Box::new(twin(name, diskseq)));
-        let ticket = judge(station.apply(Event::Drives(vec![present])));
-        station.apply(Event::Judged(ticket, facts()));
-    }
-    let mut tell = |command| {
-        let (reply, _) = tokio::sync::oneshot::channel();
-        let effects = station.apply(Event::Command(command, reply));
-        let answer = effects.into_iter().find_map(|effect| match effect {
-            Effect::Answer(_, answer) => Some(answer.map(|_| ())),
-            _ => None,
-        });
-        answer.unwrap()
+fn what_a_killed_station_left_is_cleaned() {
+    let cleaned = |code: ReasonCode, serial: &str| {
+        let mut station = station();
+        with_media(&mut station);
+        let ticket = attach(&mut station, "sdb", 1);
+        let identity = IdentityRecord { disk_guid: Uuid::nil(), partitions: Vec::new() };
+        let previous = Record {
+            serial: Serial::new(serial),
+            identity: Some(identity),
+            ..Record::open("rack", &drive("sdb", 1), NOW)
+        };
+        let previous = previous.closed_with(code.verdicts()[0], Reason::new(code, "x"), NOW);
+        let facts = DriveFacts { previous: Some(previous), ..nothing_known() };
+        let effects = station.apply(Event::Judged(ticket, Ok(Box::new(facts))));
+        effects.iter().any(|effect| matches!(effect, Effect::Clean(..)))
     };
-    for command in [Command::Stop { drive: "SAME".into() }, Command::Retry { drive: "SAME".into() }]
-    {
-        let denial = tell(command).unwrap_err();
-        assert_eq!(denial.code, DenialCode::AmbiguousDrive);
-        assert!(denial.detail.contains("/dev/sdb") && denial.detail.contains("/dev/sdc"));
+    assert!(cleaned(ReasonCode::StationInterrupted, "S1"));
+    assert!(!cleaned(ReasonCode::StationInterrupted, "S2"), "the serial number of another");
+    for code in [ReasonCode::OperatorStop, ReasonCode::Mismatch, ReasonCode::Unplugged] {
+        assert!(!cleaned(code, "S1"), "{code}");
     }
-    assert!(
-        tell(Command::Stop { drive: "/dev/sdb".into() }).is_ok(),
-        "the first waits for its master"
-    );
-    assert_eq!(
-        tell(Command::Stop { drive: "sdc".into() }).unwrap_err().code,
-        DenialCode::NotRunning,
-        "the second is refused as its twin"
-    );
-    assert!(tell(Command::Retry { drive: "/dev/sdc".into() }).is_ok());
-    assert_eq!(
-        tell(Command::Stop { drive: "SDX".into() }).unwrap_err().code,
-        DenialCode::NoSuchDrive
-    );
 }

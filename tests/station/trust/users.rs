@@ -8,6 +8,7 @@ use macro_rules_attribute::apply;
 use serde_json::Value;
 
 use super::Case;
+use crate::harness::faulty::{BODY_BYTE, Faults, FaultyDrive, slow};
 use crate::harness::sample::run;
 use crate::harness::{Rig, Setup, Volume, attach, wait_for};
 
@@ -193,4 +194,226 @@ fn a_serial_number_of_two_names_neither() {
     }
     let text = rig.ctl_fails(2, &["stop", &second.node()]);
     assert!(text.contains("is not being imaged"), "{text}");
+}
+
+/// Opens a drive like that until it is told to let go.
+struct Holder(std::process::Child);
+
+impl Holder {
+    fn new(node: &str, flags: &str) -> Self {
+        let script = format!(
+            "import os,sys; f=os.open({node:?}, {flags}); print('open', flush=True); sys.stdin.read(1)"
+        );
+        let mut child = Command::new("python3")
+            .args(["-c", &script])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = [0; 5];
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
+        Self(child)
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[apply(test!)]
+#[needs(LOOP)]
+fn who_holds_a_new_drive_for_a_moment_is_waited_for() {
+    let rig = Rig::started(Setup::default());
+    rig.wait_pass(&rig.attached("WARM", 420, 512).serial);
+    rig.ctl_ok(&["disarm"]);
+    let held = |name: &str| {
+        let drive = rig.attached(name, 420, 512);
+        rig.decision(&drive.serial);
+        let holder = Holder::new(&drive.node(), "os.O_RDONLY | os.O_EXCL");
+        (drive, holder)
+    };
+    let (drive, holder) = held("A");
+    rig.ctl_ok(&["arm"]);
+    rig.wait_state(&drive.serial, &["claiming"]);
+    drop(holder);
+    Case {
+        line: "A.7",
+        tried: "held exclusively for a moment as it is plugged in",
+        right: "passed",
+        before: "refused in_use",
+    }
+    .saw(&said(&rig.wait_pass(&drive.serial)));
+    rig.ctl_ok(&["disarm"]);
+    let (drive, holder) = held("B");
+    rig.ctl_ok(&["arm"]);
+    rig.wait_state(&drive.serial, &["claiming"]);
+    rig.ctl_ok(&["stop", &drive.serial]);
+    Case {
+        line: "A.7",
+        tried: "stop while it is waited for",
+        right: "stopped operator_stop",
+        before: "refused in_use",
+    }
+    .saw(&said(&rig.wait_verdict(&drive.serial)));
+    rig.ctl(&["retry", &drive.serial]);
+    Case {
+        line: "A.7",
+        tried: "held exclusively for good",
+        right: "refused in_use",
+        before: "refused in_use",
+    }
+    .saw(&said(&rig.wait_recorded(&drive.serial)));
+    drop(holder);
+}
+
+/// Writes a sector in the free space of a drive that is being written; the pass must not come about.
+fn written_meanwhile(sync: bool) -> String {
+    let rig = Rig::started(Setup::default());
+    let drive = FaultyDrive::new(&rig, "A", 420, slow(20));
+    drive.attach(&[]);
+    rig.wait_state(&drive.serial, &["writing"]);
+    let other = File::options().write(true).open(drive.node()).unwrap();
+    other.write_all_at(&[0x5a; 4096], 300 << 20).unwrap();
+    if sync {
+        other.sync_all().unwrap();
+    }
+    let record = rig.wait_verdict(&drive.serial);
+    drop(other);
+    assert!(drive.holds(512, 8) != *b"EFI PART");
+    drop(rig);
+    said(&record)
+}
+
+#[apply(test!)]
+#[needs(LOOP, FUSE)]
+fn a_drive_that_others_write_to_does_not_pass() {
+    for (sync, tried) in [
+        (true, "another program writes where nothing is read back"),
+        (false, "another program's write waits in the page cache"),
+    ] {
+        Case { line: "A.6", tried, right: "failed foreign_write", before: "passed" }
+            .saw(&written_meanwhile(sync));
+    }
+}
+
+#[apply(test!)]
+#[needs(LOOP, FUSE)]
+fn a_drive_that_refuses_every_write_lets_go_of_its_bay() {
+    let rig = Rig::started(Setup::default());
+    let drive = FaultyDrive::new(&rig, "A", 420, slow(20));
+    drive.attach(&[]);
+    rig.wait_state(&drive.serial, &["writing"]);
+    run("blockdev", &["--setro", &drive.node()]);
+    // Waiting is given up before what it took once.
+    Case {
+        line: "E.22",
+        tried: "all writes fail from one moment on",
+        right: "failed write_error",
+        before: "failed write_error after 141 s",
+    }
+    .saw(&said(&rig.wait_verdict(&drive.serial)));
+    run("blockdev", &["--setrw", &drive.node()]);
+    drop(rig);
+}
+
+#[apply(test!)]
+#[needs(LOOP, FUSE)]
+fn a_station_that_did_not_run_blames_no_drive() {
+    const STALL: std::time::Duration = std::time::Duration::from_secs(4);
+    let rig = Rig::started(Setup::default().set("replicate.stall_timeout", "4s"));
+    let hangs = Faults { hangs_at: Some(BODY_BYTE), ..Faults::default() };
+    let drive = FaultyDrive::new(&rig, "A", 420, hangs);
+    drive.attach(&[]);
+    drive.wait_hangs();
+    let pid = rustix::process::Pid::from_raw(rig.pid()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    let start = std::time::Instant::now();
+    wait_for("longer than a drive may take", || (start.elapsed() > STALL * 2).then_some(()));
+    rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
+    wait_for("the station to notice", || rig.log().contains("did not run").then_some(()));
+    drive.set(Faults::default());
+    Case {
+        line: "E.22",
+        tried: "the station is frozen for twice the stall timeout",
+        right: "passed",
+        before: "failed stalled",
+    }
+    .saw(&said(&rig.wait_verdict(&drive.serial)));
+    drop(rig);
+}
+
+/// Killed between the tables and the verdict, a station leaves a drive that looks finished.
+#[apply(test!)]
+#[needs(LOOP, FUSE)]
+fn tables_that_a_killed_station_left_are_taken_away() {
+    let rig = Rig::started(Setup::default());
+    rig.wait_pass(&rig.attached("WARM", 420, 512).serial);
+    let drive = FaultyDrive::new(&rig, "A", 420, slow(60));
+    drive.attach(&[]);
+    let has_table = || drive.holds(512, 8) == *b"EFI PART";
+    rig.wait_state(&drive.serial, &["committing"]);
+    wait_for("the table", || has_table().then_some(()));
+    rig.kill();
+    assert!(has_table(), "the station was killed before it could take the table away itself");
+    rig.start();
+    let record = wait_for("the record", || {
+        let record = rig.wait_recorded(&drive.serial);
+        record["warnings"].to_string().contains("tables_removed").then_some(record)
+    });
+    let backup = drive.holds((420 << 20) - 512, 8);
+    let left = has_table() || backup == *b"EFI PART";
+    Case {
+        line: "E.22",
+        tried: "killed between the tables and the verdict, started again",
+        right: "stopped station_interrupted, tables: false",
+        before: "stopped station_interrupted, tables: true",
+    }
+    .saw(&format!("{}, tables: {left}", said(&record)));
+    drop(rig);
+}
+
+/// Stand-ins for the rules of others: like those of dmraid, MD and LVM, and bcache, they go by what blkid has found, and
+/// bcache's looks for itself where that is nothing.
+const ASSEMBLERS: &str = r#"SUBSYSTEM=="block", ENV{ID_FS_USAGE}=="raid", ENV{BY_USAGE}="1"
+SUBSYSTEM=="block", ENV{ID_FS_TYPE}=="*_member", ENV{BY_TYPE}="1"
+SUBSYSTEM=="block", ENV{ID_FS_TYPE}=="", ENV{BY_ITSELF}="1"
+SUBSYSTEM=="block", ENV{SYSTEMD_READY}!="0", ENV{BY_SYSTEMD}="1"
+"#;
+
+#[apply(test!)]
+#[needs(LOOP, UDEVD)]
+fn nothing_is_assembled_from_drives_in_bays() {
+    let rig = Rig::started(Setup::default().disarmed().beside_udevd(ASSEMBLERS));
+    let drive = rig.drive("A", 420);
+    let raid = |path: &std::path::Path| {
+        let file = File::options().write(true).open(path).unwrap();
+        let size = file.metadata().unwrap().len();
+        file.write_all_at(b"Intel Raid ISM Cfg Sig. 1.3.00", size - 1024).unwrap();
+    };
+    raid(&drive.file);
+    let stray = rig.path("stray.img");
+    fs::copy(&drive.file, &stray).unwrap();
+    drive.attach(&[]);
+    let stranger = Volume(attach(stray.to_str().unwrap(), &[]));
+    wait_for("the rules", || rig.udev_properties(&stranger.0).contains("BY_USAGE").then_some(()));
+    let others = rig.udev_properties(&stranger.0);
+    assert!(others.contains("BY_TYPE") && others.contains("BY_SYSTEMD"), "{others}");
+    wait_for("the mark", || {
+        rig.udev_properties(&drive.node()).contains("PRESTAGED_FOUND=isw_raid_member").then_some(())
+    });
+    let ours = rig.udev_properties(&drive.node());
+    let taken: Vec<&str> = ours.lines().filter(|line| line.starts_with("BY_")).collect();
+    Case {
+        line: "E.24",
+        tried: "rules that go by ID_FS_USAGE, by type, or look for themselves",
+        right: "taken by []",
+        before: "taken by dmraid and bcache",
+    }
+    .saw(&format!("taken by {taken:?}"));
+    drop(stranger);
+    rig.terminate_beside_udevd();
+    assert!(rig.wait_end(), "{}", rig.log());
 }
