@@ -23,7 +23,7 @@ use model::admission::Policy;
 use model::drive::Change;
 use model::failure::Failure;
 use model::hint::Hint;
-use record::ledger::{Ledger, LedgerError};
+use record::ledger::{Ledger, LedgerError, Location};
 use record::writer::RecordWriter;
 use station::{Event, Setup, Station};
 use tokio::net::UnixListener;
@@ -49,6 +49,19 @@ pub struct Arguments {
     /// Check the configuration and the programs needed, print what would be watched, and end.
     #[arg(long)]
     pub check: bool,
+    /// Decide what to do about a ledger that is missing or lacks records, and end: `new` sets what is there aside, and the
+    /// next start begins a new one; `found` takes what is there as it is.
+    #[arg(long, value_name = "CHOICE", conflicts_with = "check")]
+    pub ledger: Option<LedgerChoice>,
+}
+
+/// What to do about a ledger that is not the one that the station remembers.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum LedgerChoice {
+    /// Begin a new one.
+    New,
+    /// Take the one that is there.
+    Found,
 }
 
 /// Sends the log to the journal, and also to standard error unless systemd connects that to the journal.
@@ -136,14 +149,20 @@ pub async fn run(config: Config) -> Result<()> {
     let policy = config.policy()?;
     let host = supported_host()?;
 
+    refuse_second(&config.control.socket)?;
     create_folder("the media inbox", &config.media.inbox)?;
     let store = Arc::new(Store::open(&config.store.path, config.store.budget, workers.account())?);
-    let ledger = open_ledger(&config, &host)?;
-    let writer = RecordWriter::start(ledger.clone())?;
     let group = control_group(&config)?;
+    let ledger = open_ledger(&config, &host)?;
     let listener = listen(&config, group).await?;
 
     let (sender, receiver) = mpsc::channel(256);
+    let writer = {
+        let sender = sender.clone();
+        // Fails only if the station has ended.
+        let report = move |trouble| drop(sender.blocking_send(Event::Ledger(trouble)));
+        RecordWriter::start(ledger.clone(), report)?
+    };
     let station = new_station(&config, policy.clone());
     let (publish, snapshot) = watch::channel(Arc::new(station.snapshot(&|_| None)));
     let services = Services {
@@ -164,7 +183,8 @@ pub async fn run(config: Config) -> Result<()> {
     udev_rules::install(&policy);
     drives::watch::watch(DriveEvents(sender.clone()))?;
     let ending = Arc::new(Notify::new());
-    let context = api::Context { snapshot, commands: sender.clone(), ledger, group };
+    let context =
+        api::Context { snapshot, commands: sender.clone(), ledger: ledger.clone(), group };
     let mut server = serve(listener, context, Arc::clone(&ending));
     tokio::spawn(watch_signals(sender.clone())?);
 
@@ -174,6 +194,7 @@ pub async fn run(config: Config) -> Result<()> {
     runner::run(station, services, (sender, receiver), publish, feed_watchdog).await;
     notify(&[sd_notify::NotifyState::Stopping]);
     tokio::task::spawn_blocking(move || writer.finish()).await?;
+    ledger.finish();
     // Whoever follows a drive gets its verdict before the connection ends.
     ending.notify_one();
     if timeout(FAREWELL, &mut server).await.is_err() {
@@ -201,7 +222,8 @@ impl Hint for StartError {
         Some(match self {
             Self::Kernel => "prestaged needs Linux 5.15 or later".into(),
             Self::SocketInUse(_) => {
-                "end the other one, or give this one its own [control] socket".into()
+                "end the other one; a second station beside it needs a socket, a store, a ledger and bays of its own"
+                    .into()
             }
         })
     }
@@ -222,16 +244,46 @@ fn create_folder(name: &str, folder: &Path) -> Result<()> {
         .with_context(|| format!("cannot create {name} {}", folder.display()))
 }
 
+/// Where the ledger is. The store's folder remembers it, too.
+fn ledger_location(config: &Config) -> Result<Location, NoAccount> {
+    let location = Location::new(&config.ledger.path).remembered_in(&config.store.path);
+    Ok(location.for_group(control_group(config)?))
+}
+
 /// Opens the ledger, and closes the records that an interrupted station has left open.
 fn open_ledger(config: &Config, host: &Host) -> Result<Ledger> {
     if let Some(folder) = config.ledger.path.parent() {
         create_folder("the ledger's folder", folder)?;
     }
-    let ledger = Ledger::open(&config.ledger.path, &host.boot_id())?;
+    let ledger = Ledger::open(&ledger_location(config)?, &host.boot_id())?;
     for record in ledger.close_interrupted()? {
         tracing::warn!(job = %record.job, "a record was still open: {}", record.sentence());
     }
     Ok(ledger)
+}
+
+/// Carries out what an operator has decided about the ledger; says what was done.
+///
+/// # Errors
+/// If a station uses the ledger, or the files cannot be changed.
+pub fn settle_ledger(config: &Config, choice: LedgerChoice) -> Result<String> {
+    let location = ledger_location(config)?;
+    let path = config.ledger.path.display();
+    Ok(match choice {
+        LedgerChoice::New => match Ledger::set_aside(&location, jiff::Timestamp::now())? {
+            Some(aside) => {
+                format!(
+                    "set aside as {}; the next start begins a new ledger {path}",
+                    aside.display()
+                )
+            }
+            None => format!("the next start begins a new ledger {path}"),
+        },
+        LedgerChoice::Found => {
+            Ledger::accept(&location)?;
+            format!("the next start takes the ledger {path} as it is")
+        }
+    })
 }
 
 fn new_station(config: &Config, policy: Policy) -> Station<OpenMaster> {
@@ -336,14 +388,19 @@ fn watch_signals(sender: mpsc::Sender<Event<OpenMaster>>) -> Result<impl Future<
     })
 }
 
+/// Ends the start where another station answers on the socket, before anything is changed that they might share.
+fn refuse_second(socket: &Path) -> Result<(), StartError> {
+    match UnixStream::connect(socket) {
+        Ok(_) => Err(StartError::SocketInUse(socket.display().to_string())),
+        Err(_) => Ok(()),
+    }
+}
+
 /// Makes the control socket, and gives it its group and mode.
 async fn listen(config: &Config, group: Option<u32>) -> Result<UnixListener> {
     let path = &config.control.socket;
     if let Some(folder) = path.parent() {
         create_folder("the control socket's folder", folder)?;
-    }
-    if UnixStream::connect(path).is_ok() {
-        return Err(StartError::SocketInUse(path.display().to_string()).into());
     }
     let _ = std::fs::remove_file(path);
     let listener =

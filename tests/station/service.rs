@@ -70,14 +70,26 @@ fn a_missing_libwim_names_its_package() {
 
 #[apply(test!)]
 #[needs(LOOP)]
-fn two_stations_do_not_share_a_store_or_a_socket() {
+fn two_stations_do_not_share_a_socket_a_store_or_a_ledger() {
     let rig = Rig::new(Setup::default());
     rig.start();
-    let (code, text) = told(&mut rig.command());
-    assert_eq!(code, 78, "{text}");
     let _shown = rig.shown();
-    insta::assert_snapshot!("store_in_use", error(&text));
-    rig.ctl_ok(&["status"]);
+    let mut said = String::new();
+    // Each hint is followed, and then the next thing is found that they share.
+    for key in ["control.socket", "store.path", "ledger.path"] {
+        let (code, text) = told(&mut rig.command());
+        assert_eq!(code, 78, "{text}");
+        let told: Vec<_> = text
+            .lines()
+            .filter(|line| line.starts_with("prestaged: ") || line.starts_with("hint: "))
+            .collect();
+        said += &format!("{}\n", told.join("\n"));
+        rig.set(key, rig.path(&format!("second-{key}")).to_str().unwrap());
+    }
+    insta::assert_snapshot!("what_two_stations_share", said);
+    let socket = rig.path("control.sock");
+    let (code, text) = told(rig.prestagectl().arg("status"));
+    assert_eq!(code, 0, "{}: {text}", socket.display());
 }
 
 #[apply(test!)]

@@ -7,9 +7,11 @@ use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
+use model::api::line::RecordLine;
 use model::code::DenialCode;
 use model::failure::Denial;
 use model::hint::Hint;
+use model::record::Record;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
@@ -47,6 +49,9 @@ impl Hint for ClientError {
     }
 }
 
+/// One JSON document per line, where the daemon has that to give.
+const LINES: &str = "application/x-ndjson";
+
 /// Opens a connection for each request: the daemon is on the same machine.
 #[derive(Clone, Debug)]
 pub(super) struct Client {
@@ -77,6 +82,7 @@ impl Client {
             .method(method)
             .uri(path)
             .header("host", "prestaged")
+            .header("accept", LINES)
             .header("content-type", "application/json")
             .body(Full::new(Bytes::from(body)))
             .map_err(|_| Denial::new(DenialCode::BadRequest, format!("bad path {path}")))?;
@@ -115,7 +121,19 @@ impl Client {
     /// The station's snapshot, and then every new one as it changes.
     pub(super) async fn events(&self) -> Result<Lines, ClientError> {
         let response = self.send(Method::GET, "/v1/events", Vec::new()).await?;
-        Ok(Lines { body: response.into_body(), rest: Vec::new() })
+        Ok(Lines::of(response))
+    }
+
+    /// The records of a path, row by row.
+    pub(super) async fn records(&self, path: &str) -> Result<Records, ClientError> {
+        let response = self.send(Method::GET, path, Vec::new()).await?;
+        let kind = response.headers().get("content-type");
+        if kind.is_some_and(|kind| kind == LINES) {
+            return Ok(Records::Lines(Lines::of(response)));
+        }
+        // A daemon that is too old to send lines, before its restart after an upgrade.
+        let records: Vec<Record> = Self::whole(response).await?;
+        Ok(Records::Whole(records.into_iter()))
     }
 
     /// Posts a request that the daemon answers line by line while it works.
@@ -125,7 +143,26 @@ impl Client {
         body: &impl Serialize,
     ) -> Result<Lines, ClientError> {
         let response = self.send(Method::POST, path, serde_json::to_vec(body)?).await?;
-        Ok(Lines { body: response.into_body(), rest: Vec::new() })
+        Ok(Lines::of(response))
+    }
+}
+
+/// The ledger's rows as the daemon sends them.
+#[derive(Debug)]
+pub(super) enum Records {
+    Lines(Lines),
+    Whole(std::vec::IntoIter<Record>),
+}
+
+impl Records {
+    /// The next row; `None` at the end.
+    pub(super) async fn next(&mut self) -> Result<Option<RecordLine>, ClientError> {
+        match self {
+            Self::Lines(lines) => lines.next().await,
+            Self::Whole(records) => {
+                Ok(records.next().map(|record| RecordLine::Record(Box::new(record))))
+            }
+        }
     }
 }
 
@@ -133,22 +170,34 @@ impl Client {
 #[derive(Debug)]
 pub(super) struct Lines {
     body: Incoming,
-    rest: Vec<u8>,
+    /// What has come, and how much of it has been read.
+    buffer: Vec<u8>,
+    read: usize,
 }
 
 impl Lines {
+    fn of(response: Response<Incoming>) -> Self {
+        Self { body: response.into_body(), buffer: Vec::new(), read: 0 }
+    }
+
     /// The next document; `None` at the end.
     pub(super) async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, ClientError> {
+        let mut searched = self.read;
         loop {
-            if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = self.rest.drain(..=end).collect();
-                return Ok(Some(serde_json::from_slice(&line)?));
+            if let Some(length) = self.buffer[searched..].iter().position(|byte| *byte == b'\n') {
+                let line = &self.buffer[self.read..searched + length];
+                let document = serde_json::from_slice(line)?;
+                self.read = searched + length + 1;
+                return Ok(Some(document));
             }
+            self.buffer.drain(..self.read);
+            self.read = 0;
+            searched = self.buffer.len();
             match self.body.frame().await {
                 None => return Ok(None),
                 Some(frame) => {
                     if let Ok(data) = frame?.into_data() {
-                        self.rest.extend_from_slice(&data);
+                        self.buffer.extend_from_slice(&data);
                     }
                 }
             }

@@ -13,22 +13,32 @@ pub(super) fn put(text: &str) {
     put_to(io::stdout().lock(), text);
 }
 
+/// Writes a part of a longer output as it is.
+pub(super) fn put_part(text: &str) {
+    let mut out = io::stdout().lock();
+    end_unless(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+}
+
 /// Writes text for people to standard output. Its colours are dropped in a pipe, on a terminal without colours, and
 /// with `NO_COLOR`.
 pub(super) fn put_styled(text: &str) {
     put_to(anstream::stdout().lock(), text);
 }
 
-/// Ends the program where nobody reads on; that is no error (`| head`).
 fn put_to(mut out: impl Write, text: &str) {
-    if let Err(error) = writeln!(out, "{text}").and_then(|()| out.flush()) {
+    end_unless(writeln!(out, "{text}").and_then(|()| out.flush()));
+}
+
+/// Ends the program where nobody reads on; that is no error (`| head`).
+fn end_unless(written: io::Result<()>) {
+    if let Err(error) = written {
         let closed = error.kind() == io::ErrorKind::BrokenPipe;
         std::process::exit(if closed { exit::DONE } else { exit::FAILED }.into());
     }
 }
 
 /// The width of the terminal that standard output is; none in a pipe.
-fn terminal() -> Option<usize> {
+pub(super) fn terminal() -> Option<usize> {
     let size = terminal_size::terminal_size_of(io::stdout());
     size.map(|(width, _)| width.0.into())
 }

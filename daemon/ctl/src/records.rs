@@ -1,26 +1,143 @@
 //! `records`: the ledger, as a table or as comma-separated values.
 
 use super::arguments::{RecordsArguments, VerdictFilter};
-use super::client::{Client, segment};
-use super::output::{Output, paragraph, put};
+use super::client::{Client, ClientError, segment};
+use super::output::{Output, paragraph, put_part, put_styled, terminal};
 use super::table::{Cell, Keep, Table};
 use super::{CommandError, csv, exit, words};
+use model::api::line::RecordLine;
+use model::failure::Denial;
 use model::record::Record;
 use model::verdict::Verdict;
 
+/// How many rows of the table are laid out at once: memory does not grow with the ledger.
+const PAGE: usize = 500;
+
+/// Lists the records as they come. Rows that cannot be read are told on standard error, and make the exit code 1.
 pub(super) async fn perform(
     client: &Client,
     out: &Output,
     arguments: &RecordsArguments,
 ) -> Result<u8, CommandError> {
-    let records: Vec<Record> = client.get(&path(arguments)).await?;
-    if arguments.csv {
-        let failed = |error: ::csv::Error| CommandError::new(exit::FAILED, error.to_string());
-        put(csv::render(&records).map_err(failed)?.trim_end());
+    let mut rows = client.records(&path(arguments)).await?;
+    let mut listing = if arguments.csv {
+        Listing::csv(csv::heads().map_err(broken)?)
+    } else if out.json {
+        Listing::json()
     } else {
-        out.print(&records, |terminal| render(&records, terminal));
+        Listing::table(terminal())
+    };
+    let mut code = exit::DONE;
+    while let Some(row) = rows.next().await? {
+        match row {
+            RecordLine::Record(record) => {
+                if let Some(text) = listing.add(*record)? {
+                    listing.show(&text);
+                }
+            }
+            RecordLine::Unreadable(denial) => {
+                code = exit::FAILED;
+                warn(&denial);
+            }
+            RecordLine::Failed(denial) => return Err(ClientError::from(denial).into()),
+        }
     }
-    Ok(exit::DONE)
+    let text = listing.end();
+    listing.show(&text);
+    Ok(code)
+}
+
+fn broken(error: ::csv::Error) -> CommandError {
+    CommandError::new(exit::FAILED, error.to_string())
+}
+
+#[expect(clippy::print_stderr, reason = "errors go to standard error")]
+fn warn(denial: &Denial) {
+    eprintln!("prestagectl: {}", denial.detail);
+    for line in denial.hint.iter().flat_map(|hint| hint.lines()) {
+        eprintln!("hint: {line}");
+    }
+}
+
+/// A listing that is being written.
+enum Listing {
+    Csv(String),
+    /// An array. The comma after a record is written when another follows.
+    Json {
+        text: String,
+        is_empty: bool,
+    },
+    Table {
+        terminal: Option<usize>,
+        page: Vec<Record>,
+        is_first: bool,
+    },
+}
+
+impl Listing {
+    fn csv(heads: String) -> Self {
+        Self::Csv(heads)
+    }
+
+    fn json() -> Self {
+        Self::Json { text: "[".into(), is_empty: true }
+    }
+
+    fn table(terminal: Option<usize>) -> Self {
+        Self::Table { terminal, page: Vec::new(), is_first: true }
+    }
+
+    /// Takes a record; returns what is to be shown now.
+    fn add(&mut self, record: Record) -> Result<Option<String>, CommandError> {
+        match self {
+            Self::Csv(text) => *text += &csv::row(&record).map_err(broken)?,
+            Self::Json { text, is_empty } => {
+                let one = serde_json::to_string_pretty(&record).unwrap_or_default();
+                *text += if *is_empty { "\n  " } else { ",\n  " };
+                *text += &one.replace('\n', "\n  ");
+                *is_empty = false;
+            }
+            Self::Table { page, .. } => page.push(record),
+        }
+        Ok(self.full())
+    }
+
+    /// What has been gathered, if it is enough to be shown.
+    fn full(&mut self) -> Option<String> {
+        match self {
+            Self::Csv(text) | Self::Json { text, .. } => {
+                (text.len() > 1 << 16).then(|| std::mem::take(text))
+            }
+            Self::Table { terminal, page, is_first } => (page.len() >= PAGE).then(|| {
+                let page = std::mem::take(page);
+                let is_first = std::mem::take(is_first);
+                let render = if is_first { render } else { render_more };
+                render(&page, *terminal)
+            }),
+        }
+    }
+
+    /// What is left to be shown at the end.
+    fn end(&mut self) -> String {
+        match self {
+            Self::Csv(text) => std::mem::take(text),
+            Self::Json { text, is_empty } => {
+                let end = if *is_empty { "]\n" } else { "\n]\n" };
+                std::mem::take(text) + end
+            }
+            Self::Table { terminal, page, is_first: true } => render(page, *terminal),
+            Self::Table { page, .. } if page.is_empty() => String::new(),
+            Self::Table { terminal, page, .. } => render_more(page, *terminal),
+        }
+    }
+
+    fn show(&self, text: &str) {
+        match self {
+            Self::Csv(_) | Self::Json { .. } => put_part(text),
+            Self::Table { .. } if text.is_empty() => {}
+            Self::Table { .. } => put_styled(text.trim_end()),
+        }
+    }
 }
 
 fn path(arguments: &RecordsArguments) -> String {
@@ -42,21 +159,32 @@ fn path(arguments: &RecordsArguments) -> String {
     format!("/v1/records?{}", query.join("&"))
 }
 
+const COLUMNS: [(&str, Keep); 9] = [
+    ("OPENED", Keep::Always),
+    ("VERDICT", Keep::Always),
+    ("SERIAL", Keep::Always),
+    ("BAY", Keep::Useful),
+    ("MEDIA", Keep::Useful),
+    ("WRITTEN", Keep::Spare),
+    ("WRITE", Keep::Spare),
+    ("READ BACK", Keep::Spare),
+    ("WHY", Keep::Text),
+];
+
+/// The first page of the table, or all of it.
 fn render(records: &[Record], terminal: Option<usize>) -> String {
     if records.is_empty() {
         return paragraph("no records\n", terminal);
     }
-    let mut table = Table::new([
-        ("OPENED", Keep::Always),
-        ("VERDICT", Keep::Always),
-        ("SERIAL", Keep::Always),
-        ("BAY", Keep::Useful),
-        ("MEDIA", Keep::Useful),
-        ("WRITTEN", Keep::Spare),
-        ("WRITE", Keep::Spare),
-        ("READ BACK", Keep::Spare),
-        ("WHY", Keep::Text),
-    ]);
+    fill(Table::new(COLUMNS), records, terminal)
+}
+
+/// A further page, which has no heads.
+fn render_more(records: &[Record], terminal: Option<usize>) -> String {
+    fill(Table::headless(COLUMNS.map(|(_, keep)| keep)), records, terminal)
+}
+
+fn fill(mut table: Table<9>, records: &[Record], terminal: Option<usize>) -> String {
     for record in records {
         let verdict = match record.verdict.map(words::verdict) {
             Some((word, style)) => Cell::styled(word, style),
@@ -80,7 +208,7 @@ fn render(records: &[Record], terminal: Option<usize>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{path, render};
+    use super::{Listing, path, render};
     use crate::arguments::{RecordsArguments, VerdictFilter};
     use crate::fixture;
 
@@ -89,6 +217,34 @@ mod tests {
         let records = fixture::records();
         fixture::outputs("records", |terminal| render(&records, terminal));
         fixture::outputs("records-none", |terminal| render(&[], terminal));
+    }
+
+    /// What is printed is one JSON document, and the one that was printed when records came all at once.
+    #[test]
+    fn an_array_is_written_as_it_comes() {
+        for count in [0, 1, 3, 100] {
+            let records = vec![fixture::record(); count];
+            let mut listing = Listing::json();
+            let mut text = String::new();
+            for record in &records {
+                text += &listing.add(record.clone()).unwrap().unwrap_or_default();
+            }
+            text += &listing.end();
+            assert_eq!(text.trim_end(), serde_json::to_string_pretty(&records).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_long_table_has_its_heads_once() {
+        let mut listing = Listing::table(None);
+        let mut pages = Vec::new();
+        for _ in 0..2 * super::PAGE {
+            pages.extend(listing.add(fixture::record()).unwrap());
+        }
+        assert_eq!(pages.len(), 2);
+        assert!(pages[0].contains("OPENED") && !pages[1].contains("OPENED"));
+        assert_eq!(pages.concat().lines().count(), 2 * super::PAGE + 1);
+        assert_eq!(listing.end(), "");
     }
 
     #[test]

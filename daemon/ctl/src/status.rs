@@ -29,6 +29,9 @@ fn station(snapshot: &Snapshot, terminal: Option<usize>) -> String {
     let mut table = Table::headless([Keep::Always, Keep::Text]);
     let name = format!("station {}", snapshot.station);
     table.row([Cell::new(name), Cell::styled(state, style)]);
+    if let Some(reason) = &snapshot.ledger {
+        table.row([Cell::new("no records"), Cell::styled(&reason.detail, words::BAD)]);
+    }
     table.render(terminal)
 }
 

@@ -11,7 +11,7 @@ mod takeover;
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt as _};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -99,7 +99,9 @@ impl Hint for StoreError {
             Self::Io { .. } => {
                 "check that the folder exists, is writable and has space (store.path)"
             }
-            Self::Locked(_) => "give each station a store of its own (store.path)",
+            Self::Locked(_) => {
+                "end the other one; a second station beside it needs a socket, a store, a ledger and bays of its own"
+            }
             Self::Full { .. } => {
                 "make room, or move the store to a larger file system (store.path)"
             }
@@ -161,7 +163,11 @@ impl Store {
             let path = path.to_owned();
             move |source| StoreError::Io { path, doing, source }
         };
-        fs::create_dir_all(path.join("masters")).map_err(failed("create it"))?;
+        let masters = path.join("masters");
+        fs::create_dir_all(&masters).map_err(failed("create it"))?;
+        // Masters hold all that the media holds, and only the station reads them.
+        let own = fs::Permissions::from_mode(0o700);
+        fs::set_permissions(&masters, own).map_err(failed("close it to others"))?;
         let lock = File::create(path.join("lock")).map_err(failed("write to it"))?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| StoreError::Locked(path.to_owned()))?;

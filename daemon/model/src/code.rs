@@ -155,9 +155,16 @@ impl ReasonCode {
     }
 
     /// Whether the refusal is due to the state of the station and not to the drive. The drive is judged again when the
-    /// station is armed or its media changes.
+    /// station is armed, its media changes, or its ledger can be used again.
     pub fn lies_with_station(self) -> bool {
-        matches!(self, Self::NotArmed | Self::NoMedia | Self::MediaInvalid | Self::MediaExpired)
+        matches!(
+            self,
+            Self::NotArmed
+                | Self::NoMedia
+                | Self::MediaInvalid
+                | Self::MediaExpired
+                | Self::LedgerUnavailable
+        )
     }
 
     /// Whether there is no drive that belongs to the station: no record is made of it, and views list it only as a device.

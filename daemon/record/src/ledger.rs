@@ -3,73 +3,35 @@
 //! SQLite runs in WAL mode with `synchronous=FULL`: a commit is on the medium before the first byte of a drive is
 //! erased, and other programs can read while the station writes. One connection writes, behind a mutex.
 
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use model::code::ReasonCode;
 use model::drive::{Diskseq, Geometry, Serial};
-use model::failure::Reason;
-use model::hint::Hint;
+use model::failure::{Reason, chain};
 use model::record::Record;
 use model::units::Bytes;
 use model::verdict::Verdict;
-use parking_lot::{Mutex, MutexGuard};
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use parking_lot::Mutex;
+use rusqlite::{Connection, OptionalExtension, Row as Found, params};
 use uuid::Uuid;
 
+use crate::counterfoil::Places;
+use crate::database::{Database, Reader, Row, querying};
+use crate::file::{BESIDE, Create, FileId, Held, beside};
 use crate::journal;
 
-/// A ledger that cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the messages say it")]
-pub enum LedgerError {
-    /// The file cannot be opened or is not a ledger.
-    #[error("ledger {path}: cannot open it")]
-    Open {
-        path: PathBuf,
-        #[source]
-        source: rusqlite::Error,
-    },
-    #[error(
-        "ledger {path}: written by a newer prestaged (schema {found}, this one knows {})",
-        VERSION
-    )]
-    Newer { path: PathBuf, found: i64 },
-    #[error("ledger: cannot {doing}")]
-    Query {
-        doing: &'static str,
-        #[source]
-        source: rusqlite::Error,
-    },
-    /// A row does not hold a record, or a record cannot be made into a row.
-    #[error("ledger: the record of job {job} cannot be read")]
-    Row {
-        job: String,
-        #[source]
-        source: serde_json::Error,
-    },
-}
-
-impl Hint for LedgerError {
-    fn hint(&self) -> Option<String> {
-        let hint = match self {
-            Self::Open { .. } => "check ledger.path, its folder, its permissions and free space",
-            Self::Newer { .. } => "install the prestaged that wrote it, or a newer one",
-            Self::Query { .. } => {
-                "check that the ledger's file system is there, writable and not full"
-            }
-            Self::Row { .. } => return None,
-        };
-        Some(hint.into())
-    }
-}
+pub use crate::error::LedgerError;
+pub use crate::rows::{Filter, Page, Place};
 
 /// The version of [`TABLES`], kept in the database as `PRAGMA user_version`.
-const VERSION: i64 = 1;
+pub(crate) const VERSION: i64 = 1;
 
 /// Records are searched by the columns beside `record`; `boot` and `diskseq` together name an insertion.
-const TABLES: &str = "
+pub(crate) const TABLES: &str = "
 CREATE TABLE records (
     job TEXT PRIMARY KEY,
     boot TEXT NOT NULL,
@@ -91,64 +53,146 @@ CREATE TABLE geometries (
 ) STRICT;
 ";
 
-/// Which records to list: those that match every field that is set.
-#[derive(Clone, Debug, Default)]
-#[expect(missing_docs, reason = "the names say it")]
-pub struct Filter {
-    pub serial: Option<String>,
-    /// Records opened at this time or later.
-    pub since: Option<Timestamp>,
-    pub verdict: Option<Verdict>,
+/// Where a ledger is, and what the station remembers of it elsewhere.
+#[derive(Clone, Debug)]
+pub struct Location {
+    pub(crate) path: PathBuf,
+    pub(crate) counterfoils: Places,
+    /// The group that a new ledger belongs to.
+    pub(crate) group: Option<u32>,
+    /// The station holds an earlier file of the same ledger open, from which records are carried over.
+    pub(crate) has_earlier: bool,
 }
 
-/// The open ledger. Clones share the connection that writes.
+impl Location {
+    /// A ledger at this path.
+    pub fn new(path: &Path) -> Self {
+        let counterfoils = Places::new(path, None);
+        Self { path: path.to_owned(), counterfoils, group: None, has_earlier: false }
+    }
+
+    /// The counterfoil also lies in this folder.
+    #[must_use]
+    pub fn remembered_in(self, folder: &Path) -> Self {
+        let also = Some(folder.join("ledger-counterfoil"));
+        Self { counterfoils: Places::new(&self.path, also), ..self }
+    }
+
+    /// A new ledger belongs to this group.
+    #[must_use]
+    pub fn for_group(self, group: Option<u32>) -> Self {
+        Self { group, ..self }
+    }
+}
+
+/// The open ledger. Clones share the connection that writes, and the one that reads.
 #[derive(Clone, Debug)]
-pub struct Ledger {
-    writer: Arc<Mutex<Connection>>,
-    path: PathBuf,
+pub struct Ledger(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    location: Location,
     /// The kernel's ID of this boot: attachment counts start anew with every boot.
     boot: String,
-}
-
-fn query(doing: &'static str) -> impl FnOnce(rusqlite::Error) -> LedgerError {
-    move |source| LedgerError::Query { doing, source }
+    /// Closed before the database, whose file must stay open longest.
+    reader: Mutex<Option<Reader>>,
+    database: Mutex<Database>,
 }
 
 impl Ledger {
-    /// Opens the ledger, or creates it. `boot` is the kernel's ID of this boot.
+    /// Opens the ledger, or creates it where the station has had none. `boot` is the kernel's ID of this boot.
     ///
     /// # Errors
-    /// [`LedgerError`] if the file cannot be opened, is not a ledger, or was written by a newer prestaged.
-    pub fn open(path: &Path, boot: &str) -> Result<Self, LedgerError> {
-        let failed = |source| LedgerError::Open { path: path.to_owned(), source };
-        let db = Connection::open(path).map_err(failed)?;
-        db.busy_timeout(std::time::Duration::from_secs(10)).map_err(failed)?;
-        db.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
-        db.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
-        let found: i64 =
-            db.pragma_query_value(None, "user_version", |r| r.get(0)).map_err(failed)?;
-        match found {
-            0 => {
-                let script = format!("BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;");
-                db.execute_batch(&script).map_err(failed)?;
+    /// [`LedgerError`] if the file cannot be opened, is used by another station, is not a ledger, lacks records that the
+    /// station has written, or was written by a newer prestaged.
+    pub fn open(location: &Location, boot: &str) -> Result<Self, LedgerError> {
+        let database = Database::open(location)?;
+        location.counterfoils.write(database.counterfoil());
+        let reader = Mutex::new(Some(database.reader(location)?));
+        let (location, boot) = (location.clone(), boot.to_owned());
+        Ok(Self(Arc::new(Shared { location, boot, reader, database: Mutex::new(database) })))
+    }
+
+    /// Begins anew at the next start: sets the ledger that is there aside, and forgets it. Returns its new name.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if a station uses the ledger, or the files cannot be renamed.
+    pub fn set_aside(location: &Location, now: Timestamp) -> Result<Option<PathBuf>, LedgerError> {
+        let path = &location.path;
+        let failed = |doing| move |source| LedgerError::File { path: path.clone(), doing, source };
+        let aside = match Held::open(path, Create::Forbidden) {
+            Ok(_held) => {
+                let aside = beside(path, &now.strftime(".%Y%m%dT%H%M%SZ").to_string());
+                // The log goes first: it must never stand beside another database.
+                for ending in BESIDE.into_iter().chain([""]) {
+                    match fs::rename(beside(path, ending), beside(&aside, ending)) {
+                        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                            return Err(failed("set it aside")(error));
+                        }
+                        _ => {}
+                    }
+                }
+                Some(aside)
             }
-            VERSION => {}
-            found => return Err(LedgerError::Newer { path: path.to_owned(), found }),
-        }
-        let writer = Arc::new(Mutex::new(db));
-        Ok(Self { writer, path: path.to_owned(), boot: boot.to_owned() })
+            Err(LedgerError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        location.counterfoils.remove().map_err(failed("forget it"))?;
+        Ok(aside)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Connection> {
-        self.writer.lock()
-    }
-
-    /// Writes a record durably, new or in place of the job's earlier one, and then a journal entry. A row keeps the
-    /// boot and the attachment count under which it was opened, because a later boot may close it. A refusal never
-    /// replaces an open record or the verdict of an imaging: "no byte was written" would be false.
+    /// Takes the ledger that is there at the next start, whatever records it lacks.
     ///
     /// # Errors
-    /// [`LedgerError::Query`] if the record cannot be written. Then nothing may be written to the drive.
+    /// [`LedgerError`] if there is none, or a station uses it.
+    pub fn accept(location: &Location) -> Result<(), LedgerError> {
+        let path = &location.path;
+        let _held = Held::open(path, Create::Forbidden)?;
+        let failed = |source| LedgerError::File { path: path.clone(), doing: "accept it", source };
+        location.counterfoils.remove().map_err(failed)
+    }
+
+    /// The path of the ledger.
+    pub fn path(&self) -> &Path {
+        &self.0.location.path
+    }
+
+    /// Whether records can be kept: the file at the path is the one that is open, with all that was written to it. What can
+    /// be made right without an operator is.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger cannot be used.
+    pub fn check(&self) -> Result<(), LedgerError> {
+        let Shared { location, reader, database, .. } = &*self.0;
+        let mut database = database.lock();
+        database.settle(location, reader)?;
+        database.trim_log(location)
+    }
+
+    /// Gives the ledger up at the end: brings everything into its one file, and lets another station have it, even if this
+    /// process cannot end yet.
+    pub fn finish(&self) {
+        let Shared { location, database, .. } = &*self.0;
+        let mut database = database.lock();
+        let path = location.path.display();
+        if database.is_in_place(location)
+            && let Err(error) = database.bring_in(location)
+        {
+            tracing::warn!("{}", chain(&error));
+        }
+        if let Err(error) = database.unlock() {
+            tracing::warn!(%error, "cannot unlock the ledger {path}");
+        }
+    }
+
+    /// Writes a record durably, new or in place of the job's earlier one, and then a journal entry. A refusal never replaces
+    /// an open record or the verdict of an imaging: "no byte was written" would be false.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the record cannot be written, or not to the file at the ledger's path. Then nothing may be written
+    /// to the drive.
     pub fn put(&self, record: &Record) -> Result<(), LedgerError> {
         self.store(record)?;
         journal::record(record);
@@ -156,39 +200,35 @@ impl Ledger {
     }
 
     fn store(&self, record: &Record) -> Result<(), LedgerError> {
+        let Shared { location, boot, reader, database } = &*self.0;
         let job = record.job.to_string();
-        let text = serde_json::to_string(record)
-            .map_err(|source| LedgerError::Row { job: job.clone(), source })?;
-        let disk_guid = record.identity.as_ref().map(|i| i.disk_guid.to_string());
-        self.lock()
-            .execute(
-                "INSERT INTO records (job, boot, diskseq, serial, disk_guid, verdict, opened, record)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-                 ON CONFLICT (job) DO UPDATE SET serial = excluded.serial, disk_guid = excluded.disk_guid,
-                 verdict = excluded.verdict, opened = excluded.opened, record = excluded.record
-                 WHERE records.verdict IS NULL AND excluded.verdict IS NOT 'refused'
-                    OR records.verdict IS 'refused'
-                    OR records.verdict IS excluded.verdict",
-                params![
-                    job,
-                    self.boot,
-                    i64::try_from(record.diskseq.0).unwrap_or(i64::MAX),
-                    record.serial.as_ref().map(Serial::as_str),
-                    disk_guid,
-                    record.verdict.map(|v| v.to_string()),
-                    format!("{:.3}", record.opened),
-                    text,
-                ],
-            )
-            .map_err(query("write a record"))
-            .and_then(|changed| {
-                // A refusal that changes no row is as it should be; a record that is being opened must have its row.
-                if changed == 0 && record.verdict.is_none() {
-                    let source = rusqlite::Error::QueryReturnedNoRows;
-                    return Err(LedgerError::Query { doing: "open a record that is closed", source });
-                }
-                Ok(())
-            })
+        let text = serde_json::to_string(record).map_err(|source| LedgerError::Row {
+            path: location.path.clone(),
+            job: job.clone(),
+            source,
+        })?;
+        let row = Row {
+            job,
+            boot: boot.clone(),
+            diskseq: i64::try_from(record.diskseq.0).unwrap_or(i64::MAX),
+            serial: record.serial.as_ref().map(|serial| serial.as_str().to_owned()),
+            disk_guid: record.identity.as_ref().map(|i| i.disk_guid.to_string()),
+            verdict: record.verdict.map(|v| v.to_string()),
+            opened: format!("{:.3}", record.opened),
+            record: text,
+        };
+        let mut database = database.lock();
+        database.settle(location, reader)?;
+        database.write(location, &row)?;
+        if database.is_in_place(location) {
+            return Ok(());
+        }
+        // The files have changed meanwhile. A copy in their place gets the row, too.
+        let settled = database.settle(location, reader);
+        if settled.is_err() && record.verdict.is_none() {
+            database.take_back(location, &row.job);
+        }
+        settled
     }
 
     /// Closes the records that an earlier station left open because it was killed, and returns them.
@@ -196,9 +236,16 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`] if the records cannot be read or written.
     pub fn close_interrupted(&self) -> Result<Vec<Record>, LedgerError> {
-        let open = self.select("WHERE verdict IS NULL", &[])?;
+        let open = self.select("WHERE verdict IS NULL ORDER BY rowid", &[])?;
         let mut closed = Vec::with_capacity(open.len());
         for record in open {
+            let record = match record {
+                Ok(record) => record,
+                Err(error) => {
+                    tracing::error!("left open: {}", chain(&error));
+                    continue;
+                }
+            };
             let detail = "the station was killed while it imaged this drive";
             let reason = Reason::new(ReasonCode::StationInterrupted, detail)
                 .with_hint("attach the drive again, or retry it");
@@ -209,56 +256,58 @@ impl Ledger {
         Ok(closed)
     }
 
-    /// The records that match, in the order in which they were opened, whatever the clock said.
-    ///
-    /// # Errors
-    /// [`LedgerError`] if the records cannot be read.
-    pub fn records(&self, filter: &Filter) -> Result<Vec<Record>, LedgerError> {
-        let mut condition = String::from("WHERE 1");
-        let mut values: Vec<String> = Vec::new();
-        if let Some(serial) = &filter.serial {
-            values.push(serial.clone());
-            condition += &format!(" AND serial = ?{}", values.len());
-        }
-        if let Some(verdict) = filter.verdict {
-            values.push(verdict.to_string());
-            condition += &format!(" AND verdict = ?{}", values.len());
-        }
-        let mut records = self.select(&condition, &values)?;
-        if let Some(since) = filter.since {
-            records.retain(|record| record.opened >= since);
-        }
-        Ok(records)
-    }
-
     /// The record of one job.
     ///
     /// # Errors
     /// [`LedgerError`] if the record cannot be read.
     pub fn of_job(&self, job: Uuid) -> Result<Option<Record>, LedgerError> {
-        Ok(self.select("WHERE job = ?1", &[job.to_string()])?.pop())
+        self.select("WHERE job = ?1", &[job.to_string()])?.pop().transpose()
     }
 
-    /// Reads records through a connection of its own, so that reading does not wait for the writer.
-    fn select(&self, condition: &str, values: &[String]) -> Result<Vec<Record>, LedgerError> {
-        let reading = || query("read the records");
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let db = Connection::open_with_flags(&self.path, flags).map_err(reading())?;
-        let sql = format!("SELECT job, record FROM records {condition} ORDER BY rowid");
-        let mut statement = db.prepare(&sql).map_err(reading())?;
-        let rows = statement
-            .query_map(rusqlite::params_from_iter(values), |row| {
-                Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
-            })
-            .map_err(reading())?;
-        let mut records = Vec::new();
-        for row in rows {
-            let (job, text) = row.map_err(reading())?;
-            let record =
-                serde_json::from_str(&text).map_err(|source| LedgerError::Row { job, source })?;
-            records.push(record);
+    /// Reads through a connection of its own, so that reading does not wait for the writer.
+    pub(crate) fn read<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, LedgerError>,
+    ) -> Result<T, LedgerError> {
+        let Shared { location, .. } = &*self.0;
+        let is_in_place = |reader: &Reader| FileId::at(&location.path) == Some(reader.database);
+        if !self.0.reader.lock().as_ref().is_some_and(is_in_place) {
+            self.check()?;
         }
-        Ok(records)
+        let reader = self.0.reader.lock();
+        let moved = || LedgerError::Moved { path: location.path.clone() };
+        read(&reader.as_ref().ok_or_else(moved)?.db)
+    }
+
+    /// The record in a row, whose job and text are in these columns.
+    pub(crate) fn parse(
+        &self,
+        row: &Found<'_>,
+        columns: [usize; 2],
+    ) -> Result<Record, LedgerError> {
+        let bytes = |column| row.get_ref(column).ok().and_then(|value| value.as_bytes().ok());
+        let [job, text] = columns.map(|column| bytes(column).unwrap_or_default());
+        serde_json::from_slice(text).map_err(|source| {
+            let job = String::from_utf8_lossy(job).into_owned();
+            LedgerError::Row { path: self.0.location.path.clone(), job, source }
+        })
+    }
+
+    /// The rows that fit a condition, each as its record or as the reason why it holds none.
+    fn select(
+        &self,
+        condition: &str,
+        values: &[String],
+    ) -> Result<Vec<Result<Record, LedgerError>>, LedgerError> {
+        self.read(|db| {
+            let failed = querying(self.path(), "read the records");
+            let sql = format!("SELECT job, record FROM records {condition}");
+            let mut statement = db.prepare_cached(&sql).map_err(&failed)?;
+            let rows = statement
+                .query_map(rusqlite::params_from_iter(values), |row| Ok(self.parse(row, [0, 1])))
+                .map_err(&failed)?;
+            rows.map(|row| row.map_err(&failed)).collect()
+        })
     }
 
     /// The record that tells how an insertion of this boot has ended: of its last imaging, or of its last refusal if it
@@ -267,9 +316,10 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`] if the records cannot be read.
     pub fn of_insertion(&self, diskseq: Diskseq) -> Result<Option<Record>, LedgerError> {
-        let condition = "WHERE boot = ?1 AND diskseq = CAST(?2 AS INTEGER)";
-        let values = [self.boot.clone(), diskseq.0.to_string()];
-        let mut records = self.select(condition, &values)?;
+        let condition = "WHERE boot = ?1 AND diskseq = CAST(?2 AS INTEGER) ORDER BY rowid";
+        let values = [self.0.boot.clone(), diskseq.0.to_string()];
+        let found = self.select(condition, &values)?;
+        let mut records = found.into_iter().collect::<Result<Vec<Record>, _>>()?;
         let imaged = records.iter().rposition(|r| r.verdict != Some(Verdict::Refused));
         Ok(match imaged {
             Some(at) => Some(records.swap_remove(at)),
@@ -282,8 +332,9 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`] if the records cannot be read.
     pub fn last_imaging(&self, serial: &Serial) -> Result<Option<Record>, LedgerError> {
-        let condition = "WHERE serial = ?1 AND verdict IS NOT 'refused'";
-        Ok(self.select(condition, &[serial.as_str().to_owned()])?.pop())
+        let condition =
+            "WHERE serial = ?1 AND verdict IS NOT 'refused' ORDER BY rowid DESC LIMIT 1";
+        self.select(condition, &[serial.as_str().to_owned()])?.pop().transpose()
     }
 
     /// Whether this station has imaged a drive with this GPT disk GUID.
@@ -291,15 +342,12 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`] if the records cannot be read.
     pub fn knows_disk(&self, disk_guid: &Uuid) -> Result<bool, LedgerError> {
-        self.lock()
-            .query_row(
-                "SELECT 1 FROM records WHERE disk_guid = ?1 LIMIT 1",
-                [disk_guid.to_string()],
-                |_| Ok(()),
-            )
-            .optional()
-            .map(|found| found.is_some())
-            .map_err(query("look up a disk GUID"))
+        self.read(|db| {
+            let sql = "SELECT 1 FROM records WHERE disk_guid = ?1 LIMIT 1";
+            let found = db.query_row(sql, [disk_guid.to_string()], |_| Ok(())).optional();
+            let failed = querying(self.path(), "look up a disk GUID");
+            found.map(|found| found.is_some()).map_err(failed)
+        })
     }
 
     /// Notes that a drive of this geometry was seen, so that later media can be pressed for it ahead of time.
@@ -307,7 +355,10 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`] if the geometry cannot be written.
     pub fn note_geometry(&self, geometry: Geometry) -> Result<(), LedgerError> {
-        self.lock()
+        let Shared { location, database, .. } = &*self.0;
+        database
+            .lock()
+            .connection(location)?
             .execute(
                 "INSERT INTO geometries (size, sector, seen) VALUES (?1, ?2, ?3)
                  ON CONFLICT (size, sector) DO UPDATE SET seen = excluded.seen",
@@ -318,7 +369,7 @@ impl Ledger {
                 ],
             )
             .map(|_| ())
-            .map_err(query("note a geometry"))
+            .map_err(querying(&location.path, "note a geometry"))
     }
 
     /// The geometries of the drives seen so far, the latest first, 16 at most.
@@ -326,21 +377,22 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`] if the geometries cannot be read.
     pub fn geometries(&self) -> Result<Vec<Geometry>, LedgerError> {
-        let reading = || query("read the geometries");
-        let db = self.lock();
-        let sql = "SELECT size, sector FROM geometries ORDER BY seen DESC LIMIT 16";
-        let mut statement = db.prepare(sql).map_err(reading())?;
-        let rows = statement
-            .query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, u32>(1)?)))
-            .map_err(reading())?;
-        let mut all = Vec::new();
-        for row in rows {
-            let (size, sector) = row.map_err(reading())?;
-            if let (Ok(size), Ok(sector)) = (u64::try_from(size), sector.try_into()) {
-                all.push(Geometry { size: Bytes(size), sector });
+        self.read(|db| {
+            let failed = querying(self.path(), "read the geometries");
+            let sql = "SELECT size, sector FROM geometries ORDER BY seen DESC LIMIT 16";
+            let mut statement = db.prepare_cached(sql).map_err(&failed)?;
+            let rows = statement
+                .query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, u32>(1)?)))
+                .map_err(&failed)?;
+            let mut all = Vec::new();
+            for row in rows {
+                let (size, sector) = row.map_err(&failed)?;
+                if let (Ok(size), Ok(sector)) = (u64::try_from(size), sector.try_into()) {
+                    all.push(Geometry { size: Bytes(size), sector });
+                }
             }
-        }
-        Ok(all)
+            Ok(all)
+        })
     }
 }
 
@@ -354,6 +406,14 @@ mod tests {
         serde_json::from_str(include_str!("../../model/src/schema1.json")).unwrap()
     }
 
+    fn open(path: &Path, boot: &str) -> Result<Ledger, LedgerError> {
+        Ledger::open(&Location::new(path), boot)
+    }
+
+    fn all(ledger: &Ledger, filter: &Filter) -> Vec<Record> {
+        ledger.all(filter).unwrap().into_iter().map(Result::unwrap).collect()
+    }
+
     fn open_record() -> Record {
         Record { verdict: None, closed: None, job: Uuid::now_v7(), ..record() }
     }
@@ -362,14 +422,14 @@ mod tests {
     fn an_open_record_is_closed_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ledger.db");
-        let ledger = Ledger::open(&path, "boot-1").unwrap();
+        let ledger = open(&path, "boot-1").unwrap();
         let opened = open_record();
         ledger.put(&opened).unwrap();
         drop(ledger);
-        let ledger = Ledger::open(&path, "boot-1").unwrap();
+        let ledger = open(&path, "boot-1").unwrap();
         assert_eq!(ledger.close_interrupted().unwrap().len(), 1);
         assert_eq!(ledger.close_interrupted().unwrap().len(), 0);
-        let records = ledger.records(&Filter::default()).unwrap();
+        let records = all(&ledger, &Filter::default());
         assert_eq!(records.len(), 1);
         assert_eq!(records[0].verdict, Some(Verdict::Stopped));
         assert_eq!(records[0].reason.as_ref().unwrap().code, ReasonCode::StationInterrupted);
@@ -377,12 +437,12 @@ mod tests {
         let refused =
             |record: Record, code| record.refused(Refusal::new(code, "x"), Timestamp::now());
         ledger.put(&refused(opened.clone(), ReasonCode::InUse)).unwrap();
-        let records = ledger.records(&Filter::default()).unwrap();
+        let records = all(&ledger, &Filter::default());
         assert_eq!(records[0].verdict, Some(Verdict::Stopped), "a late refusal changes nothing");
         ledger.put(&refused(open_record(), ReasonCode::InUse)).unwrap();
         let latest = ledger.of_insertion(opened.diskseq).unwrap().unwrap();
         assert_eq!(latest.verdict, Some(Verdict::Stopped), "a later refusal undoes no imaging");
-        let rebooted = Ledger::open(&path, "boot-2").unwrap();
+        let rebooted = open(&path, "boot-2").unwrap();
         assert!(rebooted.of_insertion(opened.diskseq).unwrap().is_none());
         assert!(rebooted.knows_disk(&record().identity.unwrap().disk_guid).unwrap());
     }
@@ -393,8 +453,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ledger.db");
         let opened = open_record();
-        Ledger::open(&path, "boot-1").unwrap().put(&opened).unwrap();
-        let ledger = Ledger::open(&path, "boot-2").unwrap();
+        open(&path, "boot-1").unwrap().put(&opened).unwrap();
+        let ledger = open(&path, "boot-2").unwrap();
         assert_eq!(ledger.close_interrupted().unwrap().len(), 1);
         assert!(ledger.of_insertion(opened.diskseq).unwrap().is_none());
     }
@@ -402,30 +462,30 @@ mod tests {
     #[test]
     fn records_are_found_and_ordered() {
         let folder = tempfile::tempdir().unwrap();
-        let ledger = Ledger::open(&folder.path().join("l.db"), "b").unwrap();
+        let ledger = open(&folder.path().join("l.db"), "b").unwrap();
         for serial in ["A", "B'; DROP TABLE records; --", "A"] {
             let serial = Serial::new(serial);
             ledger.put(&Record { serial, job: Uuid::now_v7(), ..record() }).unwrap();
         }
         let find = |serial: &str| {
             let filter = Filter { serial: Some(serial.into()), ..Filter::default() };
-            ledger.records(&filter).unwrap().len()
+            all(&ledger, &filter).len()
         };
         assert_eq!((find("A"), find("B'; DROP TABLE records; --"), find("C")), (2, 1, 0));
         let filter = Filter { verdict: Some(Verdict::Failed), ..Filter::default() };
-        assert!(ledger.records(&filter).unwrap().is_empty());
+        assert!(all(&ledger, &filter).is_empty());
     }
 
     #[test]
     fn a_serial_that_comes_late_is_found() {
         let folder = tempfile::tempdir().unwrap();
-        let ledger = Ledger::open(&folder.path().join("l.db"), "b").unwrap();
+        let ledger = open(&folder.path().join("l.db"), "b").unwrap();
         let nameless = Record { serial: None, ..open_record() };
         let refusal = Refusal::new(ReasonCode::NoSerial, "x");
         ledger.put(&nameless.clone().refused(refusal, Timestamp::now())).unwrap();
         ledger.put(&Record { serial: Serial::new("LATE"), ..nameless }).unwrap();
         let filter = Filter { serial: Some("LATE".into()), ..Filter::default() };
-        assert_eq!(ledger.records(&filter).unwrap().len(), 1);
+        assert_eq!(all(&ledger, &filter).len(), 1);
     }
 
     #[test]
@@ -434,8 +494,52 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ledger.db");
         std::fs::write(&path, "not a database, but long enough to be mistaken for one").unwrap();
-        let error = Ledger::open(&path, "b").unwrap_err();
+        let error = open(&path, "b").unwrap_err();
         assert!(error.to_string().contains("ledger.db"), "{error}");
         assert!(std::fs::read(&path).unwrap().starts_with(b"not a"), "nothing is lost");
+    }
+
+    /// A verdict that changes no row is an error, and the row keeps its own.
+    #[test]
+    fn nothing_changes_a_verdict() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = open(&folder.path().join("l.db"), "b").unwrap();
+        let opened = open_record();
+        ledger.put(&opened).unwrap();
+        assert_eq!(ledger.close_interrupted().unwrap().len(), 1);
+        let passed = Record { verdict: Some(Verdict::Passed), ..opened };
+        let error = ledger.put(&passed).unwrap_err();
+        assert!(matches!(error, LedgerError::Closed { verdict: Verdict::Stopped, .. }), "{error}");
+    }
+
+    #[test]
+    fn pages_have_every_record_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = open(&folder.path().join("l.db"), "b").unwrap();
+        let jobs: Vec<Uuid> = (0..600).map(|_| Uuid::now_v7()).collect();
+        for job in &jobs {
+            ledger.put(&Record { job: *job, ..record() }).unwrap();
+        }
+        let found: Vec<Uuid> = all(&ledger, &Filter::default()).iter().map(|r| r.job).collect();
+        assert_eq!(found, jobs);
+        let page = ledger.page(&Filter::default(), Place::default()).unwrap();
+        assert!(page.next.is_some() && page.rows.len() < jobs.len());
+    }
+
+    #[test]
+    fn one_ledger_at_a_time_and_not_without_its_records() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("l.db");
+        let ledger = open(&path, "b").unwrap();
+        assert!(matches!(open(&path, "b"), Err(LedgerError::Locked { .. })));
+        ledger.put(&open_record()).unwrap();
+        ledger.finish();
+        drop(ledger);
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(open(&path, "b"), Err(LedgerError::Missing { rows: 1, .. })));
+        assert_eq!(Ledger::set_aside(&Location::new(&path), Timestamp::now()).unwrap(), None);
+        open(&path, "b").unwrap();
+        let folder = folder.path();
+        assert!(matches!(open(folder, "b"), Err(LedgerError::NotAFile { .. })));
     }
 }

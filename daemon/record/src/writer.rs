@@ -1,22 +1,27 @@
-//! Writes records that must not be lost: in order, and each again and again until the ledger has it.
+//! Writes records that must not be lost: in order, and each again and again until the ledger has it. It is also the one
+//! who finds out that the ledger cannot be used, and that it can be again.
 
-use std::sync::mpsc::{self, Sender};
+use std::collections::VecDeque;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
-use model::failure::chain;
+use model::code::ReasonCode;
+use model::failure::{Refusal, chain};
 use model::record::Record;
 
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, LedgerError};
 
-/// How long to wait before trying again to write to the ledger.
+/// How often the ledger is looked at, and how long to wait before trying again to write to it.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// How long the station, when it ends, waits for a ledger that cannot be written.
 const LAST_CHANCE: Duration = Duration::from_secs(5);
 
+#[derive(Debug)]
 enum WriterMessage {
-    Write(Box<Record>),
+    /// Write a record, and send it back as the ledger has it.
+    Write(Box<Record>, Option<Sender<Record>>),
     /// Answer when everything queued before has been written.
     Tell(Sender<()>),
 }
@@ -25,36 +30,37 @@ enum WriterMessage {
 #[derive(Clone, Debug)]
 pub struct RecordWriter(Sender<WriterMessage>);
 
-impl std::fmt::Debug for WriterMessage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("WriterMessage")
-    }
-}
+/// Why the ledger cannot be used; `None` when it can.
+pub type Trouble = Option<Refusal>;
 
 impl RecordWriter {
-    /// Starts the thread.
+    /// Starts the thread. It calls `report` whenever the ledger has become unusable or usable, and when it is usable
+    /// although a drive was refused because it was not.
     ///
     /// # Errors
     /// If the system cannot create a thread.
-    pub fn start(ledger: Ledger) -> std::io::Result<Self> {
+    pub fn start(
+        ledger: Ledger,
+        report: impl Fn(Trouble) + Send + 'static,
+    ) -> std::io::Result<Self> {
         let (sender, messages) = mpsc::channel();
-        let work = move || {
-            for message in messages {
-                match message {
-                    WriterMessage::Write(record) => keep(&ledger, &record),
-                    // The caller of `finish` may have stopped waiting.
-                    WriterMessage::Tell(done) => drop(done.send(())),
-                }
-            }
-        };
-        thread::Builder::new().name("records".into()).spawn(work)?;
+        let writer = Writer { ledger, report, queue: VecDeque::new(), trouble: false, owes: false };
+        thread::Builder::new().name("records".into()).spawn(move || writer.run(&messages))?;
         Ok(Self(sender))
     }
 
     /// Queues a record.
     pub fn write(&self, record: Record) {
         // The thread runs as long as a sender exists, so sending cannot fail.
-        let _ = self.0.send(WriterMessage::Write(Box::new(record)));
+        let _ = self.0.send(WriterMessage::Write(Box::new(record), None));
+    }
+
+    /// Writes a record and waits until the ledger has it. Returns it as it is there: a verdict that is there already is not
+    /// changed.
+    pub fn keep(&self, record: Record) -> Record {
+        let (done, told) = mpsc::channel();
+        let _ = self.0.send(WriterMessage::Write(Box::new(record.clone()), Some(done)));
+        told.recv().unwrap_or(record)
     }
 
     /// Waits until everything queued so far is in the ledger, for a few seconds at most.
@@ -67,16 +73,115 @@ impl RecordWriter {
     }
 }
 
-/// Writes a record that must not be lost. The caller waits until the ledger has it.
-pub fn keep(ledger: &Ledger, record: &Record) {
-    let mut complained = false;
-    while let Err(error) = ledger.put(record) {
-        if !complained {
-            let detail = chain(&error);
-            let sentence = record.sentence();
-            tracing::error!("{detail}; this record is kept until it can be written: {sentence}");
-            complained = true;
+struct Writer<F> {
+    ledger: Ledger,
+    report: F,
+    queue: VecDeque<WriterMessage>,
+    /// The ledger could not be used when it was last tried.
+    trouble: bool,
+    /// A drive was refused because the ledger could not be used, and has not been told that it can.
+    owes: bool,
+}
+
+impl<F: Fn(Trouble)> Writer<F> {
+    fn run(mut self, messages: &Receiver<WriterMessage>) {
+        loop {
+            match messages.recv_timeout(RETRY) {
+                Ok(message) => {
+                    self.queue.push_back(message);
+                    // While there is trouble, the queue waits for the clock.
+                    if self.trouble && self.queue.len() > 1 {
+                        continue;
+                    }
+                    self.work();
+                }
+                Err(RecvTimeoutError::Timeout) => self.look(),
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
         }
-        thread::park_timeout(RETRY);
+    }
+
+    /// Looks at the ledger, and goes on writing if it can be used.
+    fn look(&mut self) {
+        match self.ledger.check() {
+            Ok(()) => {
+                self.work();
+                if self.queue.is_empty() && (self.trouble || self.owes) {
+                    if self.trouble {
+                        tracing::info!(
+                            "ledger {}: can be used again",
+                            self.ledger.path().display()
+                        );
+                    }
+                    (self.trouble, self.owes) = (false, false);
+                    (self.report)(None);
+                }
+            }
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    /// Writes what is queued, until the ledger takes no more.
+    fn work(&mut self) {
+        while let Some(message) = self.queue.pop_front() {
+            let (record, done) = match message {
+                WriterMessage::Write(record, done) => (record, done),
+                WriterMessage::Tell(done) => {
+                    // The caller of `finish` may have stopped waiting.
+                    let _ = done.send(());
+                    continue;
+                }
+            };
+            match self.put(*record) {
+                Ok(record) => {
+                    let code = record.reason.as_ref().map(|reason| reason.code);
+                    self.owes |= code == Some(ReasonCode::LedgerUnavailable);
+                    if let Some(done) = done {
+                        let _ = done.send(record);
+                    }
+                }
+                Err((record, error)) => {
+                    self.queue.push_front(WriterMessage::Write(record, done));
+                    return self.fail(&error);
+                }
+            }
+        }
+    }
+
+    /// Writes a record; returns it as the ledger has it.
+    fn put(&self, record: Record) -> Result<Record, (Box<Record>, LedgerError)> {
+        match self.ledger.put(&record) {
+            Ok(()) => Ok(record),
+            Err(error @ LedgerError::Closed { .. }) => {
+                let sentence = record.sentence();
+                tracing::error!("{}; not changed to: {sentence}", chain(&error));
+                match self.ledger.of_job(record.job) {
+                    Ok(Some(kept)) => Ok(kept),
+                    Ok(None) => Err((Box::new(record), error)),
+                    Err(error) => Err((Box::new(record), error)),
+                }
+            }
+            Err(error) => Err((Box::new(record), error)),
+        }
+    }
+
+    /// Says once that the ledger cannot be used, with the records that wait for it.
+    fn fail(&mut self, error: &LedgerError) {
+        if self.trouble {
+            return;
+        }
+        self.trouble = true;
+        let detail = chain(error);
+        let refusal = Refusal::of(ReasonCode::LedgerUnavailable, error).with_hint_of(error);
+        tracing::error!(hint = refusal.hint, "{detail}; no drive is touched until it can be used");
+        for message in &self.queue {
+            if let WriterMessage::Write(record, _) = message {
+                let sentence = record.sentence();
+                tracing::error!(
+                    "{detail}; this record is kept until it can be written: {sentence}"
+                );
+            }
+        }
+        (self.report)(Some(refusal));
     }
 }

@@ -3,34 +3,33 @@
 
 mod groups;
 pub mod peer;
+mod records;
 
 use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes as Chunk};
-use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use model::api::command::Command;
-use model::api::requests::{Attempt, DriveRequest, PressRequest, RecordQuery};
+use model::api::requests::{Attempt, DriveRequest, PressRequest};
 use model::api::snapshot::Snapshot;
 use model::code::DenialCode as Code;
 use model::drive::Geometry;
 use model::failure::{Denial, chain};
 use model::manifest::MasterId;
 use model::units::SectorSize;
-use model::verdict::Verdict;
-use record::ledger::{Filter, Ledger, LedgerError};
+use record::ledger::{Ledger, LedgerError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use station::{Answer, Event};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::{ReceiverStream, WatchStream};
-use uuid::Uuid;
 
 use crate::runner::OpenMaster;
 
@@ -113,8 +112,8 @@ pub fn router(context: Context) -> Router {
         .route("/v1/media/{name}/verify", post(verify_media))
         .route("/v1/masters", post(press))
         .route("/v1/masters/{id}", delete(remove_master))
-        .route("/v1/records", get(records))
-        .route("/v1/records/{job}", get(record_of))
+        .route("/v1/records", get(records::records))
+        .route("/v1/records/{job}", get(records::record_of))
         .fallback(|uri: Uri| async move {
             Problem::new(Code::NoSuchPath, format!("there is no path {}", uri.path()))
         })
@@ -231,42 +230,4 @@ async fn press(State(context): State<Context>, body: Chunk) -> Result<Response> 
 
 async fn remove_master(State(context): State<Context>, Path(id): Path<String>) -> Result<Response> {
     ask(&context, Command::RemoveMaster { id: MasterId(id) }).await.map(answered)
-}
-
-/// Reads the ledger on a thread of its own, because that blocks.
-async fn from_ledger<T: Send + 'static>(
-    context: &Context,
-    read: impl FnOnce(Ledger) -> std::result::Result<T, LedgerError> + Send + 'static,
-) -> Result<T> {
-    let ledger = context.ledger.clone();
-    let found = tokio::task::spawn_blocking(move || read(ledger)).await;
-    let found = found.map_err(|error| Problem::new(Code::InternalError, error.to_string()))?;
-    Ok(found?)
-}
-
-async fn records(
-    State(context): State<Context>,
-    Query(query): Query<RecordQuery>,
-) -> Result<Response> {
-    let since = query.since.map(|text| {
-        text.parse().map_err(|error| bad_request(format!("since = {text:?}: {error}")))
-    });
-    let verdict = query.verdict.map(|text| {
-        let known = "passed, failed, refused and stopped";
-        text.parse::<Verdict>()
-            .map_err(|_| bad_request(format!("verdict = {text:?}: verdicts are {known}")))
-    });
-    let filter =
-        Filter { serial: query.serial, since: since.transpose()?, verdict: verdict.transpose()? };
-    let records = from_ledger(&context, move |ledger| ledger.records(&filter)).await?;
-    Ok(Json(records).into_response())
-}
-
-async fn record_of(State(context): State<Context>, Path(job): Path<String>) -> Result<Response> {
-    let id: Uuid = job.parse().map_err(|error| bad_request(format!("job {job:?}: {error}")))?;
-    let record = from_ledger(&context, move |ledger| ledger.of_job(id)).await?;
-    match record {
-        Some(record) => Ok(Json(record).into_response()),
-        None => Err(Problem::new(Code::NoSuchRecord, format!("there is no record of job {id}"))),
-    }
 }

@@ -39,6 +39,10 @@ fn main() -> ExitCode {
         });
         return report(shown, CONFIGURATION);
     }
+    if let Some(choice) = arguments.ledger {
+        let settled = service::settle_ledger(&config, choice).map(|done| say(&done));
+        return report(settled, CONFIGURATION);
+    }
     service::start_log();
     let ended = runtime.block_on(service::run(config));
     // A thread that hangs in the kernel with a dead drive must not keep the station from ending.
@@ -46,7 +50,7 @@ fn main() -> ExitCode {
     report(ended, CONFIGURATION)
 }
 
-#[expect(clippy::print_stdout, reason = "--check prints its result")]
+#[expect(clippy::print_stdout, reason = "--check and --ledger print their result")]
 fn say(text: &str) {
     println!("{text}");
 }

@@ -20,8 +20,8 @@ use model::identity::Identity;
 use model::job::{Reading, State, Stop, StopReason};
 use model::record::Record;
 use model::verdict::Verdict;
+use record::ledger::LedgerError;
 use record::open::OpenRecord;
-use record::writer::keep;
 use station::{Event, JobOrder, Ticket};
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -93,23 +93,26 @@ impl Jobs {
                     let reason = reason.with_hint("the station's log has more");
                     Some(open.take()?.closed_with(Verdict::Failed, reason, Timestamp::now()))
                 });
-                let event = match record {
+                let (event, refused) = match record {
+                    // Nothing was written, so nothing has to wait until this record is durable. If the ledger was not
+                    // there, its being back must be the later event.
+                    Some(record) if record.verdict == Some(Verdict::Refused) => {
+                        (Event::JobEnded(ticket, Box::new(record.clone())), Some(record))
+                    }
                     Some(record) => {
-                        if record.verdict == Some(Verdict::Refused) {
-                            // Nothing was written, so nothing has to wait until this record is durable.
-                            services.writer.write(record.clone());
-                        } else {
-                            keep(&services.ledger, &record);
-                        }
-                        Event::JobEnded(ticket, Box::new(record))
+                        let record = services.writer.keep(record);
+                        (Event::JobEnded(ticket, Box::new(record)), None)
                     }
                     None => {
                         services.replicator.recover();
-                        Event::DriveAnswered(ticket)
+                        (Event::DriveAnswered(ticket), None)
                     }
                 };
                 // Fails only if the station has ended.
                 let _ = sender.blocking_send(event);
+                if let Some(record) = refused {
+                    services.writer.write(record);
+                }
             }
         };
         let thread = thread::Builder::new().name(format!("drive/{serial}")).spawn(work);
@@ -233,7 +236,11 @@ fn run(
     // The record must be durable before the first byte of the drive is destroyed. If it cannot be written, the drive is
     // not touched.
     if let Err(error) = services.ledger.put(&record) {
-        let refusal = Refusal::of(ReasonCode::LedgerUnavailable, &error).with_hint_of(&error);
+        let code = match error {
+            LedgerError::Closed { .. } => ReasonCode::InternalError,
+            _ => ReasonCode::LedgerUnavailable,
+        };
+        let refusal = Refusal::of(code, &error).with_hint_of(&error);
         let serial = claim.drive().label();
         tracing::error!(serial, "drive {serial} is not touched: {}", refusal.detail);
         return refused(refusal);

@@ -188,13 +188,17 @@ impl Insertion {
         }
     }
 
-    /// Whether the decision may change when the station is armed or its media changes.
+    /// Whether the decision may change when the station is armed, or its media or its ledger changes.
     pub(crate) fn may_change(&self) -> bool {
         match &self.phase {
             Phase::AwaitingMedia => true,
             // Every reason is shown, so none may be out of date.
             Phase::Refused(refusals) => {
                 !self.settled && refusals.iter().any(|refusal| refusal.code.lies_with_station())
+            }
+            // Refused when it was claimed.
+            Phase::Done(Verdict::Refused) => {
+                !self.settled && self.reason().is_some_and(|reason| reason.code.lies_with_station())
             }
             _ => false,
         }

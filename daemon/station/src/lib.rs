@@ -21,6 +21,8 @@ mod press_queue;
 mod tests;
 #[cfg(test)]
 mod walk;
+#[cfg(test)]
+mod without_ledger;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -29,6 +31,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use model::admission::{NamedBay, Policy};
 use model::api::snapshot::{BayView, MasterView, Snapshot};
+use model::failure::Refusal;
 use model::job::{Reading, StopReason};
 use model::layout::Layout;
 use model::manifest::MasterId;
@@ -71,6 +74,8 @@ pub struct Station<M> {
     ready: BTreeMap<MasterId, M>,
     presses: PressQueue,
     masters: Vec<MasterView>,
+    /// Why the ledger cannot be used, while it cannot.
+    ledger_trouble: Option<Refusal>,
 }
 
 impl<M: Clone> Station<M> {
@@ -84,6 +89,7 @@ impl<M: Clone> Station<M> {
             ready: BTreeMap::new(),
             presses: PressQueue::default(),
             masters: Vec::new(),
+            ledger_trouble: None,
         }
     }
 
@@ -132,6 +138,10 @@ impl<M: Clone> Station<M> {
                     insertion.stuck = false;
                 }
                 Vec::new()
+            }
+            Event::Ledger(trouble) => {
+                self.ledger_trouble = trouble;
+                if self.ledger_trouble.is_none() { self.judge_changeable() } else { Vec::new() }
             }
             Event::Command(command, reply) => self.command(command, reply, now),
             Event::Drain => {
@@ -185,6 +195,7 @@ impl<M: Clone> Station<M> {
             devices: self.insertions.values().map(Insertion::device_view).collect(),
             config: self.setup.file.clone(),
             bays: self.setup.policy.named.iter().map(bay_view).collect(),
+            ledger: self.ledger_trouble.clone(),
         }
     }
 

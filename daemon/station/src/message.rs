@@ -80,6 +80,8 @@ pub enum Event<M> {
     JobStuck(Ticket, Box<Record>),
     /// The thread of such a job has ended after all.
     DriveAnswered(Ticket),
+    /// The ledger has become unusable, or usable if there is no refusal.
+    Ledger(Option<Refusal>),
     /// An operator has given a command.
     Command(Command, Reply),
     /// The station shall take no new drives, and end when no job runs.

@@ -90,7 +90,7 @@ pub(crate) fn nothing_known() -> DriveFacts {
     }
 }
 
-fn facts() -> Result<Box<DriveFacts>, Refusal> {
+pub(crate) fn facts() -> Result<Box<DriveFacts>, Refusal> {
     Ok(Box::new(nothing_known()))
 }
 
@@ -98,7 +98,7 @@ pub(crate) const STAMP: Stamp =
     Stamp { device: 1, inode: 1, size: 1, modified_ns: 1, changed_ns: 1 };
 
 /// Media is in the inbox and found valid.
-fn with_media(station: &mut Bench) {
+pub(crate) fn with_media(station: &mut Bench) {
     let path = PathBuf::from("/inbox/win.wim");
     let listing = HashMap::from([(path.clone(), STAMP)]);
     let effects = station.apply(Event::Inbox(listing));
@@ -143,7 +143,7 @@ fn manifest(recipe: Recipe) -> Manifest {
 }
 
 /// The ticket of the one judgement asked for.
-fn judge(effects: Effects) -> Ticket {
+pub(crate) fn judge(effects: Effects) -> Ticket {
     let mut tickets = effects.into_iter().filter_map(|effect| match effect {
         Effect::Judge(ticket, _) => Some(ticket),
         _ => None,
@@ -153,7 +153,7 @@ fn judge(effects: Effects) -> Ticket {
     ticket
 }
 
-fn attach(station: &mut Bench, name: &str, diskseq: u64) -> Ticket {
+pub(crate) fn attach(station: &mut Bench, name: &str, diskseq: u64) -> Ticket {
     judge(station.apply(Event::Drives(vec![Change::Present(Box::new(drive(name, diskseq)))])))
 }
 
@@ -168,7 +168,7 @@ fn awaiting_master(station: &mut Bench) -> (Ticket, Recipe) {
 }
 
 /// The same up to its second judgement, with its master at hand.
-fn judged_again(station: &mut Bench) -> Ticket {
+pub(crate) fn judged_again(station: &mut Bench) -> Ticket {
     let (_, recipe) = awaiting_master(station);
     let found = Ok(Some(MASTER));
     judge(station.apply(Event::MasterLooked(recipe, found)))
@@ -374,7 +374,7 @@ fn draining_it_ends_when_nothing_runs() {
 }
 
 /// The code of the one refusal that was recorded.
-fn refusal(effects: &[Effect<&str>]) -> ReasonCode {
+pub(crate) fn refusal(effects: &[Effect<&str>]) -> ReasonCode {
     match effects {
         [Effect::Record(record)] => {
             assert_eq!(record.verdict, Some(Verdict::Refused));

@@ -1,10 +1,11 @@
-//! The output of a worker: one JSON document per line. The lines of an audit are passed on to the client that asked for
-//! it.
+//! Output line by line, one JSON document each: of a worker, whose lines are passed on to the client that asked for an
+//! audit; and of the ledger, whose records are sent so to clients that ask for lines.
 
 use serde::{Deserialize, Serialize};
 
 use crate::code::FailureCode;
-use crate::failure::Failure;
+use crate::failure::{Denial, Failure};
+use crate::record::Record;
 
 /// One line of a worker's output.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,4 +37,16 @@ pub struct Progress {
     pub step: String,
     /// The part of the whole task that is done, 0 to 1.
     pub fraction: f64,
+}
+
+/// One row of the ledger.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RecordLine {
+    /// Its record.
+    Record(Box<Record>),
+    /// It holds no record that this program can read; the detail names the job.
+    Unreadable(Denial),
+    /// The ledger cannot be read any further. No line follows.
+    Failed(Denial),
 }

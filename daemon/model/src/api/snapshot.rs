@@ -44,6 +44,9 @@ pub struct Snapshot {
     /// The bays that have names. The first whose pattern matches a drive's path counts.
     #[serde(default)]
     pub bays: Vec<BayView>,
+    /// Why no record can be kept, and so no drive is touched; absent while the ledger can be used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<Reason>,
 }
 
 /// A bay that has a name.

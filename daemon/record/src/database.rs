@@ -1,0 +1,518 @@
+//! The database behind the ledger, and whether it still is the file at the ledger's path.
+//!
+//! SQLite notices none of what can happen to its files: they are moved, deleted, replaced by a copy or overwritten, it
+//! goes on writing to what it has open, and the records are gone with the process. So before each write and after each
+//! commit the files at the path are compared with those that were opened ([`Database::settle`]).
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
+use uuid::Uuid;
+
+use crate::counterfoil::Counterfoil;
+use crate::error::{LedgerError, is_damage};
+use crate::file::{BESIDE, Create, FileId, Files, Held, Stamp, beside};
+use crate::ledger::{Location, TABLES, VERSION};
+
+/// How long a write waits for other programs that write to the ledger.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A row of the table of records, ready to be written.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) job: String,
+    pub(crate) boot: String,
+    pub(crate) diskseq: i64,
+    pub(crate) serial: Option<String>,
+    pub(crate) disk_guid: Option<String>,
+    pub(crate) verdict: Option<String>,
+    pub(crate) opened: String,
+    pub(crate) record: String,
+}
+
+/// Writes a row, new or in place of the job's earlier one. A row keeps the boot and the attachment count under which it was
+/// opened, because a later boot may close it. A refusal never replaces an open record or the verdict of an imaging: "no
+/// byte was written" would be false.
+const UPSERT: &str = "
+INSERT INTO records (job, boot, diskseq, serial, disk_guid, verdict, opened, record)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+ON CONFLICT (job) DO UPDATE SET serial = excluded.serial, disk_guid = excluded.disk_guid,
+verdict = excluded.verdict, opened = excluded.opened, record = excluded.record
+WHERE (records.verdict IS NULL AND excluded.verdict IS NOT 'refused'
+    OR records.verdict IS 'refused'
+    OR records.verdict IS excluded.verdict)";
+
+/// The one connection that writes.
+#[derive(Debug)]
+pub(crate) struct Database {
+    /// Absent only if the files beside the database could not be made anew.
+    db: Option<Connection>,
+    files: Files,
+    stamp: Stamp,
+    /// The length of the write-ahead log when it was last looked at, and when it was last brought into the database.
+    log: u64,
+    brought_in: u64,
+    counterfoil: Counterfoil,
+    /// Closed last.
+    held: Held,
+}
+
+/// A connection that only reads, so that reading does not wait for writing.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    pub(crate) db: Connection,
+    /// The file that it reads.
+    pub(crate) database: FileId,
+}
+
+impl Database {
+    /// Opens the ledger at its place; creates it if the station is not known to have had one there.
+    pub(crate) fn open(place: &Location) -> Result<Self, LedgerError> {
+        let known = place.counterfoils.read();
+        let create = if known.is_none() { Create::Allowed } else { Create::Forbidden };
+        let held = Held::open(&place.path, create);
+        let missing = match (&held, &known) {
+            (Err(LedgerError::File { source, .. }), Some(known)) => {
+                (source.kind() == std::io::ErrorKind::NotFound).then_some(known)
+            }
+            (Ok(held), Some(known)) => held.is_empty().then_some(known),
+            _ => None,
+        };
+        if let Some(Counterfoil { rows, last, .. }) = missing {
+            let path = place.path.clone();
+            return Err(LedgerError::Missing { path, rows: *rows, last: last.clone() });
+        }
+        Self::take(place, held?, known.as_ref())
+    }
+
+    /// Opens the database of a held file, if it has the last record that is known.
+    fn take(
+        place: &Location,
+        held: Held,
+        known: Option<&Counterfoil>,
+    ) -> Result<Self, LedgerError> {
+        held.close_to_others(&place.path, place.group)?;
+        let db = connect(&place.path)?;
+        let failed = opening(&place.path);
+        if let Some(known) = known {
+            let same = id_of(&db).is_some_and(|id| id == known.ledger);
+            let complete = holds(&db, &known.last).unwrap_or(false);
+            // A copy of the open ledger may lack its latest records; they are carried over.
+            let is_copy = same && place.has_earlier;
+            if !(complete || is_copy) {
+                let Counterfoil { rows, last, .. } = known.clone();
+                let found = match count(&db) {
+                    // Another program's database has no such table.
+                    Err(error) if !is_damage(&error) => 0,
+                    found => found.map_err(&failed)?,
+                };
+                return Err(LedgerError::Older { path: place.path.clone(), found, rows, last });
+            }
+        }
+        prepare(&db, &place.path)?;
+        let counterfoil = Counterfoil {
+            ledger: id_of(&db).unwrap_or_default(),
+            rows: count(&db).map_err(&failed)?,
+            last: last_job(&db).map_err(&failed)?.unwrap_or_default(),
+        };
+        if let Some(known) = known.filter(|known| known.rows > counterfoil.rows) {
+            let lacking = known.rows - counterfoil.rows;
+            let path = place.path.display();
+            tracing::warn!("ledger {path}: {lacking} records fewer than this station has written");
+        }
+        let files = Files::at(&place.path);
+        if files.database != Some(held.id) {
+            return Err(LedgerError::Moved { path: place.path.clone() });
+        }
+        let stamp = stamp(&held, &place.path)?;
+        let log = log_length(&place.path);
+        Ok(Self { db: Some(db), files, stamp, log, brought_in: 0, counterfoil, held })
+    }
+
+    /// Opens a connection to read through.
+    pub(crate) fn reader(&self, place: &Location) -> Result<Reader, LedgerError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let failed = opening(&place.path);
+        let db = Connection::open_with_flags(&place.path, flags).map_err(&failed)?;
+        db.busy_timeout(PATIENCE).map_err(&failed)?;
+        Ok(Reader { db, database: self.held.id })
+    }
+
+    /// The counterfoil of what is written.
+    pub(crate) fn counterfoil(&self) -> &Counterfoil {
+        &self.counterfoil
+    }
+
+    pub(crate) fn connection(&self, place: &Location) -> Result<&Connection, LedgerError> {
+        self.db.as_ref().ok_or_else(|| LedgerError::Moved { path: place.path.clone() })
+    }
+
+    /// Lets another station have the ledger, even if this process cannot end yet.
+    pub(crate) fn unlock(&self) -> std::io::Result<()> {
+        self.held.unlock()
+    }
+
+    /// Whether the files at the path are those that are open.
+    pub(crate) fn is_in_place(&self, place: &Location) -> bool {
+        self.db.is_some() && Files::at(&place.path) == self.files
+    }
+
+    /// Makes sure that what is written lands in the file at the path, and is safe there: makes files anew that were
+    /// deleted, and goes on with a copy that has taken the ledger's place, if it is one of this ledger.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if that cannot be done. Then nothing may be written.
+    pub(crate) fn settle(
+        &mut self,
+        place: &Location,
+        reader: &Mutex<Option<Reader>>,
+    ) -> Result<(), LedgerError> {
+        if self.is_in_place(place) {
+            return self.check_content(place);
+        }
+        let path = &place.path;
+        match FileId::at(path) {
+            Some(id) if id == self.held.id => {
+                let name = path.display();
+                tracing::error!(
+                    "ledger {name}: the files beside it (-wal, -shm) were taken away; they are made anew"
+                );
+                self.reopen(place, reader)
+            }
+            Some(_) => self.follow(place, reader),
+            None if self.held.is_deleted() => {
+                let name = path.display();
+                tracing::error!(
+                    "ledger {name}: deleted while the station uses it; it is written anew, with all its records"
+                );
+                self.write_anew(path)?;
+                self.follow(place, reader)
+            }
+            None => Err(LedgerError::Moved { path: path.clone() }),
+        }
+    }
+
+    /// Whether the file's content is still what SQLite has written: if anybody else has changed the file, all of it is
+    /// checked.
+    fn check_content(&mut self, place: &Location) -> Result<(), LedgerError> {
+        let (stamp, log) = (stamp(&self.held, &place.path)?, log_length(&place.path));
+        // The log grows until it is brought in.
+        if stamp == self.stamp && log >= self.log {
+            self.log = log;
+            return Ok(());
+        }
+        let damage = self.damage(place);
+        if let Some(damage) = damage {
+            return Err(LedgerError::Overwritten { path: place.path.clone(), damage });
+        }
+        // What was lost of the file may still be in the write-ahead log; a restart could lose that, too.
+        self.bring_in(place)
+    }
+
+    /// What is wrong with the file's content, seen with fresh eyes: the open connections remember pages.
+    fn damage(&self, place: &Location) -> Option<String> {
+        let look = || -> Result<Option<String>, LedgerError> {
+            let db = self.reader(place)?.db;
+            let failed = querying(&place.path, "check it");
+            let found: String =
+                db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(&failed)?;
+            if found != "ok" {
+                return Ok(Some(found));
+            }
+            let rows = count(&db).map_err(&failed)?;
+            let lacking = rows < self.counterfoil.rows;
+            Ok(lacking.then(|| format!("it has {rows} of {} records", self.counterfoil.rows)))
+        };
+        look().unwrap_or_else(|error| Some(model::failure::chain(&error)))
+    }
+
+    /// Brings all of the write-ahead log into the database's file.
+    pub(crate) fn bring_in(&mut self, place: &Location) -> Result<(), LedgerError> {
+        let failed = querying(&place.path, "bring the write-ahead log into it");
+        let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
+        let busy: bool =
+            self.connection(place)?.query_row(sql, [], |row| row.get(0)).map_err(&failed)?;
+        if busy {
+            let source = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
+            return Err(failed(rusqlite::Error::SqliteFailure(source, None)));
+        }
+        self.stamp = stamp(&self.held, &place.path)?;
+        self.log = log_length(&place.path);
+        self.brought_in = self.log;
+        Ok(())
+    }
+
+    /// Brings in what has been written since the last time. SQLite does not do it by itself here, so that nobody else's
+    /// change of the file is taken for its own; and a copy of the one file has all that is older than a second.
+    pub(crate) fn trim_log(&mut self, place: &Location) -> Result<(), LedgerError> {
+        if log_length(&place.path) == self.brought_in {
+            return Ok(());
+        }
+        self.bring_in(place)
+    }
+
+    /// Makes the files beside the database anew.
+    fn reopen(
+        &mut self,
+        place: &Location,
+        reader: &Mutex<Option<Reader>>,
+    ) -> Result<(), LedgerError> {
+        if self.db.is_some() {
+            self.bring_in(place)?;
+        }
+        let mut reader = reader.lock();
+        // All connections share the files beside the database, so all are closed before one is opened.
+        *reader = None;
+        self.db = None;
+        let db = connect(&place.path)?;
+        prepare(&db, &place.path)?;
+        self.db = Some(db);
+        self.files = Files::at(&place.path);
+        self.stamp = stamp(&self.held, &place.path)?;
+        self.log = log_length(&place.path);
+        *reader = Some(self.reader(place)?);
+        Ok(())
+    }
+
+    /// Writes the database that has no name any more to a new file at the path.
+    fn write_anew(&self, path: &Path) -> Result<(), LedgerError> {
+        let Some(db) = &self.db else { return Err(LedgerError::Moved { path: path.to_owned() }) };
+        let fresh = beside(path, ".anew");
+        let _ = fs::remove_file(&fresh);
+        let doing = "write it anew";
+        db.execute("VACUUM INTO ?1", [fresh.to_string_lossy()]).map_err(querying(path, doing))?;
+        let put = || -> std::io::Result<()> {
+            let file = File::open(&fresh)?;
+            self.held.lend_mode(&file)?;
+            file.sync_all()?;
+            fs::rename(&fresh, path)?;
+            path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+        };
+        put().map_err(|source| LedgerError::File { path: path.to_owned(), doing, source })
+    }
+
+    /// Goes on with the file that has taken the ledger's place, with all records that were in the former.
+    fn follow(
+        &mut self,
+        place: &Location,
+        reader: &Mutex<Option<Reader>>,
+    ) -> Result<(), LedgerError> {
+        let path = &place.path;
+        let held = Held::open(path, Create::Forbidden)?;
+        let Counterfoil { rows, last, .. } = self.counterfoil.clone();
+        if held.is_empty() {
+            return Err(LedgerError::Missing { path: path.clone(), rows, last });
+        }
+        self.bring_in(place)?;
+        // SQLite would take the former file's log for the new one's.
+        for (ending, own) in BESIDE.into_iter().zip(self.files.beside) {
+            let path = beside(path, ending);
+            if own.is_some() && FileId::at(&path) == own {
+                fs::remove_file(&path).map_err(|source| LedgerError::File {
+                    path,
+                    doing: "take it away",
+                    source,
+                })?;
+            }
+        }
+        let copy = Location { has_earlier: true, ..place.clone() };
+        let mut fresh = Self::take(&copy, held, Some(&self.counterfoil))?;
+        let carried = fresh.carry_over(self.connection(place)?, path)?;
+        fresh.counterfoil =
+            Counterfoil { rows: rows.max(fresh.counterfoil.rows), last, ..fresh.counterfoil };
+        let mut reader = reader.lock();
+        *reader = Some(fresh.reader(place)?);
+        *self = fresh;
+        let name = path.display();
+        tracing::warn!(
+            "ledger {name}: another file has taken its place; {carried} records that it lacked are in it now"
+        );
+        Ok(())
+    }
+
+    /// Writes the rows of a former database that this one lacks; returns how many.
+    fn carry_over(&mut self, former: &Connection, path: &Path) -> Result<usize, LedgerError> {
+        let Some(db) = &mut self.db else {
+            return Err(LedgerError::Moved { path: path.to_owned() });
+        };
+        let mut carry = || -> rusqlite::Result<usize> {
+            let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let mut carried = 0;
+            {
+                let sql = format!("{UPSERT} AND records.record IS NOT excluded.record");
+                let mut write = transaction.prepare(&sql)?;
+                let columns = "job, boot, diskseq, serial, disk_guid, verdict, opened, record";
+                let sql = format!("SELECT {columns} FROM records ORDER BY rowid");
+                let mut read = former.prepare(&sql)?;
+                let mut rows = read.query([])?;
+                while let Some(row) = rows.next()? {
+                    let values: [rusqlite::types::Value; 8] = [
+                        row.get(0)?,
+                        row.get(1)?,
+                        row.get(2)?,
+                        row.get(3)?,
+                        row.get(4)?,
+                        row.get(5)?,
+                        row.get(6)?,
+                        row.get(7)?,
+                    ];
+                    carried += write.execute(rusqlite::params_from_iter(values))?;
+                }
+            }
+            transaction.commit()?;
+            Ok(carried)
+        };
+        carry().map_err(querying(path, "carry its records over"))
+    }
+
+    /// Writes a row durably.
+    ///
+    /// # Errors
+    /// [`LedgerError::Closed`] if the row has another verdict already, [`LedgerError::Older`] if the last row that was
+    /// written is not there any more, [`LedgerError::Query`] if the row cannot be written.
+    pub(crate) fn write(&mut self, place: &Location, row: &Row) -> Result<(), LedgerError> {
+        let path = &place.path;
+        let failed = querying(path, "write a record");
+        let Some(db) = &mut self.db else { return Err(LedgerError::Moved { path: path.clone() }) };
+        let transaction =
+            db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&failed)?;
+        let Counterfoil { rows, last, .. } = &self.counterfoil;
+        if !last.is_empty() && !holds(&transaction, last).map_err(&failed)? {
+            let found = count(&transaction).map_err(&failed)?;
+            let (path, rows, last) = (path.clone(), *rows, last.clone());
+            return Err(LedgerError::Older { path, found, rows, last });
+        }
+        let before: Option<Option<String>> = transaction
+            .query_row("SELECT verdict FROM records WHERE job = ?1", [&row.job], |row| row.get(0))
+            .optional()
+            .map_err(&failed)?;
+        let changed = transaction
+            .execute(
+                UPSERT,
+                params![
+                    row.job,
+                    row.boot,
+                    row.diskseq,
+                    row.serial,
+                    row.disk_guid,
+                    row.verdict,
+                    row.opened,
+                    row.record
+                ],
+            )
+            .map_err(&failed)?;
+        // A refusal that changes no row is as it should be. Any other record must have its row.
+        if changed == 0 && row.verdict.as_deref() != Some("refused") {
+            let verdict = before.flatten().and_then(|verdict| verdict.parse().ok());
+            let Some(verdict) = verdict else {
+                return Err(failed(rusqlite::Error::QueryReturnedNoRows));
+            };
+            return Err(LedgerError::Closed { path: path.clone(), job: row.job.clone(), verdict });
+        }
+        transaction.commit().map_err(&failed)?;
+        if before.is_none() {
+            self.counterfoil.rows += 1;
+            self.counterfoil.last.clone_from(&row.job);
+            place.counterfoils.write(&self.counterfoil);
+        }
+        Ok(())
+    }
+
+    /// Takes back an open row that may have gone to a file that nobody will see.
+    pub(crate) fn take_back(&mut self, place: &Location, job: &str) {
+        let Some(db) = &self.db else { return };
+        let sql = "DELETE FROM records WHERE job = ?1 AND verdict IS NULL";
+        let taken = db.execute(sql, [job]).and_then(|taken| Ok((taken, count(db)?, last_job(db)?)));
+        match taken {
+            Ok((0, ..)) => {}
+            Ok((_, rows, last)) => {
+                self.counterfoil.rows = rows;
+                self.counterfoil.last = last.unwrap_or_default();
+                place.counterfoils.write(&self.counterfoil);
+            }
+            Err(error) => {
+                tracing::warn!(job, %error, "cannot take back the row of a job that does not begin");
+            }
+        }
+    }
+}
+
+fn opening(path: &Path) -> impl Fn(rusqlite::Error) -> LedgerError {
+    move |source| LedgerError::Open { path: path.to_owned(), source }
+}
+
+pub(crate) fn querying(
+    path: &Path,
+    doing: &'static str,
+) -> impl Fn(rusqlite::Error) -> LedgerError {
+    move |source| LedgerError::Query { path: path.to_owned(), doing, source }
+}
+
+fn stamp(held: &Held, path: &Path) -> Result<Stamp, LedgerError> {
+    let failed = |source| LedgerError::File { path: path.to_owned(), doing: "query it", source };
+    held.stamp().map_err(failed)
+}
+
+fn log_length(path: &Path) -> u64 {
+    fs::metadata(beside(path, BESIDE[0])).map_or(0, |log| log.len())
+}
+
+/// Opens a connection that changes nothing by itself, now or when it is closed: when the last one is closed, SQLite deletes
+/// the log by its name, which may have become another database's.
+fn connect(path: &Path) -> Result<Connection, LedgerError> {
+    let failed = opening(path);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags).map_err(&failed)?;
+    db.busy_timeout(PATIENCE).map_err(&failed)?;
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(&failed)?;
+    Ok(db)
+}
+
+/// Sets the connection up for writing, and makes the tables that are missing.
+fn prepare(db: &Connection, path: &Path) -> Result<(), LedgerError> {
+    let failed = opening(path);
+    db.pragma_update(None, "journal_mode", "WAL").map_err(&failed)?;
+    db.pragma_update(None, "synchronous", "FULL").map_err(&failed)?;
+    db.pragma_update(None, "wal_autocheckpoint", 0).map_err(&failed)?;
+    let found: i64 = db.pragma_query_value(None, "user_version", |r| r.get(0)).map_err(&failed)?;
+    match found {
+        0 => {
+            let script = format!("BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;");
+            db.execute_batch(&script).map_err(&failed)?;
+        }
+        VERSION => {}
+        found => return Err(LedgerError::Newer { path: path.to_owned(), found }),
+    }
+    if id_of(db).is_none() {
+        // Ledgers of older programs have none; those programs do not mind it.
+        let table = "CREATE TABLE IF NOT EXISTS ledger (id TEXT NOT NULL) STRICT";
+        db.execute_batch(table).map_err(&failed)?;
+        db.execute("INSERT INTO ledger (id) VALUES (?1)", [Uuid::new_v4().to_string()])
+            .map_err(&failed)?;
+    }
+    Ok(())
+}
+
+/// The ledger's own ID, which its copies have, too.
+fn id_of(db: &Connection) -> Option<String> {
+    db.query_row("SELECT id FROM ledger", [], |row| row.get(0)).ok()
+}
+
+fn holds(db: &Connection, job: &str) -> rusqlite::Result<bool> {
+    let sql = "SELECT 1 FROM records WHERE job = ?1";
+    Ok(db.query_row(sql, [job], |_| Ok(())).optional()?.is_some())
+}
+
+fn count(db: &Connection) -> rusqlite::Result<u64> {
+    db.query_row("SELECT count(*) FROM records", [], |row| row.get::<_, i64>(0))
+        .map(|rows| u64::try_from(rows).unwrap_or_default())
+}
+
+fn last_job(db: &Connection) -> rusqlite::Result<Option<String>> {
+    let sql = "SELECT job FROM records ORDER BY rowid DESC LIMIT 1";
+    db.query_row(sql, [], |row| row.get(0)).optional()
+}

@@ -1,0 +1,138 @@
+//! A ledger that cannot be used, and what would make it right.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use model::hint::Hint;
+use model::verdict::Verdict;
+use rusqlite::ErrorCode;
+
+use crate::ledger::VERSION;
+
+/// A ledger that cannot be used. Every message begins with the ledger's file.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
+pub enum LedgerError {
+    /// The file cannot be opened or is not a ledger.
+    #[error("ledger {path}: cannot open it")]
+    Open {
+        path: PathBuf,
+        #[source]
+        source: rusqlite::Error,
+    },
+    #[error(
+        "ledger {path}: written by a newer prestaged (schema {found}, this one knows {})",
+        VERSION
+    )]
+    Newer { path: PathBuf, found: i64 },
+    #[error("ledger {path}: another prestaged uses it")]
+    Locked { path: PathBuf },
+    #[error("ledger {path}: it is not a file")]
+    NotAFile { path: PathBuf },
+    /// The ledger's file, or a file or folder beside it.
+    #[error("ledger {path}: cannot {doing}")]
+    File {
+        path: PathBuf,
+        doing: &'static str,
+        #[source]
+        source: io::Error,
+    },
+    #[error("ledger {path}: cannot {doing}")]
+    Query {
+        path: PathBuf,
+        doing: &'static str,
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// Where a ledger should be, there is none, or an empty one.
+    #[error(
+        "ledger {path}: it is missing or empty, but this station has written {rows} records to it, the last one of job {last}"
+    )]
+    Missing { path: PathBuf, rows: u64, last: String },
+    /// The file lacks the last record that the station has written.
+    #[error(
+        "ledger {path}: it is older than the station's last record, of job {last}: it has {found} records, the station has written {rows}"
+    )]
+    Older { path: PathBuf, found: u64, rows: u64, last: String },
+    /// The file at the path is gone, and still exists elsewhere.
+    #[error("ledger {path}: it was moved away, or its file system was, while the station used it")]
+    Moved { path: PathBuf },
+    /// Another program has written into the file, past SQLite.
+    #[error(
+        "ledger {path}: another program has overwritten it while the station used it ({damage})"
+    )]
+    Overwritten { path: PathBuf, damage: String },
+    /// The job's record has another verdict already, which nothing changes.
+    #[error("ledger {path}: the record of job {job} is closed as {verdict}")]
+    Closed { path: PathBuf, job: String, verdict: Verdict },
+    /// A row does not hold a record, or a record cannot be made into a row.
+    #[error("ledger {path}: the record of job {job} cannot be read")]
+    Row {
+        path: PathBuf,
+        job: String,
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+impl LedgerError {
+    /// The file, if SQLite says that it is damaged.
+    fn damage(&self) -> Option<&PathBuf> {
+        let (Self::Open { path, source } | Self::Query { path, source, .. }) = self else {
+            return None;
+        };
+        is_damage(source).then_some(path)
+    }
+}
+
+/// Whether SQLite says that the file itself is damaged.
+pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error_code();
+    matches!(code, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+}
+
+/// How to get at the records of a damaged ledger.
+fn recovery(path: &Path) -> String {
+    let path = path.display();
+    format!(
+        "stop the station and keep a copy of {path}*; put a backup in its place, or what `sqlite3 {path} .recover | \
+         sqlite3 NEW` saves; `prestaged --ledger new` sets it aside and begins a new one"
+    )
+}
+
+impl Hint for LedgerError {
+    fn hint(&self) -> Option<String> {
+        if let Some(path) = self.damage() {
+            return Some(recovery(path));
+        }
+        let hint = match self {
+            Self::Open { .. } | Self::File { .. } => {
+                "check ledger.path, its folder, its permissions and free space".into()
+            }
+            Self::Newer { .. } => "install the prestaged that wrote it, or a newer one".into(),
+            Self::Locked { .. } => {
+                "end the other one; a second station beside it needs a socket, a store, a ledger and bays of its own"
+                    .into()
+            }
+            Self::NotAFile { .. } => "ledger.path names the ledger's file itself".into(),
+            Self::Query { .. } => {
+                "check that the ledger's file system is there, writable and not full".into()
+            }
+            Self::Missing { .. } => {
+                "put it back, from a backup if need be (ledger.path); or begin a new one with `prestaged --ledger new`"
+                    .into()
+            }
+            Self::Older { .. } => {
+                "put the newest copy there; or, if this is the newest, take it with `prestaged --ledger found`".into()
+            }
+            Self::Moved { path } => format!("put it back to {}; the station goes on by itself", path.display()),
+            Self::Overwritten { path, .. } => recovery(path),
+            Self::Closed { .. } => return None,
+            Self::Row { path, job, .. } => format!(
+                "see `sqlite3 {} \"SELECT record FROM records WHERE job = '{job}'\"`",
+                path.display()
+            ),
+        };
+        Some(hint)
+    }
+}
