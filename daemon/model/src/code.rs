@@ -213,6 +213,8 @@ codes! {
         #[serde(rename = "boot_manager_2011")]
         #[strum(serialize = "boot_manager_2011")]
         BootManager2011,
+        /// Warning: `media.expires` has the file's name in other upper and lower case.
+        ExpiryName,
     }
 }
 
@@ -226,6 +228,7 @@ impl FindingCode {
                 | Self::BootImageUnknown
                 | Self::BootImageArchitectureUnknown
                 | Self::BootManager2011
+                | Self::ExpiryName
         )
     }
 }
@@ -285,6 +288,8 @@ codes! {
         NotPermitted,
         /// The station is ending.
         Draining,
+        /// The station has as many connections as it takes.
+        Overloaded,
         /// No such drive is attached.
         NoSuchDrive,
         /// Several attached drives are called so.
@@ -345,7 +350,7 @@ mod tests {
             "wim_damaged wim_unfinished wim_incomplete media_unreadable check_failed split_part_missing \
              image_missing encrypted_files names_invalid boot_files_missing bcd_missing bcd_invalid \
              boot_image_missing boot_image_damaged boot_image_architecture unpack_failed extended_attributes \
-             boot_sdi_missing boot_image_unknown boot_image_architecture_unknown boot_manager_2011"
+             boot_sdi_missing boot_image_unknown boot_image_architecture_unknown boot_manager_2011 expiry_name"
         );
         assert_eq!(
             names::<FailureCode>().join(" "),
@@ -355,7 +360,7 @@ mod tests {
         );
         assert_eq!(
             names::<DenialCode>().join(" "),
-            "bad_request no_such_path wrong_method not_permitted draining no_such_drive ambiguous_drive no_such_master \
+            "bad_request no_such_path wrong_method not_permitted draining overloaded no_such_drive ambiguous_drive no_such_master \
              no_such_record no_media media_invalid too_small not_running busy stalled store_error \
              ledger_unavailable internal_error unexpected_answer"
         );

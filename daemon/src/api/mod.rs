@@ -3,6 +3,7 @@
 
 mod groups;
 pub mod peer;
+pub mod server;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -83,7 +84,7 @@ impl IntoResponse for Problem {
             | Code::NoSuchRecord
             | Code::NoMedia => StatusCode::NOT_FOUND,
             Code::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
-            Code::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Code::Draining | Code::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Code::MediaInvalid
             | Code::TooSmall
             | Code::NotRunning
@@ -122,6 +123,7 @@ pub fn router(context: Context) -> Router {
             Problem::new(Code::WrongMethod, format!("{} does not take {method}", uri.path()))
         })
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(from_fn(server::whole))
         .layer(from_fn(in_our_form))
         .layer(from_fn_with_state(context.clone(), peer::guard))
         .with_state(context)

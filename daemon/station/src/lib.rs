@@ -13,6 +13,7 @@
 mod catalog;
 mod commands;
 mod drives;
+mod expiry;
 mod insertion;
 mod masters;
 mod message;
@@ -28,7 +29,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use model::admission::{NamedBay, Policy};
-use model::api::snapshot::{BayView, MasterView, Snapshot};
+use model::api::snapshot::{BayView, MasterView, MediaView, Snapshot};
 use model::job::{Reading, StopReason};
 use model::layout::Layout;
 use model::manifest::MasterId;
@@ -176,7 +177,7 @@ impl<M: Clone> Station<M> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             armed: self.setup.policy.armed,
             draining: self.draining,
-            media: self.catalog.views(),
+            media: self.media_views(),
             masters: self.masters.clone(),
             presses: self.presses.views(),
             // Filled in by the runner, which knows it.
@@ -186,6 +187,15 @@ impl<M: Clone> Station<M> {
             config: self.setup.file.clone(),
             bays: self.setup.policy.named.iter().map(bay_view).collect(),
         }
+    }
+
+    /// The media as views show it, with what the configuration says about them.
+    fn media_views(&self) -> Vec<MediaView> {
+        let mut views = self.catalog.views();
+        for view in &mut views {
+            view.warnings.extend(expiry::doubt(&self.setup.expires, &view.name));
+        }
+        views
     }
 
     /// The insertion that a decision is about; `None` if an operator has begun another attempt since.
