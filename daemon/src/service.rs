@@ -228,7 +228,7 @@ fn new_station(config: &Config, policy: Policy) -> Station<OpenMaster> {
 
 /// Sends the inbox's listing to the station, now and whenever it changes.
 fn watch_inbox(inbox: &Path, sender: mpsc::Sender<Event<OpenMaster>>) -> Result<()> {
-    inbox::watch(inbox, move |listing| sender.blocking_send(Event::Inbox(listing)).is_ok())?;
+    inbox::watch(inbox, move |seen| sender.blocking_send(Event::Inbox(seen)).is_ok())?;
     Ok(())
 }
 

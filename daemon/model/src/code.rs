@@ -101,6 +101,8 @@ codes! {
         PressFailed,
         /// The master could not be read from the store, or has changed there.
         StoreError,
+        /// The system gave the station no memory for the job; nothing wrong with the drive is known.
+        OutOfMemory,
         /// The station itself made a mistake; the log has more.
         InternalError,
         /// An operator stopped the job.
@@ -141,7 +143,9 @@ impl ReasonCode {
             | C::MediaExpired
             | C::DriveChanged
             | C::LedgerUnavailable => &[Verdict::Refused],
-            C::Stalled | C::ReadError | C::InternalError => &[Verdict::Refused, Verdict::Failed],
+            C::Stalled | C::ReadError | C::OutOfMemory | C::InternalError => {
+                &[Verdict::Refused, Verdict::Failed]
+            }
             C::WriteError
             | C::Mismatch
             | C::ForeignWrite
@@ -343,7 +347,7 @@ mod tests {
              sector_size no_medium too_small too_large system_disk mounted in_use usage_unknown read_only no_serial duplicate_serial \
              already_passed not_blank no_media media_invalid media_expired drive_changed ledger_unavailable stalled \
              write_error read_error mismatch foreign_write unplugged too_slow boot_configuration press_failed store_error \
-             internal_error operator_stop station_shutdown station_interrupted"
+             out_of_memory internal_error operator_stop station_shutdown station_interrupted"
         );
         assert_eq!(
             names::<FindingCode>().join(" "),

@@ -94,12 +94,16 @@ impl<M: Clone> Station<M> {
             Event::Drives(changes) => {
                 changes.into_iter().flat_map(|c| self.changed(c, now)).collect()
             }
-            Event::Inbox(listing) => {
-                let check = self.catalog.update(&listing);
+            Event::Inbox(inbox) => {
+                let check = self.catalog.update(inbox);
                 let mut effects: Vec<Effect<M>> = check.into_iter().map(Effect::Intake).collect();
                 effects.extend(self.drop_presses_without_media());
                 effects.extend(self.judge_changeable());
                 effects
+            }
+            Event::IntakeBegan(path) => {
+                self.catalog.began(&path, now);
+                Vec::new()
             }
             Event::IntakeProgress(path, fraction) => {
                 self.catalog.progress(&path, fraction);
@@ -178,6 +182,7 @@ impl<M: Clone> Station<M> {
             armed: self.setup.policy.armed,
             draining: self.draining,
             media: self.media_views(),
+            inbox: self.catalog.inbox_view(),
             masters: self.masters.clone(),
             presses: self.presses.views(),
             // Filled in by the runner, which knows it.

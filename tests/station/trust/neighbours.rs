@@ -429,3 +429,49 @@ fn quantities_that_no_machine_has_are_mistakes() {
         .saw(&format!("exit {code}, {}", if named { "file, line, key and hint" } else { &text }));
     }
 }
+
+#[apply(test!)]
+#[needs(LOOP, FUSE)]
+fn an_inbox_full_of_traps_holds_up_no_media() {
+    let rig = Rig::new(Setup::default());
+    let hung = Faults { hangs_at: Some(0), ..Faults::default() };
+    let elsewhere = FaultyDrive::new(&rig, "HUNG", 8, hung);
+    symlink(&elsewhere.file, rig.path("inbox/a-link.wim")).unwrap();
+    let mode = rustix::fs::Mode::RUSR;
+    let fifo = rig.path("inbox/b-fifo.wim");
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    for number in 0..10_000 {
+        fs::write(rig.path(&format!("inbox/broken-{number:05}.wim")), "not a WIM").unwrap();
+    }
+    rig.start();
+    rig.add_media(&sample(&["--compress=LZX"]), "win.wim");
+    let media = rig.wait_media("win.wim", "valid");
+    Case {
+        line: "E.21",
+        tried: "media beside 10,000 broken files and a link that hangs",
+        right: "valid",
+        before: "waits for minutes, or for ever",
+    }
+    .saw(media["state"].as_str().unwrap());
+    let status = rig.json(&["status"]);
+    let silent = status["inbox"]["silent"][0]["name"] == "a-link.wim";
+    let waiting = status["inbox"]["waiting"].as_u64().unwrap();
+    let shown = status["media"].as_array().unwrap().len();
+    let told = rig.ctl_ok(&["status"]).contains("a-link.wim has not answered since");
+    Case {
+        line: "E.21",
+        tried: "the same, as status tells it",
+        right: "9900 wait, 101 shown, the link is named",
+        before: "nothing",
+    }
+    .saw(&format!(
+        "{waiting} wait, {shown} shown, {}",
+        if silent && told { "the link is named" } else { "the link is not named" }
+    ));
+    elsewhere.set(Faults::default());
+    wait_for("the link to answer", || {
+        let status = rig.json(&["status"]);
+        status["inbox"]["silent"].as_array().unwrap().is_empty().then_some(())
+    });
+    drop(rig);
+}

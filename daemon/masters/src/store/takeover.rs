@@ -109,9 +109,8 @@ impl Store {
         renameat(folder, IMAGE_FILE, CWD, own.join(IMAGE_FILE)).map_err(io("move the image"))?;
         // The presser may have removed the marker, so here the descriptor proves that it is the folder that was made.
         let made = folder.metadata().map_err(Self::io(path, "query it"))?;
-        let stands = fs::symlink_metadata(path).is_ok_and(|meta| {
-            (meta.dev(), meta.ino()) == (made.dev(), made.ino())
-        });
+        let stands = fs::symlink_metadata(path)
+            .is_ok_and(|meta| (meta.dev(), meta.ino()) == (made.dev(), made.ino()));
         if marker::is_marked(path) {
             self.discard(path)?;
         } else if stands {
