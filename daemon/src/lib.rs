@@ -17,9 +17,13 @@
 
 pub mod api;
 pub mod audit;
+mod doubts;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod log;
 pub mod runner;
 pub mod service;
+mod signals;
+mod socket;
 mod udev_rules;
 pub mod worker_main;

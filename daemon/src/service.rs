@@ -1,6 +1,5 @@
 //! Starts and ends the daemon: puts together log, store, ledger, station, watchers and control socket.
 
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,18 +24,17 @@ use model::failure::Failure;
 use model::hint::Hint;
 use record::ledger::{Ledger, LedgerError, Location};
 use record::writer::RecordWriter;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use station::{Event, Setup, Station};
 use tokio::net::UnixListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::api::{self, peer::Peer};
+use crate::api;
+use crate::doubts::doubts;
 use crate::runner::{self, OpenMaster, Services};
+use crate::signals;
+use crate::socket::{ControlSocket, SocketError};
 use crate::udev_rules;
 
 /// Images newly attached drives with Configuration Manager prestaged media.
@@ -62,21 +60,6 @@ pub enum LedgerChoice {
     New,
     /// Take the one that is there.
     Found,
-}
-
-/// Sends the log to the journal, and also to standard error unless systemd connects that to the journal.
-pub fn start_log() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let journal = tracing_journald::layer().map(|layer| layer.with_field_prefix(None));
-    let no_journal = journal.as_ref().err().map(ToString::to_string);
-    let stderr_is_journal = std::env::var_os("JOURNAL_STREAM").is_some() && no_journal.is_none();
-    let stderr = (!stderr_is_journal)
-        .then(|| tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false));
-    tracing_subscriber::registry().with(filter).with(journal.ok()).with(stderr).init();
-    if let Some(error) = no_journal {
-        let instead = "the log and the copies of records go to standard error";
-        tracing::warn!("cannot reach the journal, so {instead}: {error}");
-    }
 }
 
 /// What is said of a kernel before the name of what it lacks.
@@ -126,7 +109,7 @@ pub fn summary(config: &Config, tools: &Tools, probed: &Probed) -> String {
         format!("hivexsh   {}", tools.hivexsh.display()),
     ]
     .into_iter()
-    .chain(config.doubts().iter().map(|doubt| format!("warning   {doubt}")))
+    .chain(doubts(config).iter().map(|doubt| format!("warning   {doubt}")))
     .chain(probed.lacking.iter().map(|what| format!("warning   {LACKING} {what}")))
     .collect::<Vec<_>>()
     .join("\n")
@@ -143,7 +126,8 @@ pub async fn run(config: Config) -> Result<()> {
         tracing::warn!("{LACKING} {lacking}");
     }
     lease::ignore_lease_breaks();
-    for doubt in config.doubts() {
+    let descriptors = raise_descriptors();
+    for doubt in doubts(&config) {
         tracing::warn!("{doubt}");
     }
     let policy = config.policy()?;
@@ -154,7 +138,7 @@ pub async fn run(config: Config) -> Result<()> {
     let store = Arc::new(Store::open(&config.store.path, config.store.budget, workers.account())?);
     let group = control_group(&config)?;
     let ledger = open_ledger(&config, &host)?;
-    let listener = listen(&config, group).await?;
+    let (socket, listener) = listen(&config, group).await?;
 
     let (sender, receiver) = mpsc::channel(256);
     let writer = {
@@ -185,8 +169,10 @@ pub async fn run(config: Config) -> Result<()> {
     let ending = Arc::new(Notify::new());
     let context =
         api::Context { snapshot, commands: sender.clone(), ledger: ledger.clone(), group };
-    let mut server = serve(listener, context, Arc::clone(&ending));
-    tokio::spawn(watch_signals(sender.clone())?);
+    let (router, limits) = (api::router(context), api::server::Limits::of(descriptors));
+    let mut server =
+        tokio::spawn(api::server::serve(listener, router, limits, Arc::clone(&ending)));
+    signals::watch(sender.clone())?;
 
     notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!(armed = policy.armed, "watching for drives and media");
@@ -200,7 +186,7 @@ pub async fn run(config: Config) -> Result<()> {
     if timeout(FAREWELL, &mut server).await.is_err() {
         server.abort();
     }
-    let _ = std::fs::remove_file(&config.control.socket);
+    socket.remove();
     // A thread that hangs in the kernel with a dead drive keeps this process and its files open. The next station must
     // not have to wait for it.
     store.unlock();
@@ -213,18 +199,12 @@ pub async fn run(config: Config) -> Result<()> {
 enum StartError {
     #[error("this kernel does not count attachments of disks (diskseq)")]
     Kernel,
-    #[error("another prestaged answers on {0}")]
-    SocketInUse(String),
 }
 
 impl Hint for StartError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Kernel => "prestaged needs Linux 5.15 or later".into(),
-            Self::SocketInUse(_) => {
-                "end the other one; a second station beside it needs a socket, a store, a ledger and bays of its own"
-                    .into()
-            }
         })
     }
 }
@@ -300,20 +280,25 @@ fn new_station(config: &Config, policy: Policy) -> Station<OpenMaster> {
 
 /// Sends the inbox's listing to the station, now and whenever it changes.
 fn watch_inbox(inbox: &Path, sender: mpsc::Sender<Event<OpenMaster>>) -> Result<()> {
-    inbox::watch(inbox, move |listing| sender.blocking_send(Event::Inbox(listing)).is_ok())?;
+    inbox::watch(inbox, move |seen| sender.blocking_send(Event::Inbox(seen)).is_ok())?;
     Ok(())
 }
 
-/// Serves the API on the control socket until `ending`, and then what was asked before.
-fn serve(
-    listener: UnixListener,
-    context: api::Context,
-    ending: Arc<Notify>,
-) -> JoinHandle<std::io::Result<()>> {
-    let service = api::router(context).into_make_service_with_connect_info::<Peer>();
-    let server = axum::serve(listener, service)
-        .with_graceful_shutdown(async move { ending.notified().await });
-    tokio::spawn(server.into_future())
+/// The most descriptors that the station takes.
+const DESCRIPTORS: u64 = 65_536;
+
+/// Raises the number of descriptors that this process may have, as far as it may; returns it. Drives, workers, files and
+/// clients share them.
+fn raise_descriptors() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let (current, most) =
+        (limit.current.unwrap_or(DESCRIPTORS), limit.maximum.unwrap_or(DESCRIPTORS));
+    let wanted = most.min(DESCRIPTORS).max(current);
+    let raised = Rlimit { current: Some(wanted), maximum: limit.maximum };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => wanted,
+        Err(_) => current,
+    }
 }
 
 /// Sends changes among the attached drives to the station.
@@ -345,6 +330,7 @@ pub fn hint(error: &anyhow::Error) -> Option<String> {
             .or_else(|| of::<InboxError>(error))
             .or_else(|| of::<HotplugError>(error))
             .or_else(|| of::<StartError>(error))
+            .or_else(|| of::<SocketError>(error))
             .or_else(|| error.downcast_ref::<Failure>().and_then(|failure| failure.hint.clone()))
     })
 }
@@ -359,57 +345,19 @@ fn notify(states: &[sd_notify::NotifyState<'_>]) {
 /// How long a station that ends waits for its clients to take their last answers.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// How long the station waits for jobs that it has stopped.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Turns signals into events. After the first signal, running jobs are finished; after the second, they are stopped.
-/// After the third the station ends without waiting for them, and so it does when [`PATIENCE`] is over, because a job
-/// that hangs in the kernel never ends.
-fn watch_signals(sender: mpsc::Sender<Event<OpenMaster>>) -> Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut signalled = async move || {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
-    Ok(async move {
-        // To send fails only if the station has ended.
-        signalled().await;
-        tracing::info!("told to end: running jobs are finished first");
-        let _ = sender.send(Event::Drain).await;
-        signalled().await;
-        tracing::info!("told to end again: running jobs are stopped");
-        let _ = sender.send(Event::Halt).await;
-        let _ = timeout(PATIENCE, signalled()).await;
-        tracing::info!("ending without waiting for jobs that have not stopped");
-        let _ = sender.send(Event::Abandon).await;
-    })
-}
-
 /// Ends the start where another station answers on the socket, before anything is changed that they might share.
-fn refuse_second(socket: &Path) -> Result<(), StartError> {
+fn refuse_second(socket: &Path) -> Result<(), SocketError> {
     match UnixStream::connect(socket) {
-        Ok(_) => Err(StartError::SocketInUse(socket.display().to_string())),
+        Ok(_) => Err(SocketError::InUse(socket.to_owned())),
         Err(_) => Ok(()),
     }
 }
 
-/// Makes the control socket, and gives it its group and mode.
-async fn listen(config: &Config, group: Option<u32>) -> Result<UnixListener> {
+/// Makes the control socket.
+async fn listen(config: &Config, group: Option<u32>) -> Result<(ControlSocket, UnixListener)> {
     let path = &config.control.socket;
     if let Some(folder) = path.parent() {
         create_folder("the control socket's folder", folder)?;
     }
-    let _ = std::fs::remove_file(path);
-    let listener =
-        UnixListener::bind(path).with_context(|| format!("cannot listen on {}", path.display()))?;
-    if let Some(group) = group {
-        std::os::unix::fs::chown(path, None, Some(group))
-            .with_context(|| format!("cannot give {} to group {group}", path.display()))?;
-    }
-    std::fs::set_permissions(path, PermissionsExt::from_mode(config.socket_mode()?))
-        .with_context(|| format!("cannot set the mode of {}", path.display()))?;
-    Ok(listener)
+    Ok(ControlSocket::make(path, group, config.socket_mode()?).await?)
 }

@@ -1,12 +1,30 @@
 //! Values that can be read and still cannot be used, alone or beside each other.
 
+use std::time::Duration;
+
 use super::error::{ConfigError, Mistake, Place};
+use super::sections::Replicate;
 use super::{Config, NamedPath};
 use model::admission::{NamedBay, Policy};
-use model::units::{Bytes, UnitError};
+use model::layout::Extent;
+use model::units::{ByteRate, Bytes, UnitError};
 
 /// Less memory does not keep drives busy.
 const LEAST_MEMORY: Bytes = Bytes::mib(64);
+/// No master is smaller.
+const LEAST_BUDGET: Bytes = Bytes::mib(64);
+/// No drive that anything could be written to is smaller.
+const LEAST_DRIVE: Bytes = Bytes::mib(1);
+/// No drive, partition or store is larger: whoever writes more has mistaken the unit.
+const LARGEST: Bytes = Bytes(1 << 50);
+/// No drive is faster.
+const FASTEST: ByteRate = ByteRate(100_000_000_000);
+/// Drives that work answer well within the least time to wait for one, and nobody waits for longer than the most.
+const STALL: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(24 * 60 * 60)];
+/// In less time than the least, a rate is chance.
+const WINDOW: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(60 * 60)];
+/// A drive that needs more is not worth it.
+const MOST_REWRITES: u32 = 100;
 
 /// A mistake and the key that has it, with the indices of lists: `bay.1.path`.
 #[derive(Debug)]
@@ -102,13 +120,51 @@ impl Config {
             let what = format!("{} bytes are too few to keep drives busy", replicate.memory.0);
             return Err(Wrong::value("replicate.memory", &what, "write \"64MiB\" or more"));
         }
-        for (key, period) in [
-            ("replicate.rate_window", replicate.rate_window),
-            ("replicate.stall_timeout", replicate.stall_timeout),
+        let machine = memory_of_machine().max(Replicate::default().memory);
+        if replicate.memory > machine {
+            let (wanted, has) = (replicate.memory.0, machine.0);
+            let what = format!("{wanted} bytes are more than this machine has ({has})");
+            return Err(Wrong::value("replicate.memory", &what, "write for example \"1GiB\""));
+        }
+        check_size("store.budget", self.store.budget, LEAST_BUDGET)?;
+        for (key, period, [least, most]) in [
+            ("replicate.rate_window", replicate.rate_window, WINDOW),
+            ("replicate.stall_timeout", replicate.stall_timeout, STALL),
         ] {
+            let hint = format!("write a time from \"{}\" to \"{}\"", words(least), words(most));
             if period.0.is_zero() {
                 return Err(Wrong::value(key, "it must be longer than zero", UnitError::PERIOD));
             }
+            if period.0 < least {
+                return Err(Wrong::value(key, &format!("{:?} are too short", period.0), &hint));
+            }
+            if period.0 > most {
+                return Err(Wrong::value(key, &format!("{:?} are too long", period.0), &hint));
+            }
+        }
+        if replicate.rewrites > MOST_REWRITES {
+            let what = format!("{} are too many", replicate.rewrites);
+            let hint = format!("write a number from 0 to {MOST_REWRITES}");
+            return Err(Wrong::value("replicate.rewrites", &what, &hint));
+        }
+        if let Some(rate) = replicate.min_write_rate.filter(|rate| *rate > FASTEST) {
+            let what = format!("no drive writes {} bytes in a second", rate.0);
+            return Err(Wrong::value("replicate.min_write_rate", &what, UnitError::RATE));
+        }
+        self.check_capacities()
+    }
+
+    /// Checks the capacities of drives, each alone.
+    fn check_capacities(&self) -> Result<(), Wrong> {
+        let admission = &self.admission;
+        for (key, size) in
+            [("admission.min_size", admission.min_size), ("admission.max_size", admission.max_size)]
+        {
+            size.map_or(Ok(()), |size| check_size(key, size, LEAST_DRIVE))?;
+        }
+        for (index, size) in admission.sizes.iter().enumerate() {
+            check_size("admission.sizes", *size, LEAST_DRIVE)
+                .map_err(|wrong| Wrong { at: format!("admission.sizes.{index}"), ..wrong })?;
         }
         Ok(())
     }
@@ -141,6 +197,13 @@ impl Config {
 
     fn check_layouts(&self) -> Result<(), Wrong> {
         for (index, layout) in self.layout.iter().enumerate() {
+            for (number, partition) in layout.partitions.iter().enumerate() {
+                if let Extent::Fixed(size) = partition.size {
+                    check_size("[[layout]] partitions.size", size, Bytes(0)).map_err(|wrong| {
+                        Wrong { at: format!("layout.{index}.partitions.{number}.size"), ..wrong }
+                    })?;
+                }
+            }
             layout
                 .check()
                 .map_err(|error| Wrong::new(format!("layout.{index}"), Mistake::Layout(error)))?;
@@ -152,6 +215,34 @@ impl Config {
             }
         }
         Ok(())
+    }
+}
+
+/// Checks that a size is between `least` and [`LARGEST`].
+fn check_size(key: &str, size: Bytes, least: Bytes) -> Result<(), Wrong> {
+    if size < least {
+        let what = format!("{} bytes are too few", size.0);
+        return Err(Wrong::value(key, &what, &format!("write \"{}MiB\" or more", least.0 >> 20)));
+    }
+    if size > LARGEST {
+        let what = format!("{} bytes are too many", size.0);
+        return Err(Wrong::value(key, &what, "write \"1PiB\" or less"));
+    }
+    Ok(())
+}
+
+/// The memory of this machine.
+fn memory_of_machine() -> Bytes {
+    let machine = rustix::system::sysinfo();
+    Bytes(machine.totalram.saturating_mul(machine.mem_unit.into()))
+}
+
+/// A length of time as people write it.
+fn words(time: Duration) -> String {
+    match time.as_secs() {
+        0 => format!("{}ms", time.as_millis()),
+        seconds if seconds.is_multiple_of(3600) => format!("{}h", seconds / 3600),
+        seconds => format!("{seconds}s"),
     }
 }
 

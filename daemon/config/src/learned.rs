@@ -150,7 +150,7 @@ impl Learned {
             result => result.map_err(|error| failed(error.into()))?,
         }
         let unfinished = folder.join(UNFINISHED);
-        File::create(&unfinished).and_then(|_| fs::remove_file(&unfinished)).map_err(failed)?;
+        create(&unfinished).and_then(|_| fs::remove_file(&unfinished)).map_err(failed)?;
         let learned = Self { config: config.to_owned(), file, folder: held };
         learned.bays()?;
         Ok(learned)
@@ -242,13 +242,21 @@ impl Learned {
 
     fn replace(&self, text: &str) -> io::Result<()> {
         let unfinished = self.file.with_file_name(UNFINISHED);
-        let mut file = File::create(&unfinished)?;
+        let mut file = create(&unfinished)?;
         file.write_all(text.as_bytes())?;
         // Whatever the umask: the file holds no secret, and `bays list` reads it without rights.
         file.set_permissions(PermissionsExt::from_mode(0o644))?;
         file.sync_all()?;
         fs::rename(&unfinished, &self.file)?;
         self.folder.sync_all()
+    }
+}
+
+/// Creates the unfinished drop-in. What an interrupted run has left is removed, and a link of that name not followed.
+fn create(unfinished: &Path) -> io::Result<File> {
+    match fs::remove_file(unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => File::create_new(unfinished),
     }
 }
 

@@ -4,6 +4,7 @@ use super::*;
 use model::admission::Overwrite;
 use model::units::{ByteRate, Bytes};
 
+mod limits;
 mod mistakes;
 
 fn parse(text: &str) -> Result<Config, ConfigError> {

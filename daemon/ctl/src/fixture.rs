@@ -128,6 +128,7 @@ fn media() -> MediaView {
         name: "win11-23h2-factory.wim".into(),
         state: MediaState::Valid,
         percent: None,
+        checking_since: None,
         sha256: Some(digest("win11")),
         size_bytes: Bytes(9_123_456_789),
         files: ["win11-23h2-factory.wim", "win11-23h2-factory2.swm"]
@@ -184,6 +185,7 @@ fn blank(name: &str, state: MediaState) -> MediaView {
         name: name.into(),
         state,
         percent: None,
+        checking_since: None,
         sha256: None,
         size_bytes: Bytes(4_700_000_000),
         files: Vec::new(),

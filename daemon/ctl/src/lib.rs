@@ -83,7 +83,9 @@ impl From<ClientError> for CommandError {
             ClientError::Forbidden(_) => exit::NOT_PERMITTED,
             ClientError::Refused(denial) => match denial.code {
                 DenialCode::BadRequest => exit::USAGE,
-                DenialCode::Draining | DenialCode::UnexpectedAnswer => exit::UNAVAILABLE,
+                DenialCode::Draining | DenialCode::Overloaded | DenialCode::UnexpectedAnswer => {
+                    exit::UNAVAILABLE
+                }
                 DenialCode::NotPermitted => exit::NOT_PERMITTED,
                 DenialCode::LedgerUnavailable
                 | DenialCode::StoreError

@@ -8,11 +8,11 @@ use super::output::paragraph;
 use super::table::{Cell, Keep, Table};
 use super::words::{self, Standing};
 use super::{master, media};
-use model::api::snapshot::{DriveView, Snapshot};
+use model::api::snapshot::{DriveView, InboxView, SilentView, Snapshot};
 
 pub(super) fn render(snapshot: &Snapshot, terminal: Option<usize>) -> String {
     [
-        station(snapshot, terminal),
+        station(snapshot, terminal) + &inbox(&snapshot.inbox, terminal),
         media::list(&snapshot.media, terminal),
         master::list(&snapshot.masters, &snapshot.presses, terminal),
         drives(&snapshot.drives, terminal),
@@ -33,6 +33,20 @@ fn station(snapshot: &Snapshot, terminal: Option<usize>) -> String {
         table.row([Cell::new("no records"), Cell::styled(&reason.detail, words::BAD)]);
     }
     table.render(terminal)
+}
+
+/// What is to be said of the inbox beside its media; usually nothing.
+fn inbox(inbox: &InboxView, terminal: Option<usize>) -> String {
+    let mut text = String::new();
+    if inbox.waiting > 0 {
+        let waiting = format!("inbox: {} files wait; take out what is no media\n", inbox.waiting);
+        text += &paragraph(&waiting, terminal);
+    }
+    for SilentView { name, since } in &inbox.silent {
+        let silent = format!("inbox: {name} has not answered since {since}\n");
+        text += &paragraph(&silent, terminal);
+    }
+    text
 }
 
 fn drives(drives: &[DriveView], terminal: Option<usize>) -> String {

@@ -138,6 +138,9 @@ pub struct Claim {
     tally: Tally,
     /// Since when every access has failed.
     failing: Mutex<Option<Instant>>,
+    /// Of a loop device: the file in sysfs that tells whether it has been detached. It is held open, so that no look at
+    /// it needs a descriptor that the process may lack at that moment.
+    autoclear: Option<File>,
 }
 
 impl Claim {
@@ -197,8 +200,20 @@ impl Claim {
         let _ = file.sync_all();
         let tally = Tally::start(Path::new("/sys/block").join(&drive.name));
         let failing = Mutex::default();
-        let claim = Self { file, clock, geometry, uncached: true, drive, tally, failing };
         let changed = |what: String| ClaimError::Changed { node: node.clone(), what };
+        let autoclear = if drive.bus.is_loop() {
+            match File::open(format!("/sys/block/{}/loop/autoclear", drive.name)) {
+                Ok(flag) => Some(flag),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    return Err(changed("detached".into()));
+                }
+                Err(error) => return Err(open(error)),
+            }
+        } else {
+            None
+        };
+        let claim =
+            Self { file, clock, geometry, uncached: true, drive, tally, failing, autoclear };
         if !meta.file_type().is_block_device() || number != claim.drive.number {
             return Err(changed(format!("it is device {number} now, not {}", claim.drive.number)));
         }
@@ -271,11 +286,11 @@ impl Claim {
             }
             Err(error) => return Err(error.to_string()),
         }
-        if self.drive.bus.is_loop() {
+        if let Some(autoclear) = &self.autoclear {
             // A loop device that is detached while in use stays until its last user closes it; only this flag shows it.
-            let flag = format!("/sys/block/{}/loop/autoclear", self.drive.name);
-            match std::fs::read_to_string(flag) {
-                Ok(flag) if flag.trim() == "0" => {}
+            let mut flag = [0; 1];
+            match autoclear.read_exact_at(&mut flag, 0) {
+                Ok(()) if flag == *b"0" => {}
                 _ => return Err("detached".into()),
             }
         }

@@ -2,8 +2,12 @@
 //!
 //! Each function makes one call on a device or memory that the caller holds; none decides anything.
 
-#![expect(unsafe_code, reason = "ioctl and madvise; every block argues its safety")]
+#![expect(
+    unsafe_code,
+    reason = "ioctl, madvise and memory for buffers; every block argues its safety"
+)]
 
+use std::alloc::{Layout, alloc_zeroed};
 use std::os::fd::AsFd;
 
 use rustix::io::Result;
@@ -95,6 +99,16 @@ fn decoded(number: u64) -> Option<DeviceNumber> {
 pub fn set_loop_direct_io(device: impl AsFd) -> Result<()> {
     // SAFETY: LOOP_SET_DIRECT_IO takes an integer by value.
     unsafe { ioctl::ioctl(device, IntegerSetter::<LOOP_SET_DIRECT_IO>::new_usize(1)) }
+}
+
+/// So many zero bytes, which are never given back; `None` if the system has no memory for them.
+pub fn zeros(length: usize) -> Option<&'static mut [u8]> {
+    let layout = Layout::from_size_align(length, 1).ok().filter(|layout| layout.size() > 0)?;
+    // SAFETY: the layout is not of size zero.
+    let start = unsafe { alloc_zeroed(layout) };
+    // SAFETY: unless it is null, `start` begins `length` initialised bytes of an allocation that nobody else knows and
+    // nobody frees.
+    (!start.is_null()).then(|| unsafe { std::slice::from_raw_parts_mut(start, length) })
 }
 
 /// Asks the kernel to put `memory` on huge pages (madvise(2), `MADV_HUGEPAGE`). Where it has none, nothing changes.

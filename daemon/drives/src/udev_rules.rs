@@ -7,11 +7,14 @@
 
 use model::admission::Policy;
 
+/// The first line of the rules file.
+pub const HEAD: &str = "# Made by prestaged from its configuration, at every start.\n";
+
 /// The text of a rules file that marks every block device in the station's bays.
 pub fn rules(policy: &Policy) -> String {
     let own = |name: &str| policy.bays.iter().any(|bay| bay.matches(name));
     let named = policy.named.iter().filter(|bay| own(&bay.name)).map(|bay| &bay.path);
-    let mut text = String::from("# Made by prestaged from its configuration, at every start.\n");
+    let mut text = String::from(HEAD);
     for path in policy.bays.iter().chain(named).map(glob::Pattern::as_str) {
         // In a rule, these characters would end the pattern, begin another one or be substituted (udev(7)).
         if path.contains(['"', '\\', '|', '$', '%']) || path.contains(char::is_control) {

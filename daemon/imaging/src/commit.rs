@@ -82,7 +82,7 @@ impl JobContext<'_> {
 
     /// A chunk as this drive must hold it, from the store.
     fn chunk_for_drive(&self, chunk: &Chunk) -> Result<Buffer, JobError> {
-        let mut data = Buffer::zeroed(chunk.length);
+        let mut data = Buffer::try_zeroed(chunk.length)?;
         let store = |error: io::Error| JobError::Store(SourceError::from(error));
         self.master.image.read_exact_at(&mut data, chunk.offset.0).map_err(store)?;
         if Digest::of(&data) != chunk.sha256 {
@@ -131,7 +131,7 @@ impl JobContext<'_> {
         let plan = &self.master.manifest.plan;
         let (head, tail) = (plan.primary_range().length(), plan.backup_range().length());
         let mut tables = Tables { primary: Vec::new(), backup: Vec::new() };
-        let mut back = Buffer::zeroed(CHUNK);
+        let mut back = Buffer::try_zeroed(CHUNK)?;
         for (index, good) in written {
             let chunk = &self.master.manifest.chunks[*index];
             back.resize(chunk.length);

@@ -68,7 +68,7 @@ impl JobContext<'_> {
     ) -> Result<(), JobError> {
         for chunk in self.commit_chunks() {
             let marker = self.marker(chunk);
-            let mut found = Buffer::zeroed(chunk.length);
+            let mut found = Buffer::try_zeroed(chunk.length)?;
             medium.read(chunk.offset, &mut found).map_err(read_error)?;
             let differing = differences(chunk.offset, &marker, &found, self.sector());
             report.mismatches.extend(differing);
@@ -118,7 +118,7 @@ fn write_zeros(
     ranges: &RangeSet,
     go_on: impl Fn() -> Result<(), JobError>,
 ) -> Result<(), JobError> {
-    let mut zeros = Buffer::zeroed(CHUNK);
+    let mut zeros = Buffer::try_zeroed(CHUNK)?;
     for piece in ranges.pieces() {
         go_on()?;
         zeros.resize(piece.length());

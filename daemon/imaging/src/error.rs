@@ -1,5 +1,6 @@
 //! Why a drive did not pass.
 
+use drives::buffer::OutOfMemory;
 use drives::medium::AccessError;
 use formats::gpt::TableError;
 use model::code::ReasonCode;
@@ -63,6 +64,9 @@ pub enum JobError {
     /// The master cannot be read.
     #[error(transparent)]
     Store(#[from] SourceError),
+    /// There is no memory for the job's data.
+    #[error(transparent)]
+    Memory(#[from] OutOfMemory),
     /// It was told to stop.
     #[error("{}", match .0 {
         StopReason::Operator => "stopped by the operator",
@@ -88,6 +92,9 @@ impl JobError {
             Self::Foreign(_) => (Verdict::Failed, C::ForeignWrite),
             Self::Boot(_) => (Verdict::Failed, C::BootConfiguration),
             Self::TooSlow { .. } => (Verdict::Failed, C::TooSlow),
+            Self::Memory(_) | Self::Store(SourceError::Memory(_)) => {
+                (Verdict::Failed, C::OutOfMemory)
+            }
             Self::Store(_) | Self::Master(_) => (Verdict::Failed, C::StoreError),
             Self::Internal(_) => (Verdict::Failed, C::InternalError),
             Self::Stopped(StopReason::Operator) => (Verdict::Stopped, C::OperatorStop),

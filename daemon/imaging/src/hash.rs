@@ -149,7 +149,7 @@ mod tests {
         let (reply, hashed) = unbounded();
         for number in 0..REQUESTS {
             // Lengths differ, as the last chunk of a range is shorter.
-            let mut data = buffers.take(&|| false).unwrap();
+            let mut data = buffers.take(&|| false).unwrap().unwrap();
             data.resize(Bytes(4096 * (1 + u64::from(number % 3))));
             data.fill(number);
             pool.submit(HashRequest { index: number.into(), data, reply: reply.clone() });

@@ -7,7 +7,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
-use drives::buffer::Buffer;
+use drives::buffer::{Buffer, OutOfMemory};
 use model::ranges::CHUNK;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
@@ -43,33 +43,43 @@ impl Pool {
         self.state.lock()
     }
 
-    /// A buffer, if there is one now.
-    pub fn try_take(self: &Arc<Self>) -> Option<Pooled> {
+    /// A buffer, if there is one now. Where the system gives no memory for more, those that there are must do.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] if there are none at all.
+    pub fn try_take(self: &Arc<Self>) -> Result<Option<Pooled>, OutOfMemory> {
         let mut state = self.lock();
         if state.in_use >= state.capacity {
-            return None;
+            return Ok(None);
         }
         if state.spare.is_empty() {
             let count = SLAB.min(state.capacity - state.in_use);
-            state.spare = Buffer::slab(CHUNK, count);
+            match Buffer::slab(CHUNK, count).or_else(|_| Buffer::slab(CHUNK, 1)) {
+                Ok(buffers) => state.spare = buffers,
+                Err(_) if state.in_use > 0 => return Ok(None),
+                Err(error) => return Err(error),
+            }
         }
         state.in_use += 1;
         // The one that was used last is the likeliest to be in the processor's caches.
         let buffer = state.spare.pop();
-        Some(Pooled { buffer, pool: Arc::clone(self) })
+        Ok(Some(Pooled { buffer, pool: Arc::clone(self) }))
     }
 
     /// A buffer, as soon as there is one; `None` if `stop` says so first.
-    pub fn take(self: &Arc<Self>, stop: &dyn Fn() -> bool) -> Option<Pooled> {
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] if there is none to wait for.
+    pub fn take(self: &Arc<Self>, stop: &dyn Fn() -> bool) -> Result<Option<Pooled>, OutOfMemory> {
         loop {
             if stop() {
-                return None;
+                return Ok(None);
             }
-            if let Some(buffer) = self.try_take() {
-                return Some(buffer);
+            if let Some(buffer) = self.try_take()? {
+                return Ok(Some(buffer));
             }
             let mut state = self.lock();
-            if state.in_use >= state.capacity {
+            if state.in_use > 0 && state.spare.is_empty() {
                 self.returned.wait_for(&mut state, PATIENCE);
             }
         }
@@ -132,17 +142,18 @@ mod tests {
     #[test]
     fn there_are_never_more_than_allowed() {
         let pool = Pool::new(2);
-        let (first, second) = (pool.try_take().unwrap(), pool.try_take().unwrap());
-        assert!(pool.try_take().is_none() && pool.take(&|| true).is_none());
+        let (first, second) =
+            (pool.try_take().unwrap().unwrap(), pool.try_take().unwrap().unwrap());
+        assert!(pool.try_take().unwrap().is_none() && pool.take(&|| true).unwrap().is_none());
         drop(first);
-        let third = pool.try_take().unwrap();
+        let third = pool.try_take().unwrap().unwrap();
         // One is held by a drive that does not answer.
         pool.write_off(1);
-        let fourth = pool.try_take().unwrap();
-        assert!(pool.try_take().is_none());
+        let fourth = pool.try_take().unwrap().unwrap();
+        assert!(pool.try_take().unwrap().is_none());
         pool.recover(1);
         drop(second);
-        assert!(pool.try_take().is_none(), "two are in use");
+        assert!(pool.try_take().unwrap().is_none(), "two are in use");
         drop((third, fourth));
         assert_eq!(pool.lock().in_use, 0);
     }
@@ -150,9 +161,9 @@ mod tests {
     #[test]
     fn whoever_waits_gets_the_next_one() {
         let pool = Pool::new(1);
-        let held = pool.try_take().unwrap();
+        let held = pool.try_take().unwrap().unwrap();
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| pool.take(&|| false).is_some());
+            let waiting = scope.spawn(|| pool.take(&|| false).unwrap().is_some());
             drop(held);
             assert!(waiting.join().unwrap());
         });

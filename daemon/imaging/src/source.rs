@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use drives::buffer::OutOfMemory;
 use masters::store::Master;
 use model::manifest::{Chunk, Stage};
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -26,12 +27,18 @@ const PATIENCE: Duration = Duration::from_millis(200);
 
 /// A master that could not be read from the store.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("cannot read the master from the store: {0}")]
-pub struct SourceError(String);
+pub enum SourceError {
+    /// The store does not give it, or no thread can be started to read it.
+    #[error("cannot read the master from the store: {0}")]
+    Store(String),
+    /// There is no memory to read it into.
+    #[error("cannot read the master from the store")]
+    Memory(#[from] OutOfMemory),
+}
 
 impl From<io::Error> for SourceError {
     fn from(error: io::Error) -> Self {
-        Self(error.to_string())
+        Self::Store(error.to_string())
     }
 }
 
@@ -152,7 +159,9 @@ impl Source {
             drop(state);
             let chunk = self.master.manifest.chunks[index];
             // Drives hold what they are writing; what they finish comes back.
-            let loaded = self.pool.try_take().map(|buffer| self.load(&chunk, buffer));
+            let taken = self.pool.try_take().map_err(SourceError::from);
+            let load = |buffer| self.load(&chunk, buffer).map_err(SourceError::from);
+            let loaded = taken.and_then(|buffer| buffer.map(load).transpose()).transpose();
             state = self.lock();
             match loaded {
                 Some(Ok(buffer)) => {
@@ -162,7 +171,7 @@ impl Source {
                     state.window.insert(index, (load, Arc::new(buffer)));
                     state.cursor = index + 1;
                 }
-                Some(Err(error)) => state.failed = Some(error.into()),
+                Some(Err(error)) => state.failed = Some(error),
                 None => {
                     // The pool's other users have it all. What this source can give up for a drive that waits, it does.
                     if let Some(victim) = state.victim(index) {

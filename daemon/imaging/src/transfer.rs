@@ -113,7 +113,7 @@ impl JobContext<'_> {
         if Digest::of(data) != chunk.sha256 {
             return Err(JobError::Master(chunk.offset));
         }
-        let Some(mut copy) = self.replicator.own().take(&|| self.is_stopped()) else {
+        let Some(mut copy) = self.replicator.own().take(&|| self.is_stopped())? else {
             return self.check_stop().map(|()| None);
         };
         copy.resize(chunk.length);
@@ -257,7 +257,7 @@ impl JobContext<'_> {
             // The buffer first: a thread that has to wait for one must not hold a chunk back.
             let buffer = timed(&mut spent.hashes, || self.replicator.own().take(&stopping));
             self.check_stop()?;
-            let Some(mut data) = buffer else { return Ok(()) };
+            let Some(mut data) = buffer? else { return Ok(()) };
             let next = shared.state.lock().next();
             let Some(index) = next else { return Ok(()) };
             let chunk = &self.master.manifest.chunks[index];

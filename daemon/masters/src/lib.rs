@@ -11,6 +11,7 @@
 
 pub mod allocation;
 pub mod image;
+pub mod marker;
 pub mod stamp;
 pub mod store;
 

@@ -2,7 +2,8 @@
 //!
 //! `masters/<id>/` holds one master, `press-<id>` one that is being pressed. A master exists from the moment when its
 //! folder is renamed to the former, so a press that fails or is killed leaves nothing that could be taken for a master.
-//! The folder is locked: two stations cannot share a store.
+//! The folder is locked: two stations cannot share a store. Only what [`crate::marker`] knows as the store's own is ever
+//! removed.
 //!
 //! Presses run under an account of their own, so what they leave is not trusted to be what it seems: [`takeover`].
 
@@ -23,11 +24,11 @@ use model::hint::Hint;
 use model::manifest::{Chunk, Manifest, MasterId, Recipe};
 use model::media::Stamp;
 use parking_lot::{Mutex, MutexGuard};
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 
 use model::units::Bytes;
 
-use crate::{IMAGE_FILE, MANIFEST_FILE, image, stamp};
+use crate::{IMAGE_FILE, MANIFEST_FILE, image, marker, stamp};
 
 pub use takeover::{Staging, Taken};
 
@@ -54,6 +55,12 @@ pub enum StoreError {
     },
     #[error("store {0}: another prestaged uses it")]
     Locked(PathBuf),
+    /// The folder has no marker and holds other things: these, by their paths in the folder.
+    #[error("store {path}: the folder is not a store of prestaged: it holds {}", some(others))]
+    NotOurs { path: PathBuf, others: Vec<PathBuf> },
+    /// `path` is where a master must go.
+    #[error("store: {path} is in the way of a master, and prestaged did not make it")]
+    InTheWay { path: PathBuf },
     /// `chunk` is the first whose digest differs.
     #[error("master {id} is damaged: its {} are not what was pressed", chunk.range())]
     Damaged { id: MasterId, chunk: Chunk },
@@ -77,6 +84,14 @@ pub enum StoreError {
     Budget { needed: Bytes, budget: Bytes, used: Bytes },
 }
 
+/// The first of many paths, in words.
+fn some(paths: &[PathBuf]) -> String {
+    let shown: Vec<String> = paths.iter().take(3).map(|path| path.display().to_string()).collect();
+    let more = paths.len() - shown.len();
+    let shown = shown.join(", ");
+    if more == 0 { shown } else { format!("{shown} and {more} more") }
+}
+
 impl StoreError {
     /// The code under which the failure is reported.
     pub fn code(&self) -> FailureCode {
@@ -84,7 +99,9 @@ impl StoreError {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 FailureCode::StoreFull
             }
-            Self::Io { .. } | Self::Locked(_) => FailureCode::StoreError,
+            Self::Io { .. } | Self::Locked(_) | Self::NotOurs { .. } | Self::InTheWay { .. } => {
+                FailureCode::StoreError
+            }
             Self::Damaged { .. } | Self::Unreadable { .. } => FailureCode::MasterDamaged,
             Self::Budget { .. } => FailureCode::StoreBudget,
             Self::Full { .. } => FailureCode::StoreFull,
@@ -102,6 +119,10 @@ impl Hint for StoreError {
             Self::Locked(_) => {
                 "end the other one; a second station beside it needs a socket, a store, a ledger and bays of its own"
             }
+            Self::NotOurs { .. } => {
+                "name a folder that is empty or does not exist yet (store.path); nothing was changed in this one"
+            }
+            Self::InTheWay { .. } => "move it out of the store's folder (store.path)",
             Self::Full { .. } => {
                 "make room, or move the store to a larger file system (store.path)"
             }
@@ -140,6 +161,14 @@ fn load(folder: &Path) -> io::Result<Manifest> {
     Manifest::parse(&fs::read(folder.join(MANIFEST_FILE))?)
 }
 
+/// Opens the file that is locked, and makes it if it is missing; what it holds is left alone.
+fn lock_file(path: &Path) -> io::Result<File> {
+    let flags =
+        OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::from(0o600))?);
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidInput.into()) }
+}
+
 /// The folder of masters, locked by this station.
 #[derive(Debug)]
 pub struct Store {
@@ -157,18 +186,28 @@ impl Store {
     /// is the account of the press workers, if it is not the station's own.
     ///
     /// # Errors
-    /// [`StoreError`] if the folder is not writable or another station has locked it.
+    /// [`StoreError`] if the folder is not writable, another station has locked it, or it holds other things and no
+    /// marker of ours; nothing in it is changed then.
     pub fn open(path: &Path, budget: Bytes, presser: Option<Account>) -> Result<Self, StoreError> {
         let failed = |doing| {
             let path = path.to_owned();
             move |source| StoreError::Io { path, doing, source }
         };
-        let masters = path.join("masters");
-        fs::create_dir_all(&masters).map_err(failed("create it"))?;
+        fs::create_dir_all(path).map_err(failed("create it"))?;
+        if let Err(marker::Foreign(others)) = marker::claim(path).map_err(failed("mark it"))? {
+            let inside =
+                |other: PathBuf| other.strip_prefix(path).map_or(other.clone(), Into::into);
+            let others = others.into_iter().map(inside).collect();
+            return Err(StoreError::NotOurs { path: path.to_owned(), others });
+        }
+        let masters = path.join(marker::MASTERS);
+        if !marker::is_folder(&masters) {
+            fs::create_dir(&masters).map_err(failed("write to it"))?;
+        }
         // Masters hold all that the media holds, and only the station reads them.
         let own = fs::Permissions::from_mode(0o700);
         fs::set_permissions(&masters, own).map_err(failed("close it to others"))?;
-        let lock = File::create(path.join("lock")).map_err(failed("write to it"))?;
+        let lock = lock_file(&path.join(marker::LOCK)).map_err(failed("write to it"))?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| StoreError::Locked(path.to_owned()))?;
         let checked = Mutex::default();
@@ -185,7 +224,7 @@ impl Store {
     }
 
     fn folder(&self, id: &MasterId) -> PathBuf {
-        self.path.join("masters").join(&id.0)
+        self.path.join(marker::MASTERS).join(&id.0)
     }
 
     fn io(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> StoreError {
@@ -202,11 +241,18 @@ impl Store {
     /// anew.
     fn tidy(&self) -> Result<(), StoreError> {
         self.clear_presses()?;
-        for folder in self.entries(&self.path.join("masters"))? {
+        for folder in self.masters()? {
             if let Err(error) = load(&folder) {
                 tracing::warn!(folder = %folder.display(), %error, "removing a master that cannot be read");
                 self.discard(&folder)?;
             }
+        }
+        for path in marker::strangers(&self.path).map_err(Self::io(&self.path, "list it"))? {
+            tracing::warn!(
+                path = %path.display(),
+                "{} lies in the store and is not the store's; it is left alone",
+                path.display()
+            );
         }
         Ok(())
     }
@@ -216,27 +262,40 @@ impl Store {
     /// # Errors
     /// [`StoreError::Io`] if one cannot be removed.
     pub fn clear_presses(&self) -> Result<(), StoreError> {
-        for path in self.entries(&self.path)? {
-            if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("press-")) {
-                self.discard(&path)?;
+        for path in self.entries(&self.path)?.iter().filter(|path| marker::is_press(path)) {
+            // One that was made and not marked before the station was killed is empty; a folder with anything in it
+            // stays.
+            if marker::is_folder(path) && fs::remove_dir(path).is_err() && marker::is_marked(path) {
+                self.discard(path)?;
             }
         }
         Ok(())
     }
 
     fn entries(&self, folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
-        let list = || -> io::Result<Vec<PathBuf>> {
-            fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect()
-        };
-        list().map_err(Self::io(folder, "list it"))
+        marker::entries(folder).map_err(Self::io(folder, "list it"))
     }
 
-    /// Removes a folder of the store, if it exists.
+    /// The folders of all masters.
+    fn masters(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let mut masters = self.entries(&self.path.join(marker::MASTERS))?;
+        masters.retain(|path| marker::is_master(path));
+        Ok(masters)
+    }
+
+    /// Removes the folder of a press or a master, if it exists. One that is not marked is left alone.
     ///
     /// # Errors
     /// [`StoreError::Io`] if the folder cannot be removed.
     pub fn discard(&self, folder: &Path) -> Result<(), StoreError> {
-        match fs::remove_dir_all(folder) {
+        if !marker::is_marked(folder) {
+            if fs::symlink_metadata(folder).is_ok() {
+                let path = folder.display();
+                tracing::warn!(%path, "{path} is left alone: it has no marker of the store any more");
+            }
+            return Ok(());
+        }
+        match marker::remove(folder) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(Self::io(folder, "remove it")(error))
             }
@@ -264,11 +323,13 @@ impl Store {
             .and_then(|()| image.sync_all())
             .and_then(|()| File::open(&path)?.sync_all())
             .map_err(Self::io(&path, "write the manifest"))?;
-        if folder.exists() {
-            fs::remove_dir_all(&folder).map_err(Self::io(&folder, "replace it"))?;
+        if marker::is_master(&folder) {
+            self.discard(&folder)?;
+        } else if fs::symlink_metadata(&folder).is_ok() {
+            return Err(StoreError::InTheWay { path: folder });
         }
         fs::rename(&path, &folder).map_err(Self::io(&folder, "rename it"))?;
-        let parent = self.path.join("masters");
+        let parent = self.path.join(marker::MASTERS);
         File::open(&parent).and_then(|f| f.sync_all()).map_err(Self::io(&parent, "flush it"))?;
         let manifest = load(&folder).map_err(Self::unreadable(id))?;
         let stamp = stamp::of(&image).map_err(Self::unreadable(id))?;
@@ -285,6 +346,7 @@ impl Store {
     pub fn load(&self, id: &MasterId) -> Result<Option<Arc<Master>>, StoreError> {
         let folder = self.folder(id);
         let manifest = match load(&folder) {
+            Ok(_) if !marker::is_master(&folder) => return Ok(None),
             Ok(manifest) => manifest,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Self::unreadable(id)(error)),
@@ -314,17 +376,10 @@ impl Store {
     /// [`StoreError::Io`] if the master cannot be removed.
     pub fn remove(&self, id: &MasterId) -> Result<bool, StoreError> {
         let folder = self.folder(id);
-        if !folder.exists() {
+        if !marker::is_master(&folder) {
             return Ok(false);
         }
         self.checked().remove(id);
-        // The manifest goes first: without a manifest, a folder is no master.
-        match fs::remove_file(folder.join(MANIFEST_FILE)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(Self::io(&folder, "remove it")(error));
-            }
-            _ => {}
-        }
         self.discard(&folder)?;
         Ok(true)
     }
@@ -334,9 +389,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Io`] if the store's folder cannot be listed.
     pub fn list(&self) -> Result<Vec<Listed>, StoreError> {
-        let parent = self.path.join("masters");
         let mut all = Vec::new();
-        for folder in self.entries(&parent)? {
+        for folder in self.masters()? {
             let manifest = match load(&folder) {
                 Ok(manifest) => manifest,
                 Err(error) => {

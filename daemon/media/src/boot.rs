@@ -4,6 +4,7 @@
 //! Boot manager, BCD and boot.wim are unpacked into a folder of their own and examined one by one.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use formats::{bcd, pe};
@@ -13,6 +14,7 @@ use model::drive::printable;
 use model::failure::{Finding, chain};
 use model::media::{BootImage, Inventory};
 use model::units::Bytes;
+use tempfile::TempDir;
 
 use crate::caseless;
 use crate::wim::{self, Flow, Wim};
@@ -46,13 +48,9 @@ impl Examined {
     }
 }
 
-/// A scratch folder, removed when dropped.
-struct Scratch(PathBuf);
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+/// A scratch folder, with a name that nobody can know beforehand; removed when dropped.
+fn scratch() -> io::Result<TempDir> {
+    tempfile::Builder::new().prefix("prestaged-intake-").tempdir()
 }
 
 /// Examines every file that the first start needs.
@@ -63,14 +61,15 @@ pub(crate) fn examine(wim: &mut Wim, image: u32, inventory: &Inventory) -> Exami
         found.problems.push(problem);
         return found;
     }
-    let path = folder.join(format!("prestaged-intake-{}", std::process::id()));
-    let _ = fs::remove_dir_all(&path);
-    if let Err(error) = fs::create_dir(&path) {
-        found.problem(Code::UnpackFailed, format!("cannot unpack to {}: {error}", path.display()));
-        return found;
-    }
-    let scratch = Scratch(path);
-    let mut unpack = |path: &str| unpack(wim, image, &scratch.0, path);
+    let scratch = match scratch() {
+        Ok(scratch) => scratch,
+        Err(error) => {
+            let detail = format!("cannot unpack to {}: {error}", folder.display());
+            found.problem(Code::UnpackFailed, detail);
+            return found;
+        }
+    };
+    let mut unpack = |path: &str| unpack(wim, image, scratch.path(), path);
     let manager = MANAGERS.iter().find_map(|path| unpack(path).ok());
     let machine = judge_manager(manager.as_deref(), &mut found);
     judge_bcd(unpack(BCD).ok().as_deref(), &mut found);
@@ -161,11 +160,8 @@ fn judge_bcd(path: Option<&Path>, found: &mut Examined) {
 /// A warning if the media has extended attributes, which cannot be restored. Windows keeps only hints of its own in
 /// them, so their loss is no reason to refuse the media, but an operator should know of it.
 pub(crate) fn losses(wim: &mut Wim, image: u32) -> Option<Finding> {
-    let name = format!("prestaged-losses-{}", std::process::id());
-    let scratch = Scratch(std::env::temp_dir().join(name));
-    let _ = fs::remove_dir_all(&scratch.0);
-    fs::create_dir(&scratch.0).ok()?;
-    let losses = wim.losses(image, &scratch.0.join("messages"));
+    let scratch = scratch().ok()?;
+    let losses = wim.losses(image, &scratch.path().join("messages"));
     let lost = losses.into_iter().find(|line| line.starts_with("extended attributes"))?;
     let detail = format!("{lost} cannot be restored: libwim leaves them out");
     Some(Finding::new(Code::ExtendedAttributes, detail))

@@ -101,6 +101,8 @@ codes! {
         PressFailed,
         /// The master could not be read from the store, or has changed there.
         StoreError,
+        /// The system gave the station no memory for the job; nothing wrong with the drive is known.
+        OutOfMemory,
         /// The station itself made a mistake; the log has more.
         InternalError,
         /// An operator stopped the job.
@@ -141,7 +143,9 @@ impl ReasonCode {
             | C::MediaExpired
             | C::DriveChanged
             | C::LedgerUnavailable => &[Verdict::Refused],
-            C::Stalled | C::ReadError | C::InternalError => &[Verdict::Refused, Verdict::Failed],
+            C::Stalled | C::ReadError | C::OutOfMemory | C::InternalError => {
+                &[Verdict::Refused, Verdict::Failed]
+            }
             C::WriteError
             | C::Mismatch
             | C::ForeignWrite
@@ -220,6 +224,8 @@ codes! {
         #[serde(rename = "boot_manager_2011")]
         #[strum(serialize = "boot_manager_2011")]
         BootManager2011,
+        /// Warning: `media.expires` has the file's name in other upper and lower case.
+        ExpiryName,
     }
 }
 
@@ -233,6 +239,7 @@ impl FindingCode {
                 | Self::BootImageUnknown
                 | Self::BootImageArchitectureUnknown
                 | Self::BootManager2011
+                | Self::ExpiryName
         )
     }
 }
@@ -292,6 +299,8 @@ codes! {
         NotPermitted,
         /// The station is ending.
         Draining,
+        /// The station has as many connections as it takes.
+        Overloaded,
         /// No such drive is attached.
         NoSuchDrive,
         /// Several attached drives are called so.
@@ -345,14 +354,14 @@ mod tests {
              sector_size no_medium too_small too_large system_disk mounted in_use usage_unknown read_only no_serial duplicate_serial \
              already_passed not_blank no_media media_invalid media_expired drive_changed ledger_unavailable stalled \
              write_error read_error mismatch foreign_write unplugged too_slow boot_configuration press_failed store_error \
-             internal_error operator_stop station_shutdown station_interrupted"
+             out_of_memory internal_error operator_stop station_shutdown station_interrupted"
         );
         assert_eq!(
             names::<FindingCode>().join(" "),
             "wim_damaged wim_unfinished wim_incomplete media_unreadable check_failed split_part_missing \
              image_missing encrypted_files names_invalid boot_files_missing bcd_missing bcd_invalid \
              boot_image_missing boot_image_damaged boot_image_architecture unpack_failed extended_attributes \
-             boot_sdi_missing boot_image_unknown boot_image_architecture_unknown boot_manager_2011"
+             boot_sdi_missing boot_image_unknown boot_image_architecture_unknown boot_manager_2011 expiry_name"
         );
         assert_eq!(
             names::<FailureCode>().join(" "),
@@ -362,7 +371,7 @@ mod tests {
         );
         assert_eq!(
             names::<DenialCode>().join(" "),
-            "bad_request no_such_path wrong_method not_permitted draining no_such_drive ambiguous_drive no_such_master \
+            "bad_request no_such_path wrong_method not_permitted draining overloaded no_such_drive ambiguous_drive no_such_master \
              no_such_record no_media media_invalid too_small not_running busy stalled store_error \
              ledger_unavailable internal_error unexpected_answer"
         );

@@ -1,8 +1,9 @@
 //! Prestaged media: what the station knows of a WIM in the inbox, and whether it may be used.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
@@ -23,6 +24,26 @@ pub struct Stamp {
 
 /// The complete WIM files in the inbox, with their stamps.
 pub type Listing = HashMap<PathBuf, Stamp>;
+
+/// What is in the inbox.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inbox {
+    /// The complete WIM files that are taken up.
+    pub files: Listing,
+    /// Complete files with a WIM's name that do not begin as one.
+    pub strangers: Listing,
+    /// How many files more there are than are taken up.
+    pub waiting: u64,
+    /// Files that do not answer when they are looked at, since when.
+    pub silent: BTreeMap<PathBuf, Timestamp>,
+}
+
+impl From<Listing> for Inbox {
+    /// An inbox with these files and nothing else.
+    fn from(files: Listing) -> Self {
+        Self { files, ..Self::default() }
+    }
+}
 
 /// One file of a media: a WIM, or a part of a split set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,6 +4,7 @@
 mod groups;
 pub mod peer;
 mod records;
+pub mod server;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -82,7 +83,7 @@ impl IntoResponse for Problem {
             | Code::NoSuchRecord
             | Code::NoMedia => StatusCode::NOT_FOUND,
             Code::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
-            Code::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Code::Draining | Code::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Code::MediaInvalid
             | Code::TooSmall
             | Code::NotRunning
@@ -121,6 +122,7 @@ pub fn router(context: Context) -> Router {
             Problem::new(Code::WrongMethod, format!("{} does not take {method}", uri.path()))
         })
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(from_fn(server::whole))
         .layer(from_fn(in_our_form))
         .layer(from_fn_with_state(context.clone(), peer::guard))
         .with_state(context)

@@ -1,12 +1,11 @@
 //! The process at the other end of the control socket, and whether it may control the station. The socket's mode is the
 //! first check; this second one also holds if the mode was set too wide.
 
-use axum::extract::connect_info::{ConnectInfo, Connected};
+use axum::extract::connect_info::ConnectInfo;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use axum::serve::IncomingStream;
-use tokio::net::UnixListener;
+use tokio::net::UnixStream;
 
 use super::{Context, Problem, groups};
 use model::code::DenialCode;
@@ -18,16 +17,20 @@ pub struct Peer {
     groups: Vec<u32>,
 }
 
-impl Connected<IncomingStream<'_, UnixListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
-        let credentials = stream.io().peer_cred().ok();
-        let mut groups = groups::peer_groups(stream.io()).unwrap_or_default();
+impl Peer {
+    /// The process at the other end of a connection.
+    pub(super) fn of(stream: &UnixStream) -> Self {
+        let credentials = stream.peer_cred().ok();
+        let mut groups = groups::peer_groups(stream).unwrap_or_default();
         groups.extend(credentials.map(|peer| peer.gid()));
         Self { uid: credentials.map(|peer| peer.uid()), groups }
     }
-}
 
-impl Peer {
+    /// Its user; `None` if that is not known.
+    pub(super) fn user(&self) -> Option<u32> {
+        self.uid
+    }
+
     /// Whether the process belongs to root, to the station's own user, or to a member of the control group.
     fn may_control(&self, own: u32, group: Option<u32>) -> bool {
         self.uid.is_some_and(|uid| uid == 0 || uid == own)

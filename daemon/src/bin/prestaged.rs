@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use config::Config;
 use media::worker;
+use prestaged::log::{self, Log};
 use prestaged::service::{self, Arguments};
 use prestaged::worker_main;
 
@@ -43,10 +44,14 @@ fn main() -> ExitCode {
         let settled = service::settle_ledger(&config, choice).map(|done| say(&done));
         return report(settled, CONFIGURATION);
     }
-    service::start_log();
+    let log = match Log::start() {
+        Ok(log) => log,
+        Err(error) => return report(Err(error.into()), 1),
+    };
     let ended = runtime.block_on(service::run(config));
     // A thread that hangs in the kernel with a dead drive must not keep the station from ending.
     runtime.shutdown_background();
+    log.finish();
     report(ended, CONFIGURATION)
 }
 
@@ -55,16 +60,11 @@ fn say(text: &str) {
     println!("{text}");
 }
 
-#[expect(clippy::print_stderr, reason = "no log is open if the start fails")]
+/// The exit code of what has ended so. An error is told on standard error.
 fn report(result: anyhow::Result<()>, code: u8) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("prestaged: {error:#}");
-            for line in service::hint(&error).iter().flat_map(|hint| hint.lines()) {
-                eprintln!("hint: {line}");
-            }
-            ExitCode::from(code)
-        }
-    }
+    let Err(error) = result else { return ExitCode::SUCCESS };
+    let hint = service::hint(&error);
+    let hints = hint.iter().flat_map(|hint| hint.lines()).map(|line| format!("hint: {line}\n"));
+    log::say(format!("prestaged: {error:#}\n{}", hints.collect::<String>()));
+    ExitCode::from(code)
 }

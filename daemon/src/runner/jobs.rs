@@ -120,7 +120,7 @@ impl Jobs {
             && let Some(record) = running.open.take()
         {
             let detail = format!("cannot start a thread for the drive: {error}");
-            let refusal = Refusal::new(ReasonCode::InternalError, detail);
+            let refusal = Refusal::new(ReasonCode::OutOfMemory, detail);
             let record = record.refused(refusal, Timestamp::now());
             services.writer.write(record.clone());
             let ended = Event::JobEnded(running.ticket, Box::new(record));

@@ -11,7 +11,7 @@ mod survey;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use drives::direct;
 use jiff::Timestamp;
@@ -62,6 +62,8 @@ pub async fn run(
     performer.list_masters();
     let mut clock = interval(REFRESH);
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // When the snapshot was last refreshed, and whether something has happened since.
+    let (mut shown, mut is_stale) = (Instant::now(), false);
     loop {
         let event = tokio::select! {
             event = receiver.recv() => event,
@@ -70,8 +72,9 @@ pub async fn run(
                 match performer.jobs.stuck(&performer.services) {
                     Some(event) => Some(event),
                     None => {
-                        if station.is_busy() {
+                        if station.is_busy() || is_stale {
                             snapshot.send_replace(Arc::new(performer.snapshot(&station)));
+                            is_stale = false;
                         }
                         continue;
                     }
@@ -83,7 +86,15 @@ pub async fn run(
             performer.jobs.forget(record.job);
         }
         let effects = station.apply(event, Timestamp::now());
-        snapshot.send_replace(Arc::new(performer.snapshot(&station)));
+        // Whoever is answered must find in the snapshot what it has asked for. Otherwise a flood of events is shown now
+        // and then: a snapshot costs as much as everything there is to show.
+        let is_due = |effect: &Effect<_>| matches!(effect, Effect::Answer(..) | Effect::Exit);
+        let is_due = effects.iter().any(is_due);
+        is_stale = !(is_due || receiver.is_empty() || shown.elapsed() >= REFRESH);
+        if !is_stale {
+            snapshot.send_replace(Arc::new(performer.snapshot(&station)));
+            shown = Instant::now();
+        }
         for effect in effects {
             if matches!(effect, Effect::Exit) {
                 return;
@@ -177,6 +188,7 @@ impl Performer {
         }
         tokio::spawn(async move {
             let Ok(_permit) = permits.acquire().await else { return };
+            let _ = sender.send(Event::IntakeBegan(path.clone())).await;
             let task = IntakeTask { path: path.clone(), image, boot };
             let report = {
                 let (sender, path) = (sender.clone(), path.clone());

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use model::api::snapshot::{FileView, MediaState, MediaView};
+use jiff::Timestamp;
+use model::api::snapshot::{FileView, InboxView, MediaState, MediaView, SilentView};
 use model::code::{FailureCode, FindingCode, ReasonCode};
 use model::digest::Digest;
 use model::failure::{Failure, Finding, Refusal};
-use model::media::{IntakeOutcome, Listing, Media, Stamp};
+use model::media::{Inbox, IntakeOutcome, Media, Stamp};
 use model::units::Bytes;
 
 /// All media in the inbox.
@@ -17,6 +18,8 @@ pub(crate) struct MediaCatalog {
     entries: BTreeMap<PathBuf, Entry>,
     /// Whether the inbox has been listed at least once.
     listed: bool,
+    /// What else was seen in the inbox.
+    inbox: InboxView,
 }
 
 /// Why there is no media for a drive.
@@ -46,10 +49,18 @@ struct Entry {
     state: EntryState,
 }
 
+impl EntryState {
+    /// It waits to be checked.
+    const WAITING: Self = Self::Checking { since: None, done: 0.0 };
+}
+
 #[derive(Debug)]
 enum EntryState {
-    /// It is being checked; this part is done, 0 to 1.
-    Checking(f64),
+    /// It is being checked since then, or waits for that; this part is done, 0 to 1.
+    Checking {
+        since: Option<Timestamp>,
+        done: f64,
+    },
     Media(Arc<Media>),
     /// The check has failed, for example because the file cannot be opened.
     Bad(Finding),
@@ -58,12 +69,23 @@ enum EntryState {
 }
 
 impl MediaCatalog {
-    /// Takes up the current files of the inbox; returns those to be checked.
-    pub(crate) fn update(&mut self, listing: &Listing) -> Vec<PathBuf> {
+    /// Takes up the current files of the inbox; returns those to be checked, the oldest first.
+    pub(crate) fn update(&mut self, inbox: Inbox) -> Vec<PathBuf> {
+        let Inbox { files: listing, strangers, waiting, silent } = inbox;
         self.listed = true;
-        self.entries.retain(|path, _| listing.contains_key(path));
+        self.entries.retain(|path, _| listing.contains_key(path) || strangers.contains_key(path));
+        let silent = silent.into_iter();
+        let silent = silent.map(|(path, since)| SilentView { name: file_name(&path), since });
+        self.inbox = InboxView { waiting, silent: silent.collect() };
+        for (path, stamp) in strangers {
+            let known = self.entries.get(&path).is_some_and(|entry| entry.stamp == stamp);
+            if !known {
+                let state = EntryState::Bad(no_wim(&path));
+                self.entries.insert(path, Entry { stamp, state });
+            }
+        }
         let mut check = Vec::new();
-        for (path, stamp) in listing {
+        for (path, stamp) in &listing {
             let current = self.entries.get(path).is_some_and(|entry| {
                 entry.stamp == *stamp
                     && match &entry.state {
@@ -76,24 +98,39 @@ impl MediaCatalog {
                     }
             });
             if !current {
-                let entry = Entry { stamp: *stamp, state: EntryState::Checking(0.0) };
+                let entry = Entry { stamp: *stamp, state: EntryState::WAITING };
                 self.entries.insert(path.clone(), entry);
-                check.push(path.clone());
+                check.push((stamp.modified_ns, path.clone()));
             }
         }
         check.sort();
-        check
+        check.into_iter().map(|(_, path)| path).collect()
+    }
+
+    pub(crate) fn inbox_view(&self) -> InboxView {
+        self.inbox.clone()
+    }
+
+    /// The check of a file has begun.
+    pub(crate) fn began(&mut self, path: &Path, now: Timestamp) {
+        if let Some(Entry { state: EntryState::Checking { since, .. }, .. }) =
+            self.entries.get_mut(path)
+        {
+            *since = Some(now);
+        }
     }
 
     /// Marks a media as being checked again; returns its path. `None` if there is no media of this name.
     pub(crate) fn recheck(&mut self, name: &str) -> Option<PathBuf> {
         let (path, entry) = self.entries.iter_mut().find(|(path, _)| file_name(path) == name)?;
-        entry.state = EntryState::Checking(0.0);
+        entry.state = EntryState::WAITING;
         Some(path.clone())
     }
 
     pub(crate) fn progress(&mut self, path: &Path, fraction: f64) {
-        if let Some(Entry { state: EntryState::Checking(done), .. }) = self.entries.get_mut(path) {
+        if let Some(Entry { state: EntryState::Checking { done, .. }, .. }) =
+            self.entries.get_mut(path)
+        {
             *done = fraction;
         }
     }
@@ -112,7 +149,7 @@ impl MediaCatalog {
                 return self.recheck_incomplete();
             }
             Err(failure) if failure.code == FailureCode::MediaChanged => {
-                entry.state = EntryState::Checking(0.0);
+                entry.state = EntryState::WAITING;
                 return vec![path.to_owned()];
             }
             Err(failure) => entry.state = EntryState::Bad(finding(failure)),
@@ -128,7 +165,7 @@ impl MediaCatalog {
         let mut again = Vec::new();
         for (path, entry) in &mut self.entries {
             if matches!(&entry.state, EntryState::Media(media) if lacks_part(media)) {
-                entry.state = EntryState::Checking(0.0);
+                entry.state = EntryState::WAITING;
                 again.push(path.clone());
             }
         }
@@ -194,7 +231,7 @@ impl MediaCatalog {
 
     /// Whether a check is running.
     pub(crate) fn is_checking(&self) -> bool {
-        self.entries.values().any(|entry| matches!(entry.state, EntryState::Checking(_)))
+        self.entries.values().any(|entry| matches!(entry.state, EntryState::Checking { .. }))
     }
 
     pub(crate) fn views(&self) -> Vec<MediaView> {
@@ -212,6 +249,13 @@ fn finding(failure: Failure) -> Finding {
     Finding { code, detail: failure.detail, hint: failure.hint }
 }
 
+/// What is said of a file that does not begin as a WIM does, in the words of intake, which need not read it.
+fn no_wim(path: &Path) -> Finding {
+    let detail = format!("{} is not a WIM file", file_name(path));
+    let hint = "replace the file with prestaged media, or take it out of the inbox";
+    Finding::new(FindingCode::WimDamaged, detail).with_hint(hint)
+}
+
 fn file_name(path: &Path) -> String {
     // The name is shown on terminals and in logs, so it must not have control characters.
     let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -223,6 +267,7 @@ fn view(path: &Path, entry: &Entry) -> Option<MediaView> {
         name: file_name(path),
         state: MediaState::Checking,
         percent: None,
+        checking_since: None,
         sha256: None,
         size_bytes: Bytes(entry.stamp.size),
         files: Vec::new(),
@@ -237,7 +282,10 @@ fn view(path: &Path, entry: &Entry) -> Option<MediaView> {
     };
     match &entry.state {
         EntryState::LaterPart => return None,
-        EntryState::Checking(done) => view.percent = Some(done * 100.0),
+        EntryState::Checking { since, done } => {
+            view.percent = Some(done * 100.0);
+            view.checking_since = *since;
+        }
         EntryState::Bad(problem) => {
             view.state = MediaState::Invalid;
             view.problems = vec![problem.clone()];
@@ -263,4 +311,75 @@ fn view(path: &Path, entry: &Entry) -> Option<MediaView> {
         }
     }
     Some(view)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::tests::{STAMP, media};
+
+    /// With several media, the newest valid one; with a name, that one or the reason why not.
+    #[test]
+    fn media_are_chosen_by_name_or_by_age() {
+        let mut catalog = MediaCatalog::default();
+        let unavailable = |catalog: &MediaCatalog, name| match catalog.choose(name) {
+            Ok(media) => media.name.clone(),
+            Err(MediaUnavailable::Undecided) => "undecided".into(),
+            Err(MediaUnavailable::Missing(refusal)) => refusal.code.to_string(),
+        };
+        assert_eq!(unavailable(&catalog, None), "undecided", "the inbox has not been listed");
+        let path = |name: &str| PathBuf::from("/inbox").join(name);
+        let stamp = |at| Stamp { modified_ns: at, ..STAMP };
+        let listing = [("old.wim", 1), ("new.wim", 2), ("bad.wim", 3)];
+        let listing = HashMap::from(listing.map(|(name, at)| (path(name), stamp(at))));
+        assert_eq!(catalog.update(listing.clone().into()).len(), 3);
+        assert_eq!(unavailable(&catalog, Some("new.wim")), "undecided", "it is being verified");
+        for name in ["old.wim", "new.wim"] {
+            let media = Media { name: name.into(), ..media() };
+            catalog.checked(&path(name), Ok(IntakeOutcome::Media(Box::new(media))));
+        }
+        let failure = Failure::new(FailureCode::MediaUnreadable, "x");
+        catalog.checked(&path("bad.wim"), Err(failure));
+        assert_eq!(unavailable(&catalog, None), "new.wim");
+        assert_eq!(unavailable(&catalog, Some("old.wim")), "old.wim");
+        assert_eq!(unavailable(&catalog, Some("bad.wim")), "media_invalid");
+        assert_eq!(unavailable(&catalog, Some("none.wim")), "no_media");
+        assert_eq!(
+            catalog.update(listing.clone().into()),
+            Vec::<PathBuf>::new(),
+            "nothing has changed"
+        );
+    }
+
+    #[test]
+    fn the_oldest_are_checked_first_and_what_is_no_wim_never() {
+        let mut catalog = MediaCatalog::default();
+        let path = |name: &str| PathBuf::from("/inbox").join(name);
+        let stamp = |at| Stamp { modified_ns: at, ..STAMP };
+        let files = HashMap::from([("a.wim", 3), ("b.wim", 1), ("c.wim", 2)]);
+        let files: HashMap<_, _> = files.into_iter().map(|(n, at)| (path(n), stamp(at))).collect();
+        let inbox = Inbox {
+            files,
+            strangers: HashMap::from([(path("text.wim"), stamp(0))]),
+            waiting: 7,
+            silent: BTreeMap::from([(path("link.wim"), Timestamp::UNIX_EPOCH)]),
+        };
+        let checked = catalog.update(inbox.clone());
+        assert_eq!(checked, ["b.wim", "c.wim", "a.wim"].map(path));
+        let states = |catalog: &MediaCatalog, state| {
+            let views = catalog.views();
+            let names = views.into_iter().filter(|view| view.state == state).map(|view| view.name);
+            names.collect::<Vec<_>>()
+        };
+        assert_eq!(states(&catalog, MediaState::Invalid), ["text.wim"]);
+        let view = catalog.inbox_view();
+        assert_eq!((view.waiting, &*view.silent[0].name), (7, "link.wim"));
+        let began = Timestamp::from_second(5).unwrap();
+        catalog.began(&path("b.wim"), began);
+        let since: Vec<_> = catalog.views().iter().map(|view| view.checking_since).collect();
+        assert_eq!(since, [None, Some(began), None, None]);
+        assert!(catalog.update(inbox).is_empty(), "nothing has changed");
+    }
 }

@@ -19,6 +19,7 @@ use model::verdict::Verdict;
 
 use crate::Station;
 use crate::catalog::MediaUnavailable;
+use crate::expiry;
 use crate::insertion::{Insertion, Key, Phase};
 use crate::message::{DriveFacts, Effect, JobOrder, Ticket};
 
@@ -189,8 +190,8 @@ impl<M: Clone> Station<M> {
     /// it.
     fn media_for(&self, requested: Option<&str>, today: Date) -> Choice {
         let media = self.catalog.choose(requested)?;
-        match self.setup.expires.get(&media.name) {
-            Some(last) if today > *last => {
+        match expiry::last_day(&self.setup.expires, &media.name) {
+            Some((_, last)) if today > last => {
                 let name = &media.name;
                 let detail = format!("the certificate in {name} was valid until {last}");
                 let refusal = Refusal::new(ReasonCode::MediaExpired, detail);

@@ -13,6 +13,7 @@
 mod catalog;
 mod commands;
 mod drives;
+mod expiry;
 mod insertion;
 mod masters;
 mod message;
@@ -30,7 +31,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use model::admission::{NamedBay, Policy};
-use model::api::snapshot::{BayView, MasterView, Snapshot};
+use model::api::snapshot::{BayView, MasterView, MediaView, Snapshot};
 use model::failure::Refusal;
 use model::job::{Reading, StopReason};
 use model::layout::Layout;
@@ -99,12 +100,16 @@ impl<M: Clone> Station<M> {
             Event::Drives(changes) => {
                 changes.into_iter().flat_map(|c| self.changed(c, now)).collect()
             }
-            Event::Inbox(listing) => {
-                let check = self.catalog.update(&listing);
+            Event::Inbox(inbox) => {
+                let check = self.catalog.update(inbox);
                 let mut effects: Vec<Effect<M>> = check.into_iter().map(Effect::Intake).collect();
                 effects.extend(self.drop_presses_without_media());
                 effects.extend(self.judge_changeable());
                 effects
+            }
+            Event::IntakeBegan(path) => {
+                self.catalog.began(&path, now);
+                Vec::new()
             }
             Event::IntakeProgress(path, fraction) => {
                 self.catalog.progress(&path, fraction);
@@ -186,7 +191,8 @@ impl<M: Clone> Station<M> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             armed: self.setup.policy.armed,
             draining: self.draining,
-            media: self.catalog.views(),
+            media: self.media_views(),
+            inbox: self.catalog.inbox_view(),
             masters: self.masters.clone(),
             presses: self.presses.views(),
             // Filled in by the runner, which knows it.
@@ -197,6 +203,15 @@ impl<M: Clone> Station<M> {
             bays: self.setup.policy.named.iter().map(bay_view).collect(),
             ledger: self.ledger_trouble.clone(),
         }
+    }
+
+    /// The media as views show it, with what the configuration says about them.
+    fn media_views(&self) -> Vec<MediaView> {
+        let mut views = self.catalog.views();
+        for view in &mut views {
+            view.warnings.extend(expiry::doubt(&self.setup.expires, &view.name));
+        }
+        views
     }
 
     /// The insertion that a decision is about; `None` if an operator has begun another attempt since.

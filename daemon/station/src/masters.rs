@@ -13,6 +13,7 @@ use model::media::{IntakeOutcome, Media};
 use model::verdict::Verdict;
 
 use crate::Station;
+use crate::expiry;
 use crate::insertion::{Insertion, Key, Phase};
 use crate::message::Effect;
 use crate::press_queue::Priority;
@@ -28,6 +29,9 @@ impl<M: Clone> Station<M> {
             Ok(IntakeOutcome::Media(media)) if media.problems.is_empty() => {
                 let (media, sha256) = (&media.name, media.sha256);
                 tracing::info!(media, %sha256, "media {media} is valid");
+                if let Some(doubt) = expiry::doubt(&self.setup.expires, media) {
+                    tracing::warn!(media, "{}", doubt.detail);
+                }
                 if self.setup.press_ahead {
                     effects.push(Effect::LookForGeometries(sha256));
                 }

@@ -13,7 +13,7 @@ use model::drive::{Change, Drive, Geometry};
 use model::failure::{Denial, Failure, Refusal};
 use model::job::Stop;
 use model::manifest::{MasterId, Recipe};
-use model::media::{IntakeOutcome, Listing, MediaFile};
+use model::media::{Inbox, IntakeOutcome, MediaFile};
 use model::record::Record;
 use model::units::Bytes;
 use tokio::sync::{mpsc, oneshot};
@@ -57,7 +57,9 @@ pub enum Event<M> {
     /// Drives were attached, changed or detached.
     Drives(Vec<Change>),
     /// The inbox was listed.
-    Inbox(Listing),
+    Inbox(Inbox),
+    /// A check of media has begun.
+    IntakeBegan(PathBuf),
     /// This part of a check of media is done, 0 to 1.
     IntakeProgress(PathBuf, f64),
     /// A check of media has ended.

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use model::admission::{Content, Overwrite, Usage};
 use model::api::command::Command;
-use model::code::{DenialCode, FailureCode, ReasonCode};
+use model::code::{DenialCode, ReasonCode};
 use model::digest::Digest;
 use model::drive::{Bay, Bus, Change, DeviceNumber, Diskseq, Drive, Geometry, Serial};
 use model::failure::{Failure, Reason, Refusal};
@@ -18,7 +18,6 @@ use model::units::SectorSize;
 use model::verdict::Verdict;
 
 use super::*;
-use crate::catalog::MediaUnavailable;
 
 /// Stands for a master that was found whole.
 pub(crate) const MASTER: &str = "master";
@@ -101,7 +100,7 @@ pub(crate) const STAMP: Stamp =
 pub(crate) fn with_media(station: &mut Bench) {
     let path = PathBuf::from("/inbox/win.wim");
     let listing = HashMap::from([(path.clone(), STAMP)]);
-    let effects = station.apply(Event::Inbox(listing));
+    let effects = station.apply(Event::Inbox(listing.into()));
     assert!(matches!(&effects[..], [Effect::Intake(p)] if *p == path), "{effects:?}");
     let outcome = IntakeOutcome::Media(Box::new(media()));
     let effects = station.apply(Event::IntakeEnded(path, Ok(outcome)));
@@ -233,7 +232,7 @@ fn media_that_leaves_takes_its_press_along() {
     with_media(&mut station);
     let (_, recipe) = awaiting_master(&mut station);
     station.apply(Event::MasterLooked(recipe, Ok(None)));
-    let effects = station.apply(Event::Inbox(HashMap::new()));
+    let effects = station.apply(Event::Inbox(HashMap::new().into()));
     assert!(matches!(&effects[..], [Effect::Judge(..), Effect::CancelPress]), "{effects:?}");
     assert_eq!(station.state(), State::Judging);
 }
@@ -270,35 +269,6 @@ fn presses_run_in_order_of_their_urgency() {
     }
     let expected = [sizes[0].size, awaited.geometry.size, sizes[2].size, sizes[1].size];
     assert_eq!(order, expected);
-}
-
-/// With several media, the newest valid one; with a name, that one or the reason why not.
-#[test]
-fn media_are_chosen_by_name_or_by_age() {
-    let mut catalog = MediaCatalog::default();
-    let unavailable = |catalog: &MediaCatalog, name| match catalog.choose(name) {
-        Ok(media) => media.name.clone(),
-        Err(MediaUnavailable::Undecided) => "undecided".into(),
-        Err(MediaUnavailable::Missing(refusal)) => refusal.code.to_string(),
-    };
-    assert_eq!(unavailable(&catalog, None), "undecided", "the inbox has not been listed");
-    let path = |name: &str| PathBuf::from("/inbox").join(name);
-    let stamp = |at| Stamp { modified_ns: at, ..STAMP };
-    let listing = [("old.wim", 1), ("new.wim", 2), ("bad.wim", 3)];
-    let listing = listing.into_iter().map(|(name, at)| (path(name), stamp(at))).collect();
-    assert_eq!(catalog.update(&listing).len(), 3);
-    assert_eq!(unavailable(&catalog, Some("new.wim")), "undecided", "it is being verified");
-    for name in ["old.wim", "new.wim"] {
-        let media = Media { name: name.into(), ..media() };
-        catalog.checked(&path(name), Ok(IntakeOutcome::Media(Box::new(media))));
-    }
-    let failure = Failure::new(FailureCode::MediaUnreadable, "x");
-    catalog.checked(&path("bad.wim"), Err(failure));
-    assert_eq!(unavailable(&catalog, None), "new.wim");
-    assert_eq!(unavailable(&catalog, Some("old.wim")), "old.wim");
-    assert_eq!(unavailable(&catalog, Some("bad.wim")), "media_invalid");
-    assert_eq!(unavailable(&catalog, Some("none.wim")), "no_media");
-    assert_eq!(catalog.update(&listing), Vec::<PathBuf>::new(), "nothing has changed");
 }
 
 #[test]
@@ -341,7 +311,7 @@ fn without_media_nothing_starts_and_nothing_is_forgotten() {
     let ticket = attach(&mut station, "sdb", 1);
     // The inbox has not been read yet: no decision, no record.
     assert!(station.apply(Event::Judged(ticket, facts())).is_empty());
-    let ticket = judge(station.apply(Event::Inbox(HashMap::new())));
+    let ticket = judge(station.apply(Event::Inbox(HashMap::new().into())));
     let effects = station.apply(Event::Judged(ticket, facts()));
     let first = match &effects[..] {
         [Effect::Record(record)] => record.clone(),
@@ -349,7 +319,7 @@ fn without_media_nothing_starts_and_nothing_is_forgotten() {
     };
     assert_eq!(first.reason.unwrap().code, ReasonCode::NoMedia);
     let listing = HashMap::from([(PathBuf::from("/inbox/x.wim"), STAMP)]);
-    let effects = station.apply(Event::Inbox(listing));
+    let effects = station.apply(Event::Inbox(listing.into()));
     assert!(effects.iter().any(|effect| matches!(effect, Effect::Judge(..))), "{effects:?}");
 }
 

@@ -224,7 +224,7 @@ impl World {
             Step::Inbox(version) => {
                 self.version = version.unwrap_or(self.version);
                 let listing = self.listing(version);
-                self.apply(Event::Inbox(listing));
+                self.apply(Event::Inbox(listing.into()));
             }
             Step::Arm(armed) => self.command(Command::Arm(armed)),
             Step::Retry(number) => {

@@ -6,6 +6,7 @@
 
 mod chain;
 mod record;
+mod neighbours;
 mod users;
 
 use std::io::Write as _;

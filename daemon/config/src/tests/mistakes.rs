@@ -31,7 +31,7 @@ fn said(folder: &Path, error: &ConfigError) -> String {
 }
 
 /// What loading these files says.
-fn mistake(files: &[(&str, &str)]) -> String {
+pub(super) fn mistake(files: &[(&str, &str)]) -> String {
     let (folder, path) = written(files);
     said(folder.path(), &Config::load(&path).unwrap_err())
 }

@@ -9,8 +9,8 @@
 //! Who opened the image for writing before can still write to it. Whether there is somebody is for the caller to find
 //! out (`media::lease`) before it believes a byte of it.
 
-use std::fs::{self, DirBuilder, File};
-use std::os::unix::fs::{DirBuilderExt as _, chown};
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::{Path, PathBuf};
 
 use model::account::Account;
@@ -23,7 +23,7 @@ use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use super::{Store, StoreError};
-use crate::IMAGE_FILE;
+use crate::{IMAGE_FILE, marker};
 
 /// A folder to press into. It is kept open, so that it stays the same folder whatever happens to its name.
 #[derive(Debug)]
@@ -48,15 +48,16 @@ pub struct Taken {
 }
 
 impl Store {
-    /// Creates an empty folder to press into. Presses run one at a time, so any other such folder is removed.
+    /// Creates a folder to press into, with nothing but the marker in it. Presses run one at a time, so any other such
+    /// folder is removed.
     ///
     /// # Errors
     /// [`StoreError::Io`] if the folder cannot be created.
     pub fn staging(&self, id: &MasterId) -> Result<Staging, StoreError> {
         self.clear_presses()?;
-        let path = self.path.join(format!("press-{id}"));
+        let path = self.unused(&format!("press-{id}"));
         let io = |doing| Self::io(&path, doing);
-        DirBuilder::new().mode(0o700).create(&path).map_err(io("create it"))?;
+        marker::create(&path).map_err(io("create it"))?;
         let folder = File::open(&path).map_err(io("open it"))?;
         if let Some(Account { uid, gid }) = self.presser {
             chown(&path, Some(uid), Some(gid)).map_err(io("give it away"))?;
@@ -104,10 +105,27 @@ impl Store {
             return Err(not_taken(what));
         }
         let own = self.path.join(format!("press-{id}-image"));
-        DirBuilder::new().mode(0o700).create(&own).map_err(Self::io(&own, "create it"))?;
+        marker::create(&own).map_err(Self::io(&own, "create it"))?;
         renameat(folder, IMAGE_FILE, CWD, own.join(IMAGE_FILE)).map_err(io("move the image"))?;
-        fs::remove_dir_all(path).map_err(Self::io(path, "remove it"))?;
+        // The presser may have removed the marker, so here the descriptor proves that it is the folder that was made.
+        let made = folder.metadata().map_err(Self::io(path, "query it"))?;
+        let stands = fs::symlink_metadata(path)
+            .is_ok_and(|meta| (meta.dev(), meta.ino()) == (made.dev(), made.ino()));
+        if marker::is_marked(path) {
+            self.discard(path)?;
+        } else if stands {
+            fs::remove_dir_all(path).map_err(Self::io(path, "remove it"))?;
+        }
         Ok(Taken { path: own, image: image.into() })
+    }
+
+    /// A path in the store that nothing has, from this name on: something of others may have the name, or remains
+    /// whose marker a worker has removed.
+    fn unused(&self, name: &str) -> PathBuf {
+        let plain = self.path.join(name);
+        let more = (2..100).map(|count| self.path.join(format!("{name}-{count}")));
+        let free = |path: &PathBuf| fs::symlink_metadata(path).is_err();
+        [plain.clone()].into_iter().chain(more).find(free).unwrap_or(plain)
     }
 
     /// Makes a file or folder the station's own.
@@ -171,9 +189,8 @@ mod tests {
         image(&staging.path().join(IMAGE_FILE));
         fs::write(staging.path().join("manifest.json"), "forged").unwrap();
         let taken = store.take_over(&staging, &id, SIZE).unwrap();
-        let names: Vec<_> =
-            fs::read_dir(&taken.path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert_eq!(names, [IMAGE_FILE]);
+        let names = marker::entries(&taken.path).unwrap();
+        assert_eq!(names, [marker::MARKER, IMAGE_FILE].map(|name| taken.path.join(name)));
         assert!(!staging.path().exists());
     }
 

@@ -98,6 +98,8 @@ impl Hint for WimError {
 pub(crate) const MAGIC: &[u8; 8] = b"MSWIM\0\0\0";
 /// How a WIM file begins that wimlib has written to a pipe (wimlib, include/wimlib/header.h).
 const PIPABLE_MAGIC: &[u8; 8] = b"WLPWM\0\0\0";
+/// How a file begins that libwim takes for a WIM.
+pub(crate) const MAGICS: [&[u8; 8]; 2] = [MAGIC, PIPABLE_MAGIC];
 
 /// Whether a file begins as a WIM does.
 ///

@@ -8,11 +8,13 @@
 
 pub mod account;
 pub mod domain;
+mod effort;
 pub mod handover;
 pub mod pool;
 pub mod protocol;
 
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use domain::Reach;
 use model::code::FailureCode;
@@ -31,6 +33,9 @@ pub trait Work: Serialize + DeserializeOwned {
     const NAME: &'static str;
     /// Whether the task needs a temporary folder.
     const NEEDS_SCRATCH: bool = false;
+    /// How long the worker may neither report progress nor use the processor; then what it reads does not answer, and the
+    /// task fails. `None` if that may take any time.
+    const PATIENCE: Option<Duration> = None;
     /// The result, which the worker sends to the station.
     type Output: Serialize + DeserializeOwned;
 

@@ -21,6 +21,7 @@ use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+use super::effort::Effort;
 use super::handover;
 use super::{ARGUMENT, Task, Work};
 
@@ -191,9 +192,25 @@ impl Workers {
         let mut stdout = BufReader::new(stdout);
         let mut line = Vec::new();
         let mut end = None;
+        let mut effort = Effort::of(guard.child.id());
         loop {
             line.clear();
-            let read = (&mut stdout).take(LONGEST_LINE).read_until(b'\n', &mut line).await;
+            let read = {
+                let mut limited = (&mut stdout).take(LONGEST_LINE);
+                let mut reading = std::pin::pin!(limited.read_until(b'\n', &mut line));
+                loop {
+                    let Some(patience) = W::PATIENCE else { break reading.as_mut().await };
+                    match timeout(patience, reading.as_mut()).await {
+                        Ok(read) => break read,
+                        Err(_) if effort.has_grown() => {}
+                        Err(_) => {
+                            let seconds = patience.as_secs();
+                            let detail = format!("it has not answered a read for {seconds} s");
+                            return Err(Failure::new(FailureCode::MediaUnreadable, detail));
+                        }
+                    }
+                }
+            };
             if !matches!(read, Ok(1..)) {
                 break;
             }

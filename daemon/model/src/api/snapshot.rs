@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -27,6 +28,9 @@ pub struct Snapshot {
     pub draining: bool,
     /// Media in the inbox.
     pub media: Vec<MediaView>,
+    /// What else is to be said of the inbox.
+    #[serde(default)]
+    pub inbox: InboxView,
     /// Masters in the store.
     pub masters: Vec<MasterView>,
     /// Presses that run, are queued or have failed.
@@ -47,6 +51,23 @@ pub struct Snapshot {
     /// Why no record can be kept, and so no drive is touched; absent while the ledger can be used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ledger: Option<Reason>,
+}
+
+/// The inbox, beside its media.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InboxView {
+    /// How many files wait to be taken up, because there are too many.
+    pub waiting: u64,
+    /// Files, or the inbox itself, that do not answer.
+    pub silent: Vec<SilentView>,
+}
+
+/// A file that does not answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct SilentView {
+    pub name: String,
+    pub since: Timestamp,
 }
 
 /// A bay that has a name.
@@ -78,6 +99,9 @@ pub struct MediaView {
     pub state: MediaState,
     /// How much of the check is done, 0 to 100, while it runs.
     pub percent: Option<f64>,
+    /// When the check began, while it runs; absent while the media waits for it.
+    #[serde(default)]
+    pub checking_since: Option<Timestamp>,
     /// Digest of the file, or of all parts; known once it is verified.
     pub sha256: Option<Digest>,
     /// Size of all its files together.

@@ -1,0 +1,57 @@
+//! The last day on which media may be used. Its certificate is encrypted, so the day is not found in the media; the
+//! configuration has it, by the name of the file.
+
+use std::collections::BTreeMap;
+
+use jiff::civil::Date;
+use model::code::FindingCode;
+use model::failure::Finding;
+
+/// The last day of the media of this name, and the name under which the configuration has it. If that has it under no
+/// name but some that differ in upper and lower case, the earliest of their days counts: a renamed file is not fresher
+/// than it was.
+pub(crate) fn last_day<'a>(
+    expires: &'a BTreeMap<String, Date>,
+    media: &str,
+) -> Option<(&'a str, Date)> {
+    if let Some((name, day)) = expires.get_key_value(media) {
+        return Some((name, *day));
+    }
+    let media = media.to_lowercase();
+    let alike = expires.iter().filter(|(name, _)| name.to_lowercase() == media);
+    alike.min_by_key(|(_, day)| **day).map(|(name, day)| (name.as_str(), *day))
+}
+
+/// A warning if the day of this media stands under another name.
+pub(crate) fn doubt(expires: &BTreeMap<String, Date>, media: &str) -> Option<Finding> {
+    let (name, day) = last_day(expires, media).filter(|(name, _)| *name != media)?;
+    let detail = format!(
+        "media.expires has {name:?}, and the file is {media:?}; it counts as valid until {day}"
+    );
+    let hint = format!("write \"{media}\" in media.expires, or rename the file");
+    Some(Finding::new(FindingCode::ExpiryName, detail).with_hint(hint))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_in_another_case_counts_and_is_told() {
+        let days = |names: &[(&str, i16)]| {
+            let day =
+                |(name, year): &(&str, i16)| ((*name).to_owned(), Date::constant(*year, 1, 1));
+            names.iter().map(day).collect::<BTreeMap<_, _>>()
+        };
+        let expires = days(&[("WIN.wim", 2028), ("win.wim", 2027), ("Ä.wim", 2026)]);
+        let found = |name| last_day(&expires, name).map(|(name, day)| (name, day.year()));
+        assert_eq!(found("win.wim"), Some(("win.wim", 2027)));
+        assert_eq!(found("WIN.wim"), Some(("WIN.wim", 2028)));
+        assert_eq!(found("Win.WIM"), Some(("win.wim", 2027)), "the earliest");
+        assert_eq!(found("ä.WIM"), Some(("Ä.wim", 2026)));
+        assert_eq!(found("win2.wim"), None);
+        assert!(doubt(&expires, "win.wim").is_none() && doubt(&expires, "win2.wim").is_none());
+        let told = doubt(&expires, "Win.wim").unwrap();
+        assert!(told.detail.contains("\"win.wim\"") && told.code.is_warning(), "{told:?}");
+    }
+}
