@@ -22,6 +22,7 @@ use model::admission::Policy;
 use model::drive::Change;
 use model::failure::Failure;
 use model::hint::Hint;
+use model::units::Bytes;
 use record::ledger::{Ledger, LedgerError, Location};
 use record::writer::RecordWriter;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -147,7 +148,7 @@ pub async fn run(config: Config) -> Result<()> {
         let report = move |trouble| drop(sender.blocking_send(Event::Ledger(trouble)));
         RecordWriter::start(ledger.clone(), report)?
     };
-    let station = new_station(&config, policy.clone());
+    let station = new_station(&config, policy.clone(), store.largest_file());
     let (publish, snapshot) = watch::channel(Arc::new(station.snapshot(&|_| None)));
     let services = Services {
         store: Arc::clone(&store),
@@ -266,7 +267,7 @@ pub fn settle_ledger(config: &Config, choice: LedgerChoice) -> Result<String> {
     })
 }
 
-fn new_station(config: &Config, policy: Policy) -> Station<OpenMaster> {
+fn new_station(config: &Config, policy: Policy, largest_image: Bytes) -> Station<OpenMaster> {
     Station::new(Setup {
         name: config.station.name.clone(),
         file: config.file.clone(),
@@ -274,6 +275,7 @@ fn new_station(config: &Config, policy: Policy) -> Station<OpenMaster> {
         layout: config.chosen_layout(),
         image: config.media.image,
         expires: config.media.expires.clone(),
+        largest_image,
         press_ahead: config.store.press_ahead,
     })
 }

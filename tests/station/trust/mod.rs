@@ -7,6 +7,8 @@
 mod chain;
 mod record;
 mod neighbours;
+mod large;
+mod rot;
 mod users;
 
 use std::io::Write as _;
