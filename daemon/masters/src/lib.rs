@@ -11,6 +11,7 @@
 
 pub mod allocation;
 pub mod image;
+pub mod signatures;
 pub mod stamp;
 pub mod store;
 
