@@ -48,10 +48,10 @@ fn signatures(path: &str) -> BTreeSet<String> {
     String::from_utf8_lossy(&output.stdout).split_whitespace().map(str::to_owned).collect()
 }
 
-/// What wipefs finds on the disk and on each partition of an imaged drive, by type; `disk: PMBR gpt, p1: vfat, ...`.
+/// What wipefs finds on the disk and on each partition of an imaged drive, by type: `disk: PMBR gpt, p1: vfat, ...`.
 fn found(rig: &Rig, drive: &FaultyDrive, parts: &[Part]) -> String {
     let found = parts.iter().map(|(name, offset, size)| {
-        // A copy, because no station shall see another device.
+        // A copy, because no station shall see another device. In a file, wipefs takes NTFS's boot sector for an MBR, too.
         let copy = rig.path("part");
         fs::write(&copy, drive.holds(*offset, usize::try_from(*size).unwrap())).unwrap();
         let types: Vec<String> = signatures(copy.to_str().unwrap()).into_iter().collect();
@@ -174,7 +174,7 @@ fn signatures_of_former_owners_are_not_found() {
     drive.detach();
     rig.wait_gone(&drive.serial);
     plant(&drive, size, &parts);
-    // Each place by itself is enough for somebody, so the test looks whether all of them are really there.
+    // They are really there.
     let before = found(&rig, &drive, &parts);
     for owner in ["promise_fasttrack_raid_member", "crypto_LUKS", "VMFS"] {
         assert!(before.contains(owner), "{before}");
@@ -194,7 +194,7 @@ fn signatures_of_former_owners_are_not_found() {
     let case = Case {
         line: "A.4",
         tried: "RAIDs at the end, VMFS and LUKS2 and btrfs inside, planted",
-        right: "disk: PMBR gpt, p1: vfat, p2: -, p3: ntfs, p4: ntfs",
+        right: "disk: PMBR gpt, p1: vfat, p2: -, p3: dos ntfs, p4: dos ntfs",
         before: "disk: promise_fasttrack_raid_member, LUKS2 at 1, 2, 4 MiB",
     };
     case.saw(&now);
