@@ -159,6 +159,7 @@ pub async fn run(config: Config) -> Result<()> {
         tools,
         host,
         limits: config.limits(),
+        old_data: config.replicate.old_data,
         overwrite: policy.overwrite,
         image: config.media.image,
         boot: config.needs_boot_files(),

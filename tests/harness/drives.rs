@@ -11,11 +11,17 @@ use serde_json::Value;
 use super::sample::{Noise, run};
 use super::wait_for;
 
+/// The noise that drives of this size repeat, and so what stands where nothing was written.
+pub(crate) fn noise(size: u64) -> Vec<u8> {
+    let mut block = vec![0; 4 << 20];
+    Noise::new(size).fill(&mut block);
+    block
+}
+
 /// Fills a file with noise, so that tests see what the station does not write.
 pub(crate) fn fill_with_noise(path: &Path, size: u64) {
     let file = File::create(path).unwrap();
-    let mut block = vec![0; 4 << 20];
-    Noise::new(size).fill(&mut block);
+    let block = noise(size);
     let mut at = 0;
     while at < size {
         let count = usize::try_from((size - at).min(4 << 20)).unwrap();

@@ -3,9 +3,9 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -36,6 +36,10 @@ pub(crate) struct Faults {
     pub(crate) wraps_at: Option<u64>,
     /// Requests that cover this byte are not answered until the fault is taken away.
     pub(crate) hangs_at: Option<u64>,
+    /// Discards are acknowledged and forgotten; else they are refused.
+    pub(crate) ignores_discards: bool,
+    /// A bit of each byte in this range flips when a partition table is written to the drive's start.
+    pub(crate) spoilt_by_table: Option<(u64, u64)>,
     /// Every access takes this much longer.
     pub(crate) delay: Duration,
 }
@@ -50,9 +54,18 @@ struct FaultyFile {
     faults: Arc<Mutex<Faults>>,
     /// Whether a request has met `hangs_at`.
     hangs: Arc<AtomicBool>,
+    reads: Arc<Mutex<Vec<Range<u64>>>>,
 }
 
 impl FaultyFile {
+    /// Does what a partition table at the start makes this drive do.
+    fn spoil(&self, (start, end): (u64, u64)) {
+        let mut data = vec![0; usize::try_from(end - start).unwrap()];
+        self.file.read_exact_at(&mut data, start).unwrap();
+        data.iter_mut().for_each(|byte| *byte ^= 1);
+        self.file.write_all_at(&data, start).unwrap();
+    }
+
     fn attributes(&self, inode: INodeNo) -> FileAttr {
         let is_file = inode == FILE;
         FileAttr {
@@ -171,6 +184,7 @@ impl Filesystem for FaultyFile {
         reply: ReplyData,
     ) {
         let mut data = vec![0; usize::try_from(size).unwrap()];
+        self.reads.lock().unwrap().push(offset..offset + u64::from(size));
         let faults = self.faults(offset, data.len());
         if covers(offset, data.len(), faults.read_error_at) {
             return reply.error(Errno::EIO);
@@ -215,7 +229,29 @@ impl Filesystem for FaultyFile {
                 return reply.error(Errno::EIO);
             }
         }
+        if offset == 0 && data.get(512..520) == Some(b"EFI PART") {
+            faults.spoilt_by_table.into_iter().for_each(|range| self.spoil(range));
+        }
         reply.written(count);
+    }
+
+    fn fallocate(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        length: u64,
+        _: i32,
+        reply: ReplyEmpty,
+    ) {
+        let length = usize::try_from(length).unwrap();
+        if self.faults(offset, length).ignores_discards {
+            reply.ok();
+        } else {
+            // ENOSYS would be remembered by the kernel, whatever the faults are later.
+            reply.error(Errno::EOPNOTSUPP);
+        }
     }
 
     fn fsync(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
@@ -241,6 +277,7 @@ pub(crate) struct FaultyDrive {
     drive: Option<Drive>,
     faults: Arc<Mutex<Faults>>,
     hangs: Arc<AtomicBool>,
+    reads: Arc<Mutex<Vec<Range<u64>>>>,
     session: Option<BackgroundSession>,
     folder: PathBuf,
 }
@@ -257,23 +294,40 @@ impl FaultyDrive {
     /// A drive full of noise, not attached yet.
     pub(crate) fn new(rig: &Rig, name: &str, mib: u64, faults: Faults) -> Self {
         let serial = format!("{}{name}", rig.name);
+        Self::make(serial, mib << 20, faults, &|inner| fill_with_noise(inner, mib << 20))
+    }
+
+    /// A drive of zeros that takes no room, for no station.
+    pub(crate) fn empty(name: &str, size: u64) -> Self {
+        let serial = format!("empty{}{name}", std::process::id());
+        let make = |inner: &Path| File::create(inner).unwrap().set_len(size).unwrap();
+        Self::make(serial, size, Faults::default(), &make)
+    }
+
+    fn make(serial: String, size: u64, faults: Faults, fill: &dyn Fn(&Path)) -> Self {
         let folder = std::env::temp_dir().join(format!("prestaged-fuse-{serial}"));
         let mount = folder.join("mount");
         std::fs::create_dir_all(&mount).unwrap();
         let inner = folder.join("inner");
-        fill_with_noise(&inner, mib << 20);
+        fill(&inner);
         let file = File::options().read(true).write(true).open(&inner).unwrap();
         let faults = Arc::new(Mutex::new(faults));
         let name = format!("{serial}.img");
         let drive = Some(Drive::new(serial, mount.join(&name)));
         let hangs = Arc::new(AtomicBool::new(false));
-        let shared = (Arc::clone(&faults), Arc::clone(&hangs));
-        let filesystem =
-            FaultyFile { name, file, size: mib << 20, faults: shared.0, hangs: shared.1 };
+        let reads = Arc::default();
+        let filesystem = FaultyFile {
+            name,
+            file,
+            size,
+            faults: Arc::clone(&faults),
+            hangs: Arc::clone(&hangs),
+            reads: Arc::clone(&reads),
+        };
         let mut options = Config::default();
         options.mount_options = vec![MountOption::FSName("faulty".into())];
         let session = fuser::spawn_mount2(filesystem, &mount, &options).unwrap();
-        Self { drive, faults, hangs, session: Some(session), folder }
+        Self { drive, faults, hangs, reads, session: Some(session), folder }
     }
 
     /// Waits until a request has met `hangs_at`.
@@ -281,6 +335,17 @@ impl FaultyDrive {
         wait_for(&format!("a request of {} to hang", self.serial), || {
             self.hangs.load(Ordering::Relaxed).then_some(())
         });
+    }
+
+    /// Which bytes of it were read since it was asked last.
+    pub(crate) fn reads(&self) -> Vec<Range<u64>> {
+        std::mem::take(&mut *self.reads.lock().unwrap())
+    }
+
+    /// Changes what the medium holds, as a former owner does.
+    pub(crate) fn plant(&self, offset: u64, data: &[u8]) {
+        let inner = File::options().write(true).open(self.folder.join("inner")).unwrap();
+        inner.write_all_at(data, offset).unwrap();
     }
 
     /// Reads what the medium holds at a place.

@@ -133,7 +133,7 @@ const fn key(
 }
 
 /// Every key of the configuration, in the order in which they are explained.
-pub const KEYS: [Key; 41] = [
+pub const KEYS: [Key; 42] = [
     key("station", "name", Text, Absent("host name"), "name of the station in every record"),
     key(
         "media",
@@ -313,6 +313,13 @@ pub const KEYS: [Key; 41] = [
         Count,
         Value("0"),
         "how often a range that reads back wrong may be written again; afterwards the whole drive is read once more",
+    ),
+    key(
+        "replicate",
+        "old_data",
+        OneOf(&["discard", "overwrite", "leave"]),
+        Value("\"discard\""),
+        "what is done about the data that a drive held where the media writes nothing: the drive is told to discard it; `overwrite` writes zeros everywhere and reads them back; or `leave`. The record says what became of it",
     ),
     key(
         "tools",

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::DEFAULT_SOCKET;
 use model::admission::Overwrite;
+use model::old_data::OldDataPolicy;
 use model::units::{ByteRate, Bytes, Period, Share};
 
 /// Where Debian installs programs. Never `$PATH`: a station started by hand and one started by systemd must run the same
@@ -113,6 +114,8 @@ pub struct Replicate {
     pub stall_timeout: Period,
     /// How often a range that reads back wrong may be written again.
     pub rewrites: u32,
+    /// What is done about what a drive held where the master writes nothing.
+    pub old_data: OldDataPolicy,
 }
 
 /// `[tools]`
@@ -170,6 +173,7 @@ impl Default for Replicate {
             // Longer than the kernel's own patience with a SCSI or NVMe command, 30 s, and one retry.
             stall_timeout: Period::seconds(120),
             rewrites: 0,
+            old_data: OldDataPolicy::Discard,
         }
     }
 }

@@ -7,7 +7,7 @@ use model::record::Record;
 /// A column's name, and what stands in it.
 type Column = (&'static str, fn(&Record) -> String);
 
-const COLUMNS: [Column; 28] = [
+const COLUMNS: [Column; 31] = [
     ("job", |r| r.job.to_string()),
     ("station", |r| r.station.clone()),
     ("serial", |r| perhaps(r.serial.as_ref())),
@@ -36,6 +36,11 @@ const COLUMNS: [Column; 28] = [
     ("opened", |r| format!("{:.3}", r.opened)),
     ("closed", |r| r.closed.map(|time| format!("{time:.3}")).unwrap_or_default()),
     ("prestaged_version", |r| r.prestaged_version.clone()),
+    ("old_data", |r| perhaps(r.old_data.and_then(|old_data| old_data.fate))),
+    ("old_data_sampled_places", |r| perhaps(r.old_data.map(|old_data| old_data.sampled_places))),
+    ("old_data_places_with_data", |r| {
+        perhaps(r.old_data.map(|old_data| old_data.places_with_data))
+    }),
 ];
 
 fn perhaps(value: Option<impl Display>) -> String {
@@ -102,6 +107,9 @@ mod tests {
                 "reason" => &json["reason"]["code"],
                 "detail" => &json["reason"]["detail"],
                 "warnings" => &json["no warnings"],
+                "old_data" => &json["old_data"]["fate"],
+                "old_data_sampled_places" => &json["old_data"]["sampled_places"],
+                "old_data_places_with_data" => &json["old_data"]["places_with_data"],
                 name => json.get(name).unwrap(),
             };
             let expected = match expected {
@@ -111,6 +119,6 @@ mod tests {
             };
             assert_eq!(cell, expected, "{head}");
         }
-        assert_eq!((heads.len(), row.len()), (28, 28));
+        assert_eq!((heads.len(), row.len()), (31, 31));
     }
 }

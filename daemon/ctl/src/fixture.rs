@@ -69,6 +69,7 @@ pub(super) fn refused() -> Record {
     (record.readback_sha256, record.cpu_milliseconds) = (None, 0);
     (record.write_bytes_per_second, record.verify_bytes_per_second) = (None, None);
     (record.write_limited_by, record.verify_limited_by) = (None, None);
+    record.old_data = None;
     (record.verdict, record.reason) =
         (Some(Verdict::Refused), Some(reason(Code::NoSerial, NO_SERIAL)));
     record

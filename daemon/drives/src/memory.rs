@@ -60,6 +60,8 @@ pub enum Fault {
     ForeignWrite { request: u64, at: u64 },
     /// The drive has less memory than it claims: places beyond it are places before it.
     WrapAround { capacity: u64 },
+    /// A stretch of the medium is spoilt as soon as a partition table stands at its start.
+    SpoiltByTable { at: u64, sectors: u64 },
     /// A sector keeps what it holds, whatever is written.
     DeadSector { at: u64 },
     /// The drive does not answer for so long that the station gives it up; then it does.
@@ -215,6 +217,18 @@ impl MemoryDrive {
         present(state)
     }
 
+    /// Spoils what a table spoils.
+    fn spoil(&self, state: &mut State) {
+        for fault in &self.faults {
+            if let Fault::SpoiltByTable { at, sectors } = *fault {
+                let all = self.geometry.size.0 / SECTOR;
+                for sector in (at / SECTOR..at / SECTOR + sectors).filter(|sector| *sector < all) {
+                    self.flip(state, sector * SECTOR * 8);
+                }
+            }
+        }
+    }
+
     /// Flips one bit of the medium.
     fn flip(&self, state: &mut State, bit: u64) {
         let start = Bytes(bit / 8).align_down(SECTOR);
@@ -265,6 +279,11 @@ fn flip(data: &mut [u8], bit: u64) {
     data[bit / 8] ^= 1 << (bit % 8);
 }
 
+/// Whether what is written to the start of the drive has a GPT header in its second sector, of whatever size.
+fn is_table(data: &[u8]) -> bool {
+    [SIZE, 4096].into_iter().any(|at| data.get(at..).is_some_and(|d| d.starts_with(b"EFI PART")))
+}
+
 fn failed(range: Range) -> AccessError {
     AccessError::Io { range, source: io::Error::other("told to fail") }
 }
@@ -307,6 +326,9 @@ impl Medium for MemoryDrive {
             }
         }
         self.store(&mut state, at, &data);
+        if at == Bytes(0) && is_table(&data) {
+            self.spoil(&mut state);
+        }
         Ok(())
     }
 

@@ -16,14 +16,15 @@ use model::digest::{Digest, Root};
 use model::identity::{Identity, stamp};
 use model::job::{Bottleneck, JobReport, Limits, Mismatch, State, Stop};
 use model::manifest::{Chunk, Stage};
-use model::ranges::{Range, RangeSet};
+use model::old_data::{OldData, OldDataPolicy};
+use model::ranges::{CHUNK, Range, RangeSet};
 use model::units::{ByteRate, Bytes, SectorSize};
 use uuid::Uuid;
 
 use crate::Replicator;
 use crate::batch::Key;
 use crate::bottleneck::{Load, TimeSpent};
-use crate::error::{JobError, write_error};
+use crate::error::{JobError, read_error, write_error};
 use crate::progress::Progress;
 use crate::source::SourceError;
 
@@ -43,6 +44,8 @@ pub struct JobContext<'a> {
     pub replicator: &'a Replicator,
     /// From which rate, and after which time without an answer, a drive has failed.
     pub limits: &'a Limits,
+    /// What is done about the space that the master leaves free.
+    pub old_data: OldDataPolicy,
     /// Asked again and again whether the job must stop.
     pub stop: &'a Stop,
     /// Where the job's state and its bytes are counted for views.
@@ -67,7 +70,9 @@ impl JobContext<'_> {
         // If the job is stopped here, the drive is untouched.
         self.check_stop()?;
         self.progress.enter(State::Erasing)?;
-        self.erase(medium)?;
+        let rest = self.rest();
+        report.old_data = Some(OldData::new(self.old_data, rest.total()));
+        let discarded = self.erase(medium)?;
 
         self.progress.enter(State::Writing)?;
         let (start, load) = (Instant::now(), Load::now());
@@ -76,6 +81,9 @@ impl JobContext<'_> {
         let rate = ByteRate::mean(report.written, start.elapsed());
         report.write_rate = Some(rate);
         report.write_bottleneck = Some(self.bottleneck(medium, State::Writing, &spent, rate, load));
+        if self.old_data == OldDataPolicy::Overwrite {
+            self.overwrite(medium, report, &rest)?;
+        }
 
         self.progress.enter(State::ReadingBack)?;
         let (start, load) = (Instant::now(), Load::now());
@@ -90,9 +98,19 @@ impl JobContext<'_> {
         report.verify_rate = Some(rate);
         report.verify_bottleneck =
             Some(self.bottleneck(medium, State::ReadingBack, &spent, rate, load));
+        match self.old_data {
+            OldDataPolicy::Overwrite => self.read_back_rest(medium, report, &rest)?,
+            OldDataPolicy::Discard | OldDataPolicy::Leave => {
+                self.look_at_rest(medium, report, &rest, discarded)?;
+            }
+        }
 
         self.progress.enter(State::Committing)?;
         self.commit(medium, report, &mut actual)?;
+        self.recheck(medium, report, &actual, &rest)?;
+        self.check_sole_writer(medium, report)?;
+        // If the drive was pulled meanwhile, the one in the bay now is not the one that was checked.
+        medium.check_present().map_err(read_error)?;
         medium.drop_cache();
 
         let mut root = Root::default();
@@ -107,6 +125,14 @@ impl JobContext<'_> {
         }
         report.readback = Some(root.finish());
         Ok(())
+    }
+
+    /// The space that no chunk of the master covers.
+    fn rest(&self) -> RangeSet {
+        let manifest = &self.master.manifest;
+        let whole = Range::new(Bytes(0), manifest.plan.geometry.size);
+        let covered = manifest.chunks.iter().map(Chunk::range).collect();
+        [whole].into_iter().collect::<RangeSet>().without(&covered)
     }
 
     /// What a phase that has just ended was limited by.

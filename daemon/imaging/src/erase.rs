@@ -8,6 +8,7 @@ use masters::allocation::{ends, guards};
 use model::job::JobReport;
 use model::layout::Plan;
 use model::manifest::{Chunk, Stage};
+use model::old_data::{Discard, OldDataPolicy};
 use model::ranges::{CHUNK, Range, RangeSet};
 use model::units::Bytes;
 
@@ -22,25 +23,34 @@ const DISCARD: Bytes = Bytes(8 << 30);
 
 impl JobContext<'_> {
     /// Removes what could look like an old partition table, file system or RAID member: zeros at both ends of the
-    /// drive first, so that an interruption leaves no table at all, then a discard, then zeros at both
-    /// ends of every partition to be. Where the commit will write there are markers until then.
-    pub(super) fn erase(&self, medium: &mut impl Medium) -> Result<(), JobError> {
+    /// drive first, so that an interruption leaves no table at all, then a discard if old data shall go, then zeros
+    /// wherever anybody looks for signatures. Where the commit will write there are markers until then.
+    pub(super) fn erase(&self, medium: &mut impl Medium) -> Result<Discard, JobError> {
         let plan = &self.master.manifest.plan;
         let size = plan.geometry.size;
         self.zero(medium, &table_ranges(plan))?;
         medium.flush().map_err(write_error)?;
-        for start in (0..size.0).step_by(DISCARD.as_usize()) {
-            self.check_stop()?;
-            let range = Range::new(Bytes(start), (Bytes(start) + DISCARD).min(size));
-            if !medium.discard(range) {
-                break;
-            }
-        }
+        let discarded = match self.old_data {
+            OldDataPolicy::Discard => self.discard(medium, size)?,
+            OldDataPolicy::Overwrite | OldDataPolicy::Leave => Discard::NotAsked,
+        };
         self.zero(medium, &guards(plan).into_iter().collect::<RangeSet>().aligned(size))?;
         for chunk in self.commit_chunks() {
             medium.write(chunk.offset, &self.marker(chunk)).map_err(write_error)?;
         }
-        medium.flush().map_err(write_error)
+        medium.flush().map_err(write_error)?;
+        Ok(discarded)
+    }
+
+    fn discard(&self, medium: &mut impl Medium, size: Bytes) -> Result<Discard, JobError> {
+        for start in (0..size.0).step_by(DISCARD.as_usize()) {
+            self.check_stop()?;
+            let range = Range::new(Bytes(start), (Bytes(start) + DISCARD).min(size));
+            if !medium.discard(range) {
+                return Ok(Discard::Refused);
+            }
+        }
+        Ok(Discard::Taken)
     }
 
     fn commit_chunks(&self) -> impl Iterator<Item = &Chunk> {
@@ -95,7 +105,8 @@ impl JobContext<'_> {
             let count = table.length().0 / sector.0;
             (0..count).map(move |n| Range::at(table.start + sector * n, sector))
         });
-        let further = sectors.chain(table_ranges(plan).pieces());
+        let ends = table_ranges(plan);
+        let further = sectors.chain(ends.pieces());
         let mut zeros = Buffer::zeroed(CHUNK);
         for (turn, range) in tables.into_iter().chain(further).enumerate() {
             let given_up = start.elapsed() >= CLEANING || self.stop.reason() != told;

@@ -6,11 +6,22 @@ use drives::medium::Medium;
 use model::code::ReasonCode;
 use model::failure::Reason;
 use model::job::{JobReport, Outcome, State, StopReason};
+use model::manifest::Manifest;
+use model::old_data::OldDataPolicy;
+use model::units::Bytes;
 use model::verdict::Verdict;
 
 use crate::bottleneck::cpu_time;
 use crate::engine::JobContext;
 use crate::error::JobError;
+
+/// How many bytes a job moves in all, to the drive and back.
+pub fn bytes_to_move(manifest: &Manifest, old_data: OldDataPolicy) -> Bytes {
+    match old_data {
+        OldDataPolicy::Overwrite => manifest.plan.geometry.size * 2,
+        OldDataPolicy::Discard | OldDataPolicy::Leave => manifest.payload() * 2,
+    }
+}
 
 /// Images one drive. Blocks until it is done; run it on a thread of its own.
 pub fn run_job(medium: &mut impl Medium, context: &JobContext<'_>) -> Outcome {

@@ -24,6 +24,9 @@ mod no_false_pass;
 pub mod pool;
 pub mod progress;
 mod rate_monitor;
+mod recheck;
+mod rest;
+mod sample;
 pub mod source;
 mod transfer;
 

@@ -22,6 +22,7 @@ use model::identity::{Fixup, Identity, Site, stamp};
 use model::job::{Limits, Outcome, State, Stop, StopReason};
 use model::layout::{Boot, Extent, Layout, Partition, Plan, Role};
 use model::manifest::{Chunk, Manifest, Recipe, Stage, root};
+use model::old_data::{OldDataFate, OldDataPolicy};
 use model::ranges::{Range, RangeSet};
 use model::units::{Bytes, SectorSize};
 use model::verdict::Verdict;
@@ -30,7 +31,7 @@ use uuid::Uuid;
 
 use crate::Replicator;
 use crate::engine::JobContext;
-use crate::job::run_job;
+use crate::job::{bytes_to_move, run_job};
 use crate::progress::Progress;
 
 /// The smallest drive that holds the smallest NTFS volume.
@@ -86,7 +87,8 @@ fn master(sector: SectorSize, media: u8) -> Arc<Master> {
         file.read_exact_at(&mut data, range.start.0).unwrap();
         Chunk { offset: range.start, length: range.length(), sha256: Digest::of(&data), stage }
     };
-    let body = body.without(&commit).pieces().into_iter().map(|range| chunk(range, Stage::Body));
+    let body = body.without(&commit);
+    let body = body.pieces().map(|range| chunk(range, Stage::Body));
     let last = commit.ranges().iter().map(|range| chunk(*range, Stage::Commit));
     let mut chunks: Vec<Chunk> = body.chain(last).collect();
     chunks.sort_by_key(|chunk| chunk.offset);
@@ -131,11 +133,21 @@ struct Trial {
 
 impl Trial {
     fn run(master: &Arc<Master>, faults: &[Fault], rewrites: u32) -> Self {
+        Self::with(master, faults, rewrites, OldDataPolicy::Discard)
+    }
+
+    fn with(
+        master: &Arc<Master>,
+        faults: &[Fault],
+        rewrites: u32,
+        old_data: OldDataPolicy,
+    ) -> Self {
         let identity = Identity::random(1);
         let stop = Stop::default();
         let geometry = master.manifest.plan.geometry;
         let mut drive = MemoryDrive::new(geometry, faults.to_vec(), stop.clone());
-        let progress = Progress::new(State::Claiming, master.manifest.payload() * 2);
+        let total = bytes_to_move(&master.manifest, old_data);
+        let progress = Progress::new(State::Claiming, total);
         let limits = Limits {
             min_rate: None,
             min_batch_share: None,
@@ -149,6 +161,7 @@ impl Trial {
             identity: &identity,
             replicator: &REPLICATOR,
             limits: &limits,
+            old_data,
             stop: &stop,
             progress: &progress,
         };
@@ -168,6 +181,18 @@ impl Trial {
             self.drive.last_read(chunk.range()) == Some(wanted)
         };
         self.master.manifest.chunks.iter().filter(|chunk| !right(chunk)).copied().collect()
+    }
+
+    /// What no chunk covers and did not read as zeros when it was last read.
+    fn not_overwritten(&self) -> Vec<Range> {
+        let chunks = self.master.manifest.chunks.iter().map(Chunk::range).collect();
+        let whole: RangeSet = [Range::new(Bytes(0), SIZE)].into_iter().collect();
+        let rest = whole.without(&chunks);
+        let zeros = |range: &Range| {
+            let read = self.drive.last_read(*range);
+            read.is_some_and(|data| data.iter().all(|byte| *byte == 0))
+        };
+        rest.ranges().iter().filter(|range| !zeros(range)).copied().collect()
     }
 
     /// Whether the drive holds a GPT header at either end.
@@ -196,6 +221,7 @@ fn leaves_writes_alone(fault: &Fault) -> bool {
             | Fault::WriteFlipped { .. }
             | Fault::ForeignWrite { .. }
             | Fault::Stall { .. }
+            | Fault::SpoiltByTable { .. }
     )
 }
 
@@ -228,6 +254,7 @@ fn fault() -> impl Strategy<Value = Fault> {
         (request(), place(), place(), 1_u64..64).prop_map(|(request, one, other, sectors)| {
             Fault::Swap { request, one: one / 512, other: other / 512, sectors }
         }),
+        (place(), 1_u64..4096).prop_map(|(at, sectors)| Fault::SpoiltByTable { at, sectors }),
         (1_u64..36).prop_map(|halves| Fault::WrapAround { capacity: halves << 19 }),
         place().prop_map(|at| Fault::DeadSector { at }),
         request().prop_map(|request| Fault::Stall { request }),
@@ -241,13 +268,20 @@ proptest! {
     fn a_drive_passes_only_if_every_byte_was_right(
         large in any::<bool>(),
         rewrites in 0_u32..3,
+        old_data in prop::sample::select(vec![
+            OldDataPolicy::Discard, OldDataPolicy::Overwrite, OldDataPolicy::Leave,
+        ]),
         faults in prop::collection::vec(fault(), 0..4),
     ) {
-        let trial = Trial::run(&MASTERS[usize::from(large)], &faults, rewrites);
+        let trial = Trial::with(&MASTERS[usize::from(large)], &faults, rewrites, old_data);
         let Outcome { verdict, reason, report } = &trial.outcome;
         if *verdict == Verdict::Passed {
             prop_assert_eq!(trial.wrong(), Vec::new());
             prop_assert_eq!(trial.drive.foreign_writes(), Foreign::Nothing);
+            if old_data == OldDataPolicy::Overwrite {
+                prop_assert_eq!(trial.not_overwritten(), Vec::new());
+                prop_assert_eq!(report.old_data.unwrap().fate, Some(OldDataFate::Overwritten));
+            }
             prop_assert!(reason.is_none() && report.readback.is_some());
             prop_assert_eq!(report.verified, trial.master.manifest.payload());
         } else {
@@ -281,6 +315,8 @@ fn each_fault_has_its_verdict() {
         (Fault::FlushDropped { flush: 2 }, Some(C::Mismatch)),
         (Fault::Swap { request: 30, one: body / 512, other: windows / 512 + 8, sectors: 8 }, None),
         (Fault::WrapAround { capacity: 8 << 20 }, Some(C::Mismatch)),
+        (Fault::SpoiltByTable { at: body, sectors: 1 }, Some(C::Mismatch)),
+        (Fault::SpoiltByTable { at: windows, sectors: 8 }, Some(C::Mismatch)),
         (Fault::DeadSector { at: body }, Some(C::Mismatch)),
         (Fault::DeadSector { at: windows }, Some(C::Mismatch)),
         (Fault::DeadSector { at: 512 }, Some(C::Mismatch)),
@@ -331,19 +367,50 @@ fn rot_in_the_store_is_not_blamed_on_the_drive() {
 fn a_rewrite_mends_what_can_be_mended_and_is_told() {
     let body = MASTERS[0].manifest.chunks.iter().find(|chunk| chunk.stage == Stage::Body).unwrap();
     // Writes are counted from the erasing on; the body's begin behind those.
+    let mut mended = 0;
     let codes: BTreeSet<Option<ReasonCode>> = (0..REQUESTS)
         .map(|write| {
             let trial = Trial::run(&MASTERS[0], &[Fault::WriteFlipped { write, bit: 9 }], 1);
-            if trial.code().is_none() && !trial.outcome.report.warnings.is_empty() {
-                let warning = &trial.outcome.report.warnings[0];
-                assert!(warning.starts_with("rewritten: "), "{warning}");
+            let told = &trial.outcome.report.warnings;
+            if trial.code().is_none() && told.iter().any(|text| text.starts_with("rewritten: ")) {
                 assert!(trial.wrong().is_empty());
+                mended += 1;
             }
             trial.code()
         })
         .collect();
+    assert!(mended > 0, "nothing was mended");
     // What the commit writes is written once; what the body writes is mended.
     assert_eq!(codes, BTreeSet::from([None, Some(ReasonCode::Mismatch)]));
     let dead = Fault::DeadSector { at: body.offset.0 };
     assert_eq!(Trial::run(&MASTERS[0], &[dead], 2).code(), Some(ReasonCode::Mismatch));
+}
+
+/// What became of old data is what the drive's medium says, on drives that take no discard.
+#[test]
+fn the_report_says_what_became_of_old_data() {
+    use OldDataPolicy as P;
+    for (policy, fate) in [
+        (P::Discard, OldDataFate::Left),
+        (P::Overwrite, OldDataFate::Overwritten),
+        (P::Leave, OldDataFate::Left),
+    ] {
+        let Outcome { verdict, report, .. } = Trial::with(&MASTERS[0], &[], 0, policy).outcome;
+        assert_eq!(verdict, Verdict::Passed);
+        let old_data = report.old_data.unwrap();
+        assert_eq!((old_data.policy, old_data.fate), (policy, Some(fate)));
+        let looked = policy != P::Overwrite;
+        assert_eq!(old_data.sampled_places > 0 && old_data.places_with_data > 0, looked);
+        // Erased in part: the drive was full of data, and some of it had to go for the master's sake.
+        assert_eq!(old_data.bytes + MASTERS[0].manifest.payload(), SIZE);
+        let warned = report.warnings.iter().any(|text| text.starts_with("old_data_left: "));
+        assert_eq!(warned, policy == P::Discard, "{policy}");
+    }
+    // A place that loses its zeros after they were written is found, wherever it lies.
+    let rest = Bytes::mib(12);
+    let dead = Fault::DeadSector { at: rest.0 };
+    let outcome = Trial::with(&MASTERS[0], &[dead], 2, P::Overwrite).outcome;
+    assert_eq!(outcome.reason.unwrap().code, ReasonCode::Mismatch);
+    assert_eq!(outcome.report.mismatches[0].offset, rest);
+    assert_eq!(Trial::with(&MASTERS[0], &[dead], 2, P::Leave).outcome.verdict, Verdict::Passed);
 }

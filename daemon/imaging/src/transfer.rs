@@ -26,18 +26,18 @@ use crate::rate_monitor::RateMonitor;
 use crate::source::Subscription;
 
 /// What the threads of one drive share.
-struct Shared<'a, T> {
-    state: Mutex<T>,
+pub(super) struct Shared<'a, T> {
+    pub(super) state: Mutex<T>,
     /// The first error; the other threads end then.
     error: Mutex<Option<JobError>>,
     /// So much is wrong that no more need be read; the threads end then.
     enough: AtomicBool,
-    monitor: Mutex<RateMonitor<'a>>,
+    pub(super) monitor: Mutex<RateMonitor<'a>>,
     spent: Mutex<TimeSpent>,
 }
 
 impl<'a, T: Send> Shared<'a, T> {
-    fn new(state: T, monitor: RateMonitor<'a>) -> Self {
+    pub(super) fn new(state: T, monitor: RateMonitor<'a>) -> Self {
         Self {
             state: Mutex::new(state),
             error: Mutex::new(None),
@@ -47,12 +47,17 @@ impl<'a, T: Send> Shared<'a, T> {
         }
     }
 
-    fn is_over(&self) -> bool {
+    /// So much is wrong that the rest does not matter.
+    pub(super) fn call_off(&self) {
+        self.enough.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_over(&self) -> bool {
         self.enough.load(Ordering::Relaxed) || self.error.lock().is_some()
     }
 
     /// Starts a thread; its error is kept if it is the first. It has the drive's name, as the thread that starts it.
-    fn start<'scope>(
+    pub(super) fn start<'scope>(
         &'scope self,
         scope: &'scope Scope<'scope, '_>,
         work: impl FnOnce(&mut TimeSpent) -> Result<(), JobError> + Send + 'scope,
@@ -73,7 +78,7 @@ impl<'a, T: Send> Shared<'a, T> {
     }
 
     /// The end of all threads: what they share, or their error.
-    fn finish(self, report: &mut JobReport) -> (T, TimeSpent, Result<(), JobError>) {
+    pub(super) fn finish(self, report: &mut JobReport) -> (T, TimeSpent, Result<(), JobError>) {
         report.warnings.extend(self.monitor.into_inner().warning());
         let spent = self.spent.into_inner();
         report.cpu += spent.cpu;
@@ -93,12 +98,12 @@ fn too_many(wrong: &[Wrong]) -> bool {
 }
 
 impl JobContext<'_> {
-    fn monitor(&self, medium: &impl Medium, state: State) -> RateMonitor<'_> {
+    pub(super) fn monitor(&self, medium: &impl Medium, state: State) -> RateMonitor<'_> {
         let key = self.key(medium, state);
         RateMonitor::new(self.limits, self.replicator.batches(), key, self.job)
     }
 
-    fn is_stopped(&self) -> bool {
+    pub(super) fn is_stopped(&self) -> bool {
         self.stop.reason().is_some()
     }
 

@@ -17,6 +17,8 @@ use model::layout::{Plan, PlannedPartition, Role};
 use model::ranges::{GRAIN, Range, RangeSet};
 use model::units::{Bytes, MIB};
 
+use crate::signatures;
+
 /// An image whose bytes cannot be mapped.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
@@ -79,17 +81,16 @@ pub fn commit(plan: &Plan) -> RangeSet {
     ranges.into_iter().collect()
 }
 
-/// The ranges in which other programs look for a partition table, a file system or a RAID: a mebibyte at both ends of
-/// the drive and of each partition, and all of the MSR, which nothing else fills. The master holds zeros there, or the
-/// data of the new file systems, so writing them removes every old signature.
+/// The ranges in which other programs look for a partition table, a file system or a RAID ([`signatures::places`] of the
+/// drive and of each partition), and all of the MSR, which nothing else fills. The master holds zeros there, or the data
+/// of the new file systems, so writing them removes every old signature.
 pub fn guards(plan: &Plan) -> Vec<Range> {
-    let size = plan.geometry.size;
-    let mut ranges = ends(Range::new(Bytes(0), size)).to_vec();
+    let mut ranges = signatures::places(Range::new(Bytes(0), plan.geometry.size));
     for partition in &plan.partitions {
         let own = partition.range(plan.geometry.sector);
         match partition.role {
             Role::Msr => ranges.push(own),
-            Role::Esp | Role::Windows | Role::Recovery => ranges.extend(ends(own)),
+            Role::Esp | Role::Windows | Role::Recovery => ranges.extend(signatures::places(own)),
         }
     }
     ranges

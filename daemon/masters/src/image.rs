@@ -58,7 +58,8 @@ pub fn describe(
     }
     let needed = needed.into_iter().collect::<RangeSet>().aligned(size);
     let commit = allocation::commit(&plan);
-    let body = needed.without(&commit).pieces().into_iter().map(|piece| (piece, Stage::Body));
+    let body = needed.without(&commit);
+    let body = body.pieces().map(|piece| (piece, Stage::Body));
     // Commit ranges are not cut into pieces: a checksum and the bytes that it covers must be stamped together.
     let whole = commit.ranges().iter().map(|range| (*range, Stage::Commit));
     let mut pieces: Vec<(Range, Stage)> = body.chain(whole).collect();

@@ -12,6 +12,7 @@
 pub mod allocation;
 pub mod image;
 pub mod marker;
+pub mod signatures;
 pub mod stamp;
 pub mod store;
 

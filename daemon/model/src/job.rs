@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::failure::Reason;
+use crate::old_data::OldData;
 use crate::units::{ByteRate, Bytes, Share};
 use crate::verdict::Verdict;
 
@@ -177,7 +178,7 @@ pub struct Limits {
 #[derive(Clone, Debug, Default, PartialEq)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct JobReport {
-    /// Bytes written, those of the commit included, those of erasing not.
+    /// Bytes of the master written, those of the commit included, those of erasing not.
     pub written: Bytes,
     /// Bytes read back and found right.
     pub verified: Bytes,
@@ -190,6 +191,8 @@ pub struct JobReport {
     pub verify_rate: Option<ByteRate>,
     pub write_bottleneck: Option<Bottleneck>,
     pub verify_bottleneck: Option<Bottleneck>,
+    /// What became of what the drive held where the master writes nothing; absent until the drive is touched.
+    pub old_data: Option<OldData>,
     /// Processor time spent on this drive.
     pub cpu: Duration,
     /// What an operator should know even if the drive passed.

@@ -22,6 +22,7 @@ pub mod job;
 pub mod layout;
 pub mod manifest;
 pub mod media;
+pub mod old_data;
 pub mod ranges;
 pub mod record;
 pub mod units;

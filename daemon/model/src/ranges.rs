@@ -139,18 +139,37 @@ impl RangeSet {
         Self(left)
     }
 
-    /// The ranges cut at every multiple of [`CHUNK`].
-    pub fn pieces(&self) -> Vec<Range> {
-        let mut pieces = Vec::new();
-        for range in &self.0 {
+    /// The ranges cut at every multiple of [`CHUNK`]; one at a time, because a whole drive has millions.
+    pub fn pieces(&self) -> impl Iterator<Item = Range> + '_ {
+        self.0.iter().flat_map(|range| {
             let mut at = range.start;
-            while at < range.end {
+            std::iter::from_fn(move || {
                 let cut = (at + Bytes(1)).align_up(CHUNK.0).min(range.end);
-                pieces.push(Range::new(at, cut));
+                let piece = Range::new(at, cut);
                 at = cut;
+                (!piece.is_empty()).then_some(piece)
+            })
+        })
+    }
+
+    /// The `index`-th of the places of [`GRAIN`] bytes in the set, counted over all ranges; those that begin in one range
+    /// and would end beyond it are shorter.
+    pub fn place(&self, index: u64) -> Option<Range> {
+        let mut left = index;
+        for range in &self.0 {
+            let count = range.length().0.div_ceil(GRAIN);
+            if left < count {
+                let start = range.start + Bytes(left * GRAIN);
+                return Some(Range::new(start, (start + Bytes(GRAIN)).min(range.end)));
             }
+            left -= count;
         }
-        pieces
+        None
+    }
+
+    /// How many places [`RangeSet::place`] knows.
+    pub fn places(&self) -> u64 {
+        self.0.iter().map(|range| range.length().0.div_ceil(GRAIN)).sum()
     }
 }
 
@@ -187,7 +206,7 @@ mod tests {
         ) {
             let limit = Bytes(73 << 20);
             let aligned = ranges.iter().copied().map(at).collect::<RangeSet>().aligned(limit);
-            let pieces = aligned.pieces();
+            let pieces: Vec<Range> = aligned.pieces().collect();
             prop_assert_eq!(pieces.iter().map(|p| p.length()).sum::<Bytes>(), aligned.total());
             let mut end = Bytes(0);
             for piece in &pieces {
@@ -200,6 +219,9 @@ mod tests {
             for range in ranges {
                 prop_assert!(aligned.covers(at(range)), "nothing is lost");
             }
+            let places: Vec<Range> = (0..aligned.places()).map_while(|n| aligned.place(n)).collect();
+            prop_assert_eq!(places.into_iter().collect::<RangeSet>().total(), aligned.total());
+            prop_assert_eq!(aligned.place(aligned.places()), None);
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::identity::Identity;
 use crate::job::{Bottleneck, Mismatch, Outcome};
 use crate::layout::Plan;
 use crate::manifest::{Manifest, MasterId};
+use crate::old_data::OldData;
 use crate::units::{ByteRate, Bytes, Lba};
 use crate::verdict::Verdict;
 
@@ -169,6 +170,9 @@ pub struct Record {
     /// Processor time spent on the drive.
     #[serde(default)]
     pub cpu_milliseconds: u64,
+    /// What became of what the drive held where the master writes nothing; absent if the drive was not touched.
+    #[serde(default)]
+    pub old_data: Option<OldData>,
     #[serde(serialize_with = "time::moment")]
     pub opened: Timestamp,
     #[serde(serialize_with = "time::perhaps")]
@@ -208,6 +212,7 @@ impl Record {
             write_limited_by: None,
             verify_limited_by: None,
             cpu_milliseconds: 0,
+            old_data: None,
             opened: now,
             closed: None,
             prestaged_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -251,6 +256,7 @@ impl Record {
         self.write_limited_by = report.write_bottleneck;
         self.verify_limited_by = report.verify_bottleneck;
         self.cpu_milliseconds = u64::try_from(report.cpu.as_millis()).unwrap_or(u64::MAX);
+        self.old_data = report.old_data;
         self.closed = Some(now);
         self
     }
@@ -318,7 +324,7 @@ mod tests {
         assert_eq!(before, after);
         // Fields that were added later may be missing.
         let mut older = before;
-        for added in ["write_limited_by", "verify_limited_by", "cpu_milliseconds"] {
+        for added in ["write_limited_by", "verify_limited_by", "cpu_milliseconds", "old_data"] {
             older.as_object_mut().unwrap().remove(added).unwrap();
         }
         serde_json::from_value::<Record>(older).unwrap();

@@ -11,7 +11,7 @@ use drives::medium::Medium as _;
 use drives::usage;
 use imaging::engine::JobContext;
 use imaging::error::JobError;
-use imaging::job::run_job;
+use imaging::job::{bytes_to_move, run_job};
 use imaging::progress::Progress;
 use jiff::Timestamp;
 use model::code::ReasonCode;
@@ -69,7 +69,7 @@ impl Jobs {
         sender: &mpsc::Sender<Event<OpenMaster>>,
         order: JobOrder<OpenMaster>,
     ) {
-        let total = order.master.manifest.payload() * 2;
+        let total = bytes_to_move(&order.master.manifest, services.old_data);
         let running = Running {
             job: order.record.job,
             ticket: order.ticket.clone(),
@@ -255,6 +255,7 @@ fn run(
         identity: &identity,
         replicator: &services.replicator,
         limits: &services.limits,
+        old_data: services.old_data,
         stop: &stop,
         progress,
     };

@@ -9,6 +9,7 @@ use media::tools::Tools;
 use media::worker::pool::Workers;
 use model::admission::Overwrite;
 use model::job::Limits;
+use model::old_data::OldDataPolicy;
 use record::ledger::Ledger;
 use record::writer::RecordWriter;
 
@@ -25,6 +26,7 @@ pub struct Services {
     pub tools: Tools,
     pub host: Host,
     pub limits: Limits,
+    pub old_data: OldDataPolicy,
     /// What may be overwritten. If that is anything, nobody looks at the content of drives.
     pub overwrite: Overwrite,
     /// Index of the image that is applied.

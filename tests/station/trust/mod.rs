@@ -9,6 +9,7 @@ mod record;
 mod neighbours;
 mod large;
 mod rot;
+mod remains;
 mod users;
 
 use std::io::Write as _;
