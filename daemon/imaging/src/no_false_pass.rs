@@ -101,6 +101,7 @@ fn master(sector: SectorSize) -> Arc<Master> {
         plan,
         chunks,
         sites,
+        telltales: Vec::new(),
         pressed: jiff::Timestamp::UNIX_EPOCH,
         warnings: Vec::new(),
     };

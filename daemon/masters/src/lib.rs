@@ -11,8 +11,10 @@
 
 pub mod allocation;
 pub mod image;
+mod manifests;
 pub mod stamp;
 pub mod store;
+pub mod telltales;
 
 /// File name of the image in a master's folder.
 pub const IMAGE_FILE: &str = "disk.raw";

@@ -15,7 +15,7 @@ use model::record::Record;
 use model::units::Bytes;
 use model::verdict::Verdict;
 use parking_lot::{Mutex, MutexGuard};
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, OpenFlags, params};
 use uuid::Uuid;
 
 use crate::journal;
@@ -277,29 +277,23 @@ impl Ledger {
         })
     }
 
-    /// The record of a drive's last imaging, in any boot; refusals do not count.
+    /// The records of all jobs that gave a drive with this serial number an identity, in any boot; the latest first.
     ///
     /// # Errors
     /// [`LedgerError`] if the records cannot be read.
-    pub fn last_imaging(&self, serial: &Serial) -> Result<Option<Record>, LedgerError> {
-        let condition = "WHERE serial = ?1 AND verdict IS NOT 'refused'";
-        Ok(self.select(condition, &[serial.as_str().to_owned()])?.pop())
+    pub fn imagings(&self, serial: &Serial) -> Result<Vec<Record>, LedgerError> {
+        let condition = "WHERE serial = ?1 AND disk_guid IS NOT NULL AND verdict IS NOT 'refused'";
+        let mut records = self.select(condition, &[serial.as_str().to_owned()])?;
+        records.reverse();
+        Ok(records)
     }
 
-    /// Whether this station has imaged a drive with this GPT disk GUID.
+    /// The latest record of a drive that was given this GPT disk GUID.
     ///
     /// # Errors
     /// [`LedgerError`] if the records cannot be read.
-    pub fn knows_disk(&self, disk_guid: &Uuid) -> Result<bool, LedgerError> {
-        self.lock()
-            .query_row(
-                "SELECT 1 FROM records WHERE disk_guid = ?1 LIMIT 1",
-                [disk_guid.to_string()],
-                |_| Ok(()),
-            )
-            .optional()
-            .map(|found| found.is_some())
-            .map_err(query("look up a disk GUID"))
+    pub fn of_disk(&self, disk_guid: &Uuid) -> Result<Option<Record>, LedgerError> {
+        Ok(self.select("WHERE disk_guid = ?1", &[disk_guid.to_string()])?.pop())
     }
 
     /// Notes that a drive of this geometry was seen, so that later media can be pressed for it ahead of time.
@@ -384,7 +378,7 @@ mod tests {
         assert_eq!(latest.verdict, Some(Verdict::Stopped), "a later refusal undoes no imaging");
         let rebooted = Ledger::open(&path, "boot-2").unwrap();
         assert!(rebooted.of_insertion(opened.diskseq).unwrap().is_none());
-        assert!(rebooted.knows_disk(&record().identity.unwrap().disk_guid).unwrap());
+        assert!(rebooted.of_disk(&record().identity.unwrap().disk_guid).unwrap().is_some());
     }
 
     /// Attachment counts start anew with every boot, so another drive may have the count of one whose record is closed.

@@ -25,7 +25,7 @@ pub struct Services {
     pub tools: Tools,
     pub host: Host,
     pub limits: Limits,
-    /// What may be overwritten. If that is anything, nobody looks at the content of drives.
+    /// What may be overwritten. If that is anything, only drives that have passed before are looked at.
     pub overwrite: Overwrite,
     /// Index of the image that is applied.
     pub image: u32,

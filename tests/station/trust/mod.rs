@@ -5,6 +5,7 @@
 //! does anything else than what is right, and prints the row.
 
 mod chain;
+mod content;
 mod users;
 
 use std::io::Write as _;
