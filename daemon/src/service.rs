@@ -108,6 +108,7 @@ pub fn summary(config: &Config, tools: &Tools, probed: &Probed) -> String {
         format!("mkfs.vfat {}", tools.mkfs_vfat.display()),
         format!("mcopy     {}", tools.mcopy.display()),
         format!("hivexsh   {}", tools.hivexsh.display()),
+        format!("blkid     {}", tools.blkid.display()),
     ]
     .into_iter()
     .chain(doubts(config).iter().map(|doubt| format!("warning   {doubt}")))

@@ -330,6 +330,14 @@ impl FaultyDrive {
         Self { drive, faults, hangs, reads, session: Some(session), folder }
     }
 
+    /// The same drive full of zeros; to be called before it is attached.
+    pub(crate) fn blank(self) -> Self {
+        let inner = File::options().write(true).open(self.folder.join("inner")).unwrap();
+        let size = inner.metadata().unwrap().len();
+        inner.set_len(0).and_then(|()| inner.set_len(size)).unwrap();
+        self
+    }
+
     /// Waits until a request has met `hangs_at`.
     pub(crate) fn wait_hangs(&self) {
         wait_for(&format!("a request of {} to hang", self.serial), || {

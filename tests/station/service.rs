@@ -44,7 +44,7 @@ fn a_missing_program_names_its_package() {
     fs::create_dir(&tools).unwrap();
     rig.set("tools.search", vec![tools.to_str().unwrap()]);
     let _shown = rig.shown();
-    for program in ["mkntfs", "mkfs.vfat", "mcopy", "hivexsh"] {
+    for program in ["mkntfs", "mkfs.vfat", "mcopy", "hivexsh", "blkid"] {
         let (code, text) = check(&rig);
         assert_eq!(code, 78, "{text}");
         insta::assert_snapshot!(format!("no_{program}"), text);

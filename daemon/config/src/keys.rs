@@ -261,7 +261,7 @@ pub const KEYS: [Key; 42] = [
         "overwrite",
         OneOf(&["blank_or_ours", "blank_only", "any"]),
         Value("\"blank_or_ours\""),
-        "which drives may be overwritten: blank ones and those imaged by this station; `blank_only`; or `any`. A drive is blank if the first and the last mebibyte each repeat one byte",
+        "which drives may be overwritten, by what they are proven to hold: blank ones and those that are as this station left them; `blank_only`; or `any`. [What is proven](#what-is-proven-of-a-drive)",
     ),
     key(
         "admission",
@@ -326,7 +326,7 @@ pub const KEYS: [Key; 42] = [
         "search",
         Texts,
         Value("[\"/usr/sbin\", \"/usr/bin\", \"/sbin\", \"/bin\"]"),
-        "folders in which mkntfs, mkfs.vfat, mcopy and hivexsh are looked for",
+        "folders in which mkntfs, mkfs.vfat, mcopy, hivexsh and blkid are looked for",
     ),
     key(
         "tools",

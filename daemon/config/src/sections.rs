@@ -122,7 +122,7 @@ pub struct Replicate {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Tools {
-    /// Folders in which mkntfs, mkfs.vfat, mcopy and hivexsh are looked for.
+    /// Folders in which mkntfs, mkfs.vfat, mcopy, hivexsh and blkid are looked for.
     pub search: Vec<String>,
     /// User that reads media and presses masters; `prestaged`, or else `nobody`, if absent.
     pub user: Option<String>,

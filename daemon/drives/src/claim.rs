@@ -6,6 +6,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use rustix::fs::{Advice, FlockOperation, OFlags, fadvise, flock, major, minor};
 use rustix::io::Errno;
 
 use crate::buffer::Buffer;
+use crate::content::{self, View};
 use crate::medium::{AccessError, Foreign, Medium};
 use crate::sys;
 use crate::tally::Tally;
@@ -113,7 +115,7 @@ impl IoClock {
     }
 
     /// Runs `request` and counts it as outstanding until it returns.
-    fn during<T>(&self, request: impl FnOnce() -> T) -> T {
+    pub fn during<T>(&self, request: impl FnOnce() -> T) -> T {
         let start = Instant::now();
         self.0.lock().push(start);
         let done = request();
@@ -251,6 +253,17 @@ impl Claim {
         let done = self.clock.during(request).map_err(|source| self.failed(range, source))?;
         *self.failing.lock() = None;
         Ok(done)
+    }
+
+    /// The drive as something to be looked at once more, while nobody else can take it. The view has a descriptor of
+    /// its own, through which nothing can be written.
+    ///
+    /// # Errors
+    /// If the drive cannot be opened once more.
+    pub fn view(&self, blkid: &Path) -> io::Result<View> {
+        let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        let device = self.clock.during(|| content::open(Path::new(&path)))?;
+        Ok(View::of(device, self.geometry, blkid, &self.clock))
     }
 
     /// Finds out why an access has failed. The kernel fails the requests of a pulled drive before it removes the drive,

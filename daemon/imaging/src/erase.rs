@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use drives::buffer::Buffer;
 use drives::medium::Medium;
 use masters::allocation::{ends, guards};
+use model::identity::mark;
 use model::job::JobReport;
 use model::layout::Plan;
 use model::manifest::{Chunk, Stage};
@@ -62,11 +63,7 @@ impl JobContext<'_> {
     /// what has been read back already.
     fn marker(&self, chunk: &Chunk) -> Buffer {
         let mut data = Buffer::zeroed(chunk.length);
-        let own =
-            [*self.identity.disk.as_bytes(), u128::from(chunk.offset.0).to_le_bytes()].concat();
-        for part in data.chunks_mut(own.len()) {
-            part.copy_from_slice(&own[..part.len()]);
-        }
+        mark(&mut data, chunk.offset, self.identity);
         data
     }
 

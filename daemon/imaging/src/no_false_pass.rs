@@ -103,6 +103,7 @@ fn master(sector: SectorSize, media: u8) -> Arc<Master> {
         plan,
         chunks,
         sites,
+        telltales: Vec::new(),
         pressed: jiff::Timestamp::UNIX_EPOCH,
         warnings: Vec::new(),
     };

@@ -352,6 +352,7 @@ mod tests {
             plan,
             chunks: (0..chunks).map(chunk).collect(),
             sites: Vec::new(),
+            telltales: Vec::new(),
             root_sha256: zero,
             seal_sha256: zero,
             pressed: jiff::Timestamp::now(),

@@ -37,6 +37,8 @@ pub enum MapError {
     Bitmap { role: Role },
     #[error("{0}, which are to be written, do not lie in the image")]
     Outside(Range),
+    #[error("it is not known which places change when the {role} partition is used")]
+    Telltales { role: Role },
     /// A place where drives differ lies across the edge of two chunks.
     #[error("the fix-up site at byte {} does not lie within one chunk", .0.offset.0)]
     Site(Site),

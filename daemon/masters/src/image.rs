@@ -13,12 +13,13 @@ use jiff::Timestamp;
 use model::digest::Digest;
 use model::identity::Site;
 use model::layout::Plan;
-use model::manifest::{Chunk, FORMAT, Manifest, Recipe, Stage, root};
+use model::manifest::{Chunk, FORMAT, Manifest, Recipe, Stage, Telltale, root};
 use model::ranges::{CHUNK, Range, RangeSet};
 use model::units::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::allocation::{self, MapError};
+use crate::telltales;
 
 /// What of an image matters.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +28,8 @@ pub struct Outline {
     pub needed: Vec<Range>,
     /// The places at which drives differ.
     pub sites: Vec<Site>,
+    /// The places that change when a volume is used.
+    pub telltales: Vec<Telltale>,
 }
 
 impl Outline {
@@ -35,7 +38,8 @@ impl Outline {
     /// # Errors
     /// [`MapError`] if the image cannot be read, or a file system in it is not sound.
     pub fn of(image: &File, plan: &Plan, sites: Vec<Site>) -> Result<Self, MapError> {
-        Ok(Self { needed: allocation::needed(image, plan)?.ranges().to_vec(), sites })
+        let needed = allocation::needed(image, plan)?.ranges().to_vec();
+        Ok(Self { needed, sites, telltales: telltales::find(image, plan)? })
     }
 }
 
@@ -50,7 +54,7 @@ pub fn describe(
     outline: Outline,
     report: &(dyn Fn(Bytes, Bytes) + Sync),
 ) -> Result<Manifest, MapError> {
-    let Outline { needed, sites } = outline;
+    let Outline { needed, sites, telltales } = outline;
     let size = plan.geometry.size;
     let outside = |range: &&Range| range.start >= range.end || range.end > size;
     if let Some(range) = needed.iter().find(outside) {
@@ -69,6 +73,7 @@ pub fn describe(
     if let Some(site) = sites.iter().find(stray) {
         return Err(MapError::Site(*site));
     }
+    telltales::check(&telltales, &plan)?;
     let digests = hash_ranges(image, &ranges, report)?;
     let chunk = |((range, stage), sha256): ((Range, Stage), Digest)| Chunk {
         offset: range.start,
@@ -86,6 +91,7 @@ pub fn describe(
         plan,
         chunks,
         sites,
+        telltales,
         pressed: Timestamp::now(),
         warnings: Vec::new(),
     };

@@ -11,10 +11,12 @@
 
 pub mod allocation;
 pub mod image;
+mod manifests;
 pub mod marker;
 pub mod signatures;
 pub mod stamp;
 pub mod store;
+pub mod telltales;
 
 /// File name of the image in a master's folder.
 pub const IMAGE_FILE: &str = "disk.raw";

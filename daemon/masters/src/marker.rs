@@ -24,6 +24,10 @@ const LOST_AND_FOUND: &str = "lost+found";
 pub(crate) const LOCK: &str = "lock";
 /// The folder of all masters in the store's folder.
 pub(crate) const MASTERS: &str = "masters";
+/// The folder of the manifests of masters that are gone.
+pub(crate) const MANIFESTS: &str = "manifests";
+/// What the station remembers of its ledger; the crate `record` writes it.
+pub const COUNTERFOIL: &str = "ledger-counterfoil";
 
 /// The entries of a folder, in order of their names.
 ///
@@ -156,7 +160,7 @@ pub(crate) fn claim(folder: &Path) -> io::Result<Result<(), Foreign>> {
     let pressed = if is_folder(&masters) { entries(&masters)? } else { Vec::new() };
     let (own, mut foreign): (Vec<PathBuf>, Vec<PathBuf>) =
         pressed.into_iter().partition(|path| is_marked(path) || is_unmarked_master(path));
-    let known = [LOCK, MASTERS, LOST_AND_FOUND].map(OsStr::new);
+    let known = [LOCK, MASTERS, MANIFESTS, COUNTERFOIL, LOST_AND_FOUND].map(OsStr::new);
     let other = |path: &PathBuf| path.file_name().is_none_or(|name| !known.contains(&name));
     foreign.extend(entries(folder)?.into_iter().filter(other));
     if own.is_empty() && !foreign.is_empty() {
@@ -174,7 +178,7 @@ pub(crate) fn claim(folder: &Path) -> io::Result<Result<(), Foreign>> {
 /// # Errors
 /// If a folder cannot be listed.
 pub(crate) fn strangers(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let known = [MARKER, LOCK, MASTERS, LOST_AND_FOUND].map(OsStr::new);
+    let known = [MARKER, LOCK, MASTERS, MANIFESTS, COUNTERFOIL, LOST_AND_FOUND].map(OsStr::new);
     let own = |path: &Path| {
         path.file_name().is_some_and(|name| known.contains(&name))
             || (is_press(path) && is_marked(path))

@@ -2,6 +2,7 @@
 //!
 //! `masters/<id>/` holds one master, `press-<id>` one that is being pressed. A master exists from the moment when its
 //! folder is renamed to the former, so a press that fails or is killed leaves nothing that could be taken for a master.
+//! `manifests/` keeps the manifests of masters that are gone, because drives are recognised by them.
 //! The folder is locked: two stations cannot share a store. Only what [`crate::marker`] knows as the store's own is ever
 //! removed.
 //!
@@ -23,12 +24,14 @@ use model::digest::Digest;
 use model::hint::Hint;
 use model::manifest::{Chunk, Manifest, MasterId, Recipe};
 use model::media::Stamp;
+use model::record::MasterRef;
 use parking_lot::{Mutex, MutexGuard};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::process::{Resource, getrlimit};
 
 use model::units::Bytes;
 
+use crate::manifests::Manifests;
 use crate::{IMAGE_FILE, MANIFEST_FILE, image, marker, stamp};
 
 pub use takeover::{Staging, Taken};
@@ -213,6 +216,7 @@ pub struct Store {
     largest_file: Bytes,
     /// The account of the press workers, if it is not the station's own.
     presser: Option<Account>,
+    manifests: Manifests,
     /// The images that have been checked since the station started, with the stamps that they had then.
     checked: Mutex<HashMap<MasterId, Stamp>>,
 }
@@ -248,7 +252,9 @@ impl Store {
             .map_err(|_| StoreError::Locked(path.to_owned()))?;
         let largest_file = largest_file(path).map_err(failed("try sizes of files in it"))?;
         let checked = Mutex::default();
-        let store = Self { path: path.to_owned(), budget, lock, largest_file, presser, checked };
+        let manifests = Manifests::new(path);
+        let path = path.to_owned();
+        let store = Self { path, budget, lock, largest_file, presser, manifests, checked };
         store.tidy()?;
         Ok(store)
     }
@@ -374,6 +380,10 @@ impl Store {
         let parent = self.path.join(marker::MASTERS);
         File::open(&parent).and_then(|f| f.sync_all()).map_err(Self::io(&parent, "flush it"))?;
         let manifest = load(&folder).map_err(Self::unreadable(id))?;
+        if let Err(error) = self.manifests.keep(&manifest) {
+            // Only drives written from a master that is gone by then cannot be recognised.
+            tracing::warn!(master = %id, %error, "cannot keep the manifest of master {id}");
+        }
         let stamp = stamp::of(&image).map_err(Self::unreadable(id))?;
         self.checked().insert(id.clone(), stamp);
         Ok(Arc::new(Master { manifest, image, stamp }))
@@ -422,6 +432,14 @@ impl Store {
         if checked.get(id).is_some_and(same) {
             checked.remove(id);
         }
+    }
+
+    /// The manifest that a drive was written by, also if the master is not in the store any more; `None` if it is lost,
+    /// or was written by a program of another format.
+    pub fn manifest_of(&self, master: &MasterRef) -> Option<Manifest> {
+        let same = |manifest: &Manifest| manifest.root_sha256 == master.root_sha256;
+        let live = master.id.is_valid().then(|| load(&self.folder(&master.id)).ok()).flatten();
+        live.filter(same).or_else(|| self.manifests.find(master).filter(same))
     }
 
     /// Removes a master; returns whether there was one. Drives that are being written from the master keep its image

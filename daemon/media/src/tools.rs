@@ -1,4 +1,4 @@
-//! The external programs that a press runs. They are found once, in fixed folders, and their output is kept.
+//! The external programs that a press runs, and the one that is asked what a drive holds. They are found once, in fixed folders, and their output is kept.
 //!
 //! `$PATH` is never searched: a station started by hand and one started by systemd must run the same programs.
 
@@ -20,6 +20,8 @@ pub struct Tools {
     pub mcopy: PathBuf,
     /// Edits registry hives; a BCD is one.
     pub hivexsh: PathBuf,
+    /// Knows file systems, RAID members and partition tables by their signatures.
+    pub blkid: PathBuf,
 }
 
 /// A program that is missing or has failed.
@@ -62,6 +64,7 @@ impl Tools {
             mkfs_vfat: find("mkfs.vfat", "dosfstools")?,
             mcopy: find("mcopy", "mtools")?,
             hivexsh: find("hivexsh", "libhivex-bin")?,
+            blkid: find("blkid", "util-linux")?,
         })
     }
 }

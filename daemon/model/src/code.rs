@@ -67,7 +67,7 @@ codes! {
         NoSerial,
         /// Another attached drive has the same serial number.
         DuplicateSerial,
-        /// The drive has passed with the same media, layout and geometry before.
+        /// The drive has passed with the same media, layout and geometry before, and is as it was then.
         AlreadyPassed,
         /// The drive holds something that `admission.overwrite` does not give up.
         NotBlank,

@@ -174,6 +174,36 @@ pub fn stamp(
     Ok(!within.is_empty())
 }
 
+/// Puts the placeholder back where `identity` must stand, as in the master: the opposite of [`stamp`]. Returns whether
+/// the identity, and every checksum over it, stood at all of its places; if not, `data` is left as it is.
+///
+/// # Errors
+/// As [`stamp`].
+pub fn unstamp(
+    data: &mut [u8],
+    start: Bytes,
+    sites: &[Site],
+    identity: &Identity,
+) -> Result<bool, MisplacedSite> {
+    let mut should = data.to_vec();
+    if stamp(&mut should, start, sites, identity)? {
+        if should != data {
+            return Ok(false);
+        }
+        stamp(data, start, sites, &Identity::placeholder(identity.partitions.len()))?;
+    }
+    Ok(true)
+}
+
+/// Fills `data`, which are the drive's bytes from offset `start` on, with the marker that stands in the place of a chunk
+/// of the commit until the commit. It is the drive's own, and differs from place to place.
+pub fn mark(data: &mut [u8], start: Bytes, identity: &Identity) {
+    let own = [*identity.disk.as_bytes(), u128::from(start.0).to_le_bytes()].concat();
+    for part in data.chunks_mut(own.len()) {
+        part.copy_from_slice(&own[..part.len()]);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,6 +217,37 @@ mod tests {
             v
         };
         assert!(all(&a).iter().all(|x| !all(&b).contains(x)));
+    }
+
+    #[test]
+    fn unstamping_undoes_stamping_and_notices_another_identity() {
+        let site =
+            |offset, length, fixup| Site { offset: Bytes(offset), length: Bytes(length), fixup };
+        let sites = [site(0, 16, Fixup::DiskGuid), site(32, 8, Fixup::NtfsSerial(0))];
+        let (own, other) = (Identity::random(1), Identity::random(1));
+        let mut master = [7_u8; 64];
+        stamp(&mut master, Bytes(0), &sites, &Identity::placeholder(1)).unwrap();
+        let mut data = master;
+        stamp(&mut data, Bytes(0), &sites, &own).unwrap();
+        let stamped = data;
+        assert_eq!(unstamp(&mut data, Bytes(0), &sites, &other), Ok(false));
+        assert_eq!(data, stamped, "nothing was changed");
+        assert_eq!(unstamp(&mut data, Bytes(0), &sites, &own), Ok(true));
+        assert_eq!(data, master);
+        assert_eq!(unstamp(&mut [1, 2], Bytes(128), &sites, &own), Ok(true), "no site in it");
+    }
+
+    #[test]
+    fn markers_differ_from_drive_to_drive_and_from_place_to_place() {
+        let marked = |start, identity: &Identity| {
+            let mut data = [0_u8; 100];
+            mark(&mut data, Bytes(start), identity);
+            data
+        };
+        let own = Identity::random(1);
+        assert_ne!(marked(0, &own), marked(4096, &own));
+        assert_ne!(marked(0, &own), marked(0, &Identity::random(1)));
+        assert_eq!(marked(0, &own)[..32], marked(0, &own)[32..64]);
     }
 
     #[test]

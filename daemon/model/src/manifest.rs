@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::{Digest, Root};
 use crate::drive::Geometry;
 use crate::identity::Site;
-use crate::layout::{Layout, Plan};
+use crate::layout::{Layout, Plan, Role};
 use crate::ranges::Range;
 use crate::units::Bytes;
 
@@ -88,6 +88,48 @@ impl Chunk {
     }
 }
 
+/// What a file system keeps in a place that changes when the volume is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
+#[serde(rename_all = "snake_case")]
+pub enum Keeps {
+    /// Everything on an EFI system partition, which is small.
+    #[strum(serialize = "the files")]
+    Files,
+    /// The records of all files.
+    #[strum(serialize = "the file table ($MFT)")]
+    FileTable,
+    /// The copy of its first records.
+    #[strum(serialize = "the copy of the file table ($MFTMirr)")]
+    Mirror,
+    /// Which clusters are taken.
+    #[strum(serialize = "the cluster bitmap ($Bitmap)")]
+    Bitmap,
+    /// The journal.
+    #[strum(serialize = "the journal ($LogFile)")]
+    Journal,
+    /// Names in the root folder.
+    #[strum(serialize = "the root folder")]
+    RootFolder,
+}
+
+/// A place on the drive that changes when a volume is used: what a drive of ours is known by to be as we left it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Telltale {
+    pub offset: Bytes,
+    pub length: Bytes,
+    /// The partition in which it lies.
+    pub role: Role,
+    pub keeps: Keeps,
+}
+
+impl Telltale {
+    /// The bytes of the drive that it covers.
+    pub fn range(&self) -> Range {
+        Range::at(self.offset, self.length)
+    }
+}
+
 /// The description of a master. Invariants: chunks ascend and do not overlap, and every site lies within one chunk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names say it")]
@@ -101,9 +143,11 @@ pub struct Manifest {
     pub chunks: Vec<Chunk>,
     /// The places at which drives differ.
     pub sites: Vec<Site>,
+    /// The places that change when a volume is used, all of them within chunks.
+    pub telltales: Vec<Telltale>,
     /// Digest over all chunks.
     pub root_sha256: Digest,
-    /// Digest over recipe, plan, chunks and sites. The manifest decides what is written where, so it is checked as
+    /// Digest over recipe, plan, chunks, sites and telltales. The manifest decides what is written where, so it is checked as
     /// strictly as the image.
     pub seal_sha256: Digest,
     /// When the press ended.
@@ -134,7 +178,7 @@ impl Manifest {
 
     /// Computes the digest that [`Manifest::seal_sha256`] must be.
     pub fn seal(&self) -> Digest {
-        let parts = (&self.recipe, &self.plan, &self.chunks, &self.sites);
+        let parts = (&self.recipe, &self.plan, &self.chunks, &self.sites, &self.telltales);
         Digest::of(&serde_json::to_vec(&parts).unwrap_or_default())
     }
 

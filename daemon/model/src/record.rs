@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::digest::Digest;
 use crate::drive::{Bay, Bus, Diskseq, Drive, Serial};
 use crate::failure::{Reason, Refusal};
-use crate::identity::Identity;
+use crate::identity::{Identity, PartitionIdentity};
 use crate::job::{Bottleneck, Mismatch, Outcome};
 use crate::layout::Plan;
 use crate::manifest::{Manifest, MasterId};
@@ -110,6 +110,22 @@ impl IdentityRecord {
             })
             .collect();
         Self { disk_guid: identity.disk, partitions }
+    }
+}
+
+impl IdentityRecord {
+    /// The identity as it was stamped; `None` if the record's text for it cannot be read. A partition without a file
+    /// system has no volume serial number, and FAT has only half of one; nothing else of it was ever stamped.
+    pub fn identity(&self) -> Option<Identity> {
+        let own = |partition: &PartitionRecord| {
+            let serial = partition
+                .volume_serial
+                .as_deref()
+                .map_or(Ok(0), |text| u64::from_str_radix(text, 16));
+            Some(PartitionIdentity { guid: partition.guid, volume_serial: serial.ok()? })
+        };
+        let partitions = self.partitions.iter().map(own).collect::<Option<_>>()?;
+        Some(Identity { disk: self.disk_guid, partitions })
     }
 }
 
@@ -328,6 +344,35 @@ mod tests {
             older.as_object_mut().unwrap().remove(added).unwrap();
         }
         serde_json::from_value::<Record>(older).unwrap();
+    }
+
+    #[test]
+    fn an_identity_comes_back_from_its_record() {
+        use crate::identity::{Fixup, Site, stamp};
+        use crate::layout::Layout;
+        let geometry =
+            crate::drive::Geometry { size: Bytes(8 << 30), sector: crate::units::SectorSize::B512 };
+        let plan = Layout::default().plan(geometry).unwrap();
+        let own = Identity::random(plan.partitions.len());
+        let back = IdentityRecord::new(&plan, &own).identity().unwrap();
+        let sites = [
+            (0, 16, Fixup::DiskGuid),
+            (16, 16, Fixup::PartitionGuid(1)),
+            (32, 4, Fixup::FatSerial(0)),
+            (40, 8, Fixup::NtfsSerial(2)),
+            (48, 8, Fixup::NtfsSerial(3)),
+        ];
+        let sites = sites.map(|(at, length, fixup)| Site {
+            offset: Bytes(at),
+            length: Bytes(length),
+            fixup,
+        });
+        let stamped = |identity: &Identity| {
+            let mut data = [0; 56];
+            stamp(&mut data, Bytes(0), &sites, identity).unwrap();
+            data
+        };
+        assert_eq!(stamped(&own), stamped(&back));
     }
 
     #[test]

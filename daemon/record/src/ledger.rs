@@ -16,7 +16,7 @@ use model::record::Record;
 use model::units::Bytes;
 use model::verdict::Verdict;
 use parking_lot::Mutex;
-use rusqlite::{Connection, OptionalExtension, Row as Found, params};
+use rusqlite::{Connection, Row as Found, params};
 use uuid::Uuid;
 
 use crate::counterfoil::Places;
@@ -327,27 +327,22 @@ impl Ledger {
         })
     }
 
-    /// The record of a drive's last imaging, in any boot; refusals do not count.
+    /// The records of all jobs that gave a drive with this serial number an identity, in any boot; the latest first.
     ///
     /// # Errors
     /// [`LedgerError`] if the records cannot be read.
-    pub fn last_imaging(&self, serial: &Serial) -> Result<Option<Record>, LedgerError> {
-        let condition =
-            "WHERE serial = ?1 AND verdict IS NOT 'refused' ORDER BY rowid DESC LIMIT 1";
-        self.select(condition, &[serial.as_str().to_owned()])?.pop().transpose()
+    pub fn imagings(&self, serial: &Serial) -> Result<Vec<Record>, LedgerError> {
+        let condition = "WHERE serial = ?1 AND disk_guid IS NOT NULL AND verdict IS NOT 'refused' ORDER BY rowid DESC";
+        self.select(condition, &[serial.as_str().to_owned()])?.into_iter().collect()
     }
 
-    /// Whether this station has imaged a drive with this GPT disk GUID.
+    /// The latest record of a drive that was given this GPT disk GUID.
     ///
     /// # Errors
     /// [`LedgerError`] if the records cannot be read.
-    pub fn knows_disk(&self, disk_guid: &Uuid) -> Result<bool, LedgerError> {
-        self.read(|db| {
-            let sql = "SELECT 1 FROM records WHERE disk_guid = ?1 LIMIT 1";
-            let found = db.query_row(sql, [disk_guid.to_string()], |_| Ok(())).optional();
-            let failed = querying(self.path(), "look up a disk GUID");
-            found.map(|found| found.is_some()).map_err(failed)
-        })
+    pub fn of_disk(&self, disk_guid: &Uuid) -> Result<Option<Record>, LedgerError> {
+        let condition = "WHERE disk_guid = ?1 ORDER BY rowid DESC LIMIT 1";
+        self.select(condition, &[disk_guid.to_string()])?.pop().transpose()
     }
 
     /// Notes that a drive of this geometry was seen, so that later media can be pressed for it ahead of time.
@@ -444,7 +439,7 @@ mod tests {
         assert_eq!(latest.verdict, Some(Verdict::Stopped), "a later refusal undoes no imaging");
         let rebooted = open(&path, "boot-2").unwrap();
         assert!(rebooted.of_insertion(opened.diskseq).unwrap().is_none());
-        assert!(rebooted.knows_disk(&record().identity.unwrap().disk_guid).unwrap());
+        assert!(rebooted.of_disk(&record().identity.unwrap().disk_guid).unwrap().is_some());
     }
 
     /// Attachment counts start anew with every boot, so another drive may have the count of one whose record is closed.

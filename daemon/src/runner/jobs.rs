@@ -26,7 +26,7 @@ use station::{Event, JobOrder, Ticket};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::survey::unknown_users;
+use super::survey::{last_objection, unknown_users};
 use super::{OpenMaster, Services};
 
 /// The parts of a running job that can be reached from outside its thread.
@@ -223,6 +223,13 @@ fn run(
         Ok(usage) => usage.objection(claim.drive()),
         Err(error) => Some(unknown_users(claim.drive(), &error)),
     };
+    if let Some(refusal) = objection {
+        return refused(refusal);
+    }
+    let objection = last_objection(services, &claim);
+    if !go_on() {
+        return stopped();
+    }
     if let Some(refusal) = objection {
         return refused(refusal);
     }

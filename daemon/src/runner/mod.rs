@@ -25,7 +25,7 @@ use model::digest::Digest;
 use model::drive::Drive;
 use model::failure::{Denial, Failure, chain};
 use model::manifest::{MasterId, Recipe};
-use station::{Answer, Effect, Event, Reply, Station, Ticket};
+use station::{Answer, Effect, Event, Look, Reply, Station, Ticket};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
@@ -123,7 +123,7 @@ impl Performer {
 
     fn perform(&mut self, effect: Effect<OpenMaster>) {
         match effect {
-            Effect::Judge(ticket, drive) => self.judge(ticket, *drive),
+            Effect::Judge(ticket, drive, look) => self.judge(ticket, *drive, look),
             Effect::Intake(path) => self.intake(path),
             Effect::LookForMaster(recipe) => self.look_for_master(recipe),
             Effect::Press { recipe, files, room, in_use } => {
@@ -168,10 +168,10 @@ impl Performer {
         });
     }
 
-    fn judge(&self, ticket: Ticket, drive: Drive) {
+    fn judge(&self, ticket: Ticket, drive: Drive, look: Look) {
         let (services, sender) = (self.services.clone(), self.sender.clone());
         tokio::spawn(async move {
-            let facts = survey::gather(services, drive).await;
+            let facts = survey::gather(services, drive, look).await;
             let _ = sender.send(Event::Judged(ticket, facts)).await;
         });
     }

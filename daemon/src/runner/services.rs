@@ -27,7 +27,7 @@ pub struct Services {
     pub host: Host,
     pub limits: Limits,
     pub old_data: OldDataPolicy,
-    /// What may be overwritten. If that is anything, nobody looks at the content of drives.
+    /// What may be overwritten. If that is anything, only drives that have passed before are looked at.
     pub overwrite: Overwrite,
     /// Index of the image that is applied.
     pub image: u32,

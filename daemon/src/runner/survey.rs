@@ -2,76 +2,120 @@
 
 use std::time::Duration;
 
-use drives::content::{self, Seen};
+use drives::claim::{Claim, IoClock};
+use drives::content::{self, View, blank, ours};
+use drives::medium::Medium as _;
 use drives::usage::{self, UnknownUse};
-use model::admission::{Content, Overwrite};
+use model::admission::{Content, Overwrite, Usage, content_objection};
 use model::code::ReasonCode;
-use model::drive::Drive;
+use model::drive::{Drive, Serial};
 use model::failure::{Refusal, chain};
-use model::units::Bytes;
-use record::ledger::{Ledger, LedgerError};
-use station::DriveFacts;
+use model::record::Record;
+use model::verdict::Verdict;
+use record::ledger::LedgerError;
+use station::{DriveFacts, Look};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use super::Services;
 
+/// How often it is looked whether a drive still answers. Time in which the station itself does not run, because it was
+/// stopped or its machine was, counts as one spell.
+const SPELL: Duration = Duration::from_millis(500);
+
 /// Gathers the facts about a drive. The refusal says which fact cannot be found out. A drive that does not answer is
 /// not waited for.
-pub(super) async fn gather(services: Services, drive: Drive) -> Result<Box<DriveFacts>, Refusal> {
+pub(super) async fn gather(
+    services: Services,
+    drive: Drive,
+    look: Look,
+) -> Result<Box<DriveFacts>, Refusal> {
     let patience = services.limits.stall;
+    let (node, clock) = (drive.node.display().to_string(), IoClock::default());
+    let own = clock.clone();
     // A thread that hangs in the kernel is left behind. It ends when the drive answers or is detached.
-    let node = drive.node.display().to_string();
-    let work = spawn_blocking(move || read(&services, &drive));
-    match within(patience, work).await {
-        Some(Ok(facts)) => facts,
-        Some(Err(error)) => Err(Refusal::of(ReasonCode::InternalError, &error)),
-        None => {
-            let seconds = patience.as_secs();
-            let detail = format!("{node} has not answered a read for {seconds} s");
-            Err(Refusal::new(ReasonCode::Stalled, detail))
-        }
-    }
-}
-
-/// Waits for work for so long, in short spells: time in which the station itself does not run, because it was stopped or
-/// its machine was, counts as one spell.
-async fn within<T>(patience: Duration, work: impl Future<Output = T>) -> Option<T> {
-    const SPELL: Duration = Duration::from_millis(500);
-    let mut work = std::pin::pin!(work);
+    let mut work = spawn_blocking(move || read(&services, &drive, look, &own));
     let mut left = patience;
     while !left.is_zero() {
-        let spell = SPELL.min(left);
-        if let Ok(done) = timeout(spell, work.as_mut()).await {
-            return Some(done);
+        match timeout(SPELL, &mut work).await {
+            Ok(Ok(facts)) => return facts,
+            Ok(Err(error)) => return Err(Refusal::of(ReasonCode::InternalError, &error)),
+            Err(_) => {
+                let hangs = clock.waiting().is_some_and(|time| time >= SPELL);
+                left = if hangs { left.saturating_sub(SPELL) } else { patience };
+            }
         }
-        left -= spell;
     }
-    None
+    let detail = format!("{node} has not answered a read for {} s", patience.as_secs());
+    Err(Refusal::new(ReasonCode::Stalled, detail))
 }
 
-fn read(services: &Services, drive: &Drive) -> Result<Box<DriveFacts>, Refusal> {
-    let look = || services.host.usage(&drive.name, &content::is_in_pool);
-    let usage = usage::settled(look, &|| true);
-    let usage = usage.map_err(|error| unknown_users(drive, &error))?;
-    let ledger = &services.ledger;
-    let known = || {
-        Ok(DriveFacts {
-            usage,
-            content: content_of(drive, services.overwrite, ledger)?,
-            previous: ledger.of_insertion(drive.diskseq)?,
-            last: match &drive.serial {
-                Some(serial) => ledger.last_imaging(serial)?,
-                None => None,
-            },
-            today: jiff::Zoned::now().date(),
+fn read(
+    services: &Services,
+    drive: &Drive,
+    look: Look,
+    clock: &IoClock,
+) -> Result<Box<DriveFacts>, Refusal> {
+    let users = || {
+        clock.during(|| match look {
+            Look::Inside => services.host.usage(&drive.name, &content::is_in_pool),
+            Look::Outside => services.host.usage(&drive.name, &|_| false),
         })
     };
-    known().map(Box::new).map_err(|error: LedgerError| {
-        let node = drive.node.display();
-        let detail = format!("cannot look up the records of {node}: {}", chain(&error));
-        Refusal::new(ReasonCode::LedgerUnavailable, detail).with_hint_of(&error)
-    })
+    let usage = usage::settled(users, &|| true);
+    let usage = usage.map_err(|error| unknown_users(drive, &error))?;
+    let known = || {
+        let content = seen(services, drive, look, &usage, clock)?;
+        let last = match &content {
+            Content::Ours(job) => services.ledger.of_job(*job)?,
+            _ => None,
+        };
+        let previous = services.ledger.of_insertion(drive.diskseq)?;
+        let today = jiff::Zoned::now().date();
+        Ok(DriveFacts { look, usage, content, previous, last, today })
+    };
+    known().map(Box::new).map_err(|error: LedgerError| no_records(drive, &error))
+}
+
+/// What the drive holds, if it may be opened and its use does not decide already.
+fn seen(
+    services: &Services,
+    drive: &Drive,
+    look: Look,
+    usage: &Usage,
+    clock: &IoClock,
+) -> Result<Content, LedgerError> {
+    let Some(geometry) = drive.geometry() else { return Ok(Content::Unknown) };
+    if look == Look::Outside || usage.objection(drive).is_some() {
+        return Ok(Content::Unknown);
+    }
+    let Some(past) = Past::of(services, drive)? else { return Ok(Content::Unknown) };
+    match View::open(drive, geometry, &services.tools.blkid, clock) {
+        Ok(view) => past.content(services, &view),
+        Err(error) => Ok(Content::Unreadable(error.to_string())),
+    }
+}
+
+/// What speaks against overwriting the content of a drive that is held: the last look at it, when nobody else can take
+/// it any more.
+pub(super) fn last_objection(services: &Services, claim: &Claim) -> Option<Refusal> {
+    let drive = claim.drive();
+    if services.overwrite == Overwrite::Any {
+        return None;
+    }
+    let look = || match (Past::of(services, drive)?, claim.view(&services.tools.blkid)) {
+        (None, _) => Ok(Content::Unknown),
+        (Some(past), Ok(view)) => past.content(services, &view),
+        (_, Err(error)) => Ok(Content::Unreadable(error.to_string())),
+    };
+    match look() {
+        Ok(Content::Unreadable(_)) if claim.check_present().is_err() => {
+            Some(Refusal::new(ReasonCode::DriveChanged, "the drive is gone"))
+        }
+        Ok(content) => content_objection(drive, &content, services.overwrite),
+        Err(error) => Some(no_records(drive, &error)),
+    }
 }
 
 /// The refusal of a drive whose users cannot be found out.
@@ -81,20 +125,106 @@ pub(super) fn unknown_users(drive: &Drive, error: &UnknownUse) -> Refusal {
     Refusal::new(ReasonCode::UsageUnknown, detail).with_hint_of(error)
 }
 
-/// What a drive holds, if the policy depends on it.
-fn content_of(
-    drive: &Drive,
-    overwrite: Overwrite,
-    ledger: &Ledger,
-) -> Result<Content, LedgerError> {
-    if overwrite == Overwrite::Any || drive.size == Bytes(0) {
-        return Ok(Content::Unknown);
+fn no_records(drive: &Drive, error: &LedgerError) -> Refusal {
+    let node = drive.node.display();
+    let detail = format!("cannot look up the records of {node}: {}", chain(error));
+    Refusal::new(ReasonCode::LedgerUnavailable, detail).with_hint_of(error)
+}
+
+/// What the ledger knows of a drive before it is opened.
+struct Past<'a> {
+    drive: &'a Drive,
+    /// The records of jobs that gave a drive with this serial number an identity, the latest first.
+    imagings: Vec<Record>,
+}
+
+impl<'a> Past<'a> {
+    /// `None` if nothing depends on what the drive holds: anything may be overwritten, and no drive with this serial
+    /// number has passed.
+    fn of(services: &Services, drive: &'a Drive) -> Result<Option<Self>, LedgerError> {
+        let of = |serial: &Serial| services.ledger.imagings(serial);
+        let imagings = drive.serial.as_ref().map(of).transpose()?.unwrap_or_default();
+        let matters = services.overwrite != Overwrite::Any || !imagings.is_empty();
+        Ok(matters.then_some(Self { drive, imagings }))
     }
-    Ok(match content::look(drive) {
-        Ok(Seen::Blank) => Content::Blank,
-        Ok(Seen::Gpt(guid)) if ledger.knows_disk(&guid)? => Content::Ours,
-        Ok(Seen::Gpt(_)) => Content::Foreign("a partition table (GPT)".into()),
-        Ok(Seen::Other(what)) => Content::Foreign(what.into()),
-        Err(error) => Content::Unreadable(error.to_string()),
-    })
+
+    /// What the drive holds.
+    fn content(&self, services: &Services, view: &View) -> Result<Content, LedgerError> {
+        let guid = match view.disk_guid() {
+            Ok(guid) => guid,
+            Err(error) => return Ok(Content::Unreadable(error.to_string())),
+        };
+        let record = self.record(guid);
+        let doubt = match record.map(|record| prove(services, view, record, guid)) {
+            Some(Ok(job)) => return Ok(Content::Ours(job)),
+            Some(Err(doubt)) => Some(doubt),
+            None => None,
+        };
+        if services.overwrite == Overwrite::Any {
+            return Ok(Content::Unknown);
+        }
+        let what = match blank::sample(view) {
+            Ok(blank::Finding::Blank(_)) => return Ok(Content::Blank),
+            Ok(blank::Finding::Holds(what)) => what,
+            Err(error) => return Ok(Content::Unreadable(error.to_string())),
+        };
+        Ok(Content::Foreign(match (record, doubt, guid) {
+            (Some(record), Some(doubt), _) => self.changed(&what, record, &doubt),
+            (_, _, Some(guid)) => match services.ledger.of_disk(&guid)? {
+                Some(record) => {
+                    let serial = record.serial.as_ref().map_or("(no serial)", Serial::as_str);
+                    let job = record.job;
+                    format!(
+                        "{what}, copied from drive {serial}, which this station imaged (job {job})"
+                    )
+                }
+                None => what,
+            },
+            _ => what,
+        }))
+    }
+
+    /// The record of the job that has left what the drive seems to hold: the one with its disk GUID, or the latest if
+    /// there is no partition table.
+    fn record(&self, guid: Option<Uuid>) -> Option<&Record> {
+        let has = |record: &&Record, guid| {
+            record.identity.as_ref().is_some_and(|identity| identity.disk_guid == guid)
+        };
+        match guid {
+            Some(guid) => self.imagings.iter().find(|record| has(record, guid)),
+            None => self.imagings.first(),
+        }
+    }
+
+    fn changed(&self, what: &str, record: &Record, doubt: &str) -> String {
+        let job = record.job;
+        let text = format!("{what}, and is not as job {job} of this station left it: {doubt}");
+        let other = record.size_bytes != self.drive.size || record.model != self.drive.model;
+        if other {
+            text + "; that job's drive had another capacity or model, so several drives may share the serial number"
+        } else {
+            text
+        }
+    }
+}
+
+/// Proves that a drive is as the job of a record has left it; returns the job. The error says in words what speaks
+/// against it.
+fn prove(
+    services: &Services,
+    view: &View,
+    record: &Record,
+    guid: Option<Uuid>,
+) -> Result<Uuid, String> {
+    let identity = record.identity.as_ref().and_then(|identity| identity.identity());
+    let identity = identity.ok_or("its record does not say which identity it was given")?;
+    let manifest = record.master.as_ref().and_then(|master| services.store.manifest_of(master));
+    let manifest = manifest.ok_or("the digests of what was written to it are not kept any more")?;
+    match (guid, record.verdict) {
+        (Some(_), _) => ours::prove(view, &manifest, &identity),
+        (None, Some(Verdict::Passed)) => return Err("its partition tables are gone".into()),
+        (None, _) => ours::prove_unfinished(view, &manifest, &identity),
+    }
+    .map(|()| record.job)
+    .map_err(|doubt| chain(&doubt))
 }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use model::admission::{
-    self, Admission, Admitted, Candidate, MaximumSize, MinimumSize, Overwrite, Policy, Wanted,
+    self, Admission, Admitted, Candidate, Content, MaximumSize, MinimumSize, Overwrite, Policy,
+    Wanted,
 };
 use model::code::ReasonCode;
-use model::drive::{Change, Drive, Geometry, Serial};
+use model::drive::{Change, Drive, Geometry, Serial, Twin};
 use model::failure::{Reason, Refusal};
 use model::job::{Stop, StopReason};
 use model::layout::LayoutError;
@@ -21,7 +22,7 @@ use crate::Station;
 use crate::catalog::MediaUnavailable;
 use crate::expiry;
 use crate::insertion::{Insertion, Key, Phase};
-use crate::message::{DriveFacts, Effect, JobOrder, Ticket};
+use crate::message::{DriveFacts, Effect, JobOrder, Look, Ticket};
 
 /// The media that a drive would get, or the reason why there is none.
 type Choice = Result<Arc<Media>, MediaUnavailable>;
@@ -88,6 +89,7 @@ impl<M: Clone> Station<M> {
 
     /// Has the facts about a drive gathered, after which the drive is judged.
     pub(crate) fn judge(&mut self, key: &Key) -> Option<Effect<M>> {
+        let look = self.look(key)?;
         let insertion = self.insertions.get_mut(key)?;
         if matches!(
             insertion.phase(),
@@ -95,7 +97,17 @@ impl<M: Clone> Station<M> {
         ) {
             insertion.enter(Phase::Judging);
         }
-        Some(Effect::Judge(insertion.ticket(), Box::new(insertion.drive.clone())))
+        Some(Effect::Judge(insertion.ticket(), Box::new(insertion.drive.clone()), look))
+    }
+
+    /// How closely a drive may be looked at, by what is known of it now.
+    fn look(&self, key: &Key) -> Option<Look> {
+        let insertion = self.insertions.get(key)?;
+        let drive = &insertion.drive;
+        let media = self.catalog.choose(insertion.requested_media.as_deref());
+        let wanted = self.wanted(&media, drive.geometry());
+        let inside = admission::may_be_read(drive, &self.twins(drive), &wanted, &self.setup.policy);
+        Some(if inside { Look::Inside } else { Look::Outside })
     }
 
     pub(crate) fn judge_all(&mut self, keys: &[Key]) -> Vec<Effect<M>> {
@@ -139,6 +151,10 @@ impl<M: Clone> Station<M> {
             return self.clean(&ticket.key, *facts).into_iter().collect();
         }
         let requested = insertion.requested_media.clone();
+        if facts.look == Look::Outside && self.look(&ticket.key) == Some(Look::Inside) {
+            // What kept it from being opened has gone meanwhile, such as its twin.
+            return self.judge(&ticket.key).into_iter().collect();
+        }
         let media = self.media_for(requested.as_deref(), facts.today);
         let Some(candidate) = self.candidate(&ticket.key, *facts, &media) else {
             return Vec::new();
@@ -206,23 +222,34 @@ impl<M: Clone> Station<M> {
     fn candidate(&self, key: &Key, facts: DriveFacts, media: &Choice) -> Option<Candidate> {
         let insertion = self.insertions.get(key)?;
         let drive = insertion.drive.clone();
-        let attached = self.insertions.values().filter(|other| !other.departed);
-        let twins = drive.twins(attached.map(|other| &other.drive)).collect();
+        let twins = self.twins(&drive);
         let last = facts.last.filter(|_| !insertion.by_hand);
         let passed = match (media, drive.geometry()) {
             (Ok(media), Some(geometry)) => {
+                // The record alone does not say what stands on the drive, or that it is this drive.
+                let last = last.filter(|last| facts.content == Content::Ours(last.job));
                 last.and_then(|last| self.passed_with(&last, media, geometry))
             }
             _ => None,
         };
-        let wanted = match media {
-            Ok(media) => Wanted::Known(self.minimum_size(media, drive.geometry())),
-            Err(MediaUnavailable::Undecided) => Wanted::Undecided,
-            Err(MediaUnavailable::Missing(refusal)) => Wanted::Missing(refusal.clone()),
-        };
+        let wanted = self.wanted(media, drive.geometry());
         let DriveFacts { usage, content, .. } = facts;
         let limit = self.limit();
         Some(Candidate { drive, usage, content, twins, passed, wanted, limit })
+    }
+
+    /// The other attached drives with the same serial number.
+    fn twins(&self, drive: &Drive) -> Vec<Twin> {
+        let attached = self.insertions.values().filter(|other| !other.departed);
+        drive.twins(attached.map(|other| &other.drive)).collect()
+    }
+
+    fn wanted(&self, media: &Choice, geometry: Option<Geometry>) -> Wanted {
+        match media {
+            Ok(media) => Wanted::Known(self.minimum_size(media, geometry)),
+            Err(MediaUnavailable::Undecided) => Wanted::Undecided,
+            Err(MediaUnavailable::Missing(refusal)) => Wanted::Missing(refusal.clone()),
+        }
     }
 
     /// The time and the job in which a drive has passed with the master that it would get now, if that was its last

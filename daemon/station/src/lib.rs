@@ -39,7 +39,7 @@ use model::manifest::MasterId;
 use model::units::Bytes;
 use uuid::Uuid;
 
-pub use message::{Answer, DriveFacts, Effect, Event, JobOrder, Reply, Ticket};
+pub use message::{Answer, DriveFacts, Effect, Event, JobOrder, Look, Reply, Ticket};
 
 use catalog::MediaCatalog;
 use insertion::{Insertion, Key, Phase};

@@ -41,11 +41,14 @@ pub type Reply = oneshot::Sender<Result<Answer, Denial>>;
 #[derive(Debug)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct DriveFacts {
+    /// How closely it was looked at.
+    pub look: Look,
     pub usage: Usage,
     pub content: Content,
     /// The latest record of this insertion, also from before a restart of the station.
     pub previous: Option<Record>,
-    /// The record of the last job that wrote to a drive with this serial number, in any insertion.
+    /// The record of the last job that wrote to a drive with this serial number, in any insertion; of that job which
+    /// has left what stands on the drive, if there is one.
     pub last: Option<Record>,
     /// The date in the station's time zone.
     pub today: jiff::civil::Date,
@@ -94,11 +97,20 @@ pub enum Event<M> {
     Abandon,
 }
 
+/// How closely a drive may be looked at to decide about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// From outside: it is refused whatever it holds, so it is not opened.
+    Outside,
+    /// Into it: it may be opened and read.
+    Inside,
+}
+
 /// Something that is to be done.
 #[derive(Debug)]
 pub enum Effect<M> {
-    /// Gather the facts about a drive.
-    Judge(Ticket, Box<Drive>),
+    /// Gather the facts about a drive, as closely as it may be looked at.
+    Judge(Ticket, Box<Drive>, Look),
     /// Check media.
     Intake(PathBuf),
     /// Look for a master in the store.

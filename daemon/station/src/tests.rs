@@ -83,6 +83,7 @@ pub(crate) fn drive(name: &str, diskseq: u64) -> Drive {
 
 pub(crate) fn nothing_known() -> DriveFacts {
     DriveFacts {
+        look: Look::Inside,
         usage: Usage::default(),
         content: Content::Unknown,
         previous: None,
@@ -136,6 +137,7 @@ fn manifest(recipe: Recipe) -> Manifest {
         recipe,
         chunks: Vec::new(),
         sites: Vec::new(),
+        telltales: Vec::new(),
         root_sha256: zero,
         seal_sha256: zero,
         pressed: NOW,
@@ -146,7 +148,7 @@ fn manifest(recipe: Recipe) -> Manifest {
 /// The ticket of the one judgement asked for.
 pub(crate) fn judge(effects: Effects) -> Ticket {
     let mut tickets = effects.into_iter().filter_map(|effect| match effect {
-        Effect::Judge(ticket, _) => Some(ticket),
+        Effect::Judge(ticket, ..) => Some(ticket),
         _ => None,
     });
     let ticket = tickets.next().expect("a judgement");
@@ -353,7 +355,8 @@ fn a_drive_that_has_passed_is_imaged_again_only_if_asked_for() {
         let record = Record::open("test", &drive("sdb", 1), NOW);
         let record = record.with_master(&manifest(recipe.clone()));
         let last = Record { verdict: Some(Verdict::Passed), closed: Some(NOW), ..record };
-        Ok(Box::new(DriveFacts { last: Some(last), ..nothing_known() }))
+        let content = Content::Ours(last.job);
+        Ok(Box::new(DriveFacts { content, last: Some(last), ..nothing_known() }))
     };
     let ticket = attach(&mut station, "sdc", 2);
     let effects = station.apply(Event::Judged(ticket, passed(&recipe)));
@@ -366,11 +369,41 @@ fn a_drive_that_has_passed_is_imaged_again_only_if_asked_for() {
         station.0.insertions[&(name.to_owned(), Diskseq(diskseq))].awaits(&recipe.id())
     };
     assert!(waits(&station, "sdd", 3));
+    // What the record says of a drive that does not hold it any more, or of another drive with its serial number, does
+    // not count.
+    let ticket = attach(&mut station, "sde", 4);
+    let wiped = passed(&recipe).map(|facts| DriveFacts { content: Content::Blank, ..*facts });
+    station.apply(Event::Judged(ticket, wiped.map(Box::new)));
+    assert!(waits(&station, "sde", 4));
     let (reply, _answer) = tokio::sync::oneshot::channel();
     let retry = Command::Retry { drive: "S2".into() };
     let ticket = judge(station.apply(Event::Command(retry, reply)));
     station.apply(Event::Judged(ticket, passed(&recipe)));
     assert!(waits(&station, "sdc", 2));
+}
+
+#[test]
+fn a_drive_of_somebody_else_is_not_looked_into() {
+    let mut station = station();
+    with_media(&mut station);
+    let mut look = |drive| {
+        let effects = station.apply(Event::Drives(vec![Change::Present(Box::new(drive))]));
+        let [Effect::Judge(ticket, _, look)] = &effects[..] else { panic!("{effects:?}") };
+        (ticket.clone(), *look)
+    };
+    assert_eq!(look(drive("sdb", 1)).1, Look::Inside);
+    assert_eq!(look(Drive { bus: Bus("ata".into()), ..drive("sdc", 2) }).1, Look::Outside);
+    assert_eq!(look(Drive { read_only: true, ..drive("sdd", 3) }).1, Look::Outside);
+    let twin = |name: &str, number| Drive { serial: Serial::new("SAME"), ..drive(name, number) };
+    look(twin("sde", 4));
+    let (ticket, closed) = look(twin("sdf", 5));
+    assert_eq!(closed, Look::Outside);
+    // The twin goes before the answer comes: now the drive may be looked into, and is.
+    let gone = Change::Gone { name: "sde".into(), diskseq: Diskseq(4) };
+    station.apply(Event::Drives(vec![gone]));
+    let outside = DriveFacts { look: Look::Outside, ..nothing_known() };
+    let effects = station.apply(Event::Judged(ticket, Ok(Box::new(outside))));
+    assert!(matches!(&effects[..], [Effect::Judge(_, _, Look::Inside)]), "{effects:?}");
 }
 
 #[test]

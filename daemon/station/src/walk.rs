@@ -97,7 +97,7 @@ impl World {
     fn take(&mut self, effects: Effects) {
         for effect in effects {
             match effect {
-                Effect::Judge(ticket, _) => self.questions.push(Question::Judge(ticket)),
+                Effect::Judge(ticket, ..) => self.questions.push(Question::Judge(ticket)),
                 Effect::Intake(path) => self.questions.push(Question::Intake(path)),
                 Effect::LookForMaster(recipe) => self.questions.push(Question::Look(recipe)),
                 Effect::Press { recipe, .. } => {

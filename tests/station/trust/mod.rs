@@ -10,6 +10,7 @@ mod neighbours;
 mod large;
 mod rot;
 mod remains;
+mod content;
 mod users;
 
 use std::io::Write as _;

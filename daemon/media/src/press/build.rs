@@ -119,7 +119,7 @@ impl Work for PressTask {
 
     /// The media, the folder to press into, and the programs.
     fn reach(&self) -> Reach {
-        let Tools { mkntfs, mkfs_vfat, mcopy, hivexsh } = self.tools.clone();
+        let Tools { mkntfs, mkfs_vfat, mcopy, hivexsh, blkid: _ } = self.tools.clone();
         Reach {
             write: vec![self.staging.clone()],
             run: vec![mkntfs, mkfs_vfat, mcopy, hivexsh],

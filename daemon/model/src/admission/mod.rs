@@ -8,6 +8,7 @@ mod policy;
 mod tests;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 pub use policy::{NamedBay, Overwrite, Policy};
 
@@ -60,10 +61,10 @@ pub enum Content {
     /// Nobody has looked. Such a drive is only written if anything may be overwritten.
     #[default]
     Unknown,
-    /// At both ends, one and the same byte over and over.
+    /// One and the same byte wherever it was looked at, and nothing that is known as a signature.
     Blank,
-    /// A GPT whose disk GUID is in this station's ledger.
-    Ours,
+    /// What this job of the station has left on it, and nothing else.
+    Ours(Uuid),
     /// Something else; the text names it.
     Foreign(String),
     /// The drive cannot be read; the text is the error.
@@ -175,6 +176,18 @@ pub fn admit(candidate: Candidate, policy: &Policy) -> Admission {
     }
 }
 
+/// Whether a drive may be opened and read in order to decide about it: only if nothing speaks against it that is known
+/// without. A drive of somebody else's must not be woken, and one that hangs not be waited for, only to be refused.
+///
+/// Whether the station is armed and has media does not count: operators want to know beforehand which drives it will
+/// image.
+pub fn may_be_read(drive: &Drive, twins: &[Twin], wanted: &Wanted, policy: &Policy) -> bool {
+    drive.size > Bytes(0)
+        && list_objections(drive, policy).is_empty()
+        && size_objections(drive, wanted, policy).is_empty()
+        && drive_objections(drive, twins).is_empty()
+}
+
 fn objections(candidate: &Candidate, policy: &Policy) -> Vec<Refusal> {
     let Candidate { drive, usage, .. } = candidate;
     // Nothing else is known of what is not there.
@@ -193,8 +206,32 @@ fn objections(candidate: &Candidate, policy: &Policy) -> Vec<Refusal> {
         all.push(refusal.with_hint("arm it with `prestagectl arm`"));
     }
     all.extend(list_objections(drive, policy));
-    all.extend(size_objections(candidate, policy));
+    all.extend(size_objections(drive, &candidate.wanted, policy));
     all.extend(other_use);
+    all.extend(drive_objections(drive, &candidate.twins));
+    if let Some(when) = &candidate.passed
+        && !policy.reimage
+    {
+        let detail = format!("the drive has passed with this media: {when}");
+        let refusal = Refusal::new(Code::AlreadyPassed, detail);
+        let hint = format!("`prestagectl retry {}` images it again", drive.label());
+        all.push(refusal.with_hint(hint));
+    }
+    // If nobody has looked, something else speaks against the drive; if not, nobody having looked does.
+    let stays_unknown = candidate.content == Content::Unknown
+        && all.iter().any(|refusal| !refusal.code.lies_with_station());
+    if !stays_unknown {
+        all.extend(content_objection(drive, &candidate.content, policy.overwrite));
+    }
+    if let Wanted::Missing(refusal) = &candidate.wanted {
+        all.push(refusal.clone());
+    }
+    all
+}
+
+/// Objections to what the drive says about itself.
+fn drive_objections(drive: &Drive, twins: &[Twin]) -> Vec<Refusal> {
+    let mut all = Vec::new();
     if drive.read_only {
         all.push(Refusal::new(Code::ReadOnly, "the drive is write-protected"));
     }
@@ -208,19 +245,7 @@ fn objections(candidate: &Candidate, policy: &Policy) -> Vec<Refusal> {
         let detail = format!("the drive reports {reports}; no record could name it");
         all.push(Refusal::new(Code::NoSerial, detail));
     }
-    all.extend(twin_objection(&candidate.twins));
-    if let Some(when) = &candidate.passed
-        && !policy.reimage
-    {
-        let detail = format!("the drive has passed with this media: {when}");
-        let refusal = Refusal::new(Code::AlreadyPassed, detail);
-        let hint = format!("`prestagectl retry {}` images it again", drive.label());
-        all.push(refusal.with_hint(hint));
-    }
-    all.extend(content_objection(drive, &candidate.content, policy.overwrite));
-    if let Wanted::Missing(refusal) = &candidate.wanted {
-        all.push(refusal.clone());
-    }
+    all.extend(twin_objection(twins));
     all
 }
 
@@ -273,9 +298,14 @@ fn twin_objection(twins: &[Twin]) -> Option<Refusal> {
     Some(Refusal::new(Code::DuplicateSerial, detail).with_hint(hint))
 }
 
-fn content_objection(drive: &Drive, content: &Content, overwrite: Overwrite) -> Option<Refusal> {
+/// The objection to overwriting what a drive holds, if there is one.
+pub fn content_objection(
+    drive: &Drive,
+    content: &Content,
+    overwrite: Overwrite,
+) -> Option<Refusal> {
     let detail = match (content, overwrite) {
-        (_, Overwrite::Any) | (Content::Blank, _) | (Content::Ours, Overwrite::BlankOrOurs) => {
+        (_, Overwrite::Any) | (Content::Blank, _) | (Content::Ours(_), Overwrite::BlankOrOurs) => {
             return None;
         }
         (Content::Unreadable(why), _) => {
@@ -284,7 +314,7 @@ fn content_objection(drive: &Drive, content: &Content, overwrite: Overwrite) -> 
             return Some(Refusal::new(Code::ReadError, detail).with_hint(hint));
         }
         (Content::Foreign(what), _) => format!("the drive holds {what}"),
-        (Content::Ours, _) => "the drive holds an earlier image of this station".to_owned(),
+        (Content::Ours(_), _) => "the drive holds an earlier image of this station".to_owned(),
         (Content::Unknown, _) => "nobody has looked at what the drive holds".to_owned(),
     };
     let hint = "wipe it, or set admission.overwrite = \"any\"";
@@ -292,8 +322,7 @@ fn content_objection(drive: &Drive, content: &Content, overwrite: Overwrite) -> 
 }
 
 /// Objections to the drive's sector size and capacity.
-fn size_objections(candidate: &Candidate, policy: &Policy) -> Vec<Refusal> {
-    let drive = &candidate.drive;
+fn size_objections(drive: &Drive, wanted: &Wanted, policy: &Policy) -> Vec<Refusal> {
     let size = drive.size;
     let mut all = Vec::new();
     let mut object = |code, detail: String| all.push(Refusal::new(code, detail));
@@ -309,7 +338,7 @@ fn size_objections(candidate: &Candidate, policy: &Policy) -> Vec<Refusal> {
         }
     };
     too_small(policy.min_size.unwrap_or_default(), "admission.min_size");
-    if let Wanted::Known(MinimumSize { least, arithmetic }) = &candidate.wanted {
+    if let Wanted::Known(MinimumSize { least, arithmetic }) = wanted {
         too_small(*least, arithmetic);
     }
     if let Some(most) = policy.max_size

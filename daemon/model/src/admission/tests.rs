@@ -109,10 +109,11 @@ fn each_objection_has_its_code() {
     let unreadable = Content::Unreadable("Input/output error".into());
     assert_eq!(code(|c, _| c.content = unreadable), Some(Code::ReadError));
     assert_eq!(code(|c, _| c.content = Content::Foreign("ext4".into())), Some(Code::NotBlank));
-    assert_eq!(code(|c, _| c.content = Content::Ours), None);
+    let ours = Content::Ours(Uuid::nil());
+    assert_eq!(code(|c, _| c.content = ours.clone()), None);
     assert_eq!(
         code(|c, p| {
-            c.content = Content::Ours;
+            c.content = ours.clone();
             p.overwrite = Overwrite::BlankOnly;
         }),
         Some(Code::NotBlank)
@@ -128,6 +129,42 @@ fn each_objection_has_its_code() {
         let refusal = Refusal::new(missing, "x");
         assert_eq!(code(|c, _| c.wanted = Wanted::Missing(refusal)), Some(missing));
     }
+}
+
+#[test]
+fn a_drive_is_read_only_if_nothing_else_decides() {
+    let may = |change: &dyn Fn(&mut Candidate, &mut Policy)| {
+        let (mut c, mut p) = (candidate(), policy());
+        change(&mut c, &mut p);
+        may_be_read(&c.drive, &c.twins, &c.wanted, &p)
+    };
+    assert!(may(&|_, _| ()));
+    assert!(may(&|_, p| p.armed = false), "operators look before they arm");
+    assert!(may(&|c, _| c.wanted = Wanted::Undecided));
+    assert!(!may(&|_, p| p.buses.clear()));
+    assert!(!may(&|_, p| p.bays.clear()));
+    assert!(!may(&|_, p| p.models = vec![pattern("WDC*")]));
+    assert!(!may(&|_, p| p.serials = vec![pattern("X*")]));
+    assert!(!may(&|_, p| p.max_size = Some(Bytes(1 << 30))));
+    assert!(!may(&|c, _| c.drive.size = Bytes(0)));
+    assert!(!may(&|c, _| c.drive.size = Bytes(4 << 30)), "too small for the content");
+    assert!(!may(&|c, _| c.drive.read_only = true));
+    assert!(!may(&|c, _| c.drive.serial = None));
+    assert!(!may(&|c, _| c.twins = vec![twin("/dev/sdc", Kinship::Stranger)]));
+}
+
+#[test]
+fn what_nobody_looked_at_is_no_second_reason() {
+    let unknown = Candidate { content: Content::Unknown, ..candidate() };
+    let codes = |policy: &Policy| {
+        let Admission::Refused(refusals) = admit(unknown.clone(), policy) else {
+            panic!("refused")
+        };
+        refusals.iter().map(|refusal| refusal.code).collect::<Vec<_>>()
+    };
+    assert_eq!(codes(&Policy { bays: Vec::new(), ..policy() }), [Code::BayNotAllowed]);
+    assert_eq!(codes(&policy()), [Code::NotBlank]);
+    assert_eq!(codes(&Policy { armed: false, ..policy() }), [Code::NotArmed, Code::NotBlank]);
 }
 
 #[test]
