@@ -11,6 +11,7 @@ use config::{Config, ConfigError};
 use drives::usage::Host;
 use drives::watch::{HotplugError, Listener};
 use imaging::Replicator;
+use masters::marker;
 use masters::store::{Store, StoreError};
 use media::inbox::{self, InboxError};
 use media::lease;
@@ -229,7 +230,8 @@ fn create_folder(name: &str, folder: &Path) -> Result<()> {
 
 /// Where the ledger is. The store's folder remembers it, too.
 fn ledger_location(config: &Config) -> Result<Location, NoAccount> {
-    let location = Location::new(&config.ledger.path).remembered_in(&config.store.path);
+    let location = Location::new(&config.ledger.path)
+        .remembered_as(config.store.path.join(marker::COUNTERFOIL));
     Ok(location.for_group(control_group(config)?))
 }
 

@@ -17,7 +17,7 @@ use model::identity::{Identity, stamp};
 use model::job::{Bottleneck, JobReport, Limits, Mismatch, State, Stop};
 use model::manifest::{Chunk, Stage};
 use model::old_data::{OldData, OldDataPolicy};
-use model::ranges::{CHUNK, Range, RangeSet};
+use model::ranges::{Range, RangeSet};
 use model::units::{ByteRate, Bytes, SectorSize};
 use uuid::Uuid;
 

@@ -34,7 +34,7 @@ impl JobContext<'_> {
         rest: &RangeSet,
     ) -> Result<(), JobError> {
         let chunks = &self.master.manifest.chunks;
-        let mut data = Buffer::zeroed(CHUNK);
+        let mut data = Buffer::try_zeroed(CHUNK)?;
         for index in chosen(chunks) {
             self.check_stop()?;
             let (chunk, good) = (&chunks[index], actual[index]);
@@ -44,7 +44,7 @@ impl JobContext<'_> {
                 && good != Digest::of(&data)
             {
                 report.verified = report.verified.saturating_sub(chunk.length);
-                report.mismatches.extend(self.mismatches(index, good, &data));
+                report.mismatches.extend(self.mismatches(chunk, good, &data)?);
                 if report.mismatches.len() >= LISTED_MISMATCHES {
                     break;
                 }

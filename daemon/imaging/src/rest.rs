@@ -123,7 +123,7 @@ impl JobContext<'_> {
         let stopping = || self.is_stopped() || shared.is_over();
         loop {
             // The buffer first: a thread that has to wait for one must not hold a piece back.
-            let buffer = timed(&mut spent.hashes, || self.replicator.own().take(&stopping));
+            let buffer = timed(&mut spent.hashes, || self.replicator.own().take(&stopping))?;
             self.check_stop()?;
             let Some(mut data) = buffer else { return Ok(()) };
             let next = shared.state.lock().0.next();

@@ -71,11 +71,10 @@ impl Location {
         Self { path: path.to_owned(), counterfoils, group: None, has_earlier: false }
     }
 
-    /// The counterfoil also lies in this folder.
+    /// The counterfoil also lies in this file.
     #[must_use]
-    pub fn remembered_in(self, folder: &Path) -> Self {
-        let also = Some(folder.join("ledger-counterfoil"));
-        Self { counterfoils: Places::new(&self.path, also), ..self }
+    pub fn remembered_as(self, file: PathBuf) -> Self {
+        Self { counterfoils: Places::new(&self.path, Some(file)), ..self }
     }
 
     /// A new ledger belongs to this group.

@@ -106,7 +106,9 @@ impl<M: Clone> Station<M> {
         let drive = &insertion.drive;
         let media = self.catalog.choose(insertion.requested_media.as_deref());
         let wanted = self.wanted(&media, drive.geometry());
-        let inside = admission::may_be_read(drive, &self.twins(drive), &wanted, &self.setup.policy);
+        let (twins, limit) = (self.twins(drive), self.limit());
+        let inside =
+            admission::may_be_read(drive, &twins, &wanted, &limit, &self.setup.policy);
         Some(if inside { Look::Inside } else { Look::Outside })
     }
 

@@ -40,8 +40,8 @@ pub fn sample(view: &View) -> io::Result<Finding> {
     let ends = [Range::new(Bytes(0), END.min(size)), Range::new(size - END.min(size), size)];
     let mut byte = None;
     let differs = |ranges: &[Range], byte: &mut Option<u8>| {
-        let pieces = ranges.iter().copied().collect::<RangeSet>().pieces();
-        first_difference(view, &pieces, byte)
+        let ranges: RangeSet = ranges.iter().copied().collect();
+        first_difference(view, &ranges.pieces().collect::<Vec<_>>(), byte)
     };
     let mut at = differs(&ends, &mut byte)?;
     let probed = view.probe(None)?;

@@ -12,7 +12,7 @@ use ntfs::{
 
 /// A folder that cannot be listed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum FolderError {
+pub enum FolderError {
     /// The crate cannot read it.
     #[error(transparent)]
     Ntfs(#[from] NtfsError),

@@ -22,6 +22,7 @@ use parking_lot::Mutex;
 use crate::wim::{Entry, Flow, Wim, WimError};
 use volume::{Details, Node, Sha1, Volume};
 
+pub use folder::FolderError;
 pub use volume::VolumeError;
 
 /// A volume as a reader; offset 0 is its first byte.

@@ -177,6 +177,7 @@ mod tests {
             recipe,
             chunks: chunks.iter().map(chunk).collect(),
             sites,
+            telltales: Vec::new(),
             root_sha256: Digest([0; 32]),
             seal_sha256: Digest([0; 32]),
             pressed: Timestamp::UNIX_EPOCH,

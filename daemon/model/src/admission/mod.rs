@@ -181,10 +181,16 @@ pub fn admit(candidate: Candidate, policy: &Policy) -> Admission {
 ///
 /// Whether the station is armed and has media does not count: operators want to know beforehand which drives it will
 /// image.
-pub fn may_be_read(drive: &Drive, twins: &[Twin], wanted: &Wanted, policy: &Policy) -> bool {
+pub fn may_be_read(
+    drive: &Drive,
+    twins: &[Twin],
+    wanted: &Wanted,
+    limit: &MaximumSize,
+    policy: &Policy,
+) -> bool {
     drive.size > Bytes(0)
         && list_objections(drive, policy).is_empty()
-        && size_objections(drive, wanted, policy).is_empty()
+        && size_objections(drive, wanted, limit, policy).is_empty()
         && drive_objections(drive, twins).is_empty()
 }
 
@@ -206,7 +212,7 @@ fn objections(candidate: &Candidate, policy: &Policy) -> Vec<Refusal> {
         all.push(refusal.with_hint("arm it with `prestagectl arm`"));
     }
     all.extend(list_objections(drive, policy));
-    all.extend(size_objections(drive, &candidate.wanted, policy));
+    all.extend(size_objections(drive, &candidate.wanted, &candidate.limit, policy));
     all.extend(other_use);
     all.extend(drive_objections(drive, &candidate.twins));
     if let Some(when) = &candidate.passed
@@ -322,7 +328,12 @@ pub fn content_objection(
 }
 
 /// Objections to the drive's sector size and capacity.
-fn size_objections(drive: &Drive, wanted: &Wanted, policy: &Policy) -> Vec<Refusal> {
+fn size_objections(
+    drive: &Drive,
+    wanted: &Wanted,
+    limit: &MaximumSize,
+    policy: &Policy,
+) -> Vec<Refusal> {
     let size = drive.size;
     let mut all = Vec::new();
     let mut object = |code, detail: String| all.push(Refusal::new(code, detail));
@@ -356,7 +367,7 @@ fn size_objections(drive: &Drive, wanted: &Wanted, policy: &Policy) -> Vec<Refus
             format!("capacity {size} is not in admission.sizes ({listed}, within {tolerance})");
         object(Code::SizeNotAllowed, detail);
     }
-    let MaximumSize { most, why, hint } = &candidate.limit;
+    let MaximumSize { most, why, hint } = limit;
     if size > *most {
         let (size, most) = (size.0, most.0);
         let detail = format!("the drive has {size} bytes; at most {most} can be imaged: {why}");

@@ -136,7 +136,7 @@ fn a_drive_is_read_only_if_nothing_else_decides() {
     let may = |change: &dyn Fn(&mut Candidate, &mut Policy)| {
         let (mut c, mut p) = (candidate(), policy());
         change(&mut c, &mut p);
-        may_be_read(&c.drive, &c.twins, &c.wanted, &p)
+        may_be_read(&c.drive, &c.twins, &c.wanted, &c.limit, &p)
     };
     assert!(may(&|_, _| ()));
     assert!(may(&|_, p| p.armed = false), "operators look before they arm");
