@@ -6,6 +6,7 @@
 
 mod chain;
 mod record;
+mod rows;
 mod users;
 
 use std::io::Write as _;
