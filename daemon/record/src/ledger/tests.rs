@@ -43,6 +43,7 @@ fn an_open_record_is_closed_after_a_restart() {
     ledger.put(&refused(open_record(), ReasonCode::InUse)).unwrap();
     let latest = ledger.of_insertion(opened.diskseq).unwrap().unwrap();
     assert_eq!(latest.verdict, Some(Verdict::Stopped), "a later refusal undoes no imaging");
+    drop(ledger);
     let rebooted = open(&path, "boot-2").unwrap();
     assert!(rebooted.of_insertion(opened.diskseq).unwrap().is_none());
     assert!(rebooted.knows_disk(&record().identity.unwrap().disk_guid).unwrap());
