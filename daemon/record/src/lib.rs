@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::disallowed_methods, reason = "writes the ledger's own files; knows no drive")]
 
+mod connection;
 mod counterfoil;
 mod database;
 mod error;

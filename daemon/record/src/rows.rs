@@ -5,7 +5,7 @@ use model::record::Record;
 use model::verdict::Verdict;
 use rusqlite::types::Value;
 
-use crate::database::querying;
+use crate::connection::querying;
 use crate::error::LedgerError;
 use crate::ledger::Ledger;
 

@@ -11,6 +11,7 @@ mod large;
 mod rot;
 mod remains;
 mod content;
+mod rows;
 mod users;
 
 use std::io::Write as _;

@@ -1,0 +1,146 @@
+//! The ledger by itself, in folders of its own.
+
+use model::failure::Refusal;
+
+use super::*;
+
+fn record() -> Record {
+    serde_json::from_str(include_str!("../../../model/src/schema1.json")).unwrap()
+}
+
+fn open(path: &Path, boot: &str) -> Result<Ledger, LedgerError> {
+    Ledger::open(&Location::new(path), boot)
+}
+
+fn all(ledger: &Ledger, filter: &Filter) -> Vec<Record> {
+    ledger.all(filter).unwrap().into_iter().map(Result::unwrap).collect()
+}
+
+fn open_record() -> Record {
+    Record { verdict: None, closed: None, job: Uuid::now_v7(), ..record() }
+}
+
+#[test]
+fn an_open_record_is_closed_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    let ledger = open(&path, "boot-1").unwrap();
+    let opened = open_record();
+    ledger.put(&opened).unwrap();
+    drop(ledger);
+    let ledger = open(&path, "boot-1").unwrap();
+    assert_eq!(ledger.close_interrupted().unwrap().len(), 1);
+    assert_eq!(ledger.close_interrupted().unwrap().len(), 0);
+    let records = all(&ledger, &Filter::default());
+    assert_eq!(records.len(), 1);
+    assert_eq!(records[0].verdict, Some(Verdict::Stopped));
+    assert_eq!(records[0].reason.as_ref().unwrap().code, ReasonCode::StationInterrupted);
+    assert!(ledger.of_insertion(opened.diskseq).unwrap().is_some());
+    let refused = |record: Record, code| record.refused(Refusal::new(code, "x"), Timestamp::now());
+    ledger.put(&refused(opened.clone(), ReasonCode::InUse)).unwrap();
+    let records = all(&ledger, &Filter::default());
+    assert_eq!(records[0].verdict, Some(Verdict::Stopped), "a late refusal changes nothing");
+    ledger.put(&refused(open_record(), ReasonCode::InUse)).unwrap();
+    let latest = ledger.of_insertion(opened.diskseq).unwrap().unwrap();
+    assert_eq!(latest.verdict, Some(Verdict::Stopped), "a later refusal undoes no imaging");
+    drop(ledger);
+    let rebooted = open(&path, "boot-2").unwrap();
+    assert!(rebooted.of_insertion(opened.diskseq).unwrap().is_none());
+    assert!(rebooted.of_disk(&record().identity.unwrap().disk_guid).unwrap().is_some());
+}
+
+/// Attachment counts start anew with every boot, so another drive may have the count of one whose record is closed.
+#[test]
+fn a_record_that_is_closed_in_the_next_boot_belongs_to_no_drive_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    let opened = open_record();
+    open(&path, "boot-1").unwrap().put(&opened).unwrap();
+    let ledger = open(&path, "boot-2").unwrap();
+    assert_eq!(ledger.close_interrupted().unwrap().len(), 1);
+    assert!(ledger.of_insertion(opened.diskseq).unwrap().is_none());
+}
+
+#[test]
+fn records_are_found_and_ordered() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = open(&folder.path().join("l.db"), "b").unwrap();
+    for serial in ["A", "B'; DROP TABLE records; --", "A"] {
+        let serial = Serial::new(serial);
+        ledger.put(&Record { serial, job: Uuid::now_v7(), ..record() }).unwrap();
+    }
+    let find = |serial: &str| {
+        let filter = Filter { serial: Some(serial.into()), ..Filter::default() };
+        all(&ledger, &filter).len()
+    };
+    assert_eq!((find("A"), find("B'; DROP TABLE records; --"), find("C")), (2, 1, 0));
+    let filter = Filter { verdict: Some(Verdict::Failed), ..Filter::default() };
+    assert!(all(&ledger, &filter).is_empty());
+}
+
+#[test]
+fn a_serial_that_comes_late_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = open(&folder.path().join("l.db"), "b").unwrap();
+    let nameless = Record { serial: None, ..open_record() };
+    let refusal = Refusal::new(ReasonCode::NoSerial, "x");
+    ledger.put(&nameless.clone().refused(refusal, Timestamp::now())).unwrap();
+    ledger.put(&Record { serial: Serial::new("LATE"), ..nameless }).unwrap();
+    let filter = Filter { serial: Some("LATE".into()), ..Filter::default() };
+    assert_eq!(all(&ledger, &filter).len(), 1);
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a file of the test's own")]
+fn a_file_that_is_no_ledger_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    std::fs::write(&path, "not a database, but long enough to be mistaken for one").unwrap();
+    let error = open(&path, "b").unwrap_err();
+    assert!(error.to_string().contains("ledger.db"), "{error}");
+    assert!(std::fs::read(&path).unwrap().starts_with(b"not a"), "nothing is lost");
+}
+
+/// A verdict that changes no row is an error, and the row keeps its own.
+#[test]
+fn nothing_changes_a_verdict() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = open(&folder.path().join("l.db"), "b").unwrap();
+    let opened = open_record();
+    ledger.put(&opened).unwrap();
+    assert_eq!(ledger.close_interrupted().unwrap().len(), 1);
+    let passed = Record { verdict: Some(Verdict::Passed), ..opened };
+    let error = ledger.put(&passed).unwrap_err();
+    assert!(matches!(error, LedgerError::Closed { verdict: Verdict::Stopped, .. }), "{error}");
+}
+
+#[test]
+fn pages_have_every_record_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = open(&folder.path().join("l.db"), "b").unwrap();
+    let jobs: Vec<Uuid> = (0..600).map(|_| Uuid::now_v7()).collect();
+    for job in &jobs {
+        ledger.put(&Record { job: *job, ..record() }).unwrap();
+    }
+    let found: Vec<Uuid> = all(&ledger, &Filter::default()).iter().map(|r| r.job).collect();
+    assert_eq!(found, jobs);
+    let page = ledger.page(&Filter::default(), Place::default()).unwrap();
+    assert!(page.next.is_some() && page.rows.len() < jobs.len());
+}
+
+#[test]
+fn one_ledger_at_a_time_and_not_without_its_records() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("l.db");
+    let ledger = open(&path, "b").unwrap();
+    assert!(matches!(open(&path, "b"), Err(LedgerError::Locked { .. })));
+    ledger.put(&open_record()).unwrap();
+    ledger.finish();
+    drop(ledger);
+    std::fs::remove_file(&path).unwrap();
+    assert!(matches!(open(&path, "b"), Err(LedgerError::Missing { rows: 1, .. })));
+    assert_eq!(Ledger::set_aside(&Location::new(&path), Timestamp::now()).unwrap(), None);
+    open(&path, "b").unwrap();
+    let folder = folder.path();
+    assert!(matches!(open(folder, "b"), Err(LedgerError::NotAFile { .. })));
+}
