@@ -91,7 +91,7 @@ impl Shop {
             block.iter().collect::<BTreeSet<_>>().len() > 200
         };
         let body = manifest.chunks.iter().filter(|chunk| chunk.stage == Stage::Body);
-        body.map(|chunk| chunk.offset.0).filter(full).last().unwrap()
+        body.map(|chunk| chunk.offset.0).rfind(full).unwrap()
     }
 
     fn wait_state(&self, drive: &FaultyDrive, state: &str) {

@@ -118,6 +118,8 @@ pub(super) struct Details {
     pub(super) object_id: Option<[u8; 16]>,
     /// Number of hard links; short names do not count.
     pub(super) links: usize,
+    /// The long names in the file record; folders have copies of them.
+    pub(super) names: Vec<String>,
     pub(super) streams: Vec<Stream>,
 }
 
@@ -282,6 +284,7 @@ impl Volume {
                 .unwrap_or_default(),
             object_id: None,
             links: 0,
+            names: Vec::new(),
             streams: Vec::new(),
         };
         let mut attributes = file.attributes();
@@ -303,7 +306,10 @@ impl Volume {
                 }
                 NtfsAttributeType::FileName => {
                     let name: NtfsFileName = attribute.structured_value(reader).map_err(doing())?;
-                    details.links += usize::from(name.namespace() != NtfsFileNamespace::Dos);
+                    if name.namespace() != NtfsFileNamespace::Dos {
+                        details.links += 1;
+                        details.names.push(name.name().to_string_lossy());
+                    }
                 }
                 NtfsAttributeType::ObjectId => {
                     let id: NtfsObjectId = attribute.structured_value(reader).map_err(doing())?;

@@ -196,7 +196,7 @@ mod tests {
             |offset| Site { offset: Bytes(offset), length: Bytes(8), fixup: Fixup::NtfsSerial(0) };
         let manifest = manifest(&[(20, 40), (60, 10), (100, 50)], vec![site(120), site(56 - 4)]);
         let drive = Finished::new(image, &manifest, &identity).unwrap();
-        let mut whole = vec![NOISE; 200];
+        let mut whole = [NOISE; 200];
         for (start, end) in [(20, 70), (100, 150)] {
             whole[start..end].fill(7);
         }
