@@ -23,6 +23,7 @@ use model::admission::Policy;
 use model::drive::Change;
 use model::failure::Failure;
 use model::hint::Hint;
+use model::units::Bytes;
 use record::ledger::{Ledger, LedgerError};
 use record::writer::RecordWriter;
 use station::{Event, Setup, Station};
@@ -144,7 +145,7 @@ pub async fn run(config: Config) -> Result<()> {
     let listener = listen(&config, group).await?;
 
     let (sender, receiver) = mpsc::channel(256);
-    let station = new_station(&config, policy.clone());
+    let station = new_station(&config, policy.clone(), store.largest_file());
     let (publish, snapshot) = watch::channel(Arc::new(station.snapshot(&|_| None)));
     let services = Services {
         store: Arc::clone(&store),
@@ -234,7 +235,7 @@ fn open_ledger(config: &Config, host: &Host) -> Result<Ledger> {
     Ok(ledger)
 }
 
-fn new_station(config: &Config, policy: Policy) -> Station<OpenMaster> {
+fn new_station(config: &Config, policy: Policy, largest_image: Bytes) -> Station<OpenMaster> {
     Station::new(Setup {
         name: config.station.name.clone(),
         file: config.file.clone(),
@@ -242,6 +243,7 @@ fn new_station(config: &Config, policy: Policy) -> Station<OpenMaster> {
         layout: config.chosen_layout(),
         image: config.media.image,
         expires: config.media.expires.clone(),
+        largest_image,
         press_ahead: config.store.press_ahead,
     })
 }

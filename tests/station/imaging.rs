@@ -17,7 +17,7 @@ const ESP: &str = "c12a7328";
 const MSR: &str = "e3c9e316";
 
 /// Checks an imaged drive with sgdisk, fsck.fat and ntfsfix, and by an audit.
-fn tools_agree(rig: &Rig, drive: &Drive, record: &Value, sector: u32) {
+pub(crate) fn tools_agree(rig: &Rig, drive: &Drive, record: &Value, sector: u32) {
     let verdict = run("sgdisk", &["-v", &drive.node()]);
     assert!(verdict.contains("No problems found"), "{verdict}");
     for (kind, offset, size) in partitions(record) {

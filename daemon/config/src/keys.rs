@@ -156,7 +156,13 @@ pub const KEYS: [Key; 41] = [
         Absent("none"),
         "last day on which each media's certificate is valid, by file name: `\"win11.wim\" = \"2027-06-30\"`. The certificate is encrypted inside the media, so take the day from the order",
     ),
-    key("store", "path", Path, Value("\"/var/lib/prestaged/masters\""), "folder of the masters"),
+    key(
+        "store",
+        "path",
+        Path,
+        Value("\"/var/lib/prestaged/masters\""),
+        "folder of the masters. A master is a file as long as the drive, with holes; on ext4 files end at 16 TiB",
+    ),
     key(
         "store",
         "budget",

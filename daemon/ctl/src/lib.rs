@@ -97,6 +97,7 @@ impl From<ClientError> for CommandError {
                 | DenialCode::NoMedia
                 | DenialCode::MediaInvalid
                 | DenialCode::TooSmall
+                | DenialCode::TooLarge
                 | DenialCode::NotRunning
                 | DenialCode::Busy
                 | DenialCode::Stalled => exit::REFUSED,

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use crate::usage::Host;
 use crate::watch::describe;
 use model::admission::{
-    self, Admission, Candidate, Content, MinimumSize, Overwrite, Policy, Wanted,
+    self, Admission, Candidate, Content, MaximumSize, MinimumSize, Overwrite, Policy, Wanted,
 };
 use model::drive::Drive;
 use model::units::Bytes;
@@ -151,6 +151,7 @@ impl Machine {
                     least: Bytes(1 << 30),
                     arithmetic: "content".into(),
                 }),
+                limit: MaximumSize::unlimited(),
             };
             match admission::admit(candidate, &policy) {
                 Admission::Admitted(_) => "admitted".to_owned(),

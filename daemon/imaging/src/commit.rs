@@ -2,7 +2,6 @@
 
 use std::cell::OnceCell;
 use std::io::{self, Read as _};
-use std::os::unix::fs::FileExt as _;
 
 use drives::buffer::Buffer;
 use drives::direct::DirectReader;
@@ -10,7 +9,6 @@ use drives::medium::{Foreign, Medium};
 use formats::bcd;
 use formats::gpt::{self, Tables};
 use model::digest::Digest;
-use model::identity::stamp;
 use model::job::{JobReport, Mismatch};
 use model::layout::{Boot, Role};
 use model::manifest::{Chunk, Stage};
@@ -19,7 +17,6 @@ use model::units::Bytes;
 
 use crate::engine::{JobContext, differences};
 use crate::error::{JobError, mismatch_error, read_error, write_error};
-use crate::source::SourceError;
 
 /// What a chunk of the commit makes the drive look like; written in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,18 +77,6 @@ impl JobContext<'_> {
         }
     }
 
-    /// A chunk as this drive must hold it, from the store.
-    fn chunk_for_drive(&self, chunk: &Chunk) -> Result<Buffer, JobError> {
-        let mut data = Buffer::zeroed(chunk.length);
-        let store = |error: io::Error| JobError::Store(SourceError::from(error));
-        self.master.image.read_exact_at(&mut data, chunk.offset.0).map_err(store)?;
-        if Digest::of(&data) != chunk.sha256 {
-            return Err(JobError::Master(chunk.offset));
-        }
-        stamp(&mut data, chunk.offset, &self.master.manifest.sites, self.identity)?;
-        Ok(data)
-    }
-
     /// Writes every chunk of the commit; returns them with their indexes, in the order in which they were written.
     fn write_commit(
         &self,
@@ -141,7 +126,7 @@ impl JobContext<'_> {
             if digest == Digest::of(good) {
                 report.verified += chunk.length;
             } else {
-                let differing = self.mismatches(*index, Digest::of(good), &back);
+                let differing = self.listed(chunk, Digest::of(good), good, &back);
                 report.mismatches.extend(differing);
             }
             // Not read once more for the parser: what it sees shall be what was compared.

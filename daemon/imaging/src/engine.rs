@@ -4,6 +4,7 @@
 //! drive is written and read back, and only when all of that is right are boot sectors and partition
 //! tables written and read back in turn. A drive that was interrupted never boots and never looks done.
 
+use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,8 +15,8 @@ use masters::store::Master;
 use model::digest::{Digest, Root};
 use model::identity::{Identity, stamp};
 use model::job::{Bottleneck, JobReport, Limits, Mismatch, State, Stop};
-use model::manifest::Stage;
-use model::ranges::{CHUNK, Range, RangeSet};
+use model::manifest::{Chunk, Stage};
+use model::ranges::{Range, RangeSet};
 use model::units::{ByteRate, Bytes, SectorSize};
 use uuid::Uuid;
 
@@ -24,6 +25,7 @@ use crate::batch::Key;
 use crate::bottleneck::{Load, TimeSpent};
 use crate::error::{JobError, write_error};
 use crate::progress::Progress;
+use crate::source::SourceError;
 
 /// More differing ranges than this are not listed: the drive is bad enough.
 pub(super) const LISTED_MISMATCHES: usize = 32;
@@ -130,26 +132,55 @@ impl JobContext<'_> {
         self.stop.reason().map_or(Ok(()), |reason| Err(JobError::Stopped(reason)))
     }
 
-    /// What should stand on the drive, if the store still holds it unharmed.
-    pub(super) fn master_bytes(&self, index: usize, expected: Digest) -> Option<Buffer> {
-        let chunk = &self.master.manifest.chunks[index];
-        let mut good = Buffer::zeroed(CHUNK);
-        good.resize(chunk.length);
-        self.master.image.read_exact_at(&mut good, chunk.offset.0).ok()?;
-        stamp(&mut good, chunk.offset, &self.master.manifest.sites, self.identity).ok()?;
-        (Digest::of(&good) == expected).then_some(good)
+    /// A chunk as this drive must hold it, from the store.
+    ///
+    /// # Errors
+    /// [`JobError::Master`] if the store does not hold any more what was pressed.
+    pub(super) fn chunk_for_drive(&self, chunk: &Chunk) -> Result<Buffer, JobError> {
+        let mut data = Buffer::zeroed(chunk.length);
+        let store = |error: io::Error| JobError::Store(SourceError::from(error));
+        self.master.image.read_exact_at(&mut data, chunk.offset.0).map_err(store)?;
+        if Digest::of(&data) != chunk.sha256 {
+            return Err(JobError::Master(chunk.offset));
+        }
+        stamp(&mut data, chunk.offset, &self.master.manifest.sites, self.identity)?;
+        Ok(data)
     }
 
-    /// Which sectors of a chunk differ.
-    pub(super) fn mismatches(&self, index: usize, expected: Digest, data: &[u8]) -> Vec<Mismatch> {
-        let chunk = &self.master.manifest.chunks[index];
-        let good = self.master_bytes(index, expected);
-        let listed = good.map(|good| differences(chunk.offset, &good, data, self.sector()));
-        // Nothing to compare with byte by byte, or it was the hashing that went wrong: the whole chunk.
-        listed.filter(|listed| !listed.is_empty()).unwrap_or_else(|| {
-            let actual = Digest::of(data);
-            vec![Mismatch { offset: chunk.offset, length: chunk.length, expected, actual }]
-        })
+    /// Which sectors of a body chunk differ. The body is written as it comes from the store, unhashed, so a chunk that
+    /// reads back wrong may have been given to the drive like that.
+    ///
+    /// # Errors
+    /// [`JobError::Master`] or another error of the store if that may be so: then the drive is not blamed.
+    pub(super) fn mismatches(
+        &self,
+        chunk: &Chunk,
+        expected: Digest,
+        data: &[u8],
+    ) -> Result<Vec<Mismatch>, JobError> {
+        let good = self.chunk_for_drive(chunk)?;
+        let store = |error: io::Error| JobError::Store(SourceError::from(error));
+        if !self.master.is_unwritten().map_err(store)? {
+            return Err(JobError::MasterWritten);
+        }
+        Ok(self.listed(chunk, expected, &good, data))
+    }
+
+    /// Which sectors of a chunk differ from what was written.
+    pub(super) fn listed(
+        &self,
+        chunk: &Chunk,
+        expected: Digest,
+        good: &[u8],
+        data: &[u8],
+    ) -> Vec<Mismatch> {
+        let listed = differences(chunk.offset, good, data, self.sector());
+        if !listed.is_empty() {
+            return listed;
+        }
+        // It was the hashing that went wrong: the whole chunk.
+        let actual = Digest::of(data);
+        vec![Mismatch { offset: chunk.offset, length: chunk.length, expected, actual }]
     }
 
     pub(super) fn sector(&self) -> SectorSize {

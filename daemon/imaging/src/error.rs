@@ -4,6 +4,7 @@ use drives::medium::AccessError;
 use formats::gpt::TableError;
 use model::code::ReasonCode;
 use model::failure::chain;
+use model::hint::Hint;
 use model::identity::MisplacedSite;
 use model::job::{IllegalTransition, Mismatch, StopReason};
 use model::ranges::Range;
@@ -60,6 +61,11 @@ pub enum JobError {
     /// The master is not what was pressed any more.
     #[error("the stored master has changed at byte {}; nothing wrong with the drive is known", .0.0)]
     Master(Bytes),
+    /// Somebody has written to the master while a drive was written from it; what the drive was given is not known.
+    #[error(
+        "the stored master was written to while it was in use; nothing wrong with the drive is known"
+    )]
+    MasterWritten,
     /// The master cannot be read.
     #[error(transparent)]
     Store(#[from] SourceError),
@@ -88,13 +94,23 @@ impl JobError {
             Self::Foreign(_) => (Verdict::Failed, C::ForeignWrite),
             Self::Boot(_) => (Verdict::Failed, C::BootConfiguration),
             Self::TooSlow { .. } => (Verdict::Failed, C::TooSlow),
-            Self::Store(_) | Self::Master(_) => (Verdict::Failed, C::StoreError),
+            Self::Store(_) | Self::Master(_) | Self::MasterWritten => {
+                (Verdict::Failed, C::StoreError)
+            }
             Self::Internal(_) => (Verdict::Failed, C::InternalError),
             Self::Stopped(StopReason::Operator) => (Verdict::Stopped, C::OperatorStop),
             Self::Stopped(StopReason::Shutdown) => (Verdict::Stopped, C::StationShutdown),
             Self::Stopped(StopReason::Stalled) => (Verdict::Failed, C::Stalled),
             Self::Stopped(StopReason::Unplugged) => (Verdict::Failed, C::Unplugged),
         }
+    }
+}
+
+impl Hint for JobError {
+    fn hint(&self) -> Option<String> {
+        let text = "the station checks the master, presses it anew if it is damaged, and images the drive once more; if \
+                    that fails as well, check the disk of the store (store.path)";
+        matches!(self.verdict(), (_, ReasonCode::StoreError)).then(|| text.into())
     }
 }
 

@@ -48,7 +48,7 @@ pub fn run_job(medium: &mut impl Medium, context: &JobContext<'_>) -> Outcome {
         Some(reason @ StopReason::Unplugged) => JobError::Stopped(reason).verdict(),
         _ => error.verdict(),
     };
-    let reason = Reason::of(code, &error);
+    let reason = Reason::of(code, &error).with_hint_of(&error);
     let reason = match code {
         ReasonCode::ForeignWrite => {
             let node = medium.drive().node.display();

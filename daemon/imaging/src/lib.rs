@@ -108,6 +108,11 @@ impl Replicator {
         Bytes(self.read.load(Ordering::Relaxed))
     }
 
+    /// What is in memory of a master may be wrong: drives that come from now on get a reader of their own.
+    pub fn distrust(&self, master: &Master) {
+        self.sources.lock().remove(&master.manifest.seal_sha256);
+    }
+
     /// The shared reader of a master; made when the first drive asks, gone when the last one is done.
     pub fn source(&self, master: &Arc<Master>) -> Arc<Source> {
         let mut sources = self.sources.lock();

@@ -58,8 +58,8 @@ fn image(plan: &Plan, body: &RangeSet) -> File {
 }
 
 /// A master with everything that the engine treats differently: body and commit chunks, chunks that join, sites of every
-/// kind in both stages, ranges of zeros.
-fn master(sector: SectorSize) -> Arc<Master> {
+/// kind in both stages, ranges of zeros. Masters of different media share nothing in memory.
+fn master(sector: SectorSize, media: u8) -> Arc<Master> {
     let geometry = Geometry { size: SIZE, sector };
     let layout = Layout {
         name: "test".into(),
@@ -90,7 +90,7 @@ fn master(sector: SectorSize) -> Arc<Master> {
     let last = commit.ranges().iter().map(|range| chunk(*range, Stage::Commit));
     let mut chunks: Vec<Chunk> = body.chain(last).collect();
     chunks.sort_by_key(|chunk| chunk.offset);
-    let media_sha256 = Digest([sector.bytes().to_le_bytes()[1]; 32]);
+    let media_sha256 = Digest([media; 32]);
     let recipe = Recipe { media_name: "m".into(), media_sha256, image: 1, layout, geometry };
     let mut manifest = Manifest {
         format: model::manifest::FORMAT,
@@ -105,11 +105,12 @@ fn master(sector: SectorSize) -> Arc<Master> {
         warnings: Vec::new(),
     };
     manifest.seal_sha256 = manifest.seal();
-    Arc::new(Master { manifest, image: file })
+    let stamp = masters::stamp::of(&file).unwrap();
+    Arc::new(Master { manifest, image: file, stamp })
 }
 
 static MASTERS: LazyLock<[Arc<Master>; 2]> =
-    LazyLock::new(|| [master(SectorSize::B512), master(SectorSize::B4096)]);
+    LazyLock::new(|| [master(SectorSize::B512, 1), master(SectorSize::B4096, 2)]);
 static REPLICATOR: LazyLock<Replicator> = LazyLock::new(|| Replicator::new(Bytes::mib(64)));
 
 /// What a drive with this identity must hold where a chunk stands.
@@ -295,6 +296,34 @@ fn each_fault_has_its_verdict() {
             assert!(trial.wrong().is_empty() == (trial.outcome.verdict == Verdict::Passed));
         }
     }
+}
+
+/// A master that is not what was pressed any more is never the drive's fault, wherever it differs; and a drive that is
+/// given the wrong bytes never passes.
+#[test]
+fn rot_in_the_store_is_not_blamed_on_the_drive() {
+    let chunks = MASTERS[0].manifest.chunks.len();
+    let trials = (0..chunks).flat_map(|number| [(number, 0), (number, 1)]);
+    for (media, (number, rewrites)) in (10..).zip(trials) {
+        let rotten = master(SectorSize::B512, media);
+        let at = rotten.manifest.chunks[number].offset.0 + 77;
+        let mut byte = [0];
+        rotten.image.read_exact_at(&mut byte, at).unwrap();
+        rotten.image.write_all_at(&[byte[0] ^ 1], at).unwrap();
+        let trial = Trial::run(&rotten, &[], rewrites);
+        assert_eq!(trial.code(), Some(ReasonCode::StoreError), "{at}: {:?}", trial.outcome);
+        assert!(trial.outcome.report.mismatches.is_empty() && !trial.looks_finished());
+    }
+    // Put back before anybody looks, it leaves only the time of the file's last change.
+    let touched = master(SectorSize::B512, 3);
+    let body = touched.manifest.chunks.iter().find(|chunk| chunk.stage == Stage::Body).unwrap();
+    std::thread::sleep(Duration::from_millis(20));
+    let mut byte = [0];
+    touched.image.read_exact_at(&mut byte, body.offset.0).unwrap();
+    touched.image.write_all_at(&byte, body.offset.0).unwrap();
+    assert_eq!(Trial::run(&touched, &[], 0).code(), None, "no harm was done");
+    let dead = Fault::DeadSector { at: body.offset.0 };
+    assert_eq!(Trial::run(&touched, &[dead], 0).code(), Some(ReasonCode::StoreError));
 }
 
 /// A range that reads back wrong once is written again where that is allowed, and the record says so.

@@ -348,7 +348,8 @@ mod tests {
             pressed: jiff::Timestamp::now(),
             warnings: Vec::new(),
         };
-        Arc::new(Master { manifest, image })
+        let stamp = masters::stamp::of(&image).unwrap();
+        Arc::new(Master { manifest, image, stamp })
     }
 
     fn source(master: Arc<Master>, window_size: usize) -> Arc<Source> {

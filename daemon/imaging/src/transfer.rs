@@ -199,11 +199,8 @@ impl JobContext<'_> {
                 self.check_markers(medium, report)?;
                 return Ok(spent);
             }
-            for Wrong { index, mismatches } in wrong {
-                if !self.rewrite(medium, index, expected[index], report)? {
-                    report.mismatches.extend(mismatches);
-                    mismatch_error(&report.mismatches)?;
-                }
+            for Wrong { index, .. } in wrong {
+                self.rewrite(medium, index, report)?;
             }
             medium.flush().map_err(write_error)?;
         }
@@ -224,7 +221,7 @@ impl JobContext<'_> {
         let medium = &*medium;
         let shared = Shared::new(todo, self.monitor(medium, State::ReadingBack));
         let (reply, hashed) = unbounded();
-        let mut wrong = Vec::new();
+        let mut compared = Ok(Vec::new());
         thread::scope(|scope| {
             for _ in 0..QUEUE_DEPTH {
                 let (reply, own) = (reply.clone(), &shared);
@@ -232,9 +229,14 @@ impl JobContext<'_> {
             }
             // What comes in ends when the last thread and the last hash have.
             drop(reply);
-            wrong = self.compare(&hashed, expected, actual, report, &shared.enough);
+            compared = self.compare(&hashed, expected, actual, report, &shared.enough);
         });
         let (_, spent, result) = shared.finish(report);
+        let wrong = match compared {
+            Ok(wrong) => wrong,
+            // What the drive itself has reported counts first.
+            Err(fault) => return result.and(Err(fault)),
+        };
         if let Err(error) = result
             && !too_many(&wrong)
         {
@@ -273,6 +275,9 @@ impl JobContext<'_> {
     }
 
     /// Takes in digests as they come. Sets `enough` when so much is wrong that the rest does not matter.
+    ///
+    /// # Errors
+    /// If a chunk is wrong and the store may be the reason, whatever else is wrong.
     fn compare(
         &self,
         hashed: &Receiver<Hashed>,
@@ -280,8 +285,9 @@ impl JobContext<'_> {
         actual: &mut [Option<Digest>],
         report: &mut JobReport,
         enough: &AtomicBool,
-    ) -> Vec<Wrong> {
+    ) -> Result<Vec<Wrong>, JobError> {
         let mut wrong: Vec<Wrong> = Vec::new();
+        let mut fault = None;
         for Hashed { index, data, digest, cpu } in hashed {
             report.cpu += cpu;
             let chunk = &self.master.manifest.chunks[index];
@@ -291,31 +297,35 @@ impl JobContext<'_> {
                 report.verified += chunk.length;
                 continue;
             }
-            let mismatches = self.mismatches(index, expected[index], &data);
-            wrong.push(Wrong { index, mismatches });
-            if too_many(&wrong) {
+            if fault.is_some() {
+                continue;
+            }
+            match self.mismatches(chunk, expected[index], &data) {
+                Ok(mismatches) => wrong.push(Wrong { index, mismatches }),
+                Err(error) => fault = Some(error),
+            }
+            if fault.is_some() || too_many(&wrong) {
                 enough.store(true, Ordering::Relaxed);
             }
         }
-        wrong
+        fault.map_or(Ok(wrong), Err)
     }
 
-    /// Writes a chunk that read back wrong once more. Whether it could be: the store may not hold it unharmed any more.
+    /// Writes a chunk that read back wrong once more.
     fn rewrite(
         &self,
         medium: &mut impl Medium,
         index: usize,
-        expected: Digest,
         report: &mut JobReport,
-    ) -> Result<bool, JobError> {
+    ) -> Result<(), JobError> {
         self.check_stop()?;
         let chunk = &self.master.manifest.chunks[index];
-        let Some(data) = self.master_bytes(index, expected) else { return Ok(false) };
+        let data = self.chunk_for_drive(chunk)?;
         medium.write(chunk.offset, &data).map_err(write_error)?;
         report.warnings.push(format!(
             "rewritten: {} bytes at {} read back wrong and were written again",
             chunk.length.0, chunk.offset.0
         ));
-        Ok(true)
+        Ok(())
     }
 }

@@ -24,6 +24,7 @@ use model::manifest::{Chunk, Manifest, MasterId, Recipe};
 use model::media::Stamp;
 use parking_lot::{Mutex, MutexGuard};
 use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Resource, getrlimit};
 
 use model::units::Bytes;
 
@@ -38,6 +39,21 @@ pub struct Master {
     pub manifest: Manifest,
     /// Open for reading. It stays readable if the master is removed from the store.
     pub image: File,
+    /// The image's stamp when it was found whole.
+    pub stamp: Stamp,
+}
+
+impl Master {
+    /// Whether nobody has written to the image since it was found whole. If the medium below the store changes, this
+    /// does not show it.
+    ///
+    /// # Errors
+    /// If the kernel does not give the image's stamp.
+    pub fn is_unwritten(&self) -> io::Result<bool> {
+        let now = stamp::of(&self.image)?;
+        // Not the whole stamp: that changes, too, when the master is removed from the store.
+        Ok((now.size, now.modified_ns) == (self.stamp.size, self.stamp.modified_ns))
+    }
 }
 
 /// A store, or a master in it, that cannot be used.
@@ -138,12 +154,33 @@ fn load(folder: &Path) -> io::Result<Manifest> {
     Manifest::parse(&fs::read(folder.join(MANIFEST_FILE))?)
 }
 
+/// The largest file that the file system of a folder takes, found by trying: no system call tells it, and it depends on
+/// more than the kind of file system (ext4: on the size of its blocks). An empty file is made as long as it can be; that
+/// takes no space.
+fn largest_file(folder: &Path) -> io::Result<Bytes> {
+    let path = folder.join("sizes");
+    let file = File::create(&path)?;
+    fs::remove_file(&path)?;
+    // Beyond the limit of the process, the kernel would not refuse but end it.
+    let allowed = getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX);
+    let (mut most, mut beyond) = (0, allowed.min(i64::MAX.unsigned_abs()).saturating_add(1));
+    while beyond - most > 1 {
+        let size = most + (beyond - most) / 2;
+        match file.set_len(size) {
+            Ok(()) => most = size,
+            Err(_) => beyond = size,
+        }
+    }
+    Ok(Bytes(most))
+}
+
 /// The folder of masters, locked by this station.
 #[derive(Debug)]
 pub struct Store {
     path: PathBuf,
     budget: Bytes,
     lock: File,
+    largest_file: Bytes,
     /// The account of the press workers, if it is not the station's own.
     presser: Option<Account>,
     /// The images that have been checked since the station started, with the stamps that they had then.
@@ -165,10 +202,16 @@ impl Store {
         let lock = File::create(path.join("lock")).map_err(failed("write to it"))?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| StoreError::Locked(path.to_owned()))?;
+        let largest_file = largest_file(path).map_err(failed("try sizes of files in it"))?;
         let checked = Mutex::default();
-        let store = Self { path: path.to_owned(), budget, lock, presser, checked };
+        let store = Self { path: path.to_owned(), budget, lock, largest_file, presser, checked };
         store.tidy()?;
         Ok(store)
+    }
+
+    /// The largest file that the store can hold; holes count.
+    pub fn largest_file(&self) -> Bytes {
+        self.largest_file
     }
 
     /// Lets another station use the store, even if this process cannot end yet.
@@ -267,7 +310,7 @@ impl Store {
         let manifest = load(&folder).map_err(Self::unreadable(id))?;
         let stamp = stamp::of(&image).map_err(Self::unreadable(id))?;
         self.checked().insert(id.clone(), stamp);
-        Ok(Arc::new(Master { manifest, image }))
+        Ok(Arc::new(Master { manifest, image, stamp }))
     }
 
     /// Opens a master for use; `None` if there is none with this ID. The first time since the station started, and
@@ -298,7 +341,20 @@ impl Store {
         let now = fs::FileTimes::new().set_modified(SystemTime::now());
         let touched = File::open(folder.join(MANIFEST_FILE)).and_then(|f| f.set_times(now));
         touched.map_err(Self::io(&folder, "mark its last use"))?;
-        Ok(Some(Arc::new(Master { manifest, image })))
+        Ok(Some(Arc::new(Master { manifest, image, stamp })))
+    }
+
+    /// Has a master's image hashed again before its next use: a drive was given bytes that are not those that were
+    /// pressed. If the master has been pressed anew meanwhile, nothing changes.
+    pub fn doubt(&self, master: &Master) {
+        let same = |known: &Stamp| {
+            (known.device, known.inode) == (master.stamp.device, master.stamp.inode)
+        };
+        let id = &master.manifest.id;
+        let mut checked = self.checked();
+        if checked.get(id).is_some_and(same) {
+            checked.remove(id);
+        }
     }
 
     /// Removes a master; returns whether there was one. Drives that are being written from the master keep its image

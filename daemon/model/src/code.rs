@@ -51,7 +51,7 @@ codes! {
         NoMedium,
         /// The drive is too small for `admission.min_size`, the layout or the content.
         TooSmall,
-        /// The drive is larger than `admission.max_size`.
+        /// The drive is larger than `admission.max_size`, than the layout's file systems can be, or than a file in the store.
         TooLarge,
         /// The running system needs the drive.
         SystemDisk,
@@ -243,6 +243,8 @@ codes! {
         MediaInvalid,
         /// The content does not fit the volume.
         VolumeFull,
+        /// The store's file system takes no file as large as the drive.
+        ImageTooLarge,
         /// The store's file system is full.
         StoreFull,
         /// The master does not fit the store's budget.
@@ -299,6 +301,8 @@ codes! {
         MediaInvalid,
         /// The layout does not fit a drive of this size.
         TooSmall,
+        /// No master can be made for a drive of this size.
+        TooLarge,
         /// The drive is not being imaged.
         NotRunning,
         /// The drive is being imaged.
@@ -349,14 +353,14 @@ mod tests {
         );
         assert_eq!(
             names::<FailureCode>().join(" "),
-            "media_changed media_unreadable wim_damaged media_invalid volume_full store_full store_budget \
+            "media_changed media_unreadable wim_damaged media_invalid volume_full image_too_large store_full store_budget \
              store_error master_damaged tool_missing press_failed cancelled read_error not_imaged volume_damaged \
              libwim worker_failed internal_error"
         );
         assert_eq!(
             names::<DenialCode>().join(" "),
             "bad_request no_such_path wrong_method not_permitted draining no_such_drive ambiguous_drive no_such_master \
-             no_such_record no_media media_invalid too_small not_running busy stalled store_error \
+             no_such_record no_media media_invalid too_small too_large not_running busy stalled store_error \
              ledger_unavailable internal_error unexpected_answer"
         );
     }

@@ -86,6 +86,7 @@ impl IntoResponse for Problem {
             Code::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Code::MediaInvalid
             | Code::TooSmall
+            | Code::TooLarge
             | Code::NotRunning
             | Code::Busy
             | Code::AmbiguousDrive

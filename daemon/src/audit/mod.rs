@@ -5,6 +5,7 @@
 //! volume is read by another NTFS implementation (the `ntfs` crate) than the one that wrote it (libntfs-3g), so that no
 //! mistake of one can hide a difference; and it is read through O_DIRECT, so that the page cache cannot hide one.
 
+mod folder;
 mod volume;
 
 use std::collections::{BTreeMap, HashMap};

@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 
 use ntfs::attribute_value::NtfsAttributeValue;
-use ntfs::structured_values::{NtfsFileNamespace, NtfsObjectId};
+use ntfs::structured_values::{NtfsFileName, NtfsFileNamespace, NtfsObjectId};
 use ntfs::{KnownNtfsFileRecordNumber, Ntfs, NtfsAttributeType, NtfsError, NtfsReadSeek};
 use sha1::{Digest as _, Sha1};
 
 use drives::direct::DirectReader;
 use model::units::Bytes;
+
+use super::folder::{self, FolderError};
 
 /// Why a volume cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +20,12 @@ pub(super) enum VolumeError {
         doing: String,
         #[source]
         source: NtfsError,
+    },
+    #[error("cannot list {folder}/")]
+    Folder {
+        folder: String,
+        #[source]
+        source: FolderError,
     },
     #[error("the table of security descriptors is damaged at byte {0}")]
     Security(usize),
@@ -157,20 +165,14 @@ impl Volume {
 
     /// Lists the long names in a folder, each with its short name and file record.
     fn list(&mut self, folder: &str, record: u64) -> Result<Vec<Listed>, VolumeError> {
-        let doing = || failed(format!("list {folder}/"));
         let reader = &mut self.reader;
-        let file = self.ntfs.file(reader, record).map_err(doing())?;
-        let index = file.directory_index(reader).map_err(doing())?;
-        let mut entries = index.entries();
+        let doing = failed(format!("list {folder}/"));
+        let file = self.ntfs.file(reader, record).map_err(doing)?;
         let mut names = Vec::new();
         let mut short_names: HashMap<u64, String> = HashMap::new();
-        while let Some(entry) = entries.next(reader) {
-            let entry = entry.map_err(doing())?;
-            let number = entry.file_reference().file_record_number();
-            let Some(key) = entry.key() else { continue };
-            let key = key.map_err(doing())?;
+        let mut take = |number: u64, key: NtfsFileName| {
             if number < FIRST_USER_RECORD {
-                continue;
+                return;
             }
             let name = key.name().to_string_lossy();
             match key.namespace() {
@@ -185,7 +187,9 @@ impl Volume {
                     names.push((name, number, key.is_directory()));
                 }
             }
-        }
+        };
+        let listed = folder::names(&self.ntfs, &file, reader, &mut take);
+        listed.map_err(|source| VolumeError::Folder { folder: folder.into(), source })?;
         // A file has one short name, which belongs to one of its links. If several links are in this folder, the folder
         // does not tell to which; the file record does.
         let mut all = Vec::with_capacity(names.len());
@@ -247,8 +251,7 @@ impl Volume {
                     }
                 }
                 NtfsAttributeType::FileName => {
-                    let name: ntfs::structured_values::NtfsFileName =
-                        attribute.structured_value(reader).map_err(doing())?;
+                    let name: NtfsFileName = attribute.structured_value(reader).map_err(doing())?;
                     details.links += usize::from(name.namespace() != NtfsFileNamespace::Dos);
                 }
                 NtfsAttributeType::ObjectId => {

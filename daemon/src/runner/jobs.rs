@@ -252,6 +252,10 @@ fn run(
         progress,
     };
     let outcome = run_job(&mut claim, &context);
+    if outcome.reason.as_ref().is_some_and(|reason| reason.code == ReasonCode::StoreError) {
+        services.store.doubt(&master);
+        services.replicator.distrust(&master);
+    }
     let Some(record) = open.take() else {
         // The drive's verdict is `failed`, because it did not answer. Whatever is on it now, it must not look finished.
         context.unfinish(&mut claim);

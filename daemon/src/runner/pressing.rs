@@ -13,6 +13,7 @@ use media::press::PressTask;
 use model::api::line::Progress;
 use model::code::FailureCode;
 use model::failure::{Failure, chain};
+use model::layout::ntfs_bitmap;
 use model::manifest::{MasterId, Recipe};
 use model::media::MediaFile;
 use model::units::Bytes;
@@ -23,7 +24,8 @@ use tokio::task::{JoinError, spawn_blocking};
 
 use super::{OpenMaster, Services};
 
-/// Room that partition tables, file systems and NTFS's own files take beyond the content.
+/// Room that partition tables, file systems and NTFS's own files take beyond the content, but for the bitmaps of the
+/// volumes.
 const OVERHEAD: Bytes = Bytes::mib(96);
 
 /// The task of one press.
@@ -54,8 +56,10 @@ impl Press {
         let Self { recipe, files, room, in_use } = self;
         let id = recipe.id();
         let (store, own) = (services.store.clone(), id.clone());
+        // Every byte of the largest volume's bitmap is written once, by mkntfs.
+        let bitmap = ntfs_bitmap(recipe.geometry.size);
         let prepare = spawn_blocking(move || {
-            let needed = room.saturating_add(OVERHEAD);
+            let needed = room.saturating_add(OVERHEAD).saturating_add(bitmap);
             store.make_room(needed, &in_use)?;
             store.check_space(needed)?;
             store.staging(&own)

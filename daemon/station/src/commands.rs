@@ -1,6 +1,7 @@
 //! The commands of operators.
 
 use jiff::Timestamp;
+use model::admission::MaximumSize;
 use model::api::audit::AuditTask;
 use model::api::command::Command;
 use model::code::{DenialCode, ReasonCode};
@@ -204,11 +205,17 @@ impl<M: Clone> Station<M> {
         planned.map_err(|error| {
             let code = match &error {
                 LayoutError::DriveTooSmall { .. } => DenialCode::TooSmall,
+                LayoutError::Large { .. } => DenialCode::TooLarge,
                 // The layout does not work with sectors of this size.
                 _ => DenialCode::BadRequest,
             };
             Denial::of(code, &error).with_hint_of(&error)
         })?;
+        let MaximumSize { most, why, hint } = self.limit();
+        if geometry.size > most {
+            let detail = format!("drives of at most {} bytes can be imaged: {why}", most.0);
+            return Err(Denial { hint, ..Denial::new(DenialCode::TooLarge, detail) });
+        }
         let id = recipe.id();
         if !self.masters.iter().any(|master| master.id == id) {
             self.want_press(recipe, Priority::Operator);

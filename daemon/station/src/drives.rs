@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use model::admission::{
-    self, Admission, Admitted, Candidate, MinimumSize, Overwrite, Policy, Wanted,
+    self, Admission, Admitted, Candidate, MaximumSize, MinimumSize, Overwrite, Policy, Wanted,
 };
 use model::code::ReasonCode;
 use model::drive::{Change, Drive, Geometry, Serial};
@@ -220,7 +220,8 @@ impl<M: Clone> Station<M> {
             Err(MediaUnavailable::Missing(refusal)) => Wanted::Missing(refusal.clone()),
         };
         let DriveFacts { usage, content, .. } = facts;
-        Some(Candidate { drive, usage, content, twins, passed, wanted })
+        let limit = self.limit();
+        Some(Candidate { drive, usage, content, twins, passed, wanted, limit })
     }
 
     /// The time and the job in which a drive has passed with the master that it would get now, if that was its last
@@ -239,6 +240,19 @@ impl<M: Clone> Station<M> {
         MinimumSize { least, arithmetic }
     }
 
+    /// For which drives a master can be made: layout and store both set a limit.
+    pub(crate) fn limit(&self) -> MaximumSize {
+        let image = self.setup.largest_image;
+        let (layout, arithmetic) = self.setup.layout.largest_drive();
+        if layout <= image {
+            return MaximumSize { most: layout, why: arithmetic, hint: None };
+        }
+        let why = "a master's image is as large as the drive, and the store's file system holds no larger file";
+        let hint =
+            "put the store on a file system with larger files, such as XFS or btrfs (store.path)";
+        MaximumSize { most: image, why: why.into(), hint: Some(hint.into()) }
+    }
+
     /// Goes on with a drive that is admitted. The first time, its master is looked for. When the master is at hand, the
     /// drive is judged once more, and the proof of that second admission is used for the job.
     fn admitted(
@@ -252,6 +266,7 @@ impl<M: Clone> Station<M> {
         if let Err(error) = recipe.layout.plan(recipe.geometry) {
             let code = match &error {
                 LayoutError::DriveTooSmall { .. } => ReasonCode::TooSmall,
+                LayoutError::Large { .. } => ReasonCode::TooLarge,
                 // The layout does not work with this drive's sectors.
                 _ => ReasonCode::SectorSize,
             };
@@ -263,7 +278,11 @@ impl<M: Clone> Station<M> {
         let Some(insertion) = self.insertion(ticket) else { return Vec::new() };
         let Some(master) = master else {
             insertion.enter(Phase::AwaitingMaster(Box::new(recipe.clone())));
-            return vec![Effect::LookForMaster(recipe)];
+            // One look serves all drives that wait for this master, and damage is found once.
+            return match self.looking.insert(id) {
+                true => vec![Effect::LookForMaster(recipe)],
+                false => Vec::new(),
+            };
         };
         let stop = Stop::default();
         insertion.enter(Phase::Running { stop: stop.clone(), job: record.job, master: id });
@@ -316,9 +335,21 @@ impl<M: Clone> Station<M> {
 
     pub(crate) fn job_ended(&mut self, ticket: &Ticket, record: Record) -> Vec<Effect<M>> {
         let Some(insertion) = self.insertions.get_mut(&ticket.key) else { return Vec::new() };
+        let store_failed =
+            record.reason.as_ref().is_some_and(|reason| reason.code == ReasonCode::StoreError);
+        if store_failed && let Phase::Running { master, .. } = insertion.phase() {
+            // Whoever waits for this master gets it only after another look.
+            self.ready.remove(master);
+        }
         insertion.finish(record);
         if insertion.departed {
             self.insertions.remove(&ticket.key);
+            return Vec::new();
+        }
+        // The drive is not to blame, so it is imaged once more, by itself; a store that goes on failing ends that.
+        let may_write = self.setup.policy.armed && !self.draining;
+        if store_failed && may_write && insertion.begin_again() {
+            return self.judge(&ticket.key).into_iter().collect();
         }
         Vec::new()
     }

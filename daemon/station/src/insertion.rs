@@ -29,6 +29,8 @@ pub(crate) struct Insertion {
     pub(crate) attempt: u64,
     /// An operator asked for the current attempt, so an earlier verdict does not prevent it.
     pub(crate) by_hand: bool,
+    /// The store has failed a job of the current attempt, and the station has begun another one.
+    again: bool,
     /// Name of the media that the operator asked for.
     pub(crate) requested_media: Option<String>,
     phase: Phase,
@@ -81,6 +83,7 @@ impl Insertion {
             drive,
             attempt: 1,
             by_hand: false,
+            again: false,
             settled: false,
             requested_media: None,
             phase: Phase::Judging,
@@ -141,7 +144,7 @@ impl Insertion {
         }
         let verdict = self.record.as_ref().and_then(|record| record.verdict);
         match verdict {
-            Some(verdict) if self.settled && !self.by_hand => {
+            Some(verdict) if self.settled && !self.by_hand && !self.again => {
                 self.phase = Phase::Done(verdict);
                 true
             }
@@ -153,8 +156,19 @@ impl Insertion {
     pub(crate) fn begin_anew(&mut self, requested_media: Option<String>) {
         self.attempt += 1;
         self.by_hand = true;
+        self.again = false;
         self.requested_media = requested_media;
         self.phase = Phase::Judging;
+    }
+
+    /// Begins the current attempt again, after a job that the store has failed; returns whether that may be: it may once.
+    pub(crate) fn begin_again(&mut self) -> bool {
+        if self.again {
+            return false;
+        }
+        self.again = true;
+        self.phase = Phase::Judging;
+        true
     }
 
     pub(crate) fn is_running(&self) -> bool {

@@ -22,7 +22,7 @@ mod tests;
 #[cfg(test)]
 mod walk;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -56,6 +56,8 @@ pub struct Setup {
     pub image: u32,
     /// The last day on which a media may be used, by the name of the media.
     pub expires: BTreeMap<String, Date>,
+    /// The largest image of a master that the store can hold; it is as large as the drive.
+    pub largest_image: Bytes,
     /// Whether masters of new media are pressed at once for the geometries of drives imaged before.
     pub press_ahead: bool,
 }
@@ -69,6 +71,8 @@ pub struct Station<M> {
     insertions: BTreeMap<Key, Insertion>,
     /// Opened masters that drives wait for, kept until these drives have been judged once more.
     ready: BTreeMap<MasterId, M>,
+    /// The masters that are being looked for in the store.
+    looking: BTreeSet<MasterId>,
     presses: PressQueue,
     masters: Vec<MasterView>,
 }
@@ -82,6 +86,7 @@ impl<M: Clone> Station<M> {
             catalog: MediaCatalog::default(),
             insertions: BTreeMap::new(),
             ready: BTreeMap::new(),
+            looking: BTreeSet::new(),
             presses: PressQueue::default(),
             masters: Vec::new(),
         }

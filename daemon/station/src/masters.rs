@@ -55,6 +55,7 @@ impl<M: Clone> Station<M> {
         now: Timestamp,
     ) -> Vec<Effect<M>> {
         let id = recipe.id();
+        self.looking.remove(&id);
         match found {
             Ok(Some(master)) => self.master_ready(&id, master),
             Ok(None) if self.want_press(recipe, Priority::Drive) => Vec::new(),
@@ -181,9 +182,15 @@ impl<M: Clone> Station<M> {
         tracing::error!(master = %id, "cannot press master {id}: {}", failure.sentence());
         self.presses.failed(id, failure);
         let keys = self.awaiting(id);
-        if failure.code == FailureCode::VolumeFull {
-            let detail = format!("the content does not fit: {}", failure.detail);
-            let refusal = Refusal::new(ReasonCode::TooSmall, detail);
+        // The drive's size is the reason, so nothing is wrong with the drive.
+        let size = match failure.code {
+            FailureCode::VolumeFull => Some((ReasonCode::TooSmall, "the content does not fit")),
+            FailureCode::ImageTooLarge => Some((ReasonCode::TooLarge, "its master does not fit")),
+            _ => None,
+        };
+        if let Some((code, why)) = size {
+            let refusal = Refusal::new(code, format!("{why}: {}", failure.detail));
+            let refusal = Refusal { hint: failure.hint.clone(), ..refusal };
             let refuse = |key| self.refuse(key, vec![refusal.clone()], now);
             return keys.iter().flat_map(refuse).collect();
         }
@@ -213,7 +220,7 @@ impl<M: Clone> Station<M> {
         let Some(media) = self.catalog.valid_with(media) else { return };
         for geometry in geometries {
             let recipe = self.recipe(&media, *geometry);
-            let fits = recipe.layout.plan(*geometry).is_ok();
+            let fits = recipe.layout.plan(*geometry).is_ok() && geometry.size <= self.limit().most;
             if fits && !self.masters.iter().any(|master| master.id == recipe.id()) {
                 self.want_press(recipe, Priority::Ahead);
             }

@@ -1,5 +1,6 @@
 //! Paths through the station, event by event, without a drive or a runtime.
 
+mod store;
 mod twins;
 
 use std::collections::HashMap;
@@ -54,6 +55,7 @@ pub(crate) fn station() -> Bench {
         layout: Layout::default(),
         image: 1,
         expires: BTreeMap::from([("win.wim".into(), Date::constant(2027, 6, 30))]),
+        largest_image: Bytes(16 << 40),
         press_ahead: true,
     }))
 }
@@ -203,28 +205,6 @@ fn views_follow_a_drive_from_its_insertion_to_its_verdict() {
     let record = Record { verdict: Some(Verdict::Passed), ..order.record };
     station.apply(Event::JobEnded(order.ticket, Box::new(record)));
     assert_eq!(station.state(), State::Passed);
-}
-
-#[test]
-fn what_waits_for_a_press_ends_as_the_press_does() {
-    use model::code::FailureCode as F;
-    for (code, verdict, reason) in [
-        (F::PressFailed, Verdict::Failed, ReasonCode::PressFailed),
-        (F::StoreFull, Verdict::Failed, ReasonCode::PressFailed),
-        (F::VolumeFull, Verdict::Refused, ReasonCode::TooSmall),
-        (F::Cancelled, Verdict::Stopped, ReasonCode::OperatorStop),
-    ] {
-        let mut station = station();
-        with_media(&mut station);
-        let (_, recipe) = awaiting_master(&mut station);
-        let id = recipe.id();
-        station.apply(Event::MasterLooked(recipe, Ok(None)));
-        let failure = Failure::new(code, "x").with_hint("y");
-        let effects = station.apply(Event::PressEnded(id, Err(failure)));
-        let [Effect::Record(record)] = &effects[..] else { panic!("{code}: {effects:?}") };
-        assert_eq!(record.verdict, Some(verdict), "{code}");
-        assert_eq!(record.reason.as_ref().unwrap().code, reason, "{code}");
-    }
 }
 
 #[test]
@@ -411,13 +391,16 @@ fn a_drive_that_has_passed_is_imaged_again_only_if_asked_for() {
     // With other media it is a new job.
     let ticket = attach(&mut station, "sdd", 3);
     let other = Recipe { media_sha256: Digest([8; 32]), ..recipe.clone() };
-    let effects = station.apply(Event::Judged(ticket, passed(&other)));
-    assert!(matches!(&effects[..], [Effect::LookForMaster(_)]), "{effects:?}");
+    station.apply(Event::Judged(ticket, passed(&other)));
+    let waits = |station: &Bench, name: &str, diskseq| {
+        station.0.insertions[&(name.to_owned(), Diskseq(diskseq))].awaits(&recipe.id())
+    };
+    assert!(waits(&station, "sdd", 3));
     let (reply, _answer) = tokio::sync::oneshot::channel();
     let retry = Command::Retry { drive: "S2".into() };
     let ticket = judge(station.apply(Event::Command(retry, reply)));
-    let effects = station.apply(Event::Judged(ticket, passed(&recipe)));
-    assert!(matches!(&effects[..], [Effect::LookForMaster(_)]), "{effects:?}");
+    station.apply(Event::Judged(ticket, passed(&recipe)));
+    assert!(waits(&station, "sdc", 2));
 }
 
 #[test]

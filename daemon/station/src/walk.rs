@@ -188,6 +188,7 @@ impl World {
             (Some(_), _) => closed(Verdict::Stopped, ReasonCode::StationShutdown),
             (None, 1) => closed(Verdict::Failed, ReasonCode::Mismatch),
             (None, 2) => closed(Verdict::Refused, ReasonCode::InUse),
+            (None, 3) => closed(Verdict::Failed, ReasonCode::StoreError),
             (None, _) => Record { verdict: Some(Verdict::Passed), ..order.record.clone() },
         })
     }

@@ -5,6 +5,8 @@
 //! does anything else than what is right, and prints the row.
 
 mod chain;
+mod large;
+mod rot;
 mod users;
 
 use std::io::Write as _;

@@ -17,7 +17,9 @@ use model::code::FailureCode;
 use model::failure::{Failure, chain};
 use model::hint::Hint;
 use model::identity::{Fixup, Identity, MisplacedSite, Site, stamp};
-use model::layout::{Boot, LayoutError, Plan, PlannedPartition, Role, esp_cluster_sectors};
+use model::layout::{
+    Boot, LayoutError, Plan, PlannedPartition, Role, esp_cluster_sectors, ntfs_cluster,
+};
 use model::units::{Bytes, SectorSize};
 
 use super::PressTask;
@@ -73,6 +75,9 @@ impl PressError {
             Self::Wim(error) if error.is_volume() => FailureCode::VolumeFull,
             Self::Esp(EspError::Bcd(_) | EspError::Missing(_)) => FailureCode::MediaInvalid,
             Self::Tool(ToolError::Missing { .. }) => FailureCode::ToolMissing,
+            Self::Store { source, .. } if source.kind() == io::ErrorKind::FileTooLarge => {
+                FailureCode::ImageTooLarge
+            }
             _ => FailureCode::PressFailed,
         }
     }
@@ -86,6 +91,10 @@ impl Hint for PressError {
             Self::Wim(error) => error.hint(),
             Self::Tool(error) => error.hint(),
             Self::Esp(error) => error.hint(),
+            Self::Store { source, .. } if source.kind() == io::ErrorKind::FileTooLarge => Some(
+                "put the store on a file system with larger files, such as XFS or btrfs (store.path)"
+                    .into(),
+            ),
             Self::Store { .. } => {
                 Some("check that the store's file system is there and writable (store.path)".into())
             }
@@ -119,7 +128,7 @@ impl Work for PressTask {
     }
 
     /// Presses. Fails with a code that the station can act on: `store_full`, `volume_full`, `media_changed`,
-    /// `media_invalid`, `tool_missing` or `press_failed`.
+    /// `media_invalid`, `tool_missing`, `image_too_large` or `press_failed`.
     fn perform(self, _: Given) -> Result<Outline, Failure> {
         press(&self).map_err(|error| {
             let stat = rustix::fs::statvfs(&self.staging);
@@ -267,14 +276,20 @@ fn fill_esp(task: &PressTask, wim: &mut Wim, plan: &Plan, volume: &Path) -> Resu
 
 /// Formats an NTFS volume. mkntfs must be told where the volume will lie, or Windows cannot boot from it (mkntfs(8));
 /// 255 heads of 63 sectors is the geometry that every BIOS and Windows itself assume.
+///
+/// The boot sector has 32 bits for the place. What needs it is the volume's own boot code, which only a BIOS runs, and a
+/// BIOS cannot start from such a drive beyond the first 2^32 sectors at all. mkntfs refuses a place that does not fit if
+/// it is given one; if it finds the place itself, it writes 0 (`mkntfs_override_vol_params` in ntfs-3g), as here.
 fn format_ntfs(
     task: &PressTask,
     partition: &PlannedPartition,
     sector: SectorSize,
     volume: &Path,
 ) -> Result<(), PressError> {
+    let size = partition.size(sector);
+    let place = u32::try_from(partition.first.0).unwrap_or(0);
     File::create_new(volume)
-        .and_then(|file| file.set_len(partition.size(sector).0))
+        .and_then(|file| file.set_len(size.0))
         .map_err(store("create a volume"))?;
     tools::run(
         &task.tools.mkntfs,
@@ -285,9 +300,9 @@ fn format_ntfs(
             "-s",
             &sector.bytes().to_string(),
             "-c",
-            "4096",
+            &ntfs_cluster(size).0.to_string(),
             "-p",
-            &partition.first.0.to_string(),
+            &place.to_string(),
             "-H",
             "255",
             "-S",
@@ -300,7 +315,11 @@ fn format_ntfs(
     Ok(())
 }
 
-/// Copies the written extents of a volume's file into the image, from byte `offset` on.
+/// The piece in which [`splice`] looks for something else than zeros.
+const SPLICE_BLOCK: usize = 64 << 10;
+
+/// Copies what a volume's file holds into the image, from byte `offset` on. Holes and zeros stay holes: the bitmap of a
+/// large volume, half a gibibyte at 15 TiB, is next to nothing but zeros.
 fn splice(volume: &Path, image: &File, offset: Bytes) -> io::Result<()> {
     use rustix::fs::{SeekFrom, seek};
     let volume = File::open(volume)?;
@@ -318,8 +337,12 @@ fn splice(volume: &Path, image: &File, offset: Bytes) -> io::Result<()> {
         while at < end {
             let count = Bytes(end - at).as_usize().min(buffer.len());
             volume.read_exact_at(&mut buffer[..count], at)?;
-            image.write_all_at(&buffer[..count], offset.0 + at)?;
-            at += Bytes::of(count).0;
+            for block in buffer[..count].chunks(SPLICE_BLOCK) {
+                if block.iter().any(|byte| *byte != 0) {
+                    image.write_all_at(block, offset.0 + at)?;
+                }
+                at += Bytes::of(block.len()).0;
+            }
         }
     }
     Ok(())

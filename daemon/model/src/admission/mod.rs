@@ -79,6 +79,23 @@ pub struct MinimumSize {
     pub arithmetic: String,
 }
 
+/// The capacity beyond which no master can be made for a drive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct MaximumSize {
+    pub most: Bytes,
+    /// What sets the limit, in words.
+    pub why: String,
+    pub hint: Option<String>,
+}
+
+impl MaximumSize {
+    /// No limit is known.
+    pub fn unlimited() -> Self {
+        Self { most: Bytes(u64::MAX), why: String::new(), hint: None }
+    }
+}
+
 /// The media that a drive would get.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wanted {
@@ -102,6 +119,8 @@ pub struct Candidate {
     /// The time and the job in which the drive has passed with the same master, if that was its last job.
     pub passed: Option<String>,
     pub wanted: Wanted,
+    /// For which drives a master can be made.
+    pub limit: MaximumSize,
 }
 
 /// Proof that a drive is admitted. It cannot be copied, and making a claim uses it up.
@@ -307,6 +326,12 @@ fn size_objections(candidate: &Candidate, policy: &Policy) -> Vec<Refusal> {
         let detail =
             format!("capacity {size} is not in admission.sizes ({listed}, within {tolerance})");
         object(Code::SizeNotAllowed, detail);
+    }
+    let MaximumSize { most, why, hint } = &candidate.limit;
+    if size > *most {
+        let (size, most) = (size.0, most.0);
+        let detail = format!("the drive has {size} bytes; at most {most} can be imaged: {why}");
+        all.push(Refusal { hint: hint.clone(), ..Refusal::new(Code::TooLarge, detail) });
     }
     all
 }

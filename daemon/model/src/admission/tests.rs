@@ -30,6 +30,7 @@ fn candidate() -> Candidate {
         twins: Vec::new(),
         passed: None,
         wanted: Wanted::Known(MinimumSize { least: Bytes(8 << 30), arithmetic: "content".into() }),
+        limit: MaximumSize::unlimited(),
     }
 }
 
@@ -71,6 +72,8 @@ fn each_objection_has_its_code() {
     assert_eq!(code(|c, _| c.drive.size = Bytes(4 << 30)), Some(Code::TooSmall));
     assert_eq!(code(|_, p| p.min_size = Some(Bytes(1 << 40))), Some(Code::TooSmall));
     assert_eq!(code(|_, p| p.max_size = Some(Bytes(1 << 30))), Some(Code::TooLarge));
+    assert_eq!(code(|c, _| c.limit.most = Bytes((64 << 30) - 1)), Some(Code::TooLarge));
+    assert_eq!(code(|c, _| c.limit.most = Bytes(64 << 30)), None);
     assert_eq!(code(|_, p| p.models = vec![pattern("WDC*")]), Some(Code::ModelNotAllowed));
     assert_eq!(code(|_, p| p.models = vec![pattern("Samsung*")]), None);
     let unknown = |c: &mut Candidate, p: &mut Policy| {

@@ -20,6 +20,10 @@ pub enum LayoutError {
         "layout {layout:?}: the {role} partition has {size} bytes; with these sectors, its file system needs {least}"
     )]
     Small { layout: String, role: Role, size: u64, least: u64 },
+    #[error(
+        "layout {layout:?}: the {role} partition would have {size} bytes; its file system has at most {most}"
+    )]
+    Large { layout: String, role: Role, size: u64, most: u64 },
     #[error("layout {layout:?}: the {role} partition cannot have the label {label:?}")]
     Label {
         layout: String,
@@ -57,6 +61,9 @@ impl Hint for LayoutError {
             }
             Self::Small { least, .. } => {
                 format!("set its size to \"{}MiB\" or more", least.div_ceil(MIB.0))
+            }
+            Self::Large { most, .. } => {
+                format!("set its size to \"{}MiB\" or less", most / MIB.0)
             }
             Self::Label { role: Role::Msr, .. } => "it has no file system; leave label out".into(),
             Self::Label { role: Role::Esp, most, .. } => {

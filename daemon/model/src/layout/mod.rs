@@ -6,12 +6,17 @@
 //! FAT32 needs at least 65,525 clusters.
 
 mod error;
+mod extent;
 mod role;
+mod volume;
 
 pub use error::LayoutError;
+pub use extent::Extent;
 pub use role::{Attributes, FileSystem, Role};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+pub use volume::{FAT32_MIN_CLUSTERS, esp_cluster_sectors, ntfs_bitmap, ntfs_cluster};
+use volume::{least_size, most_size};
 
 use crate::drive::Geometry;
 use crate::identity::Identity;
@@ -22,47 +27,6 @@ use crate::units::{Bytes, Lba, MIB, SectorSize};
 pub const GPT_ENTRY_COUNT: u32 = 128;
 /// Size of one entry in bytes.
 pub const GPT_ENTRY_BYTES: u32 = 128;
-
-/// The least number of clusters of a FAT32 volume. Every driver takes a volume with fewer for FAT16 (Microsoft FAT
-/// specification 1.03, page 14); mkfs.fat makes one all the same, with a warning.
-pub const FAT32_MIN_CLUSTERS: u64 = 65_525;
-
-/// The size of a partition in a layout.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Extent {
-    /// This size, rounded up to whole mebibytes.
-    Fixed(Bytes),
-    /// The space that the other partitions leave.
-    Rest,
-}
-
-impl Serialize for Extent {
-    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Fixed(size) => size.serialize(to),
-            Self::Rest => to.serialize_str("rest"),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Extent {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Text {
-            Number(u64),
-            Words(String),
-        }
-        match Text::deserialize(from)? {
-            Text::Number(bytes) => Ok(Self::Fixed(Bytes(bytes))),
-            Text::Words(text) if text == "rest" => Ok(Self::Rest),
-            Text::Words(text) => text
-                .parse()
-                .map(Self::Fixed)
-                .map_err(|_| serde::de::Error::custom(format!("{text:?} is not a partition size"))),
-        }
-    }
-}
 
 /// One partition of a layout.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -222,18 +186,6 @@ impl Plan {
     }
 }
 
-/// Least size of an NTFS volume. mkntfs needs 1 MiB, journal and MFT some more.
-const NTFS_MIN: Bytes = Bytes::mib(16);
-
-/// Sectors per cluster on an ESP of this size. Clusters have 4096 bytes if the ESP then has enough of them for FAT32,
-/// and one sector otherwise.
-pub fn esp_cluster_sectors(size: Bytes, sector: SectorSize) -> u64 {
-    match sector {
-        SectorSize::B512 if size >= Bytes::mib(260) => 8,
-        SectorSize::B512 | SectorSize::B4096 => 1,
-    }
-}
-
 impl Layout {
     /// Checks what does not depend on a drive.
     ///
@@ -274,9 +226,19 @@ impl Layout {
                     let role = partition.role;
                     return Err(LayoutError::Small { layout: layout(), role, size, least });
                 }
+                self.check_most(partition.role, size)?;
             }
         }
         Ok(())
+    }
+
+    fn check_most(&self, role: Role, size: Bytes) -> Result<(), LayoutError> {
+        let most = most_size(role);
+        if size <= most {
+            return Ok(());
+        }
+        let (layout, size, most) = (self.name.clone(), size.0, most.0);
+        Err(LayoutError::Large { layout, role, size, most })
     }
 
     fn check_label(&self, partition: &Partition) -> Result<(), LayoutError> {
@@ -337,11 +299,27 @@ impl Layout {
         (Bytes(total), terms.join(" + "))
     }
 
+    /// Largest size of a drive for this layout, and the sum in words: beyond it the partition that takes the rest
+    /// would be too large for its file system.
+    pub fn largest_drive(&self) -> (Bytes, String) {
+        let mut total = 2 * MIB.0;
+        let mut terms = vec![format!("{total} tables")];
+        for partition in &self.partitions {
+            let size = match partition.size {
+                Extent::Fixed(size) => size.align_up(MIB.0),
+                Extent::Rest => most_size(partition.role),
+            };
+            terms.push(format!("{} {}", size.0, partition.role));
+            total = total.saturating_add(size.0);
+        }
+        (Bytes(total), terms.join(" + "))
+    }
+
     /// Computes the sectors of every partition for one geometry.
     ///
     /// # Errors
-    /// [`LayoutError::DriveTooSmall`] with the sum, or [`LayoutError::Small`] if a partition is too small for its file
-    /// system with sectors of this size.
+    /// [`LayoutError::DriveTooSmall`] with the sum, [`LayoutError::Small`] if a partition is too small for its file
+    /// system with sectors of this size, [`LayoutError::Large`] if one is too large for it.
     pub fn plan(&self, geometry: Geometry) -> Result<Plan, LayoutError> {
         self.check()?;
         let sector = geometry.sector;
@@ -381,6 +359,7 @@ impl Layout {
         let mut partitions = Vec::with_capacity(sizes.len());
         for (partition, size) in self.partitions.iter().zip(sizes) {
             let size = if partition.size == Extent::Rest { size.0 + spare } else { size.0 };
+            self.check_most(partition.role, Bytes(size))?;
             let label =
                 partition.label.clone().unwrap_or_else(|| partition.role.label().to_owned());
             partitions.push(PlannedPartition {
@@ -400,25 +379,11 @@ impl Layout {
     }
 }
 
-/// The least size of a partition of this role.
-fn least_size(role: Role, sector: SectorSize) -> Bytes {
-    match role {
-        // Two file allocation tables with an entry of 4 bytes for each cluster, and 32 reserved sectors.
-        Role::Esp => {
-            let cluster = sector.bytes();
-            let clusters = FAT32_MIN_CLUSTERS + 2;
-            let table = Bytes(clusters * 4).align_up(sector.bytes()).0;
-            Bytes(clusters * cluster + 2 * table + 32 * sector.bytes()).align_up(MIB.0)
-        }
-        Role::Msr => MIB,
-        Role::Windows | Role::Recovery => NTFS_MIN,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
+    use super::volume::NTFS_MIN;
     use super::*;
 
     fn geometry(size: u64, sector: SectorSize) -> Geometry {
@@ -428,7 +393,7 @@ mod tests {
     proptest! {
         #[test]
         fn plans_are_aligned_ordered_and_inside(
-            size in 0_u64..(4 << 40),
+            size in prop_oneof![0_u64..(4 << 40), 0_u64..(255 << 40)],
             large in any::<bool>(),
             esp in 300_u64..2000,
             recovery in 16_u64..3000,
@@ -459,6 +424,20 @@ mod tests {
                 Err(other) => prop_assert!(false, "{other}"),
             }
         }
+    }
+
+    #[test]
+    fn the_largest_drive_is_the_largest_that_can_be_planned() {
+        for sector in [SectorSize::B512, SectorSize::B4096] {
+            let (most, arithmetic) = Layout::default().largest_drive();
+            assert!(arithmetic.starts_with("2097152 tables + 314572800 esp"), "{arithmetic}");
+            assert!(Layout::default().plan(geometry(most.0, sector)).is_ok());
+            let error = Layout::default().plan(geometry((most + MIB).0, sector)).unwrap_err();
+            assert!(matches!(error, LayoutError::Large { role: Role::Windows, .. }), "{error}");
+        }
+        let mut layout = Layout::default();
+        layout.partitions[0].size = Extent::Fixed(Bytes(40 << 30));
+        assert!(matches!(layout.check(), Err(LayoutError::Large { role: Role::Esp, .. })));
     }
 
     #[test]
