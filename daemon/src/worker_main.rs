@@ -3,6 +3,7 @@
 use anyhow::{Context as _, bail};
 use media::intake::IntakeTask;
 use media::press::PressTask;
+use media::press::check::CheckTask;
 use media::wim;
 use media::worker::domain;
 use media::worker::handover;
@@ -41,6 +42,7 @@ fn perform_any(request: &[u8], files: Vec<OwnedFd>) -> anyhow::Result<Line> {
         Probe::NAME => perform::<Probe>(request, files),
         IntakeTask::NAME => perform::<IntakeTask>(request, files),
         PressTask::NAME => perform::<PressTask>(request, files),
+        CheckTask::NAME => perform::<CheckTask>(request, files),
         Audit::NAME => perform::<Audit>(request, files),
         _ => bail!("{name:?} is not a task for a worker"),
     }

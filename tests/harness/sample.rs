@@ -28,6 +28,8 @@ pub(crate) struct Sample {
     pub(crate) manager: Option<Vec<u8>>,
     /// Another boot configuration than the good one.
     pub(crate) bcd: Option<Vec<u8>>,
+    /// Whether there is a folder whose files NTFS compresses.
+    pub(crate) packed: bool,
     /// Architecture that boot.wim claims, as in winnt.h: 9 is amd64.
     pub(crate) architecture: u32,
 }
@@ -41,6 +43,7 @@ impl Default for Sample {
             boot: true,
             manager: None,
             bcd: None,
+            packed: false,
             architecture: 9,
         }
     }
@@ -181,6 +184,7 @@ fn write(path: &Path, data: &[u8]) {
     fs::write(path, data).unwrap_or_else(|e| panic!("write {}: {e}", path.display()));
 }
 
+const COMPRESSED: u32 = 0x800;
 const HIDDEN_SYSTEM: u32 = 0x2 | 0x4;
 const READ_ONLY_ARCHIVE: u32 = 0x1 | 0x20;
 
@@ -197,7 +201,7 @@ impl Sample {
         );
         let mount = work.path().join("mount");
         fs::create_dir(&mount).unwrap();
-        let options = "streams_interface=windows,permissions,big_writes";
+        let options = "streams_interface=windows,permissions,big_writes,compression";
         run("ntfs-3g", &["-o", options, image, mount.to_str().unwrap()]);
         let mounted = Mounted(mount.clone());
         self.fill(&mount, work.path());
@@ -303,6 +307,20 @@ impl Sample {
         write(&system.join("zeros.bin"), &vec![0; 6 << 20]);
         write(&system.join("empty.txt"), b"");
         write(&root.join("Windows/Ünïcödé – 文字.txt"), b"text");
+        if self.packed {
+            let folder = root.join("Windows/packed");
+            fs::create_dir(&folder).unwrap();
+            set(&folder, "system.ntfs_attrib", &COMPRESSED.to_le_bytes());
+            let text: String =
+                (0..30_000).map(|n| format!("{n:07} text that packs well\r\n")).collect();
+            for (name, length) in [("long", text.len()), ("short", 5000), ("tiny", 20)] {
+                write(&folder.join(format!("{name}.txt")), &text.as_bytes()[..length]);
+            }
+            let mut mixed = noise.contents(150_000);
+            mixed.extend(&text.as_bytes()[..150_000]);
+            mixed.extend(vec![0; 150_000]);
+            write(&folder.join("mixed.bin"), &mixed);
+        }
         let users = root.join("Users");
         fs::create_dir_all(users.join("Default")).unwrap();
         let old = root.join("Documents and Settings");

@@ -47,6 +47,16 @@ fn render(report: &AuditReport, terminal: Option<usize>) -> String {
     if report.more_differences > 0 {
         text += &format!("and {} more differences\n", report.more_differences);
     }
+    if !report.not_compared.is_empty() {
+        let mut table = Table::new([("PATH", Keep::Always), ("NOT COMPARED", Keep::Text)]);
+        for skipped in &report.not_compared {
+            table.row([Cell::new(&skipped.path), Cell::new(&skipped.what)]);
+        }
+        text += &table.render(terminal);
+    }
+    if report.more_not_compared > 0 {
+        text += &format!("and {} more that were not compared\n", report.more_not_compared);
+    }
     let (verdict, style) =
         if report.is_same() { ("SAME", words::GOOD) } else { ("DIFFERENT", words::BAD) };
     let counts = format!(

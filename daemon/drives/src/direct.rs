@@ -5,6 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::Arc;
 
 use model::units::Bytes;
 use rustix::fs::OFlags;
@@ -64,7 +65,7 @@ pub fn open(node: &Path) -> io::Result<File> {
 
 impl DirectReader<'static> {
     /// Reads all of a drive of `size` bytes, which [`open`] has opened.
-    pub fn over(file: File, size: Bytes) -> Self {
+    pub fn over(file: Arc<File>, size: Bytes) -> Self {
         let read_at =
             move |buffer: &mut Buffer, offset: Bytes| file.read_exact_at(buffer, offset.0);
         Self::caching(Box::new(read_at), size, LARGE)

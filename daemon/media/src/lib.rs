@@ -1,6 +1,6 @@
 //! Prestaged media: files in the inbox are noticed, verified, and pressed into masters.
 //!
-//! - Owns the inbox's watch, intake, the press, the binding to libwim, and the worker processes that all of this runs in.
+//! - Owns the inbox's watch, intake, the press, the comparison with media, the binding to libwim, and the worker processes that all of this runs in.
 //! - May touch the inbox and the one folder of the store that it is given to press into, and may run the formatting
 //!   programs. What reads media runs under an account without rights.
 //! - May never see a drive: it does not depend on the crate `drives`, and its workers' account cannot open one.
@@ -14,6 +14,7 @@
 
 mod boot;
 pub mod caseless;
+pub mod compare;
 pub mod inbox;
 pub mod intake;
 pub mod lease;

@@ -1,4 +1,8 @@
-//! One press: makes room in the store, runs the worker, takes the image over from it, and makes that a master.
+//! One press: makes room in the store, runs the worker, takes the image over from it, hashes it, lets another worker
+//! compare it with the media, and makes it a master.
+//!
+//! The order matters. What is compared after it was hashed is what was hashed, or the comparison finds the difference;
+//! and what changes after the comparison has other digests when it is written to a drive.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -7,13 +11,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use masters::image::{self, Outline};
-use masters::store::{Master, Staging, Store, StoreError};
+use masters::store::{Staging, Store, StoreError, Taken};
 use media::lease::{Writers, writers};
 use media::press::PressTask;
+use media::press::check::CheckTask;
+use model::api::audit::{AuditReport, Difference};
 use model::api::line::Progress;
 use model::code::FailureCode;
 use model::failure::{Failure, chain};
-use model::manifest::{MasterId, Recipe};
+use model::manifest::{Manifest, MasterId, Recipe};
 use model::media::MediaFile;
 use model::units::Bytes;
 use parking_lot::Mutex;
@@ -64,18 +70,20 @@ impl Press {
         let staging = prepared.map_err(|error| store_failed(&error))?;
         let tools = services.tools.clone();
         let folder = staging.path().to_owned();
-        let task = PressTask { files, recipe: recipe.clone(), tools, staging: folder };
-        let report = {
+        let task = PressTask { files, recipe, tools, staging: folder };
+        let report: Report = {
             let (sender, id) = (sender.clone(), id.clone());
-            move |progress| {
+            Arc::new(move |progress| {
                 // A busy station may miss progress; only the end must reach it.
                 let _ = sender.try_send(Event::PressProgress(id.clone(), progress));
-            }
+            })
         };
-        let pressed = services.workers.run(&task, &report).await;
+        let made = pressed(services, task, staging, &report).await;
         let store = services.store.clone();
         let keep = spawn_blocking(move || {
-            let kept = pressed.and_then(|outline| keep(&store, &staging, recipe, outline, &report));
+            let kept = made.and_then(|(taken, manifest)| {
+                store.keep(taken, &manifest).map_err(|error| store_failed(&error))
+            });
             if kept.is_err()
                 && let Err(error) = store.clear_presses()
             {
@@ -87,14 +95,33 @@ impl Press {
     }
 }
 
-/// Takes the image over from its press, hashes it, and makes it a master.
-fn keep(
+/// Where the progress of a press goes.
+type Report = Arc<dyn Fn(Progress) + Send + Sync>;
+
+/// Presses an image, and lets another worker than the one that pressed it compare it with the media.
+async fn pressed(
+    services: &Services,
+    task: PressTask,
+    staging: Staging,
+    report: &Report,
+) -> Result<(Taken, Manifest), Failure> {
+    let outline = services.workers.run(&task, |progress| report(progress)).await?;
+    let PressTask { files, recipe, .. } = task;
+    let (store, reporter) = (services.store.clone(), Arc::clone(report));
+    let hash = spawn_blocking(move || hash(&store, &staging, recipe, outline, &reporter));
+    let (taken, manifest) = hash.await.unwrap_or_else(|error| Err(panicked(&error)))?;
+    let manifest = compare(services, files, &taken, manifest, report).await?;
+    Ok((taken, manifest))
+}
+
+/// Takes the image over from its press, and hashes it.
+fn hash(
     store: &Store,
     staging: &Staging,
     recipe: Recipe,
     outline: Outline,
-    report: &(dyn Fn(Progress) + Sync),
-) -> Result<Arc<Master>, Failure> {
+    report: &Report,
+) -> Result<(Taken, Manifest), Failure> {
     let (id, size) = (recipe.id(), recipe.geometry.size);
     let taken = store.take_over(staging, &id, size).map_err(|error| store_failed(&error))?;
     wait_for_writers(&taken.image)?;
@@ -105,17 +132,65 @@ fn keep(
     let last = Mutex::new(None);
     let hashing = |done: Bytes, total: Bytes| {
         if due(&mut last.lock()) {
-            let fraction = HASHED_FROM + (1.0 - HASHED_FROM) * share(done, total);
+            let fraction = PRESSED + (HASHED - PRESSED) * share(done, total);
             report(Progress { step: "hashing".into(), fraction });
         }
     };
     let manifest = image::describe(&taken.image, recipe, plan, outline, &hashing)
         .map_err(|error| Failure::of(FailureCode::PressFailed, &error))?;
-    store.keep(taken, &manifest).map_err(|error| store_failed(&error))
+    Ok((taken, manifest))
 }
 
+/// Compares the master-to-be with the media. What cannot be compared becomes a warning of every drive.
+async fn compare(
+    services: &Services,
+    files: Vec<MediaFile>,
+    taken: &Taken,
+    manifest: Manifest,
+    report: &Report,
+) -> Result<Manifest, Failure> {
+    let image = taken.image.try_clone().map_err(|error| {
+        Failure::new(FailureCode::StoreError, format!("cannot open the pressed image: {error}"))
+    })?;
+    let task = CheckTask { files, manifest };
+    let comparing = |progress: Progress| {
+        report(Progress { fraction: HASHED + (1.0 - HASHED) * progress.fraction, ..progress });
+    };
+    let found = services.workers.run_with(&task, &[image.into()], comparing).await?;
+    let mut manifest = task.manifest;
+    if !found.is_same() {
+        for Difference { path, what } in &found.differences {
+            tracing::error!(master = %manifest.id, "the pressed image differs from the media: {path}: {what}");
+        }
+        return Err(differs(&found));
+    }
+    if let Some(Difference { path, what }) = found.not_compared.first() {
+        let count = found.not_compared();
+        let warning = format!(
+            "not_compared: {count} files of the master could not be compared with the media, first {path}: {what}"
+        );
+        tracing::warn!(master = %manifest.id, "{warning}");
+        manifest.warnings.push(warning);
+    }
+    Ok(manifest)
+}
+
+/// The failure of a press whose image differs from the media.
+fn differs(found: &AuditReport) -> Failure {
+    let count = Bytes::of(found.differences.len()).0 + found.more_differences;
+    let first = found.differences.first();
+    let first = first.map(|first| format!("{}: {}", first.path, first.what)).unwrap_or_default();
+    let detail =
+        format!("the pressed image differs from the media in {count} places, first {first}");
+    let hint = "press it once more; if it differs again, the station's memory or store is at fault, \
+                or the media holds what cannot be applied: the log lists the differences";
+    Failure::new(FailureCode::PressFailed, detail).with_hint(hint)
+}
+
+/// How much of a press is done when the image is there.
+const PRESSED: f64 = 0.85;
 /// How much of a press is done when the image is hashed.
-const HASHED_FROM: f64 = 0.85;
+const HASHED: f64 = 0.9;
 
 /// Whether progress is to be reported again, at most ten times a second.
 fn due(last: &mut Option<Instant>) -> bool {

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use super::Case;
-use crate::harness::{Drive, NOBODY, Rig, Setup, sample, wait_for};
+use crate::harness::sample::Sample;
+use crate::harness::{Drive, NOBODY, Rig, Setup, sample, sample_of, wait_for};
 
 /// Verdict and reason of a record.
 fn verdict(record: &Value) -> String {
@@ -77,6 +78,128 @@ fn stopped_after_apply(rig: &Rig) -> Stopped {
         rig.wait_pass(&drive.serial);
     }
     panic!("no press was caught in time");
+}
+
+/// Where these bytes stand in a part of a file.
+fn places(file: &File, part: std::ops::Range<u64>, bytes: &[u8]) -> Vec<u64> {
+    let mut data = vec![0; usize::try_from(part.end - part.start).unwrap()];
+    file.read_exact_at(&mut data, part.start).unwrap();
+    let found = data.windows(bytes.len()).enumerate().filter(|(_, found)| *found == bytes);
+    found.map(|(at, _)| part.start + u64::try_from(at).unwrap()).collect()
+}
+
+/// Flips a bit of this byte.
+fn flip(file: &File, at: u64) {
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], at).unwrap();
+}
+
+/// The EFI system partition, and the Windows volume, of a drive in these tests.
+const ESP: std::ops::Range<u64> = 1 << 20..41 << 20;
+const WINDOWS: std::ops::Range<u64> = 57 << 20..399 << 20;
+
+/// A master is compared with its media before it exists: contents, streams and names, and the files of the ESP.
+#[apply(test!)]
+#[needs(LOOP, ROOT)]
+fn a_master_that_differs_from_its_media_is_none() {
+    let rig = Rig::started(Setup::default());
+    let name: Vec<u8> = "hidden.sys".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for (tried, part, bytes, skip, told) in [
+        (
+            "a flipped bit in a file",
+            WINDOWS,
+            &b"block 3 of a sample file"[..],
+            2,
+            "the data differs",
+        ),
+        (
+            "a flipped bit in a named stream",
+            WINDOWS,
+            b"[ZoneTransfer]",
+            4,
+            "Zone.Identifier: the data differs",
+        ),
+        ("a flipped bit in a name", WINDOWS, &name, 0, "/Windows/hidden.sys: "),
+        ("a flipped bit in the boot manager", ESP, b"PE\0\0\x64\x86", 500, "ESP:/efi/"),
+        ("a flipped bit in the BCD", ESP, b"regf", 4, "ESP:/efi/microsoft/boot/bcd"),
+    ] {
+        let stopped = stopped_after_apply(&rig);
+        let before = stopped.drive.contents();
+        let image = File::options().read(true).write(true).open(stopped.image()).unwrap();
+        let found = places(&image, part, bytes);
+        assert!(!found.is_empty(), "{tried}");
+        // A name stands in its folder and in its file record; contents stand once, or once more.
+        for at in found.iter().take(if skip == 0 { usize::MAX } else { 1 }) {
+            flip(&image, at + skip);
+        }
+        drop(image);
+        let seen = stopped.verdict(&rig);
+        stopped.drive.assert_untouched(&before);
+        let log = rig.log();
+        let line = log
+            .lines()
+            .find(|line| line.contains("differs from the media: ") && line.contains(told));
+        assert!(line.is_some(), "{tried}: {log}");
+        let (right, before) = ("failed press_failed", "passed");
+        Case { line: "C.9", tried, right, before }.saw(&seen);
+        stopped.drive.detach();
+        rig.wait_gone(&stopped.drive.serial);
+    }
+}
+
+/// What changes after the station has hashed the image is found as well: by the comparison, or by the digests.
+#[apply(test!)]
+#[needs(LOOP, ROOT)]
+fn an_image_that_changes_while_it_is_compared_ships_no_wrong_byte() {
+    let rig = Rig::started(Setup::default());
+    let drive = rig.attached("A", 420, 512);
+    let (worker, image) = wait_for("the comparison", || {
+        let worker = rig.children().into_iter().find(|child| handles(child) > 0)?;
+        let mut names = fs::read_dir(rig.path("store")).unwrap().flatten();
+        let image = names.find(|entry| entry.file_name().to_string_lossy().ends_with("-image"))?;
+        let pid = Pid::from_raw(worker.parse().unwrap()).unwrap();
+        kill_process(pid, Signal::STOP).ok()?;
+        Some((pid, image.path().join("disk.raw")))
+    });
+    let file = File::options().read(true).write(true).open(image).unwrap();
+    flip(&file, places(&file, WINDOWS, b"block 3 of a sample file")[0] + 2);
+    drop(file);
+    kill_process(worker, Signal::CONT).unwrap();
+    let record = rig.wait_verdict(&drive.serial);
+    let same = record["verdict"] != "passed" || rig.ctl(&["audit", &drive.node()]).0 == 0;
+    Case {
+        line: "C.9",
+        tried: "a flipped bit between hashing and the end of the comparison",
+        right: "no wrong byte ships",
+        before: "not compared",
+    }
+    .saw(if same { "no wrong byte ships" } else { "passed with a wrong byte" });
+}
+
+/// The comparison fails no good media: files that NTFS compresses are uncompressed for it.
+#[apply(test!)]
+#[needs(LOOP, ROOT)]
+fn media_with_compressed_files_passes_and_is_the_same() {
+    let rig = Rig::new(Setup::default());
+    rig.add_media(
+        &sample_of(&Sample { packed: true, ..Sample::default() }, &["--compress=LZX"]),
+        "win.wim",
+    );
+    rig.start();
+    rig.wait_media("win.wim", "valid");
+    let drive = rig.attached("A", 420, 512);
+    let record = rig.wait_pass(&drive.serial);
+    assert_eq!(record["warnings"], json!([]), "{record:#}");
+    let (code, text) = rig.ctl(&["audit", &drive.node()]);
+    Case {
+        line: "C.9",
+        tried: "media with files that NTFS compresses",
+        right: "passed, audit 0",
+        before: "passed, audit 1",
+    }
+    .saw(&format!("passed, audit {code}"));
+    assert!(text.contains("SAME"), "{text}");
 }
 
 /// A station whose mkntfs first runs these lines of a shell, once, with `$staging` as the folder of the press.

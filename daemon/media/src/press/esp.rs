@@ -64,6 +64,14 @@ pub const BOOT_MANAGER: &str = "EFI/Microsoft/Boot/bootmgfw.efi";
 /// The path of the BCD, in the media and on the ESP.
 pub const BCD: &str = "EFI/Microsoft/Boot/BCD";
 
+/// The media's folders with boot files, and where on the ESP each goes; a later one wins over an earlier one.
+pub(crate) const SOURCES: [(&str, &str); 4] = [
+    ("\\EFI", "EFI"),
+    ("\\Windows\\Boot\\EFI", "EFI/Microsoft/Boot"),
+    ("\\Windows\\Boot\\Fonts", "EFI/Microsoft/Boot/Fonts"),
+    ("\\Windows\\Boot\\Resources", "EFI/Microsoft/Boot/Resources"),
+];
+
 /// Lays out the files of the ESP below `work`, and returns the folder whose contents are to be copied onto it.
 ///
 /// # Errors
@@ -73,13 +81,7 @@ pub fn lay_out(wim: &mut Wim, image: u32, work: &Path) -> Result<PathBuf, EspErr
     for folder in [&raw, &out] {
         fs::create_dir_all(folder).map_err(at(folder))?;
     }
-    let sources = [
-        ("\\EFI", "EFI"),
-        ("\\Windows\\Boot\\EFI", "EFI/Microsoft/Boot"),
-        ("\\Windows\\Boot\\Fonts", "EFI/Microsoft/Boot/Fonts"),
-        ("\\Windows\\Boot\\Resources", "EFI/Microsoft/Boot/Resources"),
-    ];
-    for (source, target) in sources {
+    for (source, target) in SOURCES {
         if !wim.has(image, source) {
             continue;
         }

@@ -1,10 +1,12 @@
 //! Presses a master from prestaged media.
 //!
-//! [`build`] runs in a worker process and writes only into the store. This file holds the task, which the station makes
-//! and the worker does.
+//! [`build`] runs in a worker process and writes only into the store; [`check`], in another one, compares what it has made
+//! with the media. This file holds the task of the former, which the station makes and the worker does.
 
 pub mod build;
+pub mod check;
 pub mod esp;
+mod finished;
 
 use std::path::PathBuf;
 

@@ -1,5 +1,6 @@
 //! The functions that libwim calls back. They turn C structures into safe ones, and let no panic cross into C.
 
+use std::borrow::Cow;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -56,37 +57,41 @@ pub(super) unsafe extern "C" fn on_entry<F: FnMut(&Entry<'_>)>(
 ) -> c_int {
     // SAFETY: libwim's strings are NUL-terminated UTF-8 or null, the descriptor has the length given,
     // `1 + num_named_streams` stream entries follow, and all live for the length of this call.
-    let entry = unsafe {
+    let (dir, names, streams, security) = unsafe {
         let dir = &*raw;
         let count = 1 + usize::try_from(dir.num_named_streams).unwrap_or(0);
         let first: *const sys::StreamEntry = (&raw const (*raw).streams).cast();
-        let streams = std::slice::from_raw_parts(first, count)
-            .iter()
-            .map(|s| Stream {
-                name: borrowed(s.stream_name).unwrap_or(""),
-                size: s.resource.uncompressed_size,
-                sha1: s.resource.sha1_hash,
-                missing: s.resource.flags & (1 << 4) != 0,
-            })
-            .collect();
+        let streams = std::slice::from_raw_parts(first, count);
+        let streams: Vec<_> = streams.iter().map(|s| (borrowed(s.stream_name), s)).collect();
         let security = if dir.security_descriptor.is_null() {
             &[]
         } else {
             std::slice::from_raw_parts(dir.security_descriptor, dir.security_descriptor_size)
         };
-        Entry {
-            path: borrowed(dir.full_path).unwrap_or(""),
-            name: borrowed(dir.filename).unwrap_or(""),
-            short_name: borrowed(dir.dos_name).filter(|name| !name.is_empty()),
-            attributes: dir.attributes,
-            reparse_tag: dir.reparse_tag,
-            security,
-            links: dir.num_links,
-            link_group: dir.hard_link_group_id,
-            times: [dir.creation_time, dir.last_write_time, dir.last_access_time].map(nt_time),
-            object_id: dir.object_id[0],
-            streams,
-        }
+        let names = [dir.full_path, dir.filename, dir.dos_name].map(|name| borrowed(name));
+        (dir, names, streams, security)
+    };
+    let [path, name, short_name] = &names;
+    let entry = Entry {
+        path: path.as_deref().unwrap_or(""),
+        name: name.as_deref().unwrap_or(""),
+        short_name: short_name.as_deref().filter(|name| !name.is_empty()),
+        attributes: dir.attributes,
+        reparse_tag: dir.reparse_tag,
+        security,
+        links: dir.num_links,
+        link_group: dir.hard_link_group_id,
+        times: [dir.creation_time, dir.last_write_time, dir.last_access_time].map(nt_time),
+        object_id: dir.object_id[0],
+        streams: streams
+            .iter()
+            .map(|(name, stream)| Stream {
+                name: name.as_deref().unwrap_or(""),
+                size: stream.resource.uncompressed_size,
+                sha1: stream.resource.sha1_hash,
+                missing: stream.resource.flags & (1 << 4) != 0,
+            })
+            .collect(),
     };
     // SAFETY: `ctx` is the closure that `iterate` passed and still holds.
     let each = unsafe { &mut *ctx.cast::<F>() };
@@ -106,17 +111,36 @@ fn nt_time(time: sys::Timespec) -> u64 {
     u64::try_from(units).unwrap_or(0)
 }
 
-/// A C string as a `&str`; `None` if it is null.
+/// A C string as text; `None` if it is null.
 ///
 /// # Safety
 /// `text` is null or a NUL-terminated string that lives as long as `'a`.
-unsafe fn borrowed<'a>(text: *const c_char) -> Option<&'a str> {
+unsafe fn borrowed<'a>(text: *const c_char) -> Option<Cow<'a, str>> {
     if text.is_null() {
         return None;
     }
-    // SAFETY: the caller's promise. libwim encodes names in UTF-8 (ASSUME_UTF8), but an unpaired surrogate comes as
-    // bytes that are not UTF-8; a name with one becomes the replacement character.
-    Some(unsafe { CStr::from_ptr(text) }.to_str().unwrap_or("\u{fffd}"))
+    // SAFETY: the caller's promise.
+    Some(readable(unsafe { CStr::from_ptr(text) }.to_bytes()))
+}
+
+/// A name as text. libwim encodes names in UTF-8 (ASSUME_UTF8), and half of a surrogate pair in the same way, as three
+/// bytes that are not UTF-8; it becomes one replacement character.
+fn readable(name: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = std::str::from_utf8(name) {
+        return Cow::Borrowed(text);
+    }
+    let mut text = Vec::with_capacity(name.len());
+    let mut rest = name;
+    while let Some((first, others)) = rest.split_first() {
+        if let [0xed, 0xa0..=0xbf, 0x80..=0xbf, after @ ..] = rest {
+            text.extend("\u{fffd}".as_bytes());
+            rest = after;
+        } else {
+            text.push(*first);
+            rest = others;
+        }
+    }
+    Cow::Owned(String::from_utf8_lossy(&text).into_owned())
 }
 
 /// A copy of a C string; `None` if it is null.
@@ -125,5 +149,18 @@ unsafe fn borrowed<'a>(text: *const c_char) -> Option<&'a str> {
 /// `text` is null or a NUL-terminated string.
 pub(super) unsafe fn owned(text: *const c_char) -> Option<String> {
     // SAFETY: the caller's promise; the borrow ends here.
-    unsafe { borrowed(text) }.map(str::to_owned)
+    unsafe { borrowed(text) }.map(Cow::into_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::readable;
+
+    #[test]
+    fn half_a_surrogate_pair_is_one_character() {
+        assert_eq!(readable("plain \u{1f600}".as_bytes()), "plain \u{1f600}");
+        assert_eq!(readable(b"a\xed\xa0\xbd.txt"), "a\u{fffd}.txt");
+        assert_eq!(readable(b"\xed\xb8\x80\xed\xa0\xbd"), "\u{fffd}\u{fffd}");
+        assert_eq!(readable(b"\xed\xa0"), "\u{fffd}\u{fffd}");
+    }
 }

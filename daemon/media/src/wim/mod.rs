@@ -7,6 +7,7 @@
 #![expect(unsafe_code, reason = "the binding to libwim; every block argues its safety")]
 
 mod callback;
+mod entry;
 mod sys;
 pub mod volume;
 
@@ -19,6 +20,7 @@ use std::ptr;
 use std::sync::{Arc, OnceLock};
 
 use callback::{on_entry, on_progress, owned};
+pub use entry::{Entry, Stream};
 use model::hint::Hint;
 use serde::Serialize;
 
@@ -130,46 +132,6 @@ pub struct Info {
     pub write_in_progress: bool,
 }
 
-/// A directory entry of an image, borrowed for the length of the callback.
-#[derive(Debug)]
-pub struct Entry<'a> {
-    /// Path in the image with `/` between names; `/` for the root.
-    pub path: &'a str,
-    /// File name; empty for the root.
-    pub name: &'a str,
-    /// 8.3 name, if it has one.
-    pub short_name: Option<&'a str>,
-    /// Windows file attributes (`FILE_ATTRIBUTE_*`).
-    pub attributes: u32,
-    /// Reparse tag, or 0.
-    pub reparse_tag: u32,
-    /// Self-relative security descriptor; empty if there is none.
-    pub security: &'a [u8],
-    /// The number of hard links to the file.
-    pub links: u32,
-    /// The same number for all links to one file; may be 0 for a file with a single link.
-    pub link_group: u64,
-    /// Creation, last write, last access: 100 ns since 1601, as NTFS counts.
-    pub times: [u64; 3],
-    /// Object ID, all zero if none.
-    pub object_id: [u8; 16],
-    /// First the unnamed (or reparse, or encrypted) stream, then the named ones.
-    pub streams: Vec<Stream<'a>>,
-}
-
-/// A stream of a file.
-#[derive(Debug)]
-pub struct Stream<'a> {
-    /// Empty for the unnamed stream.
-    pub name: &'a str,
-    /// Uncompressed length in bytes.
-    pub size: u64,
-    /// SHA-1 of the contents; all zero for an empty stream.
-    pub sha1: [u8; 20],
-    /// Whether the blob is neither in the WIM nor in a referenced part.
-    pub missing: bool,
-}
-
 /// The function that libwim's progress goes to.
 type Report = Box<dyn FnMut(Progress) -> Flow>;
 
@@ -241,6 +203,26 @@ impl Wim {
         path: &Path,
         report: impl FnMut(Progress) -> Flow + 'static,
     ) -> Result<Self, WimError> {
+        Self::open_with(path, sys::OPEN_FLAG_CHECK_INTEGRITY, report)
+    }
+
+    /// Opens a WIM that has been verified, without checking its integrity table again. libwim compares the SHA-1 of
+    /// whatever it reads all the same.
+    ///
+    /// # Errors
+    /// As [`Wim::open`].
+    pub fn reopen(
+        path: &Path,
+        report: impl FnMut(Progress) -> Flow + 'static,
+    ) -> Result<Self, WimError> {
+        Self::open_with(path, 0, report)
+    }
+
+    fn open_with(
+        path: &Path,
+        flags: c_int,
+        report: impl FnMut(Progress) -> Flow + 'static,
+    ) -> Result<Self, WimError> {
         let library = library()?;
         let shown = path.display().to_string();
         let c_path = c_string(path.as_os_str().as_bytes(), || format!("open {shown}"))?;
@@ -253,7 +235,7 @@ impl Wim {
         let code = unsafe {
             (library.wimlib_open_wim_with_progress)(
                 c_path.as_ptr(),
-                sys::OPEN_FLAG_CHECK_INTEGRITY,
+                flags,
                 &mut raw,
                 Some(on_progress),
                 ctx.cast(),

@@ -46,6 +46,17 @@ pub struct AuditReport {
     /// The first differences; more than a hundred are only counted.
     pub differences: Vec<Difference>,
     pub more_differences: u64,
+    /// The first things that could not be compared, and why not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_compared: Vec<Difference>,
+    /// How many more of these there are.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub more_not_compared: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl AuditReport {
@@ -56,12 +67,26 @@ impl AuditReport {
 
     /// Lists a difference, or only counts it if the list is full.
     pub fn differs(&mut self, path: &str, what: impl Into<String>) {
-        if self.differences.len() < LISTED {
-            let shown = |text: &str| text.replace(char::is_control, "?");
-            self.differences.push(Difference { path: shown(path), what: shown(&what.into()) });
-        } else {
-            self.more_differences += 1;
-        }
+        list(&mut self.differences, &mut self.more_differences, path, &what.into());
+    }
+
+    /// Lists what cannot be compared, or only counts it if the list is full.
+    pub fn skips(&mut self, path: &str, why: impl Into<String>) {
+        list(&mut self.not_compared, &mut self.more_not_compared, path, &why.into());
+    }
+
+    /// How many things could not be compared.
+    pub fn not_compared(&self) -> u64 {
+        Bytes::of(self.not_compared.len()).0 + self.more_not_compared
+    }
+}
+
+fn list(listed: &mut Vec<Difference>, more: &mut u64, path: &str, what: &str) {
+    if listed.len() < LISTED {
+        let shown = |text: &str| text.replace(char::is_control, "?");
+        listed.push(Difference { path: shown(path), what: shown(what) });
+    } else {
+        *more += 1;
     }
 }
 

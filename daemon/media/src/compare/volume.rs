@@ -1,18 +1,24 @@
-//! The Windows volume of a drive, read with the `ntfs` crate.
+//! An NTFS volume, read with the `ntfs` crate.
 
 use std::collections::HashMap;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 
 use ntfs::attribute_value::NtfsAttributeValue;
 use ntfs::structured_values::{NtfsFileNamespace, NtfsObjectId};
-use ntfs::{KnownNtfsFileRecordNumber, Ntfs, NtfsAttributeType, NtfsError, NtfsReadSeek};
-use sha1::{Digest as _, Sha1};
+use ntfs::{
+    KnownNtfsFileRecordNumber, Ntfs, NtfsAttributeFlags, NtfsAttributeType, NtfsError, NtfsReadSeek,
+};
+use sha1::Digest as _;
 
-use drives::direct::DirectReader;
 use model::units::Bytes;
+
+use super::Source;
+use super::lznt1::{self, Damaged};
 
 /// Why a volume cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum VolumeError {
+#[expect(missing_docs, reason = "the messages say it")]
+pub enum VolumeError {
     #[error("cannot {doing}")]
     Ntfs {
         doing: String,
@@ -23,6 +29,18 @@ pub(super) enum VolumeError {
     Security(usize),
     #[error("folders nest deeper than {DEEPEST}")]
     Deep,
+    #[error("cannot uncompress file record {record}")]
+    Compressed {
+        record: u64,
+        #[source]
+        source: Damaged,
+    },
+    #[error("cannot read clusters of file record {record}")]
+    Clusters {
+        record: u64,
+        #[source]
+        source: io::Error,
+    },
 }
 
 fn failed(doing: impl Into<String>) -> impl FnOnce(NtfsError) -> VolumeError {
@@ -33,7 +51,7 @@ fn failed(doing: impl Into<String>) -> impl FnOnce(NtfsError) -> VolumeError {
 /// Reads the whole value of an attribute.
 fn read_all(
     mut value: NtfsAttributeValue<'_, '_>,
-    reader: &mut DirectReader<'_>,
+    reader: &mut Box<dyn Source>,
 ) -> Result<Vec<u8>, NtfsError> {
     let mut data = vec![0; Bytes(value.len()).as_usize()];
     let mut done = 0;
@@ -67,6 +85,22 @@ struct Listed {
     is_folder: bool,
 }
 
+/// A data stream of a file.
+#[derive(Debug)]
+pub(super) struct Stream {
+    /// Empty for the unnamed stream.
+    pub(super) name: String,
+    pub(super) size: u64,
+    /// Where its data begins; 0 if that lies in the file record or is a hole.
+    position: u64,
+}
+
+/// Length and digest of a stream.
+pub(super) struct Sha1 {
+    pub(super) length: u64,
+    pub(super) digest: [u8; 20],
+}
+
 /// The properties in a file record.
 #[derive(Debug)]
 pub(super) struct Details {
@@ -77,21 +111,28 @@ pub(super) struct Details {
     pub(super) object_id: Option<[u8; 16]>,
     /// Number of hard links; short names do not count.
     pub(super) links: usize,
-    /// Names of the data streams; the unnamed one has the empty name.
-    pub(super) streams: Vec<String>,
+    /// The long names in the file record; folders have copies of them.
+    pub(super) names: Vec<String>,
+    pub(super) streams: Vec<Stream>,
+}
+
+impl Details {
+    /// Where the data of a stream begins on the volume; 0 if it lies in the file record, or there is none.
+    pub(super) fn position(&self, name: &str) -> u64 {
+        self.streams.iter().find(|stream| stream.name == name).map_or(0, |s| s.position)
+    }
 }
 
 pub(super) struct Volume {
     ntfs: Ntfs,
-    reader: DirectReader<'static>,
+    reader: Box<dyn Source>,
     /// Security descriptors by number.
     security: HashMap<u32, Vec<u8>>,
 }
 
 impl Volume {
-    pub(super) fn open(mut reader: DirectReader<'static>) -> Result<Self, VolumeError> {
-        let mut ntfs = Ntfs::new(&mut reader).map_err(failed("read the boot sector"))?;
-        ntfs.read_upcase_table(&mut reader).map_err(failed("read $UpCase"))?;
+    pub(super) fn open(mut reader: Box<dyn Source>) -> Result<Self, VolumeError> {
+        let ntfs = Ntfs::new(&mut reader).map_err(failed("read the boot sector"))?;
         let mut volume = Self { ntfs, reader, security: HashMap::new() };
         volume.security = volume.read_security()?;
         Ok(volume)
@@ -106,11 +147,18 @@ impl Volume {
         let reader = &mut self.reader;
         let file =
             self.ntfs.file(reader, KnownNtfsFileRecordNumber::Secure as u64).map_err(doing())?;
-        let Some(item) = file.data(reader, "$SDS") else { return Ok(HashMap::new()) };
-        let item = item.map_err(doing())?;
-        let attribute = item.to_attribute().map_err(doing())?;
-        let value = attribute.value(reader).map_err(doing())?;
-        let data = read_all(value, reader).map_err(doing())?;
+        let mut data = Vec::new();
+        let mut attributes = file.attributes();
+        while let Some(item) = attributes.next(reader) {
+            let item = item.map_err(doing())?;
+            let attribute = item.to_attribute().map_err(doing())?;
+            let is_data = attribute.ty().map_err(doing())? == NtfsAttributeType::Data;
+            if is_data && attribute.name().map_err(doing())? == "$SDS" {
+                let value = attribute.value(reader).map_err(doing())?;
+                data = read_all(value, reader).map_err(doing())?;
+                break;
+            }
+        }
         let mut all = HashMap::new();
         let mut at = 0;
         while at + HEADER <= data.len() {
@@ -217,10 +265,10 @@ impl Volume {
         Ok(false)
     }
 
-    pub(super) fn details(&mut self, node: &Node) -> Result<Details, VolumeError> {
-        let doing = || failed(format!("read file record {}", node.record));
+    pub(super) fn details(&mut self, record: u64) -> Result<Details, VolumeError> {
+        let doing = || failed(format!("read file record {record}"));
         let reader = &mut self.reader;
-        let file = self.ntfs.file(reader, node.record).map_err(doing())?;
+        let file = self.ntfs.file(reader, record).map_err(doing())?;
         let info = file.info().map_err(doing())?;
         let mut details = Details {
             attributes: info.file_attributes().bits(),
@@ -233,6 +281,7 @@ impl Volume {
                 .unwrap_or_default(),
             object_id: None,
             links: 0,
+            names: Vec::new(),
             streams: Vec::new(),
         };
         let mut attributes = file.attributes();
@@ -242,14 +291,23 @@ impl Volume {
             match attribute.ty().map_err(doing())? {
                 NtfsAttributeType::Data => {
                     let name = attribute.name().map_err(doing())?.to_string_lossy();
-                    if !details.streams.contains(&name) {
-                        details.streams.push(name);
-                    }
+                    let size = attribute.value_length();
+                    let position = match attribute.is_resident() {
+                        true => 0,
+                        false => {
+                            let value = attribute.value(reader).map_err(doing())?;
+                            value.data_position().value().map_or(0, u64::from)
+                        }
+                    };
+                    details.streams.push(Stream { name, size, position });
                 }
                 NtfsAttributeType::FileName => {
                     let name: ntfs::structured_values::NtfsFileName =
                         attribute.structured_value(reader).map_err(doing())?;
-                    details.links += usize::from(name.namespace() != NtfsFileNamespace::Dos);
+                    if name.namespace() != NtfsFileNamespace::Dos {
+                        details.links += 1;
+                        details.names.push(name.name().to_string_lossy());
+                    }
                 }
                 NtfsAttributeType::ObjectId => {
                     let id: NtfsObjectId = attribute.structured_value(reader).map_err(doing())?;
@@ -271,43 +329,55 @@ impl Volume {
         Ok(details)
     }
 
-    /// Length and SHA-1 of a data stream; `None` if the file has none of this name.
+    /// Hashes a data stream, by pieces of `buffer`; `None` if the file has none of this name.
     pub(super) fn hash_stream(
         &mut self,
-        node: &Node,
+        record: u64,
         name: &str,
-    ) -> Result<Option<(u64, [u8; 20])>, VolumeError> {
-        let doing = || failed(format!("read stream {name:?} of file record {}", node.record));
-        let reader = &mut self.reader;
-        let file = self.ntfs.file(reader, node.record).map_err(doing())?;
-        let Some(item) = file.data(reader, name) else { return Ok(None) };
-        let item = item.map_err(doing())?;
-        let attribute = item.to_attribute().map_err(doing())?;
-        let mut value = attribute.value(reader).map_err(doing())?;
-        let mut hash = Sha1::new();
-        let mut buffer = vec![0_u8; 256 << 10];
-        let mut length = 0;
-        loop {
-            let count = value.read(reader, &mut buffer).map_err(doing())?;
-            if count == 0 {
-                return Ok(Some((length, hash.finalize().into())));
+        buffer: &mut [u8],
+    ) -> Result<Option<Sha1>, VolumeError> {
+        let doing = || failed(format!("read stream {name:?} of file record {record}"));
+        let Self { ntfs, reader, .. } = self;
+        let file = ntfs.file(reader, record).map_err(doing())?;
+        let mut attributes = file.attributes();
+        while let Some(item) = attributes.next(reader) {
+            let item = item.map_err(doing())?;
+            let attribute = item.to_attribute().map_err(doing())?;
+            if attribute.ty().map_err(doing())? != NtfsAttributeType::Data
+                || attribute.name().map_err(doing())?.to_string_lossy() != name
+            {
+                continue;
             }
-            hash.update(&buffer[..count]);
-            length += Bytes::of(count).0;
+            let mut value = attribute.value(reader).map_err(doing())?;
+            let compressed = attribute.flags().contains(NtfsAttributeFlags::COMPRESSED);
+            if compressed && !attribute.is_resident() {
+                let cluster = ntfs.cluster_size();
+                return hash_compressed(record, value, reader, cluster).map(Some);
+            }
+            let mut hash = sha1::Sha1::new();
+            let mut length = 0;
+            loop {
+                let count = value.read(reader, buffer).map_err(doing())?;
+                if count == 0 {
+                    return Ok(Some(Sha1 { length, digest: hash.finalize().into() }));
+                }
+                hash.update(&buffer[..count]);
+                length += Bytes::of(count).0;
+            }
         }
+        Ok(None)
     }
 
-    /// Length and SHA-1 of a reparse point's data after its header; `None` if the file has no reparse point with this
-    /// tag.
+    /// Hashes the data of a reparse point after its header; `None` if the file has no reparse point with this tag.
     pub(super) fn hash_reparse(
         &mut self,
-        node: &Node,
+        record: u64,
         tag: u32,
-    ) -> Result<Option<(u64, [u8; 20])>, VolumeError> {
+    ) -> Result<Option<Sha1>, VolumeError> {
         const HEADER: usize = 8;
-        let doing = || failed(format!("read the reparse point of file record {}", node.record));
+        let doing = || failed(format!("read the reparse point of file record {record}"));
         let reader = &mut self.reader;
-        let file = self.ntfs.file(reader, node.record).map_err(doing())?;
+        let file = self.ntfs.file(reader, record).map_err(doing())?;
         let mut attributes = file.attributes();
         while let Some(item) = attributes.next(reader) {
             let item = item.map_err(doing())?;
@@ -321,8 +391,52 @@ impl Volume {
                 return Ok(None);
             }
             let contents = &data[HEADER..];
-            return Ok(Some((Bytes::of(contents.len()).0, Sha1::digest(contents).into())));
+            let length = Bytes::of(contents.len()).0;
+            return Ok(Some(Sha1 { length, digest: sha1::Sha1::digest(contents).into() }));
         }
         Ok(None)
     }
+}
+
+/// Clusters of a unit of compression; NTFS compresses with no other number.
+const UNIT: usize = 16;
+
+/// Hashes a stream that NTFS has compressed.
+fn hash_compressed(
+    record: u64,
+    mut value: NtfsAttributeValue<'_, '_>,
+    reader: &mut Box<dyn Source>,
+    cluster: u32,
+) -> Result<Sha1, VolumeError> {
+    let doing = || failed(format!("find the clusters of file record {record}"));
+    let cluster = Bytes(cluster.into()).as_usize();
+    let unit = UNIT * cluster;
+    let length = value.len();
+    let mut hash = sha1::Sha1::new();
+    let (mut stored, mut plain) = (vec![0; unit], vec![0; unit]);
+    let mut at = 0;
+    while at < length {
+        let left = Bytes(length - at).as_usize().min(unit);
+        let mut there = 0;
+        for index in 0..UNIT {
+            let offset = at + Bytes::of(index * cluster).0;
+            value.seek(reader, SeekFrom::Start(offset)).map_err(doing())?;
+            let Some(position) = value.data_position().value() else { break };
+            let place = &mut stored[index * cluster..(index + 1) * cluster];
+            reader
+                .seek(SeekFrom::Start(position.get()))
+                .and_then(|_| reader.read_exact(place))
+                .map_err(|source| VolumeError::Clusters { record, source })?;
+            there += 1;
+        }
+        match there {
+            0 => plain.fill(0),
+            UNIT => plain.copy_from_slice(&stored),
+            _ => lznt1::uncompress(&stored[..there * cluster], &mut plain)
+                .map_err(|source| VolumeError::Compressed { record, source })?,
+        }
+        hash.update(&plain[..left]);
+        at += Bytes::of(left).0;
+    }
+    Ok(Sha1 { length, digest: hash.finalize().into() })
 }
