@@ -107,8 +107,7 @@ impl<M: Clone> Station<M> {
         let media = self.catalog.choose(insertion.requested_media.as_deref());
         let wanted = self.wanted(&media, drive.geometry());
         let (twins, limit) = (self.twins(drive), self.limit());
-        let inside =
-            admission::may_be_read(drive, &twins, &wanted, &limit, &self.setup.policy);
+        let inside = admission::may_be_read(drive, &twins, &wanted, &limit, &self.setup.policy);
         Some(if inside { Look::Inside } else { Look::Outside })
     }
 

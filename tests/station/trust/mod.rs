@@ -5,12 +5,12 @@
 //! does anything else than what is right, and prints the row.
 
 mod chain;
-mod record;
-mod neighbours;
-mod large;
-mod rot;
-mod remains;
 mod content;
+mod large;
+mod neighbours;
+mod record;
+mod remains;
+mod rot;
 mod rows;
 mod users;
 
