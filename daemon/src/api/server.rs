@@ -10,11 +10,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::connect_info::ConnectInfo;
 use axum::extract::{Extension, Request};
+use axum::http::StatusCode;
 use axum::response::IntoResponse as _;
 use axum::routing::any;
+use axum::{Json, Router};
+use http_body_util::LengthLimitError;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -250,11 +252,21 @@ pub(super) async fn whole(
     next: axum::middleware::Next,
 ) -> axum::response::Response {
     let (head, body) = request.into_parts();
-    let problem = |detail: String| Problem::new(DenialCode::BadRequest, detail).into_response();
+    let problem = |status: StatusCode, detail: String| {
+        (status, Json(Denial::new(DenialCode::BadRequest, detail))).into_response()
+    };
     match timeout(HEAD, axum::body::to_bytes(body, super::BODY_LIMIT)).await {
         Ok(Ok(body)) => next.run(Request::from_parts(head, body.into())).await,
-        Ok(Err(error)) => problem(format!("the body cannot be read: {error}")),
-        Err(_) => problem(format!("the body did not come within {} s", HEAD.as_secs())),
+        Ok(Err(error)) => {
+            let detail = format!("Failed to buffer the request body: {error}");
+            let is_too_long = error.into_inner().is::<LengthLimitError>();
+            let long = StatusCode::PAYLOAD_TOO_LARGE;
+            problem(if is_too_long { long } else { StatusCode::BAD_REQUEST }, detail)
+        }
+        Err(_) => {
+            let detail = format!("the body did not come within {} s", HEAD.as_secs());
+            problem(StatusCode::BAD_REQUEST, detail)
+        }
     }
 }
 

@@ -1,10 +1,12 @@
 //! One look at the whole inbox after the other: which files are complete, and which of them are taken up.
 
 use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use masters::stamp;
@@ -65,8 +67,7 @@ impl Scan {
     /// # Errors
     /// If the folder cannot be read.
     pub(super) fn run(&mut self, inbox: &Path) -> io::Result<bool> {
-        let folder = inbox.to_owned();
-        let Some(listed) = self.looker.at(inbox, move || list(&folder)) else {
+        let Some(listed) = self.looker.at(inbox, list) else {
             return Ok(self.replace(Inbox { silent: self.looker.silent(), ..self.known.clone() }));
         };
         let mut paths = listed?;
@@ -76,9 +77,12 @@ impl Scan {
         paths.truncate(NAMES);
         let mut pending = Listing::new();
         let (mut files, mut strangers) = (Vec::new(), Vec::new());
-        for path in paths {
-            let (known, at) = (self.stamp_of(&path), path.clone());
-            let seen = self.looker.at(&path, move || look(&at, known));
+        let known: HashMap<PathBuf, Stamp> =
+            paths.iter().filter_map(|path| Some((path.clone(), self.stamp_of(path)?))).collect();
+        let known = Arc::new(known);
+        let look = move |path: &Path| look(path, known.get(path).copied());
+        for (path, seen) in self.looker.all(paths, look) {
+            let known = self.stamp_of(&path);
             let was_wim = self.known.files.contains_key(&path);
             match (seen, known) {
                 (Some(Seen::Unchanged), Some(stamp)) if was_wim => files.push((path, stamp)),
@@ -271,7 +275,8 @@ mod tests {
         let mut scan = Scan::patient(Duration::from_millis(100));
         assert!(scan.run(inbox.path()).unwrap());
         let (open, gate) = channel::<()>();
-        assert!(scan.looker.at(inbox.path(), move || gate.recv().is_err()).is_none());
+        let gate = std::sync::Arc::new(parking_lot::Mutex::new(gate));
+        assert!(scan.looker.at(inbox.path(), move |_| gate.lock().recv().is_err()).is_none());
         assert!(scan.run(inbox.path()).unwrap(), "that it is silent is news");
         assert!(scan.known.files.contains_key(&path));
         assert!(scan.known.silent.contains_key(inbox.path()));

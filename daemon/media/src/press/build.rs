@@ -114,6 +114,8 @@ const NEARLY_FULL: u64 = 1 << 20;
 
 impl Work for PressTask {
     const NAME: &'static str = "press";
+    /// libwim unpacks a blob that very many files share into a temporary file first.
+    const NEEDS_SCRATCH: bool = true;
     /// What matters of the image in the staging folder.
     type Output = Outline;
 
