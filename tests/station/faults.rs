@@ -51,7 +51,7 @@ fn killed_while_pressing_it_leaves_no_half_master() {
     rig.start();
     rig.wait_pass(&drive.serial);
     let left = fs::read_dir(rig.path("store")).unwrap().flatten();
-    let own = [".prestaged", "lock", "masters"];
+    let own = [".prestaged", "ledger-counterfoil", "lock", "manifests", "masters"];
     let left: Vec<_> = left.map(|e| e.file_name()).filter(|n| own.iter().all(|o| n != o)).collect();
     assert!(left.is_empty(), "{left:?}");
     rig.ctl_ok(&["audit", &drive.node()]);

@@ -11,7 +11,7 @@ use crate::harness::sample::run;
 use crate::harness::{Rig, Setup, Tmpfs, sample, wait_for};
 
 /// Starts a station whose mkntfs waits until the file `go` exists, so that a test can act while a press runs.
-fn with_slow_mkntfs() -> Rig {
+pub(crate) fn with_slow_mkntfs() -> Rig {
     let rig = Rig::new(Setup::default());
     let tools = rig.path("tools");
     fs::create_dir(&tools).unwrap();
@@ -27,7 +27,7 @@ fn with_slow_mkntfs() -> Rig {
     rig
 }
 
-fn running_press(rig: &Rig) -> String {
+pub(crate) fn running_press(rig: &Rig) -> String {
     wait_for("a press to run", || {
         let status = rig.json(&["status"]);
         let press = status["presses"].as_array().unwrap().first()?.clone();

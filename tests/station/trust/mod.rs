@@ -8,6 +8,7 @@ mod chain;
 mod content;
 mod large;
 mod neighbours;
+mod promises;
 mod record;
 mod remains;
 mod rot;
