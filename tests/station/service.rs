@@ -141,6 +141,9 @@ fn records_come_as_csv_too() {
         ("media", &record["media"]["name"]),
         ("media_sha256", &record["media"]["sha256"]),
         ("disk_guid", &record["identity"]["disk_guid"]),
+        ("old_data", &record["old_data"]["fate"]),
+        ("old_data_sampled_places", &record["old_data"]["sampled_places"]),
+        ("old_data_places_with_data", &record["old_data"]["places_with_data"]),
     ];
     for (column, field) in &rows[0] {
         let known = known.iter().find(|(name, _)| name == column);
