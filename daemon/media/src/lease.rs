@@ -25,6 +25,20 @@ pub enum Writers {
     Unknown,
 }
 
+/// Gives this thread a table of descriptors of its own, empty but for the standard streams. A worker that is started
+/// would otherwise inherit a file on which the thread hangs, and hang itself when it closes that at its start: some file
+/// systems are asked at each close (FUSE's flush). A kernel before 5.9 keeps the table shared.
+pub(crate) fn leave_descriptors() {
+    // SAFETY: takes numbers by value and touches no memory of ours. The descriptors that it closes stay open in the table
+    // that the other threads go on using; this thread owns none yet.
+    let left =
+        unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, libc::CLOSE_RANGE_UNSHARE) };
+    if left != 0 {
+        let error = std::io::Error::last_os_error();
+        tracing::debug!("cannot give a thread descriptors of its own: {error}");
+    }
+}
+
 /// Whether anybody on this machine has a file open for writing. Asks the kernel for a read lease on `file`, which must
 /// be open for reading only, and gives the lease back at once.
 pub fn writers(file: &File) -> Writers {

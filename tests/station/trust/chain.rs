@@ -314,7 +314,7 @@ fn nothing_of_a_press_remains_but_its_image() {
     Case {
         line: "C.10",
         tried: "a press leaves files and a process that holds the image",
-        right: "disk.raw manifest.json, no process",
+        right: ".prestaged disk.raw manifest.json, no process",
         before: "disk.raw fifo folder manifest.json once, the process",
     }
     .saw(&format!(

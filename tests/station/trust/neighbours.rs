@@ -314,12 +314,8 @@ fn clients_beyond_the_limits_delay_no_drive() {
         });
         let told = wait_for("the limit", || {
             let (code, text) = rig.ctl(&["status"]);
-            (code != 0).then(|| {
-                format!(
-                    "exit {code}, {}",
-                    if text.contains("takes no more") { "told" } else { "untold" }
-                )
-            })
+            // A connection may also be cut before its answer is read.
+            text.contains("takes no more").then(|| format!("exit {code}, told"))
         });
         let drive = rig.drive("A", 420);
         drive.attach(&[]);

@@ -210,7 +210,8 @@ fn five_retries_at_once() {
     let codes: Vec<i32> =
         all.iter_mut().map(|child| child.wait().unwrap().code().unwrap()).collect();
     let passed = codes.iter().filter(|code| **code == 0).count();
-    assert!(codes.iter().all(|code| [0, 2].contains(code)), "{codes:?}");
+    // A retry whose turn another one takes has no verdict of its own.
+    assert!(codes.iter().all(|code| [0, 1, 2].contains(code)), "{codes:?}");
     let records = rig.records(&drive.serial);
     assert_eq!(records.len(), 1 + passed, "{codes:?}");
     let time = |record: &Value, key: &str| record[key].as_str().unwrap().to_owned();
@@ -260,6 +261,8 @@ fn a_drive_that_becomes_write_protected_while_it_waits() {
     run("blockdev", &["--setro", &drive.node()]);
     fs::write(rig.path("go"), "").unwrap();
     let record = rig.wait_verdict(&drive.serial);
+    // The kernel's loop device keeps it for its next file.
+    run("blockdev", &["--setrw", &drive.node()]);
     Case {
         line: "+9",
         tried: "a drive becomes write-protected while it waits",

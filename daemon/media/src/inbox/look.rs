@@ -10,6 +10,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
+use crate::lease::leave_descriptors;
+
 /// So many threads may wait for files that do not answer. With more, nothing new is looked at until one of them does.
 const MOST_SILENT: usize = 8;
 
@@ -82,6 +84,7 @@ impl Looker {
         let (found, seen) = channel();
         let silent = Arc::clone(&self.silent);
         let work = move || {
+            leave_descriptors();
             for path in paths {
                 let what = look(&path);
                 // Both under one lock: whoever gives up looks once more for an answer before it calls a file silent.
