@@ -22,6 +22,18 @@ fn decision(record: &Value, drive: &Drive, before: &[u8]) -> String {
     format!("{} {code} {touched}", record["verdict"].as_str().unwrap())
 }
 
+/// A station that presses, a drive that waits for its master, and what the drive held before it was attached. The press
+/// goes on once the file `go` exists.
+fn with_waiting_drive() -> (Rig, Drive, Vec<u8>) {
+    let rig = with_slow_mkntfs();
+    let drive = rig.drive("A", 420);
+    let before = drive.contents();
+    drive.attach(&[]);
+    running_press(&rig);
+    rig.wait_state(&drive.serial, &["waiting_for_master"]);
+    (rig, drive, before)
+}
+
 fn has_table(head: &[u8]) -> bool {
     head[510..1024].iter().any(|byte| *byte != 0)
 }
@@ -59,7 +71,7 @@ fn media_that_is_changed_behind_its_times_is_not_used() {
         line: "+1",
         tried: "a bit of checked media flipped, its times put back",
         right: "refused media_invalid untouched",
-        before: "the same",
+        before: "not tried",
     }
     .saw(&decision(&record, &drive, &before));
 }
@@ -86,7 +98,7 @@ fn media_replaced_while_it_is_pressed_is_the_one_recorded() {
         line: "+2",
         tried: "other media under the same name while the master is pressed",
         right: "record names the new, audit 0",
-        before: "the same",
+        before: "not tried",
     }
     .saw(&format!("record names the {named}, audit {code}"));
 }
@@ -95,12 +107,7 @@ fn media_replaced_while_it_is_pressed_is_the_one_recorded() {
 #[apply(test!)]
 #[needs(LOOP)]
 fn disarmed_while_a_drive_waits_for_its_master() {
-    let rig = with_slow_mkntfs();
-    let drive = rig.drive("A", 420);
-    let before = drive.contents();
-    drive.attach(&[]);
-    running_press(&rig);
-    rig.wait_state(&drive.serial, &["waiting_for_master"]);
+    let (rig, drive, before) = with_waiting_drive();
     rig.ctl_ok(&["disarm"]);
     fs::write(rig.path("go"), "").unwrap();
     let record = rig.wait_verdict(&drive.serial);
@@ -108,7 +115,7 @@ fn disarmed_while_a_drive_waits_for_its_master() {
         line: "+3",
         tried: "disarmed while a drive waits for its master",
         right: "refused not_armed untouched",
-        before: "the same",
+        before: "not tried",
     }
     .saw(&decision(&record, &drive, &before));
 }
@@ -142,7 +149,7 @@ fn a_twin_that_comes_while_the_first_is_written() {
         line: "+4",
         tried: "a drive of the same serial number comes while one is written",
         right: "the first passed, the twin duplicate_serial untouched",
-        before: "the same",
+        before: "not tried",
     }
     .saw(&format!("the first passed, the twin {refused} untouched"));
 }
@@ -162,7 +169,7 @@ fn stopped_while_the_tables_are_written() {
         line: "+5",
         tried: "stopped while the tables are written",
         right: "stopped operator_stop, no table",
-        before: "the same",
+        before: "not tried",
     }
     .saw(&format!(
         "{} {}, {table}",
@@ -189,7 +196,7 @@ fn a_master_that_is_removed_while_it_is_written_from() {
         line: "+6",
         tried: "the master removed while a drive is written from it",
         right: "passed, audit 0",
-        before: "the same",
+        before: "not tried",
     }
     .saw(&format!("{}, audit {code}", record["verdict"].as_str().unwrap()));
 }
@@ -220,7 +227,7 @@ fn five_retries_at_once() {
         line: "+7",
         tried: "five retries of one drive at once",
         right: "one row for each that passed, one after the other",
-        before: "the same",
+        before: "not tried",
     }
     .saw(if apart { "one row for each that passed, one after the other" } else { "at once" });
 }
@@ -229,10 +236,7 @@ fn five_retries_at_once() {
 #[apply(test!)]
 #[needs(LOOP)]
 fn a_drive_that_shrinks_while_it_waits() {
-    let rig = with_slow_mkntfs();
-    let drive = rig.attached("A", 420, 512);
-    running_press(&rig);
-    rig.wait_state(&drive.serial, &["waiting_for_master"]);
+    let (rig, drive, _) = with_waiting_drive();
     let file = File::options().write(true).open(&drive.file).unwrap();
     file.set_len(40 << 20).unwrap();
     run("losetup", &["-c", &drive.node()]);
@@ -243,7 +247,7 @@ fn a_drive_that_shrinks_while_it_waits() {
         line: "+8",
         tried: "a drive shrinks while it waits for its master",
         right: "refused too_small untouched",
-        before: "the same",
+        before: "not tried",
     }
     .saw(&decision(&record, &drive, &before));
 }
@@ -252,24 +256,19 @@ fn a_drive_that_shrinks_while_it_waits() {
 #[apply(test!)]
 #[needs(LOOP)]
 fn a_drive_that_becomes_write_protected_while_it_waits() {
-    let rig = with_slow_mkntfs();
-    let drive = rig.drive("A", 420);
-    let before = drive.contents();
-    drive.attach(&[]);
-    running_press(&rig);
-    rig.wait_state(&drive.serial, &["waiting_for_master"]);
+    let (rig, drive, before) = with_waiting_drive();
     run("blockdev", &["--setro", &drive.node()]);
     fs::write(rig.path("go"), "").unwrap();
-    let record = rig.wait_verdict(&drive.serial);
-    // The kernel's loop device keeps it for its next file.
+    let seen = decision(&rig.wait_verdict(&drive.serial), &drive, &before);
+    // The kernel's loop device keeps it for its next file. The station takes the drive then, as it should.
     run("blockdev", &["--setrw", &drive.node()]);
     Case {
         line: "+9",
         tried: "a drive becomes write-protected while it waits",
         right: "refused read_only untouched",
-        before: "the same",
+        before: "not tried",
     }
-    .saw(&decision(&record, &drive, &before));
+    .saw(&seen);
 }
 
 /// "No two drives share an identity", not even across a restart, and not one drive with itself.
@@ -303,7 +302,7 @@ fn twelve_identities_across_a_restart() {
         line: "+10",
         tried: "four drives, three times each, with a restart",
         right: "96 identities, no two alike",
-        before: "the same",
+        before: "not tried",
     }
     .saw(&format!("{count} identities, no two alike"));
 }
@@ -333,7 +332,7 @@ fn what_was_stopped_stays_stopped_over_a_restart() {
         line: "+11",
         tried: "stopped, killed, started and armed again",
         right: "armed false, 1 record, stopped",
-        before: "the same",
+        before: "not tried",
     }
     .saw(&format!(
         "armed {armed}, {} record, {}",
