@@ -163,6 +163,7 @@ pub async fn run(config: Config) -> Result<()> {
         limits: config.limits(),
         old_data: config.replicate.old_data,
         overwrite: policy.overwrite,
+        blank_check: config.admission.blank_check,
         image: config.media.image,
         boot: config.needs_boot_files(),
     };

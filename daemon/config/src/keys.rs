@@ -133,7 +133,7 @@ const fn key(
 }
 
 /// Every key of the configuration, in the order in which they are explained.
-pub const KEYS: [Key; 42] = [
+pub const KEYS: [Key; 43] = [
     key("station", "name", Text, Absent("host name"), "name of the station in every record"),
     key(
         "media",
@@ -262,6 +262,13 @@ pub const KEYS: [Key; 42] = [
         OneOf(&["blank_or_ours", "blank_only", "any"]),
         Value("\"blank_or_ours\""),
         "which drives may be overwritten, by what they are proven to hold: blank ones and those that are as this station left them; `blank_only`; or `any`. [What is proven](#what-is-proven-of-a-drive)",
+    ),
+    key(
+        "admission",
+        "blank_check",
+        OneOf(&["sample", "deep"]),
+        Value("\"sample\""),
+        "how closely a drive is looked at that seems blank: at its ends and in 256 places drawn at random; or `deep`, every byte of it before the first is written, which takes as long as reading the whole drive. Nothing is looked at with `overwrite = \"any\"`",
     ),
     key(
         "admission",

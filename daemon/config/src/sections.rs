@@ -7,7 +7,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use super::DEFAULT_SOCKET;
-use model::admission::Overwrite;
+use model::admission::{BlankCheck, Overwrite};
 use model::old_data::OldDataPolicy;
 use model::units::{ByteRate, Bytes, Period, Share};
 
@@ -76,6 +76,7 @@ pub struct Admission {
     pub min_size: Option<Bytes>,
     pub max_size: Option<Bytes>,
     pub overwrite: Overwrite,
+    pub blank_check: BlankCheck,
     /// Glob patterns; all models if empty.
     pub models: Vec<String>,
     /// Glob patterns; all serial numbers if empty.

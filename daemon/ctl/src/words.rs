@@ -46,6 +46,7 @@ impl Standing {
             State::WaitingForMedia => "awaits media",
             State::Judging => "being judged",
             State::Claiming => "starting",
+            State::Checking => "being checked",
             State::Erasing => "erasing",
             State::Writing => "writing",
             State::ReadingBack => "reading back",

@@ -44,7 +44,7 @@ pub fn run_job(medium: &mut impl Medium, context: &JobContext<'_>) -> Outcome {
     let result =
         replicated.unwrap_or_else(|_| Err(JobError::Internal("panic; see the log".into())));
     // Markers and tables go: a drive that did not pass must look neither finished nor like anything else.
-    let touched = context.progress.state() != State::Claiming;
+    let touched = context.progress.state().has_written();
     let given_up = context.stop.reason() == Some(StopReason::Stalled);
     if result.is_err() && touched && !given_up && medium.check_present().is_ok() {
         context.unfinish(medium);

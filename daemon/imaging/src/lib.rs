@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 pub mod batch;
+mod blank;
 pub mod bottleneck;
 mod commit;
 pub mod engine;

@@ -15,7 +15,7 @@ pub struct Progress(Mutex<Inner>);
 #[derive(Debug)]
 struct Inner {
     state: State,
-    /// Bytes that will be moved in all: written and read back.
+    /// Bytes that will be moved in all, to the drive and back.
     total: Bytes,
     done: Bytes,
     /// Start of the current state, and what had been done by then.
@@ -37,6 +37,11 @@ impl Progress {
             before: Bytes(0),
             spent: TimeSpent::default(),
         }))
+    }
+
+    /// So many bytes more will be moved than was expected.
+    pub fn add_work(&self, bytes: Bytes) {
+        self.0.lock().total += bytes;
     }
 
     /// Enters a state.

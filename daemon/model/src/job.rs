@@ -37,6 +37,8 @@ pub enum State {
     WaitingForMaster,
     /// The drive is opened exclusively, and its record is opened.
     Claiming,
+    /// All of a drive that seems blank is read (`admission.blank_check`).
+    Checking,
     /// Old partition tables and signatures are removed.
     Erasing,
     /// Everything but boot sectors and partition tables is written.
@@ -59,6 +61,11 @@ impl State {
         matches!(self, Self::Refused | Self::Passed | Self::Failed | Self::Stopped)
     }
 
+    /// Whether a drive in this state may have been written to.
+    pub fn has_written(self) -> bool {
+        matches!(self, Self::Erasing | Self::Writing | Self::ReadingBack | Self::Committing)
+    }
+
     /// Goes on to `next`.
     ///
     /// # Errors
@@ -78,15 +85,17 @@ impl State {
                 // The media has changed or gone: which one the drive gets is decided anew.
                 | (S::WaitingForMaster, S::Judging | S::WaitingForMedia)
                 | (S::WaitingForMaster, S::Claiming)
-                | (S::Claiming, S::Erasing)
+                | (S::Claiming, S::Checking | S::Erasing)
+                | (S::Checking, S::Erasing)
                 | (S::Erasing, S::Writing)
                 | (S::Writing, S::ReadingBack)
                 | (S::ReadingBack, S::Committing)
                 | (S::Committing, S::Passed)
-                | (S::WaitingForMaster | S::Claiming, S::Refused)
+                | (S::WaitingForMaster | S::Claiming | S::Checking, S::Refused)
                 | (
                     S::WaitingForMaster
                         | S::Claiming
+                        | S::Checking
                         | S::Erasing
                         | S::Writing
                         | S::ReadingBack

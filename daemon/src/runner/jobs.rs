@@ -14,6 +14,7 @@ use imaging::error::JobError;
 use imaging::job::{bytes_to_move, run_job};
 use imaging::progress::Progress;
 use jiff::Timestamp;
+use model::admission::{BlankCheck, Content};
 use model::code::ReasonCode;
 use model::failure::{Reason, Refusal, chain};
 use model::identity::Identity;
@@ -26,7 +27,7 @@ use station::{Event, JobOrder, Ticket};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::survey::{last_objection, unknown_users};
+use super::survey::{deep_objection, last_look, unknown_users};
 use super::{OpenMaster, Services};
 
 /// The parts of a running job that can be reached from outside its thread.
@@ -189,14 +190,14 @@ fn run(
     clock: &IoClock,
     progress: &Progress,
 ) -> Option<Record> {
-    let JobOrder { admitted, master, stop, .. } = order;
+    let JobOrder { admitted, master, stop, record, .. } = order;
     let refused = |refusal: Refusal| Some(open.take()?.refused(refusal, Timestamp::now()));
     let go_on = || stop.reason().is_none();
-    let stopped = || {
-        let error = JobError::Stopped(stop.reason()?);
+    let ended = |error: &JobError| {
         let (verdict, code) = error.verdict();
-        Some(open.take()?.closed_with(verdict, Reason::of(code, &error), Timestamp::now()))
+        Some(open.take()?.closed_with(verdict, Reason::of(code, error), Timestamp::now()))
     };
+    let stopped = || ended(&JobError::Stopped(stop.reason()?));
     let mut claim = match Claim::take(admitted, clock, &go_on) {
         Ok(claim) => claim,
         Err(ClaimError::Stopped(_)) => return stopped(),
@@ -226,15 +227,33 @@ fn run(
     if let Some(refusal) = objection {
         return refused(refusal);
     }
-    let objection = last_objection(services, &claim);
+    let looked = last_look(services, &claim);
     if !go_on() {
         return stopped();
     }
-    if let Some(refusal) = objection {
-        return refused(refusal);
-    }
+    let content = match looked {
+        Ok(content) => content,
+        Err(refusal) => return refused(refusal),
+    };
     let manifest = &master.manifest;
     let identity = Identity::random(manifest.plan.partitions.len());
+    let context = JobContext {
+        master: &master,
+        job: record.job,
+        identity: &identity,
+        replicator: &services.replicator,
+        limits: &services.limits,
+        old_data: services.old_data,
+        stop: &stop,
+        progress,
+    };
+    if content == Content::Blank && services.blank_check == BlankCheck::Deep {
+        match deep_objection(services, &claim, &context) {
+            Ok(None) => {}
+            Ok(Some(refusal)) => return refused(refusal),
+            Err(error) => return ended(&error),
+        }
+    }
     let record = open.amend(|record| {
         Record { opened: Timestamp::now(), ..record }
             .with_master(manifest)
@@ -256,16 +275,6 @@ fn run(
         // Needed only to press masters ahead.
         tracing::warn!("cannot note the geometry of {}: {}", claim.drive().label(), chain(&error));
     }
-    let context = JobContext {
-        master: &master,
-        job: record.job,
-        identity: &identity,
-        replicator: &services.replicator,
-        limits: &services.limits,
-        old_data: services.old_data,
-        stop: &stop,
-        progress,
-    };
     let outcome = run_job(&mut claim, &context);
     if outcome.reason.as_ref().is_some_and(|reason| reason.code == ReasonCode::StoreError) {
         services.store.doubt(&master);

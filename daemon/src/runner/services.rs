@@ -7,7 +7,7 @@ use imaging::Replicator;
 use masters::store::Store;
 use media::tools::Tools;
 use media::worker::pool::Workers;
-use model::admission::Overwrite;
+use model::admission::{BlankCheck, Overwrite};
 use model::job::Limits;
 use model::old_data::OldDataPolicy;
 use record::ledger::Ledger;
@@ -29,6 +29,8 @@ pub struct Services {
     pub old_data: OldDataPolicy,
     /// What may be overwritten. If that is anything, only drives that have passed before are looked at.
     pub overwrite: Overwrite,
+    /// How closely a drive that seems blank is looked at.
+    pub blank_check: BlankCheck,
     /// Index of the image that is applied.
     pub image: u32,
     /// Whether media must have boot files.

@@ -6,6 +6,8 @@ use drives::claim::{Claim, IoClock};
 use drives::content::{self, View, blank, ours};
 use drives::medium::Medium as _;
 use drives::usage::{self, UnknownUse};
+use imaging::engine::JobContext;
+use imaging::error::JobError;
 use model::admission::{Content, Overwrite, Usage, content_objection};
 use model::code::ReasonCode;
 use model::drive::{Drive, Serial};
@@ -97,12 +99,14 @@ fn seen(
     }
 }
 
-/// What speaks against overwriting the content of a drive that is held: the last look at it, when nobody else can take
-/// it any more.
-pub(super) fn last_objection(services: &Services, claim: &Claim) -> Option<Refusal> {
+/// What a drive holds that is held: the last look at it, when nobody else can take it any more.
+///
+/// # Errors
+/// What speaks against overwriting it.
+pub(super) fn last_look(services: &Services, claim: &Claim) -> Result<Content, Refusal> {
     let drive = claim.drive();
     if services.overwrite == Overwrite::Any {
-        return None;
+        return Ok(Content::Unknown);
     }
     let look = || match (Past::of(services, drive)?, claim.view(&services.tools.blkid)) {
         (None, _) => Ok(Content::Unknown),
@@ -110,12 +114,35 @@ pub(super) fn last_objection(services: &Services, claim: &Claim) -> Option<Refus
         (_, Err(error)) => Ok(Content::Unreadable(error.to_string())),
     };
     match look() {
-        Ok(Content::Unreadable(_)) if claim.check_present().is_err() => {
-            Some(Refusal::new(ReasonCode::DriveChanged, "the drive is gone"))
+        Ok(Content::Unreadable(_)) if claim.check_present().is_err() => Err(gone()),
+        Ok(content) => {
+            content_objection(drive, &content, services.overwrite).map_or(Ok(content), Err)
         }
-        Ok(content) => content_objection(drive, &content, services.overwrite),
-        Err(error) => Some(no_records(drive, &error)),
+        Err(error) => Err(no_records(drive, &error)),
     }
+}
+
+/// What speaks against overwriting a drive that seems blank, once all of it is read; nothing if it is blank.
+///
+/// # Errors
+/// [`JobError`] if it was not read to its end for a reason that does not lie in the drive.
+pub(super) fn deep_objection(
+    services: &Services,
+    claim: &Claim,
+    context: &JobContext<'_>,
+) -> Result<Option<Refusal>, JobError> {
+    let content = match context.find_data(claim) {
+        Ok(None) => return Ok(None),
+        Ok(Some(at)) => Content::Foreign(blank::unknown_data(at)),
+        Err(JobError::Gone) => return Ok(Some(gone())),
+        Err(JobError::Read(error)) => Content::Unreadable(chain(&error)),
+        Err(error) => return Err(error),
+    };
+    Ok(content_objection(claim.drive(), &content, services.overwrite))
+}
+
+fn gone() -> Refusal {
+    Refusal::new(ReasonCode::DriveChanged, "the drive is gone")
 }
 
 /// The refusal of a drive whose users cannot be found out.

@@ -6,6 +6,7 @@
 
 mod chain;
 mod content;
+mod deep;
 mod large;
 mod neighbours;
 mod promises;

@@ -50,9 +50,14 @@ pub fn sample(view: &View) -> io::Result<Finding> {
     }
     Ok(match at {
         _ if !probed.is_nothing() => Finding::Holds(probed.words()),
-        Some(at) => Finding::Holds(format!("data of an unknown kind, at byte {}", at.0)),
+        Some(at) => Finding::Holds(unknown_data(at)),
         None => Finding::Blank(byte),
     })
+}
+
+/// Words for data that nobody has put a signature on.
+pub fn unknown_data(at: Bytes) -> String {
+    format!("data of an unknown kind, at byte {}", at.0)
 }
 
 /// The places between the ends, one drawn at random in each of equal parts.

@@ -10,7 +10,7 @@ mod tests;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-pub use policy::{NamedBay, Overwrite, Policy};
+pub use policy::{BlankCheck, NamedBay, Overwrite, Policy};
 
 use crate::code::ReasonCode as Code;
 use crate::drive::{Drive, Geometry, Kinship, Serial, Twin, UnitKind};

@@ -54,6 +54,17 @@ pub enum Overwrite {
     Any,
 }
 
+/// How closely a drive is looked at that seems blank.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BlankCheck {
+    /// At its ends, and in places drawn at random.
+    #[default]
+    Sample,
+    /// Everywhere, which takes as long as reading the whole drive.
+    Deep,
+}
+
 impl Policy {
     /// A policy that admits no drive.
     pub fn closed() -> Self {
