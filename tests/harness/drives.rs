@@ -93,14 +93,19 @@ impl Drop for Drive {
 
 /// Attaches a file to a free loop device; tries again when another process takes the device first.
 pub(crate) fn attach(file: &str, options: &[&str]) -> String {
-    let mut arguments = vec!["--find", "--show", "--direct-io=on"];
-    arguments.extend(options);
-    arguments.push(file);
     wait_for("a loop device", || {
-        let output = Command::new("losetup").args(&arguments).output().unwrap();
+        let node = run("losetup", &["--find"]).trim().to_owned();
+        let ro = Path::new("/sys/block").join(&node["/dev/".len()..]).join("ro");
+        // Write protection stays with a device when it is detached.
+        if fs::read_to_string(ro).is_ok_and(|ro| ro.trim() == "1") {
+            run("blockdev", &["--setrw", &node]);
+        }
+        let mut command = Command::new("losetup");
+        let output =
+            command.arg("--direct-io=on").args(options).args([&node, file]).output().unwrap();
         let text = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() || text.contains("busy"), "losetup {arguments:?}: {text}");
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        assert!(output.status.success() || text.contains("busy"), "{command:?}: {text}");
+        output.status.success().then_some(node)
     })
 }
 

@@ -7,6 +7,7 @@
 mod chain;
 mod content;
 mod deep;
+mod kills;
 mod large;
 mod neighbours;
 mod promises;
