@@ -26,6 +26,8 @@ mod imaging;
 mod matrix;
 #[path = "station/media.rs"]
 mod media;
+#[path = "station/odd_media.rs"]
+mod odd_media;
 #[path = "station/package.rs"]
 mod package;
 #[path = "station/pressing.rs"]

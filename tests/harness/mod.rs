@@ -9,6 +9,7 @@ pub(crate) mod faulty;
 pub(crate) mod hive;
 pub(crate) mod manuals;
 pub(crate) mod needs;
+pub(crate) mod odd_wim;
 mod setup;
 mod shown;
 #[macro_use]

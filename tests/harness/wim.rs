@@ -39,7 +39,7 @@ pub(crate) const FIELDS: [(&str, usize, usize); 22] = [
 ];
 
 /// Bytes of an entry of the lookup table.
-const ENTRY: usize = 50;
+pub(crate) const ENTRY: usize = 50;
 
 /// A WIM in memory.
 #[derive(Clone)]
