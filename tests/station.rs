@@ -12,6 +12,8 @@ mod admission;
 mod bays;
 #[path = "station/boot.rs"]
 mod boot;
+#[path = "station/boot_media.rs"]
+mod boot_media;
 #[path = "station/corpus.rs"]
 mod corpus;
 #[path = "station/crowd.rs"]

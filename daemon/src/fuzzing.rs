@@ -44,7 +44,7 @@ pub const TARGETS: &[(&str, Target)] = &[
 /// Reads the bytes as a boot configuration from media.
 pub fn bcd(data: &[u8]) {
     let places = Places { disk: Uuid::max(), esp: Uuid::nil(), windows: Uuid::max() };
-    let usable = bcd::check_usable(data);
+    let usable = bcd::Start::of(data);
     let _ = bcd::check(data, &places);
     let script = bcd::script(data, &places);
     assert_eq!(usable.is_ok(), script.is_ok());
@@ -161,7 +161,7 @@ pub fn manifest(data: &[u8]) {
 
 /// Reads the bytes as a boot manager.
 pub fn pe(data: &[u8]) {
-    let _ = (pe::machine(data), pe::is_signed_2011_only(data));
+    let _ = (pe::Program::parse(data), pe::is_signed_2011_only(data));
 }
 
 /// Reads the bytes as the output of blkid about a drive that somebody made.

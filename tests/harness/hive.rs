@@ -60,7 +60,7 @@ fn empty() -> Vec<u8> {
 }
 
 /// `[boot]`: a block of type 5 that names nothing.
-fn boot_device() -> Vec<u8> {
+pub(crate) fn boot_device() -> Vec<u8> {
     let mut data = vec![0; 16];
     for number in [5_u32, 0, 0x48, 0] {
         data.extend(number.to_le_bytes());
@@ -69,13 +69,13 @@ fn boot_device() -> Vec<u8> {
     data
 }
 
-/// `ramdisk=[boot]\sources\boot.wim,{ramdiskoptions}`
-fn ramdisk_device() -> Vec<u8> {
+/// `ramdisk=[boot]path,{ramdiskoptions}`
+pub(crate) fn ramdisk_device(path: &str) -> Vec<u8> {
     let options = [
         0xe0, 0x34, 0x55, 0xae, 0x24, 0xa9, 0x6c, 0x46, 0xb8, 0x36, 0x75, 0x85, 0x39, 0xa3, 0xee,
         0x3a,
     ];
-    let path: Vec<u8> = "\\sources\\boot.wim\0".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let path: Vec<u8> = path.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect();
     let length = u32::try_from(0x8c + path.len()).unwrap();
     let mut data = options.to_vec();
     for number in [0, 1, length - 0x10, 0, 3, 0, 0, 0, 0, 0, 1, length - 0x38, 5] {
@@ -86,22 +86,27 @@ fn ramdisk_device() -> Vec<u8> {
     data
 }
 
-fn hex(kind: u32, data: &[u8]) -> String {
+/// Bytes of this registry type, as hivexsh takes the value of an element.
+pub(crate) fn hex(kind: u32, data: &[u8]) -> String {
     let bytes: Vec<String> = data.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("hex:{kind}:{}", bytes.join(","))
 }
 
-fn text(value: &str) -> String {
+/// A text, as hivexsh takes the value of an element.
+pub(crate) fn text(value: &str) -> String {
     let data: Vec<u8> = value.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect();
     hex(1, &data)
 }
 
+/// The objects of the BCD that [`bcd`] makes.
+pub(crate) const MANAGER: &str = "{9dea862c-5cdd-4e70-acc1-f32b344d4795}";
+pub(crate) const LOADER: &str = "{7619dcc9-fafe-11d9-b411-000476eba25f}";
+pub(crate) const OPTIONS: &str = "{ae5534e0-a924-466c-b836-758539a3ee3a}";
+
 /// Makes a BCD; `work` is for scratch files.
 pub(crate) fn bcd(work: &Path) -> Vec<u8> {
-    let loader = "{7619dcc9-fafe-11d9-b411-000476eba25f}";
-    let options = "{ae5534e0-a924-466c-b836-758539a3ee3a}";
-    let manager = "{9dea862c-5cdd-4e70-acc1-f32b344d4795}";
-    let (boot, ramdisk) = (hex(3, &boot_device()), hex(3, &ramdisk_device()));
+    let (manager, loader, options) = (MANAGER, LOADER, OPTIONS);
+    let (boot, ramdisk) = (hex(3, &boot_device()), hex(3, &ramdisk_device("\\sources\\boot.wim")));
     type Elements = Vec<(&'static str, String)>;
     let objects: [(&str, u32, Elements); 3] = [
         (

@@ -4,6 +4,7 @@
 //! nor those of tests that run beside it. Everything is removed when it is dropped, also when a test fails.
 //! `PRESTAGED_KEEP=1` keeps the folders.
 
+pub(crate) mod bcd;
 mod drives;
 pub(crate) mod faulty;
 pub(crate) mod hive;

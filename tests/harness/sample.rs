@@ -184,6 +184,19 @@ fn write(path: &Path, data: &[u8]) {
     fs::write(path, data).unwrap_or_else(|e| panic!("write {}: {e}", path.display()));
 }
 
+/// `IMAGE_FILE_MACHINE_AMD64`
+pub(crate) const AMD64: u16 = 0x8664;
+
+/// Makes data begin as a program for this machine and subsystem does, 10 being an application for UEFI.
+pub(crate) fn head(data: &mut [u8], machine: u16, subsystem: u16) {
+    data[..2].copy_from_slice(b"MZ");
+    data[0x3c..0x40].copy_from_slice(&0x80_u32.to_le_bytes());
+    data[0x80..0x84].copy_from_slice(b"PE\0\0");
+    for (at, number) in [(0x84, machine), (0x98, 0x20b), (0xdc, subsystem)] {
+        data[at..at + 2].copy_from_slice(&number.to_le_bytes());
+    }
+}
+
 const COMPRESSED: u32 = 0x800;
 const HIDDEN_SYSTEM: u32 = 0x2 | 0x4;
 const READ_ONLY_ARCHIVE: u32 = 0x1 | 0x20;
@@ -218,9 +231,7 @@ impl Sample {
         if self.boot {
             let manager = self.manager.clone().unwrap_or_else(|| {
                 let mut made_up = noise.contents(1_500_000);
-                made_up[..2].copy_from_slice(b"MZ");
-                made_up[0x3c..0x40].copy_from_slice(&0x80_u32.to_le_bytes());
-                made_up[0x80..0x86].copy_from_slice(b"PE\0\0\x64\x86");
+                head(&mut made_up, AMD64, 10);
                 made_up
             });
             write(&at("Windows/Boot/EFI/bootmgfw.efi"), &manager);
@@ -235,7 +246,9 @@ impl Sample {
         write(&at("boot/boot.sdi"), &noise.contents(3_170_304));
         let boot_wim = at("sources/boot.wim");
         let tree = work.join("winpe");
-        write(&tree.join("Windows/System32/winload.efi"), &noise.contents(1_200_000));
+        let loader = noise.contents(1_200_000);
+        write(&tree.join("Windows/System32/winload.efi"), &loader);
+        write(&tree.join("Windows/System32/Boot/winload.efi"), &loader);
         write(&tree.join("Windows/System32/winpeshl.ini"), b"[LaunchApps]\r\n");
         fs::create_dir_all(boot_wim.parent().unwrap()).unwrap();
         let captured = work.join("boot.wim");

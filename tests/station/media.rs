@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 
 use macro_rules_attribute::apply;
 
-use crate::harness::sample::{Sample, run};
+use crate::harness::sample::{AMD64, Sample, head, run};
 use crate::harness::{Rig, Setup, sample, wait_for};
 
 #[apply(test!)]
@@ -141,7 +141,9 @@ fn wrong_boot_files_are_told_at_intake() {
     dirty[8] ^= 2;
     dirty[508] ^= 2;
     let _shown = rig.shown();
-    let signed = b"MZ signed by Microsoft Windows Production PCA 2011".to_vec();
+    let mut signed = vec![0; 1000];
+    head(&mut signed, AMD64, 10);
+    signed.extend(b"signed by Microsoft Windows Production PCA 2011");
     for (name, media, code) in [
         ("x86.wim", Sample { architecture: 0, ..small.clone() }, "boot_image_architecture"),
         ("dirty.wim", Sample { bcd: Some(dirty), ..small.clone() }, "bcd_invalid"),

@@ -162,6 +162,12 @@ fn media() -> MediaView {
             sha256: digest("boot"),
             size_bytes: Bytes(412_345_678),
         }),
+        first_start: vec![
+            "firmware of amd64 starts \\EFI\\BOOT\\BOOTX64.EFI".into(),
+            "the boot manager takes the default entry \"Windows Setup\"".into(),
+            "it loads \\sources\\boot.wim into memory, by \\boot\\boot.sdi".into(),
+            "it starts \\windows\\system32\\boot\\winload.efi from there".into(),
+        ],
         problems: Vec::new(),
         warnings: vec![Finding::new(
             FindingCode::BootManager2011,
@@ -196,6 +202,7 @@ fn blank(name: &str, state: MediaState) -> MediaView {
         image: 1,
         inventory: None,
         boot_image: None,
+        first_start: Vec::new(),
         problems: Vec::new(),
         warnings: Vec::new(),
     }

@@ -167,6 +167,9 @@ fn show(media: &MediaView, terminal: Option<usize>) -> String {
         line("boot image", format!("{}, {architecture}, build {build}", boot.name));
         line("boot SHA-256", boot.sha256.to_string());
     }
+    for (number, step) in (1..).zip(&media.first_start) {
+        line(&format!("start step {number}"), step.clone());
+    }
     let mut finding = |name: &str, style: Style, finding: &Finding| {
         table.row([Cell::styled(name, style), Cell::new(finding.sentence())]);
         if let Some(hint) = &finding.hint {

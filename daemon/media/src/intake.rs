@@ -8,7 +8,7 @@ mod tree;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
@@ -105,6 +105,7 @@ impl Work for IntakeTask {
 }
 
 /// One file of the media, with its stamp from before it was read.
+#[derive(Clone)]
 struct Part {
     path: PathBuf,
     stamp: Stamp,
@@ -138,6 +139,7 @@ fn intake(task: &IntakeTask) -> Result<IntakeOutcome, IntakeError> {
         parts.push(Part::at(path)?);
     }
 
+    let _watch = Watch::over(&parts);
     // libwim can verify neither an unfinished WIM nor a set that lacks a part.
     let complete = problems.is_empty();
     if complete {
@@ -164,6 +166,7 @@ fn intake(task: &IntakeTask) -> Result<IntakeOutcome, IntakeError> {
         image: task.image,
         inventory: contents.inventory,
         boot_image: contents.boot_image,
+        first_start: contents.first_start,
         problems,
         warnings: contents.warnings,
     })))
@@ -269,12 +272,9 @@ struct Read {
     damage: Option<Finding>,
 }
 
-/// Hashes the files while libwim verifies them, if the set is `complete`. Ends the process if a file is withdrawn.
+/// Hashes the files while libwim verifies them, if the set is `complete`.
 fn read(wim: &mut Wim, parts: &[Part], complete: bool) -> Result<Read, IntakeError> {
     thread::scope(|scope| {
-        // Dropped at the end of the scope, also by a panic.
-        let (_reading, ended) = mpsc::channel();
-        scope.spawn(|| stop_if_withdrawn(parts, ended));
         let hashing = scope.spawn(|| hash(parts));
         let verified = if complete { wim.verify() } else { Ok(()) };
         let damage = verified.err().map(|error| {
@@ -288,10 +288,23 @@ fn read(wim: &mut Wim, parts: &[Part], complete: bool) -> Result<Read, IntakeErr
     })
 }
 
-/// Ends the process as soon as a file is gone or changed. A few megabytes of WIM can truly hold terabytes of zeros, and
+/// Ends the process as soon as a file is gone or changed, until it is dropped. A few megabytes of WIM can truly hold terabytes of zeros, and
 /// libwim reports nothing until a blob is done; no time limit is long enough for all real media. So an operator who
 /// does not want to wait takes the file out of the inbox.
-fn stop_if_withdrawn(parts: &[Part], ended: Receiver<()>) {
+struct Watch {
+    _running: Sender<()>,
+}
+
+impl Watch {
+    fn over(parts: &[Part]) -> Self {
+        let (running, ended) = mpsc::channel();
+        let parts = parts.to_vec();
+        thread::spawn(move || stop_if_withdrawn(&parts, &ended));
+        Self { _running: running }
+    }
+}
+
+fn stop_if_withdrawn(parts: &[Part], ended: &Receiver<()>) {
     while ended.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
         let same = |part: &&Part| stamp_of(&part.path).is_ok_and(|now| now == part.stamp);
         if let Some(part) = parts.iter().find(|part| !same(part)) {
@@ -368,6 +381,7 @@ fn images(wim: &Wim, info: &Info) -> Vec<Image> {
 struct Contents {
     inventory: Inventory,
     boot_image: Option<BootImage>,
+    first_start: Vec<String>,
     problems: Vec<Finding>,
     warnings: Vec<Finding>,
 }
@@ -390,8 +404,9 @@ impl Contents {
         };
         let mut contents = Self { problems: tree.problems(complete), ..Self::default() };
         if task.boot {
-            let found = boot::examine(wim, task.image, &tree.inventory);
+            let found = boot::examine(wim, task.image);
             contents.boot_image = found.image;
+            contents.first_start = found.first_start;
             contents.problems.extend(found.problems);
             contents.warnings.extend(found.warnings);
         }

@@ -200,23 +200,31 @@ codes! {
         NamesInvalid,
         /// The media has no boot manager.
         BootFilesMissing,
+        /// Boot files are compressed by Windows (CompactOS) or other reparse points, so their contents cannot be laid out.
+        BootFilesCompressed,
+        /// A boot manager is no program that UEFI firmware of its machine starts.
+        BootManagerInvalid,
         /// The media has no boot configuration.
         BcdMissing,
-        /// The BCD is damaged, was not closed cleanly, or lacks boot manager, loader or ramdisk options.
+        /// The BCD is damaged, was not closed cleanly, or does not start a boot image of the media through UEFI.
         BcdInvalid,
-        /// The media has no boot.wim.
+        /// The media has no boot.wim, or not the file that the BCD starts in its place.
         BootImageMissing,
-        /// boot.wim cannot be read.
+        /// boot.wim is damaged, also inside, or is nothing that a boot manager could start.
         BootImageDamaged,
         /// boot.wim is for another architecture than the boot manager.
         BootImageArchitecture,
         /// There is no room to unpack the boot files in the temporary folder.
         UnpackFailed,
+        /// There is no boot.sdi where the BCD looks for it, without which the boot image cannot be started.
+        BootSdiMissing,
         /// Warning: extended attributes are not restored.
         ExtendedAttributes,
-        /// Warning: there is no boot.sdi, without which the boot image cannot be started.
-        BootSdiMissing,
-        /// Warning: boot.wim is no WIM file, so nothing about it was checked.
+        /// Warning: boot.wim does not have the loader that the BCD starts.
+        BootLoaderMissing,
+        /// Warning: a boot manager does not say that it is an application for UEFI.
+        BootManagerUnclear,
+        /// Warning: boot.wim is an SDI image and no WIM file, so nothing about it was checked.
         BootImageUnknown,
         /// Warning: boot.wim does not say for which architecture it is.
         BootImageArchitectureUnknown,
@@ -235,7 +243,8 @@ impl FindingCode {
         matches!(
             self,
             Self::ExtendedAttributes
-                | Self::BootSdiMissing
+                | Self::BootLoaderMissing
+                | Self::BootManagerUnclear
                 | Self::BootImageUnknown
                 | Self::BootImageArchitectureUnknown
                 | Self::BootManager2011
@@ -363,9 +372,9 @@ mod tests {
         assert_eq!(
             names::<FindingCode>().join(" "),
             "wim_damaged wim_unfinished wim_incomplete media_unreadable check_failed split_part_missing \
-             image_missing encrypted_files names_invalid boot_files_missing bcd_missing bcd_invalid \
-             boot_image_missing boot_image_damaged boot_image_architecture unpack_failed extended_attributes \
-             boot_sdi_missing boot_image_unknown boot_image_architecture_unknown boot_manager_2011 expiry_name"
+             image_missing encrypted_files names_invalid boot_files_missing boot_files_compressed boot_manager_invalid bcd_missing bcd_invalid \
+             boot_image_missing boot_image_damaged boot_image_architecture unpack_failed boot_sdi_missing extended_attributes \
+             boot_loader_missing boot_manager_unclear boot_image_unknown boot_image_architecture_unknown boot_manager_2011 expiry_name"
         );
         assert_eq!(
             names::<FailureCode>().join(" "),

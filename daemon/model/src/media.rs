@@ -138,6 +138,10 @@ pub struct Media {
     pub inventory: Inventory,
     /// Only known if the layout needs a boot image.
     pub boot_image: Option<BootImage>,
+    /// What a computer does at its first start from a drive with this media, a sentence each; empty if it needs no boot
+    /// files, or their configuration cannot be used.
+    #[serde(default)]
+    pub first_start: Vec<String>,
     /// Why the media must not be used; empty for valid media.
     pub problems: Vec<Finding>,
     /// What an operator should know although the media is valid.

@@ -277,6 +277,7 @@ fn view(path: &Path, entry: &Entry) -> Option<MediaView> {
         image: 0,
         inventory: None,
         boot_image: None,
+        first_start: Vec::new(),
         problems: Vec::new(),
         warnings: Vec::new(),
     };
@@ -306,6 +307,7 @@ fn view(path: &Path, entry: &Entry) -> Option<MediaView> {
             view.image = media.image;
             view.inventory = Some(media.inventory.clone());
             view.boot_image = media.boot_image.clone();
+            view.first_start.clone_from(&media.first_start);
             view.problems = media.problems.clone();
             view.warnings = media.warnings.clone();
         }

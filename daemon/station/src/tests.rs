@@ -123,6 +123,7 @@ pub(crate) fn media() -> Media {
         image: 1,
         inventory: Inventory::default(),
         boot_image: None,
+        first_start: Vec::new(),
         problems: Vec::new(),
         warnings: Vec::new(),
     }

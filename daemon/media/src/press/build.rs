@@ -73,7 +73,9 @@ impl PressError {
         match self {
             Self::Changed(_) => FailureCode::MediaChanged,
             Self::Wim(error) if error.is_volume() => FailureCode::VolumeFull,
-            Self::Esp(EspError::Bcd(_) | EspError::Missing(_)) => FailureCode::MediaInvalid,
+            Self::Esp(EspError::Bcd(_) | EspError::Missing(_) | EspError::Manager(_)) => {
+                FailureCode::MediaInvalid
+            }
             Self::Tool(ToolError::Missing { .. }) => FailureCode::ToolMissing,
             Self::Store { source, .. } if source.kind() == io::ErrorKind::FileTooLarge => {
                 FailureCode::ImageTooLarge

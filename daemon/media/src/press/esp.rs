@@ -2,7 +2,7 @@
 //!
 //! These are the files that bcdboot copies for UEFI (facts from Microsoft's documentation and the BCD-SYS project):
 //! `\Windows\Boot\EFI`, `Fonts` and `Resources` go to `\EFI\Microsoft\Boot`. The boot manager goes to
-//! `\EFI\BOOT\BOOTX64.EFI` as well, because a station cannot write into the NVRAM of a computer that it never sees. The
+//! `\EFI\BOOT`, under the name for its machine (`BOOTX64.EFI`), as well, because a station cannot write into the NVRAM of a computer that it never sees. The
 //! BCD is the media's own. `boot.wim` and `boot.sdi` stay on the Windows volume: the first start looks for its
 //! configuration on the volume from which boot.wim was read.
 
@@ -11,7 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use formats::bcd::{self, BcdError};
-use formats::pe::fallback_name;
+use formats::pe::{Machine, PeError, Program};
 use model::hint::Hint;
 use model::layout::Places;
 
@@ -25,6 +25,8 @@ use crate::wim::{Wim, WimError};
 pub enum EspError {
     #[error("the media has no {0}")]
     Missing(&'static str),
+    #[error("the media's boot manager bootmgfw.efi starts no computer")]
+    Manager(#[from] PeError),
     /// The media's BCD cannot be used.
     #[error(transparent)]
     Bcd(#[from] BcdError),
@@ -42,7 +44,7 @@ pub enum EspError {
 impl Hint for EspError {
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Missing(_) => Some(
+            Self::Missing(_) | Self::Manager(_) => Some(
                 "make the media anew with its boot files, or set boot = \"none\" in the layout"
                     .into(),
             ),
@@ -96,17 +98,18 @@ pub fn lay_out(wim: &mut Wim, image: u32, work: &Path) -> Result<PathBuf, EspErr
     let fallback = make(&out, "EFI/BOOT")?;
     if let Some(manager) = find(&out, BOOT_MANAGER)? {
         let data = fs::read(&manager).map_err(at(&manager))?;
-        let name = fallback_name(&data);
+        let name = Program::parse(&data)?.machine.fallback_name();
         let place = find(&fallback, name)?.unwrap_or_else(|| fallback.join(name));
         fs::write(&place, data).map_err(at(&place))?;
-    } else if find(&fallback, "BOOTX64.EFI")?.is_none()
-        && find(&fallback, "BOOTAA64.EFI")?.is_none()
-    {
-        return Err(EspError::Missing(
-            "boot manager: \\Windows\\Boot\\EFI\\bootmgfw.efi or one below \\EFI",
-        ));
+        return Ok(out);
     }
-    Ok(out)
+    for machine in Machine::ALL {
+        if find(&fallback, machine.fallback_name())?.is_some() {
+            return Ok(out);
+        }
+    }
+    let what = "boot manager: \\Windows\\Boot\\EFI\\bootmgfw.efi or one below \\EFI";
+    Err(EspError::Missing(what))
 }
 
 /// Makes the BCD below `contents` name the partitions in `places`, then reads it again and checks that it does.

@@ -8,6 +8,7 @@
 
 mod callback;
 mod entry;
+mod look;
 mod sys;
 pub mod volume;
 
@@ -21,6 +22,7 @@ use std::sync::{Arc, OnceLock};
 
 use callback::{on_entry, on_progress, owned};
 pub use entry::{Entry, Stream};
+pub use look::Thing;
 use model::hint::Hint;
 use serde::Serialize;
 

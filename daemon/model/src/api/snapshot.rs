@@ -116,6 +116,9 @@ pub struct MediaView {
     /// The contents of that image.
     pub inventory: Option<Inventory>,
     pub boot_image: Option<BootImage>,
+    /// What a computer does at its first start from a drive with this media, a sentence each.
+    #[serde(default)]
+    pub first_start: Vec<String>,
     /// Findings that make it invalid.
     pub problems: Vec<Finding>,
     /// Findings with which it may be used.

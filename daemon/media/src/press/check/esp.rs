@@ -8,7 +8,7 @@ use std::io::{self, Read as _};
 
 use fatfs::{Dir, FileSystem, FsOptions};
 use formats::bcd;
-use formats::pe::fallback_name;
+use formats::pe::Program;
 use model::api::audit::AuditReport as Report;
 use model::layout::Places;
 use sha1::{Digest as _, Sha1};
@@ -102,8 +102,9 @@ const SHOWN: &str = "ESP:";
 fn copy_of_manager(wanted: &mut BTreeMap<String, Wanted>, files: &BTreeMap<String, Vec<u8>>) {
     let manager = BOOT_MANAGER.to_lowercase();
     let (Some(own), Some(data)) = (wanted.get(&manager), files.get(&manager)) else { return };
+    let Ok(Program { machine, .. }) = Program::parse(data) else { return };
     let copy = Wanted { sha1: own.sha1.clone(), unclear: own.unclear };
-    wanted.insert(format!("efi/boot/{}", fallback_name(data).to_lowercase()), copy);
+    wanted.insert(format!("efi/boot/{}", machine.fallback_name().to_lowercase()), copy);
 }
 
 /// Reads every file below a folder, by path in lower case.
