@@ -27,6 +27,8 @@ pub(super) enum ClientError {
     },
     #[error("no permission to use {0}")]
     Forbidden(PathBuf),
+    #[error("the daemon has ended")]
+    Ended,
     #[error("the connection to the daemon broke")]
     Broken(#[from] hyper::Error),
     /// Something answers that is not our daemon.
@@ -39,7 +41,10 @@ pub(super) enum ClientError {
 impl Hint for ClientError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::Unreachable { .. } => "is prestaged running, and is --socket right?",
+            Self::Unreachable { .. } => {
+                "start prestaged, or name its socket with --socket (control.socket in its configuration)"
+            }
+            Self::Ended => "start it again (`systemctl start prestaged`)",
             Self::Forbidden(_) => "become root, or a member of the socket's group",
             Self::Broken(_) => "has the daemon ended?",
             Self::Unreadable(_) => "does another program, or another version, answer there?",

@@ -78,6 +78,7 @@ impl From<ClientError> for CommandError {
     fn from(error: ClientError) -> Self {
         let code = match &error {
             ClientError::Unreachable { .. }
+            | ClientError::Ended
             | ClientError::Broken(_)
             | ClientError::Unreadable(_) => exit::UNAVAILABLE,
             ClientError::Forbidden(_) => exit::NOT_PERMITTED,
@@ -115,7 +116,7 @@ impl From<ClientError> for CommandError {
 
 /// The daemon has ended before what it was asked for was done.
 fn ended() -> CommandError {
-    CommandError::new(exit::UNAVAILABLE, "the daemon has ended")
+    ClientError::Ended.into()
 }
 
 fn usage(text: impl Into<String>) -> CommandError {

@@ -15,7 +15,7 @@ use model::api::snapshot::{DriveView, PressState, PressView, Snapshot};
 use model::job::State;
 use model::units::ByteRate;
 
-/// Shows the station until interrupted, or until the daemon ends.
+/// Shows the station until interrupted, or until the daemon ends, which is an error.
 pub(super) async fn perform(client: &Client, json: bool) -> Result<(), ClientError> {
     let mut events = client.events().await?;
     let mut board = Board::default();
@@ -26,7 +26,7 @@ pub(super) async fn perform(client: &Client, json: bool) -> Result<(), ClientErr
             board.show(&snapshot);
         }
     }
-    Ok(())
+    Err(ClientError::Ended)
 }
 
 /// One media, press or drive, with a bar or a line of its own.

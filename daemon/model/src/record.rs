@@ -235,6 +235,11 @@ impl Record {
         }
     }
 
+    /// Whether the drive was refused: then nothing was written to it.
+    pub fn is_refusal(&self) -> bool {
+        self.verdict == Some(Verdict::Refused)
+    }
+
     /// Adds the media and the master that the drive is imaged with, and the master's warnings.
     #[must_use]
     pub fn with_master(mut self, manifest: &Manifest) -> Self {

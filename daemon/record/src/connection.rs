@@ -46,13 +46,20 @@ pub(crate) fn connect(path: &Path) -> Result<Connection, LedgerError> {
     Ok(db)
 }
 
-/// Sets the connection up for writing, and makes the tables that are missing.
+/// Sets the connection up for writing, and makes the tables of a ledger that is new. Another program's database is left
+/// as it is.
 pub(crate) fn prepare(db: &Connection, path: &Path) -> Result<(), LedgerError> {
     let failed = opening(path);
+    let tables = "SELECT count(*), count(CASE WHEN name = 'records' THEN 1 END) FROM sqlite_master";
+    let (tables, own): (i64, i64) =
+        db.query_row(tables, [], |row| Ok((row.get(0)?, row.get(1)?))).map_err(&failed)?;
+    let found: i64 = db.pragma_query_value(None, "user_version", |r| r.get(0)).map_err(&failed)?;
+    if tables > 0 && (own == 0 || found == 0) {
+        return Err(LedgerError::Foreign { path: path.to_owned() });
+    }
     db.pragma_update(None, "journal_mode", "WAL").map_err(&failed)?;
     db.pragma_update(None, "synchronous", "FULL").map_err(&failed)?;
     db.pragma_update(None, "wal_autocheckpoint", 0).map_err(&failed)?;
-    let found: i64 = db.pragma_query_value(None, "user_version", |r| r.get(0)).map_err(&failed)?;
     match found {
         0 => {
             let script = format!("BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;");

@@ -92,7 +92,9 @@ impl Database {
         held: Held,
         known: Option<&Counterfoil>,
     ) -> Result<Self, LedgerError> {
-        held.close_to_others(&place.path, place.group)?;
+        if held.is_empty() {
+            held.close_to_others(&place.path, place.group)?;
+        }
         let db = connect(&place.path)?;
         let failed = opening(&place.path);
         if let Some(known) = known {
@@ -111,6 +113,8 @@ impl Database {
             }
         }
         prepare(&db, &place.path)?;
+        // Now that it is known to be a ledger.
+        held.close_to_others(&place.path, place.group)?;
         let counterfoil = Counterfoil {
             ledger: id_of(&db).unwrap_or_default(),
             rows: count(&db).map_err(&failed)?,

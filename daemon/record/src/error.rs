@@ -29,6 +29,9 @@ pub enum LedgerError {
     Locked { path: PathBuf },
     #[error("ledger {path}: it is not a file")]
     NotAFile { path: PathBuf },
+    /// The file is a database of another program.
+    #[error("ledger {path}: it is another program's database")]
+    Foreign { path: PathBuf },
     /// The ledger's file, or a file or folder beside it.
     #[error("ledger {path}: cannot {doing}")]
     File {
@@ -94,9 +97,12 @@ pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
 /// How to get at the records of a damaged ledger.
 fn recovery(path: &Path) -> String {
     let path = path.display();
+    // Debian's sqlite3 is built without what `.recover` needs, and `.dump` leaves the version out.
     format!(
-        "stop the station and keep a copy of {path}*; put a backup in its place, or what `sqlite3 {path} .recover | \
-         sqlite3 NEW` saves; `prestaged --ledger new` sets it aside and begins a new one"
+        "check that ledger.path is right; then stop the station, keep a copy of {path}*, and put a backup in its place, or \
+         what `{{ sqlite3 {path} .dump | sed 's/^ROLLBACK.*/COMMIT;/'; echo 'PRAGMA user_version = {VERSION};'; }} | \
+         sqlite3 NEW` saves, and say `prestaged --ledger found`; or begin a new one with `prestaged --ledger new`, which \
+         sets it aside"
     )
 }
 
@@ -114,6 +120,7 @@ impl Hint for LedgerError {
                 "end the other one; a second station beside it needs a socket, a store, a ledger and bays of its own"
                     .into()
             }
+            Self::Foreign { .. } => "correct ledger.path; nothing was changed there".into(),
             Self::NotAFile { .. } => "ledger.path names the ledger's file itself".into(),
             Self::Query { .. } => {
                 "check that the ledger's file system is there, writable and not full".into()

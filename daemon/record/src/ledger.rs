@@ -310,21 +310,14 @@ impl Ledger {
         })
     }
 
-    /// The record that tells how an insertion of this boot has ended: of its last imaging, or of its last refusal if it
-    /// was never imaged.
+    /// The records of an insertion of this boot, the oldest first.
     ///
     /// # Errors
     /// [`LedgerError`] if the records cannot be read.
-    pub fn of_insertion(&self, diskseq: Diskseq) -> Result<Option<Record>, LedgerError> {
+    pub fn of_insertion(&self, diskseq: Diskseq) -> Result<Vec<Record>, LedgerError> {
         let condition = "WHERE boot = ?1 AND diskseq = CAST(?2 AS INTEGER) ORDER BY rowid";
         let values = [self.0.boot.clone(), diskseq.0.to_string()];
-        let found = self.select(condition, &values)?;
-        let mut records = found.into_iter().collect::<Result<Vec<Record>, _>>()?;
-        let imaged = records.iter().rposition(|r| r.verdict != Some(Verdict::Refused));
-        Ok(match imaged {
-            Some(at) => Some(records.swap_remove(at)),
-            None => records.pop(),
-        })
+        self.select(condition, &values)?.into_iter().collect()
     }
 
     /// The records of all jobs that gave a drive with this serial number an identity, in any boot; the latest first.

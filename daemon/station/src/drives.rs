@@ -1,5 +1,6 @@
 //! Drives: attached, judged, admitted or refused, detached.
 
+use std::mem;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -148,8 +149,10 @@ impl<M: Clone> Station<M> {
             Ok(facts) => facts,
             Err(refusal) => return self.refuse(&ticket.key, vec![refusal], now),
         };
-        if insertion.recall(facts.previous.take()) {
-            return self.clean(&ticket.key, *facts).into_iter().collect();
+        let previous = mem::take(&mut facts.previous);
+        let job = previous.iter().rfind(|record| !record.is_refusal()).cloned();
+        if insertion.recall(previous) {
+            return self.clean(&ticket.key, job, *facts).into_iter().collect();
         }
         let requested = insertion.requested_media.clone();
         if facts.look == Look::Outside && self.look(&ticket.key) == Some(Look::Inside) {
@@ -180,8 +183,8 @@ impl<M: Clone> Station<M> {
 
     /// The cleaning of a drive whose job was ended by the end of the station itself. What the drive holds is not asked for:
     /// nothing but tables that are proven to be of that job is overwritten.
-    fn clean(&self, key: &Key, facts: DriveFacts) -> Option<Effect<M>> {
-        let record = self.insertions.get(key)?.record.clone()?;
+    fn clean(&self, key: &Key, job: Option<Record>, facts: DriveFacts) -> Option<Effect<M>> {
+        let record = job?;
         let code = record.reason.as_ref().map(|reason| reason.code);
         if code != Some(ReasonCode::StationInterrupted) || record.identity.is_none() {
             return None;
@@ -330,7 +333,7 @@ impl<M: Clone> Station<M> {
     pub(crate) fn record_for(&self, key: &Key, now: Timestamp) -> Option<Record> {
         let insertion = self.insertions.get(key)?;
         let fresh = Record::open(&self.setup.name, &insertion.drive, now);
-        let refused = insertion.record.as_ref().filter(|r| r.verdict == Some(Verdict::Refused));
+        let refused = insertion.record.as_ref().filter(|record| record.is_refusal());
         Some(match refused {
             Some(old) => Record { job: old.job, ..fresh },
             None => fresh,

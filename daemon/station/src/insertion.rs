@@ -77,6 +77,19 @@ impl Phase {
     }
 }
 
+/// The record that says how things stand with the drive: the latest one. A refusal for something that the station lacked
+/// says nothing of the drive.
+fn telling(mut records: Vec<Record>) -> Option<Record> {
+    let of_drive = |record: &Record| {
+        let station = record.reason.as_ref().is_some_and(|r| r.code.lies_with_station());
+        !(record.is_refusal() && station)
+    };
+    match records.iter().rposition(of_drive) {
+        Some(at) => Some(records.swap_remove(at)),
+        None => records.pop(),
+    }
+}
+
 impl Insertion {
     pub(crate) fn new(drive: Drive) -> Self {
         Self {
@@ -132,14 +145,15 @@ impl Insertion {
         self.record = Some(record);
     }
 
-    /// Takes up the ledger's latest record of this insertion. Returns whether the insertion has its verdict already,
-    /// and no operator has asked for another attempt.
-    pub(crate) fn recall(&mut self, previous: Option<Record>) -> bool {
-        if let Some(previous) = previous.filter(|_| !self.settled) {
+    /// Takes up the ledger's records of this insertion, the oldest first. Returns whether the insertion has its verdict
+    /// already, and no operator has asked for another attempt.
+    pub(crate) fn recall(&mut self, previous: Vec<Record>) -> bool {
+        if !self.settled {
             // A verdict from before the station's start still counts, whatever was refused since.
-            let settled = previous.verdict.is_some_and(|verdict| verdict != Verdict::Refused);
+            let settled =
+                previous.iter().any(|record| !record.is_refusal() && record.verdict.is_some());
             if settled || self.record.is_none() {
-                (self.record, self.settled) = (Some(previous), settled);
+                (self.record, self.settled) = (telling(previous), settled);
             }
         }
         let verdict = self.record.as_ref().and_then(|record| record.verdict);

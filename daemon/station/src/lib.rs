@@ -190,7 +190,9 @@ impl<M: Clone> Station<M> {
 
     /// The live state as views show it. `reading` tells how far a running job has come.
     pub fn snapshot(&self, reading: &dyn Fn(Uuid) -> Option<Reading>) -> Snapshot {
-        let in_scope = self.insertions.values().filter(|one| !one.is_out_of_scope());
+        let policy = &self.setup.policy;
+        let in_scope = |one: &&Insertion| policy.may_hold(&one.drive) && !one.is_out_of_scope();
+        let in_scope = self.insertions.values().filter(in_scope);
         Snapshot {
             station: self.setup.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),

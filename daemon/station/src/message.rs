@@ -45,8 +45,8 @@ pub struct DriveFacts {
     pub look: Look,
     pub usage: Usage,
     pub content: Content,
-    /// The latest record of this insertion, also from before a restart of the station.
-    pub previous: Option<Record>,
+    /// The records of this insertion, the oldest first, also from before a restart of the station.
+    pub previous: Vec<Record>,
     /// The record of the last job that wrote to a drive with this serial number, in any insertion; of that job which
     /// has left what stands on the drive, if there is one.
     pub last: Option<Record>,

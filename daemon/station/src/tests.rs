@@ -86,7 +86,7 @@ pub(crate) fn nothing_known() -> DriveFacts {
         look: Look::Inside,
         usage: Usage::default(),
         content: Content::Unknown,
-        previous: None,
+        previous: Vec::new(),
         last: None,
         today: Date::constant(2027, 6, 30),
     }
@@ -441,7 +441,7 @@ fn what_a_killed_station_left_is_cleaned() {
             ..Record::open("rack", &drive("sdb", 1), NOW)
         };
         let previous = previous.closed_with(code.verdicts()[0], Reason::new(code, "x"), NOW);
-        let facts = DriveFacts { previous: Some(previous), ..nothing_known() };
+        let facts = DriveFacts { previous: vec![previous], ..nothing_known() };
         let effects = station.apply(Event::Judged(ticket, Ok(Box::new(facts))));
         effects.iter().any(|effect| matches!(effect, Effect::Clean(..)))
     };
@@ -450,4 +450,23 @@ fn what_a_killed_station_left_is_cleaned() {
     for code in [ReasonCode::OperatorStop, ReasonCode::Mismatch, ReasonCode::Unplugged] {
         assert!(!cleaned(code, "S1"), "{code}");
     }
+}
+
+/// After a restart a drive is shown as it was before: as its latest record says, unless that only says what the station
+/// lacked.
+#[test]
+fn what_was_refused_after_a_pass_is_shown_after_a_restart() {
+    let shown = |refused: ReasonCode| {
+        let mut station = station();
+        with_media(&mut station);
+        let ticket = attach(&mut station, "sdb", 1);
+        let open = || Record::open("rack", &drive("sdb", 1), NOW);
+        let passed = Record { verdict: Some(Verdict::Passed), ..open() };
+        let refused = open().refused(Refusal::new(refused, "x"), NOW);
+        let facts = DriveFacts { previous: vec![passed, refused], ..nothing_known() };
+        assert!(station.apply(Event::Judged(ticket, Ok(Box::new(facts)))).is_empty(), "no job");
+        station.state()
+    };
+    assert_eq!(shown(ReasonCode::NotBlank), State::Refused);
+    assert_eq!(shown(ReasonCode::LedgerUnavailable), State::Passed);
 }

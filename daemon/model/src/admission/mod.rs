@@ -207,11 +207,12 @@ fn objections(candidate: &Candidate, policy: &Policy) -> Vec<Refusal> {
         other => (None, other),
     };
     let mut all: Vec<Refusal> = system.into_iter().collect();
+    // Then what arming would not change.
+    all.extend(list_objections(drive, policy));
     if !policy.armed {
         let refusal = Refusal::new(Code::NotArmed, "the station is disarmed");
         all.push(refusal.with_hint("arm it with `prestagectl arm`"));
     }
-    all.extend(list_objections(drive, policy));
     all.extend(size_objections(drive, &candidate.wanted, &candidate.limit, policy));
     all.extend(other_use);
     all.extend(drive_objections(drive, &candidate.twins));
@@ -323,7 +324,15 @@ pub fn content_objection(
         (Content::Ours(_), _) => "the drive holds an earlier image of this station".to_owned(),
         (Content::Unknown, _) => "nobody has looked at what the drive holds".to_owned(),
     };
-    let hint = "wipe it, or set admission.overwrite = \"any\"";
+    // wipefs takes away signatures only, and the data stays.
+    let node = drive.node.display();
+    let policy = match content {
+        Content::Ours(_) => "blank_or_ours",
+        _ => "any",
+    };
+    let hint = format!(
+        "if nobody needs that, wipe all of it with `blkdiscard -z {node}`, or set admission.overwrite = \"{policy}\""
+    );
     Some(Refusal::new(Code::NotBlank, detail).with_hint(hint))
 }
 

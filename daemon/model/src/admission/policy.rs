@@ -102,6 +102,11 @@ impl Policy {
         self.allows(&drive.path, &drive.bay.0)
     }
 
+    /// Whether a drive may be the station's at all, by its bus and its bay.
+    pub fn may_hold(&self, drive: &Drive) -> bool {
+        self.buses.contains(&drive.bus.0) && self.has_bay(drive)
+    }
+
     /// Whether a bay with this path and this name belongs to the station.
     pub fn allows(&self, path: &str, name: &str) -> bool {
         self.bays.iter().any(|bay| bay.matches(path) || bay.matches(name))

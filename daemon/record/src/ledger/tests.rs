@@ -35,17 +35,18 @@ fn an_open_record_is_closed_after_a_restart() {
     assert_eq!(records.len(), 1);
     assert_eq!(records[0].verdict, Some(Verdict::Stopped));
     assert_eq!(records[0].reason.as_ref().unwrap().code, ReasonCode::StationInterrupted);
-    assert!(ledger.of_insertion(opened.diskseq).unwrap().is_some());
+    assert_eq!(ledger.of_insertion(opened.diskseq).unwrap().len(), 1);
     let refused = |record: Record, code| record.refused(Refusal::new(code, "x"), Timestamp::now());
     ledger.put(&refused(opened.clone(), ReasonCode::InUse)).unwrap();
     let records = all(&ledger, &Filter::default());
     assert_eq!(records[0].verdict, Some(Verdict::Stopped), "a late refusal changes nothing");
     ledger.put(&refused(open_record(), ReasonCode::InUse)).unwrap();
-    let latest = ledger.of_insertion(opened.diskseq).unwrap().unwrap();
-    assert_eq!(latest.verdict, Some(Verdict::Stopped), "a later refusal undoes no imaging");
+    let both = ledger.of_insertion(opened.diskseq).unwrap();
+    let verdicts: Vec<_> = both.iter().map(|record| record.verdict).collect();
+    assert_eq!(verdicts, [Some(Verdict::Stopped), Some(Verdict::Refused)], "oldest first");
     drop(ledger);
     let rebooted = open(&path, "boot-2").unwrap();
-    assert!(rebooted.of_insertion(opened.diskseq).unwrap().is_none());
+    assert!(rebooted.of_insertion(opened.diskseq).unwrap().is_empty());
     assert!(rebooted.of_disk(&record().identity.unwrap().disk_guid).unwrap().is_some());
 }
 
@@ -58,7 +59,7 @@ fn a_record_that_is_closed_in_the_next_boot_belongs_to_no_drive_of_it() {
     open(&path, "boot-1").unwrap().put(&opened).unwrap();
     let ledger = open(&path, "boot-2").unwrap();
     assert_eq!(ledger.close_interrupted().unwrap().len(), 1);
-    assert!(ledger.of_insertion(opened.diskseq).unwrap().is_none());
+    assert!(ledger.of_insertion(opened.diskseq).unwrap().is_empty());
 }
 
 #[test]
@@ -143,4 +144,34 @@ fn one_ledger_at_a_time_and_not_without_its_records() {
     open(&path, "b").unwrap();
     let folder = folder.path();
     assert!(matches!(open(folder, "b"), Err(LedgerError::NotAFile { .. })));
+}
+
+/// A path that is wrong changes nothing there.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "files of the test's own")]
+fn what_is_another_program_s_stays_as_it_is() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("other.db");
+    for (name, content) in [
+        ("a database", "CREATE TABLE bookmarks (url TEXT);"),
+        ("one with a version", "CREATE TABLE bookmarks (url TEXT); PRAGMA user_version = 1;"),
+        ("one with a table of that name", "CREATE TABLE records (song TEXT);"),
+    ] {
+        let _ = std::fs::remove_file(&path);
+        rusqlite::Connection::open(&path).unwrap().execute_batch(content).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let before = std::fs::read(&path).unwrap();
+        let error = open(&path, "b").unwrap_err();
+        assert!(matches!(error, LedgerError::Foreign { .. }), "{name}: {error}");
+        assert!(std::fs::read(&path).unwrap() == before, "{name}");
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o644, "{name}");
+    }
+    std::fs::write(&path, "not a database, but long enough to be mistaken for one").unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    open(&path, "b").unwrap_err();
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
+    let beside: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
+    assert_eq!(beside.len(), 1, "nothing is put beside it: {beside:?}");
 }

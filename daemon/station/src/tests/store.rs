@@ -8,7 +8,7 @@ use super::*;
 fn a_drive_that_the_store_has_failed_is_imaged_once_more() {
     let mut station = station();
     with_media(&mut station);
-    let end = |station: &mut Bench, ticket: Ticket, previous: Option<Record>| {
+    let end = |station: &mut Bench, ticket: Ticket, previous: Vec<Record>| {
         let facts = DriveFacts { previous, ..nothing_known() };
         let mut effects = station.apply(Event::Judged(ticket, Ok(Box::new(facts))));
         let Some(Effect::Job(order)) = effects.pop() else { panic!("a job: {effects:?}") };
@@ -17,15 +17,15 @@ fn a_drive_that_the_store_has_failed_is_imaged_once_more() {
         (station.apply(Event::JobEnded(order.ticket, Box::new(record.clone()))), record)
     };
     let ticket = judged_again(&mut station);
-    let (effects, first) = end(&mut station, ticket, None);
+    let (effects, first) = end(&mut station, ticket, Vec::new());
     let ticket = judge(effects);
-    let facts = DriveFacts { previous: Some(first.clone()), ..nothing_known() };
+    let facts = DriveFacts { previous: vec![first.clone()], ..nothing_known() };
     let mut effects = station.apply(Event::Judged(ticket, Ok(Box::new(facts))));
     let Some(Effect::LookForMaster(recipe)) = effects.pop() else { panic!("{effects:?}") };
     let id = recipe.id();
     station.apply(Event::MasterLooked(recipe, Ok(None)));
     let ticket = judge(station.apply(Event::PressEnded(id, Ok(MASTER))));
-    let (effects, second) = end(&mut station, ticket, Some(first.clone()));
+    let (effects, second) = end(&mut station, ticket, vec![first.clone()]);
     assert!(effects.is_empty(), "{effects:?}");
     assert_eq!(station.state(), State::Failed);
     assert_ne!(first.job, second.job, "each job has a record");
