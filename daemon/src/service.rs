@@ -129,6 +129,7 @@ pub async fn run(config: Config) -> Result<()> {
         tracing::warn!("{LACKING} {lacking}");
     }
     lease::ignore_lease_breaks();
+    lease::keep_low_descriptors()?;
     let descriptors = raise_descriptors();
     for doubt in doubts(&config) {
         tracing::warn!("{doubt}");
@@ -185,7 +186,9 @@ pub async fn run(config: Config) -> Result<()> {
     runner::run(station, services, (sender, receiver), publish, feed_watchdog).await;
     notify(&[sd_notify::NotifyState::Stopping]);
     tokio::task::spawn_blocking(move || writer.finish()).await?;
-    ledger.finish();
+    if timeout(TIDYING, tokio::task::spawn_blocking(move || ledger.finish())).await.is_err() {
+        tracing::warn!("the ledger does not answer; it was not brought into its one file");
+    }
     // Whoever follows a drive gets its verdict before the connection ends.
     ending.notify_one();
     if timeout(FAREWELL, &mut server).await.is_err() {
@@ -348,6 +351,9 @@ fn notify(states: &[sd_notify::NotifyState<'_>]) {
         tracing::debug!("cannot notify systemd: {error}");
     }
 }
+
+/// How long a station that ends waits for its ledger to become one file.
+const TIDYING: Duration = Duration::from_secs(5);
 
 /// How long a station that ends waits for its clients to take their last answers.
 const FAREWELL: Duration = Duration::from_secs(1);

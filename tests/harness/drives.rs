@@ -149,6 +149,41 @@ impl Drop for Tmpfs {
     }
 }
 
+/// A file system on a file of its own, mounted; unmounted when dropped.
+pub(crate) struct Ext4(PathBuf);
+
+impl Ext4 {
+    /// Makes the file `disk`, and mounts it at a new folder.
+    pub(crate) fn mount(disk: &Path, at: &Path, mib: u64) -> Self {
+        File::create(disk).unwrap().set_len(mib << 20).unwrap();
+        run("mkfs.ext4", &["-q", "-F", disk.to_str().unwrap()]);
+        fs::create_dir(at).unwrap();
+        run("mount", &["-o", "loop", disk.to_str().unwrap(), at.to_str().unwrap()]);
+        Self(at.to_owned())
+    }
+
+    /// Lets no write end until the result is dropped.
+    pub(crate) fn freeze(&self) -> Frozen {
+        run("fsfreeze", &["--freeze", self.0.to_str().unwrap()]);
+        Frozen(self.0.clone())
+    }
+}
+
+impl Drop for Ext4 {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// A file system that stands still.
+pub(crate) struct Frozen(PathBuf);
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        let _ = Command::new("fsfreeze").arg("--unfreeze").arg(&self.0).status();
+    }
+}
+
 /// A loop device over a part of a file, for tools that want a device for one volume: the kernel may not know partitions.
 pub(crate) struct Volume(pub(crate) String);
 

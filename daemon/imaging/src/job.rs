@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use drives::medium::Medium;
+use drives::medium::{Foreign, Medium};
 use model::code::ReasonCode;
 use model::failure::Reason;
 use model::job::{JobReport, Outcome, State, StopReason};
@@ -20,6 +20,18 @@ pub fn bytes_to_move(manifest: &Manifest, old_data: OldDataPolicy) -> Bytes {
     match old_data {
         OldDataPolicy::Overwrite => manifest.plan.geometry.size * 2,
         OldDataPolicy::Discard | OldDataPolicy::Leave => manifest.payload() * 2,
+    }
+}
+
+/// The error of a job, unless what reads back wrong was written by somebody else: then the drive is not to blame. What
+/// waits in the page cache comes to light by a flush.
+fn not_the_drive(medium: &impl Medium, error: JobError) -> JobError {
+    if !matches!(error, JobError::Mismatch { .. }) || medium.flush().is_err() {
+        return error;
+    }
+    match medium.foreign_writes() {
+        Foreign::Bytes(bytes) => JobError::Foreign(bytes),
+        Foreign::Nothing | Foreign::Unknown => error,
     }
 }
 
@@ -43,6 +55,7 @@ pub fn run_job(medium: &mut impl Medium, context: &JobContext<'_>) -> Outcome {
     }));
     let result =
         replicated.unwrap_or_else(|_| Err(JobError::Internal("panic; see the log".into())));
+    let result = result.map_err(|error| not_the_drive(medium, error));
     // Markers and tables go: a drive that did not pass must look neither finished nor like anything else.
     let touched = context.progress.state().has_written();
     let given_up = context.stop.reason() == Some(StopReason::Stalled);

@@ -83,7 +83,8 @@ impl Hint for IntakeError {
 impl Work for IntakeTask {
     const NAME: &'static str = "intake";
     const NEEDS_SCRATCH: bool = true;
-    const PATIENCE: Option<Duration> = Some(Duration::from_secs(60));
+    const PATIENCE: Duration = Duration::from_secs(60);
+    const IDLE: FailureCode = FailureCode::MediaUnreadable;
     type Output = IntakeOutcome;
 
     /// The inbox, because parts of a split set lie beside the first one, and where its links lead.

@@ -4,7 +4,7 @@
 #![expect(unsafe_code, reason = "fcntl and signal; every block argues its safety")]
 
 use std::fs::File;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, IntoRawFd};
 
 use rustix::io::Errno;
 
@@ -23,6 +23,25 @@ pub enum Writers {
     Some,
     /// The file system cannot tell.
     Unknown,
+}
+
+/// As many descriptors at the start of a table are always copied when it is taken apart (`sane_fdtable_size` in fs/file.c
+/// of Linux: the bits of a long).
+const COPIED: i32 = 64;
+
+/// Takes the lowest descriptors, for good. [`leave_descriptors`] closes copies of these, and to close even a copy may wait
+/// for a file system that does not answer: so the ledger and masters must not be among them.
+///
+/// # Errors
+/// If the process may not have so many.
+pub fn keep_low_descriptors() -> std::io::Result<()> {
+    loop {
+        let file = File::open("/dev/null")?;
+        if file.as_raw_fd() >= COPIED {
+            return Ok(());
+        }
+        let _ = file.into_raw_fd();
+    }
 }
 
 /// Gives this thread a table of descriptors of its own, empty but for the standard streams. A worker that is started

@@ -91,7 +91,7 @@ codes! {
         Mismatch,
         /// Something else wrote to the drive while it was imaged.
         ForeignWrite,
-        /// The drive was pulled, or its capacity dropped.
+        /// The drive was pulled, or its capacity has changed.
         Unplugged,
         /// The drive stayed below `replicate.min_write_rate` or `replicate.min_batch_share`.
         TooSlow,

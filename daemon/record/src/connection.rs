@@ -46,6 +46,13 @@ pub(crate) fn connect(path: &Path) -> Result<Connection, LedgerError> {
     Ok(db)
 }
 
+/// Whether the file is a ledger, as far as it can be read.
+pub(crate) fn is_ledger(path: &Path) -> bool {
+    let has_records =
+        |db: &Connection| db.query_row("SELECT count(*) FROM records", [], |_| Ok(()));
+    connect(path).is_ok_and(|db| has_records(&db).is_ok())
+}
+
 /// Sets the connection up for writing, and makes the tables of a ledger that is new. Another program's database is left
 /// as it is.
 pub(crate) fn prepare(db: &Connection, path: &Path) -> Result<(), LedgerError> {

@@ -29,6 +29,12 @@ pub enum LedgerError {
     Locked { path: PathBuf },
     #[error("ledger {path}: it is not a file")]
     NotAFile { path: PathBuf },
+    /// What writes to the ledger has been waiting in the kernel for a long time.
+    #[error(
+        "ledger {path}: what is written to it has not got there for a long time; its file system, or that of the store, \
+         does not answer"
+    )]
+    Silent { path: PathBuf },
     /// The file is a database of another program.
     #[error("ledger {path}: it is another program's database")]
     Foreign { path: PathBuf },
@@ -120,7 +126,10 @@ impl Hint for LedgerError {
                 "end the other one; a second station beside it needs a socket, a store, a ledger and bays of its own"
                     .into()
             }
-            Self::Foreign { .. } => "correct ledger.path; nothing was changed there".into(),
+            Self::Silent { .. } => {
+                "see what their disks wait for; the station goes on by itself when they answer".into()
+            }
+            Self::Foreign { .. } => "correct ledger.path, or move that file away; nothing was changed there".into(),
             Self::NotAFile { .. } => "ledger.path names the ledger's file itself".into(),
             Self::Query { .. } => {
                 "check that the ledger's file system is there, writable and not full".into()

@@ -7,6 +7,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
 use model::code::ReasonCode;
@@ -19,7 +20,7 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, Row as Found, params};
 use uuid::Uuid;
 
-use crate::connection::querying;
+use crate::connection::{is_ledger, querying};
 use crate::counterfoil::Places;
 use crate::database::{Database, Reader, Row};
 use crate::file::{BESIDE, Create, FileId, Held, beside};
@@ -94,6 +95,8 @@ struct Shared {
     location: Location,
     /// The kernel's ID of this boot: attachment counts start anew with every boot.
     boot: String,
+    /// Whoever writes to the ledger waits for its file system.
+    silent: AtomicBool,
     /// Closed before the database, whose file must stay open longest.
     reader: Mutex<Option<Reader>>,
     database: Mutex<Database>,
@@ -110,7 +113,13 @@ impl Ledger {
         location.counterfoils.write(database.counterfoil());
         let reader = Mutex::new(Some(database.reader(location)?));
         let (location, boot) = (location.clone(), boot.to_owned());
-        Ok(Self(Arc::new(Shared { location, boot, reader, database: Mutex::new(database) })))
+        Ok(Self(Arc::new(Shared {
+            location,
+            boot,
+            silent: AtomicBool::new(false),
+            reader,
+            database: Mutex::new(database),
+        })))
     }
 
     /// Begins anew at the next start: sets the ledger that is there aside, and forgets it. Returns its new name.
@@ -121,7 +130,11 @@ impl Ledger {
         let path = &location.path;
         let failed = |doing| move |source| LedgerError::File { path: path.clone(), doing, source };
         let aside = match Held::open(path, Create::Forbidden) {
-            Ok(_held) => {
+            Ok(held) => {
+                let own = held.is_empty() || location.counterfoils.read().is_some();
+                if !own && !is_ledger(path) {
+                    return Err(LedgerError::Foreign { path: path.clone() });
+                }
                 let aside = beside(path, &now.strftime(".%Y%m%dT%H%M%SZ").to_string());
                 // The log goes first: it must never stand beside another database.
                 for ending in BESIDE.into_iter().chain([""]) {
@@ -157,6 +170,17 @@ impl Ledger {
     /// The path of the ledger.
     pub fn path(&self) -> &Path {
         &self.0.location.path
+    }
+
+    /// Why it is of no use to ask the ledger now, without asking it: its file system does not answer.
+    pub fn silence(&self) -> Option<LedgerError> {
+        let Shared { silent, location, .. } = &*self.0;
+        silent.load(Ordering::Relaxed).then(|| LedgerError::Silent { path: location.path.clone() })
+    }
+
+    /// Notes whether its file system answers; returns whether it did until now.
+    pub(crate) fn fall_silent(&self, silent: bool) -> bool {
+        !self.0.silent.swap(silent, Ordering::Relaxed)
     }
 
     /// Whether records can be kept: the file at the path is the one that is open, with all that was written to it. What can
@@ -200,7 +224,7 @@ impl Ledger {
     }
 
     fn store(&self, record: &Record) -> Result<(), LedgerError> {
-        let Shared { location, boot, reader, database } = &*self.0;
+        let Shared { location, boot, reader, database, .. } = &*self.0;
         let job = record.job.to_string();
         let text = serde_json::to_string(record).map_err(|source| LedgerError::Row {
             path: location.path.clone(),

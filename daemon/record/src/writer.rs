@@ -3,17 +3,23 @@
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Weak};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use model::code::ReasonCode;
 use model::failure::{Refusal, chain};
 use model::record::Record;
+use parking_lot::Mutex;
 
 use crate::ledger::{Ledger, LedgerError};
 
 /// How often the ledger is looked at, and how long to wait before trying again to write to it.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// A write that takes longer than this waits for a file system that does not answer. Longer than SQLite waits for other
+/// programs that write.
+const SILENCE: Duration = Duration::from_secs(15);
 
 /// How long the station, when it ends, waits for a ledger that cannot be written.
 const LAST_CHANCE: Duration = Duration::from_secs(5);
@@ -41,11 +47,17 @@ impl RecordWriter {
     /// If the system cannot create a thread.
     pub fn start(
         ledger: Ledger,
-        report: impl Fn(Trouble) + Send + 'static,
+        report: impl Fn(Trouble) + Send + Sync + 'static,
     ) -> std::io::Result<Self> {
         let (sender, messages) = mpsc::channel();
-        let writer = Writer { ledger, report, queue: VecDeque::new(), trouble: false, owes: false };
+        let (report, since) = (Arc::new(report), Arc::new(Mutex::new(None)));
+        let watched = (ledger.clone(), Arc::downgrade(&report), Arc::clone(&since));
+        let queue = VecDeque::new();
+        let writer = Writer { ledger, since, report, queue, trouble: false, owes: false };
         thread::Builder::new().name("records".into()).spawn(move || writer.run(&messages))?;
+        let (ledger, report, since) = watched;
+        let watch = move || watch(&ledger, &report, &since);
+        thread::Builder::new().name("records/watch".into()).spawn(watch)?;
         Ok(Self(sender))
     }
 
@@ -73,9 +85,29 @@ impl RecordWriter {
     }
 }
 
+/// Since when the writer has been waiting for the ledger.
+type Since = Mutex<Option<Instant>>;
+
+/// Says so when the ledger does not answer the writer, which cannot say anything then; ends with the writer.
+fn watch<F: Fn(Trouble)>(ledger: &Ledger, report: &Weak<F>, since: &Since) {
+    loop {
+        thread::sleep(RETRY);
+        let Some(report) = report.upgrade() else { return };
+        let waits = since.lock().is_some_and(|since| since.elapsed() > SILENCE);
+        if waits
+            && ledger.fall_silent(true)
+            && let Some(error) = ledger.silence()
+        {
+            tracing::error!("{}; no drive is touched until it answers", chain(&error));
+            report(Some(Refusal::of(ReasonCode::LedgerUnavailable, &error).with_hint_of(&error)));
+        }
+    }
+}
+
 struct Writer<F> {
     ledger: Ledger,
-    report: F,
+    since: Arc<Since>,
+    report: Arc<F>,
     queue: VecDeque<WriterMessage>,
     /// The ledger could not be used when it was last tried.
     trouble: bool,
@@ -101,9 +133,19 @@ impl<F: Fn(Trouble)> Writer<F> {
         }
     }
 
+    /// Asks the ledger for something, which the watch sees.
+    fn ask<T>(&mut self, question: impl FnOnce(&Ledger) -> T) -> T {
+        *self.since.lock() = Some(Instant::now());
+        let answer = question(&self.ledger);
+        *self.since.lock() = None;
+        // Whoever was told of the silence is told of its end.
+        self.owes |= !self.ledger.fall_silent(false);
+        answer
+    }
+
     /// Looks at the ledger, and goes on writing if it can be used.
     fn look(&mut self) {
-        match self.ledger.check() {
+        match self.ask(Ledger::check) {
             Ok(()) => {
                 self.work();
                 if self.queue.is_empty() && (self.trouble || self.owes) {
@@ -149,13 +191,13 @@ impl<F: Fn(Trouble)> Writer<F> {
     }
 
     /// Writes a record; returns it as the ledger has it.
-    fn put(&self, record: Record) -> Result<Record, (Box<Record>, LedgerError)> {
-        match self.ledger.put(&record) {
+    fn put(&mut self, record: Record) -> Result<Record, (Box<Record>, LedgerError)> {
+        match self.ask(|ledger| ledger.put(&record)) {
             Ok(()) => Ok(record),
             Err(error @ LedgerError::Closed { .. }) => {
                 let sentence = record.sentence();
                 tracing::error!("{}; not changed to: {sentence}", chain(&error));
-                match self.ledger.of_job(record.job) {
+                match self.ask(|ledger| ledger.of_job(record.job)) {
                     Ok(Some(kept)) => Ok(kept),
                     Ok(None) => Err((Box::new(record), error)),
                     Err(error) => Err((Box::new(record), error)),

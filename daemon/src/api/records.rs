@@ -1,5 +1,7 @@
 //! The records, page by page: neither a long ledger nor a client that does not read its answer takes memory or a thread.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::body::{Body, Bytes as Chunk};
 use axum::extract::{Path, Query, State};
@@ -12,6 +14,7 @@ use model::failure::{Denial, chain};
 use model::verdict::Verdict;
 use record::ledger::{Filter, Ledger, LedgerError, Page, Place};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use uuid::Uuid;
@@ -76,6 +79,9 @@ impl Form {
     }
 }
 
+/// How often it is looked whether a ledger that takes its time still answers.
+const SPELL: Duration = Duration::from_secs(1);
+
 fn denial(error: &LedgerError) -> Denial {
     Denial::of(Code::LedgerUnavailable, error).with_hint_of(error)
 }
@@ -85,8 +91,15 @@ async fn from_ledger<T: Send + 'static>(
     ledger: &Ledger,
     read: impl FnOnce(Ledger) -> std::result::Result<T, LedgerError> + Send + 'static,
 ) -> Result<T> {
-    let ledger = ledger.clone();
-    let found = tokio::task::spawn_blocking(move || read(ledger)).await;
+    let (own, ledger) = (ledger.clone(), ledger.clone());
+    let mut reading = tokio::task::spawn_blocking(move || read(own));
+    // A thread that hangs in the kernel is left behind.
+    let found = loop {
+        match timeout(SPELL, &mut reading).await {
+            Ok(found) => break found,
+            Err(_) => ledger.silence().map_or(Ok(()), Err)?,
+        }
+    };
     let found = found.map_err(|error| Problem::new(Code::InternalError, error.to_string()))?;
     Ok(found?)
 }

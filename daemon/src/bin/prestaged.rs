@@ -1,7 +1,9 @@
 //! The daemon. The same program also runs as its worker: see [`prestaged::worker_main`].
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::Parser;
 use config::Config;
 use media::worker;
@@ -35,13 +37,12 @@ fn main() -> ExitCode {
     };
     if arguments.check {
         let checked = runtime.block_on(service::check(&config));
-        let shown = checked.map(|(tools, _, probed)| {
-            say(&service::summary(&config, &tools, &probed));
-        });
+        let shown =
+            checked.and_then(|(tools, _, probed)| say(&service::summary(&config, &tools, &probed)));
         return report(shown, CONFIGURATION);
     }
     if let Some(choice) = arguments.ledger {
-        let settled = service::settle_ledger(&config, choice).map(|done| say(&done));
+        let settled = service::settle_ledger(&config, choice).and_then(|done| say(&done));
         return report(settled, CONFIGURATION);
     }
     let log = match Log::start() {
@@ -55,9 +56,8 @@ fn main() -> ExitCode {
     report(ended, CONFIGURATION)
 }
 
-#[expect(clippy::print_stdout, reason = "--check and --ledger print their result")]
-fn say(text: &str) {
-    println!("{text}");
+fn say(text: &str) -> anyhow::Result<()> {
+    writeln!(io::stdout(), "{text}").context("cannot write to standard output")
 }
 
 /// The exit code of what has ended so. An error is told on standard error.

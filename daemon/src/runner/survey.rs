@@ -37,13 +37,17 @@ pub(super) async fn gather(
     let (node, clock) = (drive.node.display().to_string(), IoClock::default());
     let own = clock.clone();
     // A thread that hangs in the kernel is left behind. It ends when the drive answers or is detached.
-    let mut work = spawn_blocking(move || read(&services, &drive, look, &own));
+    let (seen, own_services) = (drive.clone(), services.clone());
+    let mut work = spawn_blocking(move || read(&own_services, &drive, look, &own));
     let mut left = patience;
     while !left.is_zero() {
         match timeout(SPELL, &mut work).await {
             Ok(Ok(facts)) => return facts,
             Ok(Err(error)) => return Err(Refusal::of(ReasonCode::InternalError, &error)),
             Err(_) => {
+                if let Some(error) = services.ledger.silence() {
+                    return Err(no_records(&seen, &error));
+                }
                 let hangs = clock.waiting().is_some_and(|time| time >= SPELL);
                 left = if hangs { left.saturating_sub(SPELL) } else { patience };
             }

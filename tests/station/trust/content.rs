@@ -359,6 +359,8 @@ fn an_interrupted_drive_is_ours_until_somebody_uses_it() {
     refused("stopped half-way, then ext4 was made on it", 0x438, &[0x53, 0xef]);
     refused("stopped half-way, then a boot sector was written", 57 * MIB, &noise(512));
     refused("stopped half-way, then data was written to its end", SIZE - MIB, &noise(4096));
+    let tried = "stopped half-way, then data was put where the job writes nothing";
+    refused(tried, 150 * MIB, &noise(8 * MIB));
     rig.ctl_ok(&["retry", &drive.serial]);
     let record = rig.wait_pass(&drive.serial);
     let tried = "stopped half-way and untouched since, by `retry`";

@@ -9,7 +9,7 @@ use macro_rules_attribute::apply;
 use super::Case;
 use crate::harness::faulty::{FaultyDrive, slow};
 use crate::harness::sample::run;
-use crate::harness::{Rig, Setup, told, wait_for};
+use crate::harness::{Ext4, Rig, Setup, told, wait_for};
 
 /// Asks the file at the ledger's path, past the station.
 pub(super) fn ask(rig: &Rig, sql: &str) -> String {
@@ -352,4 +352,45 @@ fn a_second_station_leaves_the_ledger_of_the_first_alone() {
         before: "stopped station_interrupted",
     }
     .saw(&format!("{refused}; the first: {}", record["verdict"].as_str().unwrap()));
+}
+
+#[apply(test!)]
+#[needs(LOOP)]
+fn a_ledger_whose_file_system_stands_still() {
+    let rig = Rig::new(Setup::default());
+    let at = rig.path("kept");
+    let disk = Ext4::mount(&rig.path("disk"), &at, 64);
+    rig.set("ledger.path", at.join("ledger.db").to_str().unwrap());
+    rig.start_with_media();
+    rig.wait_pass(&rig.attached("A", 420, 512).serial);
+    let frozen = disk.freeze();
+    let drive = rig.drive("B", 420);
+    let before = drive.contents();
+    drive.attach(&[]);
+    let told = wait_for("the silence to be told", || {
+        rig.json(&["status"])["ledger"]["detail"].as_str().map(str::to_owned)
+    });
+    let tried = "the ledger's file system takes no writes and does not answer";
+    let case = |right| Case { line: "D.14", tried, right, before: "nothing was said" };
+    let said = told.contains("does not answer");
+    case("told in status").saw(if said { "told in status" } else { &told });
+    drive.assert_untouched(&before);
+    drop(frozen);
+    rig.wait_pass(&drive.serial);
+    wait_for("the ledger to be usable", || rig.json(&["status"])["ledger"].is_null().then_some(()));
+    assert_eq!(rig.records(&drive.serial).len(), 1);
+    // The station ends all the same, as far as the kernel lets it.
+    let frozen = disk.freeze();
+    let drive = rig.drive("C", 420);
+    drive.attach(&[]);
+    wait_for("the silence to be told", || {
+        rig.json(&["status"])["ledger"]["detail"].as_str().map(|_| ())
+    });
+    for said in ["told to end:", "told to end again", "prestaged ends"] {
+        rig.terminate();
+        wait_for(said, || rig.log().contains(said).then_some(()));
+    }
+    drop(frozen);
+    assert!(rig.wait_end());
+    drop(disk);
 }

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
-use std::process::Command;
 
 use macro_rules_attribute::apply;
 use model::manifest::{Manifest, Stage};
@@ -13,8 +12,7 @@ use serde_json::Value;
 
 use super::Case;
 use crate::harness::faulty::{BODY_BYTE, Faults, FaultyDrive, slow};
-use crate::harness::sample::run;
-use crate::harness::{Rig, Setup, wait_for};
+use crate::harness::{Ext4, Rig, Setup, wait_for};
 
 const MIB: u64 = 420;
 /// Milliseconds that each access to a drive takes: so long that the test is there before the last chunk.
@@ -247,11 +245,7 @@ fn a_store_that_is_dying() {
 fn a_disk_that_rots_below_the_store() {
     let shop = Shop::open(Setup::default());
     let (disk, at) = (shop.0.path("disk"), shop.0.path("mounted"));
-    File::create(&disk).unwrap().set_len(600 << 20).unwrap();
-    run("mkfs.ext4", &["-q", "-F", disk.to_str().unwrap()]);
-    fs::create_dir(&at).unwrap();
-    run("mount", &["-o", "loop", disk.to_str().unwrap(), at.to_str().unwrap()]);
-    let mounted = Mounted(at.clone());
+    let mounted = Ext4::mount(&disk, &at, 600);
     shop.0.set("store.path", at.join("store").to_str().unwrap());
     shop.press();
     let image = shop.image();
@@ -278,13 +272,4 @@ fn a_disk_that_rots_below_the_store() {
     shop.0.kill();
     drop((image, mounted));
     drop(shop);
-}
-
-/// A mounted file system; unmounted when dropped.
-struct Mounted(PathBuf);
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
 }

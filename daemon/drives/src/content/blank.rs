@@ -60,6 +60,20 @@ pub fn unknown_data(at: Bytes) -> String {
     format!("data of an unknown kind, at byte {}", at.0)
 }
 
+/// Looks at a sample of what lies outside of `known`, as closely as [`sample`] looks at a whole drive. Returns where a
+/// byte lies that differs from the others.
+///
+/// # Errors
+/// If the drive cannot be read.
+pub(super) fn data_outside(view: &View, known: &RangeSet) -> io::Result<Option<Bytes>> {
+    let size = view.geometry().size;
+    let ends = [Range::new(Bytes(0), END.min(size)), Range::new(size - END.min(size), size)];
+    let looked_at: RangeSet =
+        ends.into_iter().chain(places(size, &mut || fastrand::u64(..))).collect();
+    let unknown = looked_at.without(known);
+    first_difference(view, &unknown.pieces().collect::<Vec<_>>(), &mut None)
+}
+
 /// The places between the ends, one drawn at random in each of equal parts.
 fn places(size: Bytes, random: &mut dyn FnMut() -> u64) -> Vec<Range> {
     let between = Range::new(END.min(size), (size - END.min(size)).max(END.min(size)));

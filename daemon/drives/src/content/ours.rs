@@ -13,10 +13,10 @@ use model::digest::Digest;
 use model::identity::{Identity, MisplacedSite, mark, unstamp};
 use model::layout::{Plan, Role};
 use model::manifest::{Chunk, Manifest, Stage};
-use model::ranges::{Range, RangeSet};
+use model::ranges::{GRAIN, Range, RangeSet};
 use model::units::{Bytes, MIB};
 
-use super::View;
+use super::{View, blank};
 use crate::buffer::Buffer;
 
 /// How many chunks without telltales are compared.
@@ -36,7 +36,7 @@ pub enum Doubt {
     Signature { found: String, place: String },
     #[error("{place} is not as it was written ({range})")]
     Changed { place: String, range: Range },
-    #[error("it holds data at neither of whose places this station wrote ({range})")]
+    #[error("it holds data that this station has not written ({range})")]
     Strange { range: Range },
     #[error(transparent)]
     Site(#[from] MisplacedSite),
@@ -146,8 +146,9 @@ fn place(manifest: &Manifest, chunk: &Chunk) -> String {
 }
 
 /// Proves that a drive is as a job has left it that was ended early: without tables, and at the place of each boot sector
-/// with the job's own marker, or the boot sector itself. Of the other chunks [`SAMPLE`] are looked at; each must be as the
-/// job would have written it, or blank. Whoever has used the drive since has made a table or a file system on it.
+/// with the job's own marker, or the boot sector itself, or nothing. Of the other chunks [`SAMPLE`] are looked at; each must
+/// be as the job would have written it, or blank. Where the job writes nothing, the drive must be as blank as one that was
+/// never used: nobody knows where its owner has put something since.
 ///
 /// # Errors
 /// [`Doubt`] is the first thing that speaks against it.
@@ -176,12 +177,13 @@ pub fn prove_unfinished(
             continue;
         }
         let data = view.bytes(own)?;
-        let blank = data.iter().all(|byte| *byte == 0);
+        let zeros = data.iter().all(|byte| *byte == 0);
         let left = match chunk.stage {
-            Stage::Body => blank,
+            Stage::Body => zeros,
             Stage::Commit if is_marker(&data, chunk, identity) => true,
-            Stage::Commit if at_end => blank,
-            Stage::Commit => is_as_written(view, manifest, chunk, identity)?,
+            Stage::Commit if at_end => zeros,
+            // Erased, when the job had not put its marker there yet.
+            Stage::Commit => is_uniform(&data) || is_as_written(view, manifest, chunk, identity)?,
         };
         if !left {
             return Err(Doubt::Changed { place: place(manifest, chunk), range: own });
@@ -189,12 +191,16 @@ pub fn prove_unfinished(
     }
     fastrand::shuffle(&mut others);
     for chunk in others.into_iter().take(SAMPLE) {
-        let blank = is_uniform(&view.bytes(chunk.range())?);
-        if !blank && !is_as_written(view, manifest, chunk, identity)? {
+        let uniform = is_uniform(&view.bytes(chunk.range())?);
+        if !uniform && !is_as_written(view, manifest, chunk, identity)? {
             return Err(Doubt::Strange { range: chunk.range() });
         }
     }
-    Ok(())
+    let chunks: RangeSet = manifest.chunks.iter().map(Chunk::range).collect();
+    match blank::data_outside(view, &chunks)? {
+        Some(at) => Err(Doubt::Strange { range: Range::at(at, Bytes(GRAIN)) }),
+        None => Ok(()),
+    }
 }
 
 fn is_marker(data: &[u8], chunk: &Chunk, identity: &Identity) -> bool {

@@ -33,9 +33,11 @@ pub trait Work: Serialize + DeserializeOwned {
     const NAME: &'static str;
     /// Whether the task needs a temporary folder.
     const NEEDS_SCRATCH: bool = false;
-    /// How long the worker may neither report progress nor use the processor; then what it reads does not answer, and the
-    /// task fails. `None` if that may take any time.
-    const PATIENCE: Option<Duration> = None;
+    /// How long the worker may neither report progress nor use the processor: then it waits for a file that does not
+    /// answer, or somebody has stopped it, and the task fails. Programs that it starts may use the processor in its stead.
+    const PATIENCE: Duration = Duration::from_secs(600);
+    /// The failure then.
+    const IDLE: FailureCode = FailureCode::WorkerFailed;
     /// The result, which the worker sends to the station.
     type Output: Serialize + DeserializeOwned;
 

@@ -199,14 +199,15 @@ impl Workers {
                 let mut limited = (&mut stdout).take(LONGEST_LINE);
                 let mut reading = std::pin::pin!(limited.read_until(b'\n', &mut line));
                 loop {
-                    let Some(patience) = W::PATIENCE else { break reading.as_mut().await };
-                    match timeout(patience, reading.as_mut()).await {
+                    match timeout(W::PATIENCE, reading.as_mut()).await {
                         Ok(read) => break read,
                         Err(_) if effort.has_grown() => {}
                         Err(_) => {
-                            let seconds = patience.as_secs();
-                            let detail = format!("it has not answered a read for {seconds} s");
-                            return Err(Failure::new(FailureCode::MediaUnreadable, detail));
+                            let seconds = W::PATIENCE.as_secs();
+                            let detail = format!(
+                                "nothing was done for {seconds} s: what is read or written does not answer"
+                            );
+                            return Err(Failure::new(W::IDLE, detail));
                         }
                     }
                 }
