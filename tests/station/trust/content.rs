@@ -149,7 +149,9 @@ fn not_ours(imaged: &Imaged, tried: &'static str, names: &str, change: impl FnOn
     case(tried, "refused not_blank", "passed: it was erased").saw(&now);
     let detail = record["reason"]["detail"].as_str().unwrap();
     assert!(detail.contains(names), "{tried}: {detail}");
-    assert_eq!(record["reason"]["hint"], "wipe it, or set admission.overwrite = \"any\"");
+    let hint = record["reason"]["hint"].as_str().unwrap();
+    let helps = hint.contains("wipe all of it with `blkdiscard -z /dev/loop");
+    assert!(helps && hint.ends_with("or set admission.overwrite = \"any\""), "{hint}");
 }
 
 #[apply(test!)]
