@@ -8,6 +8,8 @@ mod harness;
 
 #[path = "station/admission.rs"]
 mod admission;
+#[path = "station/audits.rs"]
+mod audits;
 #[path = "station/bays.rs"]
 mod bays;
 #[path = "station/boot.rs"]

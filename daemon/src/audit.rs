@@ -8,9 +8,9 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
-use drives::direct::DirectReader;
+use drives::direct::{DirectPart, DirectReader};
 use formats::gpt::{self, TableError, Tables};
-use media::compare::{VolumeError, compare, expected};
+use media::compare::{Source, VolumeError, compare, expected};
 use media::unchanged::{MediaChanged, check_unchanged};
 use media::wim::WimError;
 use media::worker::domain::Reach;
@@ -21,6 +21,7 @@ use model::code::FailureCode;
 use model::drive::Geometry;
 use model::failure::Failure;
 use model::layout::{Plan, Role};
+use model::ranges::Range;
 use model::units::{Bytes, SectorSize, UnitError};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -96,9 +97,11 @@ fn audit(task: &AuditTask, given: Given) -> Result<Report, AuditError> {
     let media = expected(&task.files, task.image)?;
     let drive = given.files.into_iter().next().ok_or(AuditError::NoDrive)?;
     let drive = Arc::new(File::from(drive));
-    let whole = || DirectReader::over(Arc::clone(&drive), task.size);
-    let (offset, size) = windows_partition(task, &mut whole())?;
-    let open = || Box::new(whole().slice(offset, size)) as Box<_>;
+    let mut tables = DirectReader::over(Arc::clone(&drive), task.size);
+    let range = windows_partition(task, &mut tables)?;
+    drop(tables);
+    let part = || Volume(DirectPart::new(Arc::clone(&drive), task.size, range));
+    let open = || Box::new(part()) as Box<dyn Source>;
     let reporter = Mutex::new(Reporter::default());
     reporter.lock().report("walking the volume", 0.0);
     let progress = |part| reporter.lock().report("comparing", part);
@@ -106,11 +109,17 @@ fn audit(task: &AuditTask, given: Given) -> Result<Report, AuditError> {
     Ok(report)
 }
 
-/// Offset and size of the Windows volume, by the drive's own partition tables.
-fn windows_partition(
-    task: &AuditTask,
-    drive: &mut DirectReader<'_>,
-) -> Result<(Bytes, Bytes), AuditError> {
+/// The Windows volume of the drive.
+struct Volume(DirectPart);
+
+impl Source for Volume {
+    fn read_exact_at(&mut self, data: &mut [u8], offset: Bytes) -> io::Result<()> {
+        self.0.read_exact_at(data, offset)
+    }
+}
+
+/// The place of the Windows volume, by the drive's own partition tables.
+fn windows_partition(task: &AuditTask, drive: &mut DirectReader<'_>) -> Result<Range, AuditError> {
     let sector = SectorSize::try_from(task.logical_sector_bytes)?;
     let geometry = Geometry { size: task.size, sector };
     let (head, tail) = (Plan::primary_table(geometry), Plan::backup_table(geometry));
@@ -122,5 +131,5 @@ fn windows_partition(
     let windows = parsed.partitions.iter().find(|p| p.type_guid == Role::Windows.type_guid());
     let windows = windows.ok_or(AuditError::NoWindows)?;
     let length = (windows.last.0 + 1).saturating_sub(windows.first.0);
-    Ok((windows.first.offset(sector), Bytes(length * sector.bytes())))
+    Ok(Range::at(windows.first.offset(sector), Bytes(length * sector.bytes())))
 }

@@ -9,7 +9,8 @@ use std::os::unix::fs::FileExt;
 use config::Config;
 use drives::{content::signatures, usage::Host};
 use formats::gpt::{self, Tables};
-use formats::{bcd, pe};
+use formats::ntfs::{Block, Boot, Record, listed, root, security};
+use formats::{bcd, pe, text, wim};
 use masters::allocation::{self, Slice};
 use media::intake::IntakeTask;
 use media::worker::{Probe, Task};
@@ -112,8 +113,22 @@ pub fn fat(data: &[u8]) {
     volume(data, Bytes::mib(40), |slice, ranges| allocation::fat_allocated(slice, ranges).is_ok());
 }
 
-/// Reads the bytes as the start of an NTFS volume.
+/// Reads the bytes as the start of an NTFS volume, as each of its records, as a name, and as the metadata of a WIM.
 pub fn ntfs(data: &[u8]) {
+    let _ = (Boot::parse(data), listed(data), root(data), security::table(data));
+    for size in [1024, 4096] {
+        let mut record = data[..data.len().min(size)].to_vec();
+        record.resize(size, 0);
+        let _ = Block::parse(&mut record.clone());
+        if let Ok(record) = Record::parse(&mut record) {
+            assert!(record.attributes().count() <= size);
+        }
+    }
+    let units: Vec<u16> =
+        data.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
+    assert_eq!(text::of_utf16(data), text::of_units(units));
+    let _ = text::of_wtf8(data);
+    let _ = wim::entries(data, |entry| assert!(entry.path.starts_with('/')));
     volume(data, Bytes::mib(2), |slice, ranges| {
         allocation::ntfs_allocated(slice, Role::Windows, ranges).is_ok()
     });

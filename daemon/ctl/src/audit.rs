@@ -5,9 +5,10 @@ use super::output::{Output, paragraph};
 use super::progress::Progress;
 use super::table::{Cell, Keep, Table};
 use super::{CommandError, exit, words};
-use model::api::audit::AuditReport;
+use model::api::audit::{AuditReport, Outcome};
 use model::api::line::Line;
 use model::api::requests::DriveRequest;
+use serde::Serialize;
 
 pub(super) async fn perform(
     client: &Client,
@@ -16,8 +17,21 @@ pub(super) async fn perform(
 ) -> Result<u8, CommandError> {
     let lines = client.post_lines("/v1/audit", request).await?;
     let report = follow(lines, !out.json).await?;
-    out.print(&report, |terminal| render(&report, terminal));
-    Ok(if report.is_same() { exit::DONE } else { exit::FAILED })
+    let outcome = report.outcome();
+    out.print(&Judged { outcome, report: &report }, |terminal| render(&report, terminal));
+    Ok(match outcome {
+        Outcome::Same => exit::DONE,
+        Outcome::Incomplete => exit::INCOMPLETE,
+        Outcome::Different => exit::FAILED,
+    })
+}
+
+/// A report with what it comes to.
+#[derive(Serialize)]
+struct Judged<'a> {
+    outcome: Outcome,
+    #[serde(flatten)]
+    report: &'a AuditReport,
 }
 
 /// Waits until everything has been compared.
@@ -37,28 +51,27 @@ async fn follow(mut lines: Lines, shown: bool) -> Result<AuditReport, CommandErr
 
 fn render(report: &AuditReport, terminal: Option<usize>) -> String {
     let mut text = String::new();
-    if !report.differences.is_empty() {
-        let mut table = Table::new([("PATH", Keep::Always), ("DIFFERENCE", Keep::Text)]);
-        for difference in &report.differences {
-            table.row([Cell::new(&difference.path), Cell::new(&difference.what)]);
+    for (title, listed, more, counted) in [
+        ("DIFFERENCE", &report.differences, report.more_differences, "differences"),
+        ("NOT KEPT", &report.not_kept, report.more_not_kept, "that were not kept"),
+        ("NOT COMPARED", &report.not_compared, report.more_not_compared, "that were not compared"),
+    ] {
+        if !listed.is_empty() {
+            let mut table = Table::new([("PATH", Keep::Always), (title, Keep::Text)]);
+            for found in listed {
+                table.row([Cell::new(&found.path), Cell::new(&found.what)]);
+            }
+            text += &table.render(terminal);
         }
-        text += &table.render(terminal);
-    }
-    if report.more_differences > 0 {
-        text += &format!("and {} more differences\n", report.more_differences);
-    }
-    if !report.not_compared.is_empty() {
-        let mut table = Table::new([("PATH", Keep::Always), ("NOT COMPARED", Keep::Text)]);
-        for skipped in &report.not_compared {
-            table.row([Cell::new(&skipped.path), Cell::new(&skipped.what)]);
+        if more > 0 {
+            text += &format!("and {more} more {counted}\n");
         }
-        text += &table.render(terminal);
     }
-    if report.more_not_compared > 0 {
-        text += &format!("and {} more that were not compared\n", report.more_not_compared);
-    }
-    let (verdict, style) =
-        if report.is_same() { ("SAME", words::GOOD) } else { ("DIFFERENT", words::BAD) };
+    let (verdict, style) = match report.outcome() {
+        Outcome::Same => ("SAME", words::GOOD),
+        Outcome::Incomplete => ("INCOMPLETE", words::NOTICE),
+        Outcome::Different => ("DIFFERENT", words::BAD),
+    };
     let counts = format!(
         "{verdict}: {} files and folders, {} streams, {} of data compared with {}\n",
         report.entries, report.streams, report.data_bytes, report.media
@@ -94,8 +107,21 @@ mod tests {
                 difference("/Users/Public/Desktop", "is missing on the drive"),
             ],
             more_differences: 40,
-            ..same
+            ..same.clone()
         };
         fixture::outputs("audit-different", |terminal| super::render(&different, terminal));
+        let incomplete = AuditReport {
+            not_kept: vec![difference(
+                "/Users/Public/Documents/plan.docx",
+                "attributes: 0x20 instead of 0x80020",
+            )],
+            not_compared: vec![difference(
+                "/Windows/System32/stub.dll",
+                "its contents lie behind a reparse point",
+            )],
+            more_not_compared: 7,
+            ..same
+        };
+        fixture::outputs("audit-incomplete", |terminal| super::render(&incomplete, terminal));
     }
 }

@@ -6,6 +6,8 @@ pub const DONE: u8 = 0;
 pub const FAILED: u8 = 1;
 /// Refused before any byte was written.
 pub const REFUSED: u8 = 2;
+/// Nothing differs, but something was not compared, or could not be kept.
+pub const INCOMPLETE: u8 = 3;
 /// The command line is wrong.
 pub const USAGE: u8 = 64;
 /// The daemon does not answer, or is ending.
@@ -16,10 +18,11 @@ pub const NOT_PERMITTED: u8 = 77;
 pub const CONFIGURATION: u8 = 78;
 
 /// All of them, for the manual.
-pub const MEANINGS: [(u8, &str); 7] = [
+pub const MEANINGS: [(u8, &str); 8] = [
     (DONE, "done"),
     (FAILED, "the drive or the media failed"),
     (REFUSED, "refused before any byte was written"),
+    (INCOMPLETE, "an audit found no difference, but lists what was not compared or not kept"),
     (USAGE, "wrong command line"),
     (UNAVAILABLE, "the daemon does not answer, or is ending"),
     (NOT_PERMITTED, "not permitted"),

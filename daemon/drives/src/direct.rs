@@ -7,6 +7,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
+use model::ranges::Range;
 use model::units::Bytes;
 use rustix::fs::OFlags;
 
@@ -134,6 +135,55 @@ impl<'a> DirectReader<'a> {
     }
 }
 
+/// A part of a drive that is read at any place, each time straight from the drive, and no more of it than was asked for,
+/// to whole blocks.
+#[derive(Debug)]
+pub struct DirectPart {
+    file: Arc<File>,
+    device_size: Bytes,
+    range: Range,
+    buffer: Buffer,
+}
+
+/// What requests begin and end at: no drive has larger sectors.
+const BLOCK: u64 = 4096;
+/// The longest request.
+const REQUEST: u64 = 1 << 20;
+
+impl DirectPart {
+    /// A part of a drive of `size` bytes, which [`open`] has opened.
+    pub fn new(file: Arc<File>, size: Bytes, range: Range) -> Self {
+        Self { file, device_size: size, range, buffer: Buffer::zeroed(Bytes(REQUEST)) }
+    }
+
+    /// Fills `data` with the bytes from `offset` on.
+    ///
+    /// # Errors
+    /// If the drive cannot be read there, or the part ends before.
+    pub fn read_exact_at(&mut self, data: &mut [u8], offset: Bytes) -> io::Result<()> {
+        let end = offset.saturating_add(Bytes::of(data.len()));
+        if end > self.range.length() || self.range.end > self.device_size {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let mut at = self.range.start + offset;
+        let mut rest = data;
+        while !rest.is_empty() {
+            let start = at.align_down(BLOCK);
+            let end = (at + Bytes::of(rest.len())).align_up(BLOCK).min(self.device_size);
+            let length = (end - start).min(Bytes(REQUEST));
+            self.buffer.resize(length);
+            self.file.read_exact_at(&mut self.buffer, start.0)?;
+            let found = &self.buffer[(at - start).as_usize()..];
+            let count = found.len().min(rest.len());
+            let (place, after) = rest.split_at_mut(count);
+            place.copy_from_slice(&found[..count]);
+            at += Bytes::of(count);
+            rest = after;
+        }
+        Ok(())
+    }
+}
+
 impl Read for DirectReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = self.size.0.saturating_sub(self.at);
@@ -170,5 +220,37 @@ impl Write for DirectReader<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every part gives its own bytes, wherever it begins and whatever is asked for.
+    #[test]
+    fn a_part_is_read_at_any_place() {
+        let mut whole = vec![0; (2 << 20) + 4096];
+        for (at, byte) in whole.iter_mut().enumerate() {
+            *byte = (at % 251).to_le_bytes()[0];
+        }
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&whole).unwrap();
+        let (file, size) = (Arc::new(file), Bytes::of(whole.len()));
+        let range = Range::new(Bytes(1536), size);
+        let mut part = DirectPart::new(Arc::clone(&file), size, range);
+        for (offset, length) in
+            [(0, 1), (511, 2), (4095, 5000), (0, whole.len() - 1536), (1 << 20, 1 << 20)]
+        {
+            let mut data = vec![0; length];
+            part.read_exact_at(&mut data, Bytes::of(offset)).unwrap();
+            assert_eq!(data, whole[1536 + offset..1536 + offset + length]);
+        }
+        let last = size - Bytes(1536 + 1);
+        assert!(part.read_exact_at(&mut [0], last).is_ok());
+        assert!(part.read_exact_at(&mut [0; 2], last).is_err());
+        assert!(part.read_exact_at(&mut [0; 2], Bytes(u64::MAX)).is_err());
+        let beyond = Range::new(Bytes(0), size + Bytes(512));
+        assert!(DirectPart::new(file, size, beyond).read_exact_at(&mut [0], Bytes(0)).is_err());
     }
 }

@@ -1,7 +1,8 @@
-//! Foreign bytes in, checked values out: partition tables, boot configurations, FAT32 boot sectors, UEFI programs.
+//! Foreign bytes in, checked values out: partition tables, boot configurations, FAT32 boot sectors, NTFS records, UEFI
+//! programs.
 //!
 //! - Owns the parsers of small foreign formats, and the rendering of both GPTs. Large ones have libraries: libwim in `media`,
-//!   `ntfs` in `masters` and `audit`.
+//!   `ntfs` in `masters`.
 //! - May touch nothing: slices in, values out. Who needs a format read brings the bytes.
 //! - May never do I/O, trust a length or an offset that it has read, or panic on hostile bytes; `tests/fuzz` has a
 //!   target for each module.
@@ -11,4 +12,7 @@
 pub mod bcd;
 pub mod fat32;
 pub mod gpt;
+pub mod ntfs;
 pub mod pe;
+pub mod text;
+pub mod wim;

@@ -15,7 +15,7 @@ use masters::store::{Staging, Store, StoreError, Taken};
 use media::lease::{Writers, writers};
 use media::press::PressTask;
 use media::press::check::CheckTask;
-use model::api::audit::{AuditReport, Difference};
+use model::api::audit::{AuditReport, Difference, Outcome};
 use model::api::line::Progress;
 use model::code::FailureCode;
 use model::failure::{Failure, chain};
@@ -162,19 +162,26 @@ async fn compare(
     };
     let found = services.workers.run_with(&task, &[image.into()], comparing).await?;
     let mut manifest = task.manifest;
-    if !found.is_same() {
+    if found.outcome() == Outcome::Different {
         for Difference { path, what } in &found.differences {
             tracing::error!(master = %manifest.id, "the pressed image differs from the media: {path}: {what}");
         }
         return Err(differs(&found));
     }
-    if let Some(Difference { path, what }) = found.not_compared.first() {
-        let count = found.not_compared();
-        let warning = format!(
-            "not_compared: {count} files of the master could not be compared with the media, first {path}: {what}"
-        );
-        tracing::warn!(master = %manifest.id, "{warning}");
-        manifest.warnings.push(warning);
+    for (code, first, count, is) in [
+        ("not_kept", found.not_kept.first(), found.not_kept(), "are not on the master as in"),
+        (
+            "not_compared",
+            found.not_compared.first(),
+            found.not_compared(),
+            "of the master could not be compared with",
+        ),
+    ] {
+        if let Some(Difference { path, what }) = first {
+            let warning = format!("{code}: {count} files {is} the media, first {path}: {what}");
+            tracing::warn!(master = %manifest.id, "{warning}");
+            manifest.warnings.push(warning);
+        }
     }
     Ok(manifest)
 }

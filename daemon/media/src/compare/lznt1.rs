@@ -10,7 +10,7 @@ const CHUNK: usize = 4096;
 /// Data that is not LZNT1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("compressed data is damaged at byte {0}")]
-pub struct Damaged(usize);
+pub(super) struct Damaged(usize);
 
 /// Uncompresses one unit into `out`, as far as that reaches; what the data does not fill is zeros.
 ///

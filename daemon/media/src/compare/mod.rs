@@ -1,34 +1,40 @@
 //! Compares an NTFS volume with the media that was applied to it: every file, stream, attribute and security descriptor.
 //!
-//! The volume is read by another implementation of NTFS (the `ntfs` crate) than the one that wrote it (libntfs-3g), so
-//! that no mistake of one can hide a difference. First the file records are read in their order, then the data in the
-//! order in which it lies on the medium, by several threads.
+//! The volume is read by another implementation of NTFS ([`formats::ntfs`]) than the one that wrote it (libntfs-3g), so
+//! that no mistake of one can hide a difference. First the volume is read but for the data in clusters ([`volume`]), then
+//! each entry is compared ([`entry`]), and at last the data, in the order in which it lies there ([`data`]). So about as
+//! much is read as there is, whatever the number of files.
 
-mod folder;
+mod data;
+pub(crate) mod entry;
+mod extents;
+mod file;
 mod lznt1;
 mod volume;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::io::{Read, Seek};
+use std::collections::{HashMap, HashSet};
+use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
+use formats::ntfs::Reference;
+use formats::wim;
 use model::api::audit::AuditReport as Report;
 use model::media::MediaFile;
 use model::units::Bytes;
-use parking_lot::Mutex;
 
-use crate::wim::{Entry, Flow, Wim, WimError};
-use volume::{Details, Node, Sha1, Volume};
+use crate::wim::{Entry, Flow, Sizes, Wim, WimError};
+use volume::{Node, ROOT, Volume};
 
-pub use folder::FolderError;
 pub use volume::VolumeError;
 
-/// A volume as a reader; offset 0 is its first byte.
-pub trait Source: Read + Seek {}
-
-impl<T: Read + Seek> Source for T {}
+/// A volume that can be read at any place; offset 0 is its first byte.
+pub trait Source {
+    /// Fills `data` with the bytes from `offset` on.
+    ///
+    /// # Errors
+    /// If the volume cannot be read there, or ends before.
+    fn read_exact_at(&mut self, data: &mut [u8], offset: Bytes) -> io::Result<()>;
+}
 
 /// Opens the same volume for one thread.
 pub type Open<'a> = dyn Fn() -> Box<dyn Source> + Sync + 'a;
@@ -36,7 +42,7 @@ pub type Open<'a> = dyn Fn() -> Box<dyn Source> + Sync + 'a;
 /// An entry of the media's directory tree.
 #[derive(Clone, Debug)]
 pub struct Expected {
-    /// Path with `/` between names. Half of a surrogate pair, which a name on NTFS may hold, is U+FFFD.
+    /// Path with `/` between names, each as [`formats::text`] writes it.
     pub path: String,
     short_name: Option<String>,
     /// Windows file attributes.
@@ -51,6 +57,18 @@ pub struct Expected {
     object_id: [u8; 16],
     /// The unnamed stream comes first.
     pub streams: Vec<ExpectedStream>,
+    /// The contents of a reparse point, which lie beside its data.
+    behind: Behind,
+}
+
+/// What the media says of the contents of a reparse point.
+#[derive(Clone, Debug)]
+enum Behind {
+    /// Nothing can be said of them.
+    Unknown,
+    /// There are none, as with everything that is no reparse point.
+    Nothing,
+    Contents(ExpectedStream),
 }
 
 /// A stream of an entry.
@@ -82,6 +100,7 @@ impl Expected {
             times: entry.times,
             object_id: entry.object_id,
             streams: streams.collect(),
+            behind: if entry.attributes & REPARSE == 0 { Behind::Nothing } else { Behind::Unknown },
         }
     }
 
@@ -89,16 +108,10 @@ impl Expected {
     pub fn is_reparse(&self) -> bool {
         self.attributes & REPARSE != 0
     }
-
-    /// Whether the name of the entry does not survive as text: two such names may look alike.
-    fn is_unclear(&self) -> bool {
-        is_unclear(&self.path)
-    }
 }
 
-fn is_unclear(path: &str) -> bool {
-    path.contains(char::REPLACEMENT_CHARACTER)
-}
+/// The attribute of a reparse point.
+const REPARSE: u32 = 0x400;
 
 /// The entries of an image of media that has been verified.
 ///
@@ -111,17 +124,42 @@ pub fn expected(files: &[MediaFile], image: u32) -> Result<Vec<Expected>, WimErr
     let others: Vec<&Path> = others.iter().map(|file| file.path.as_path()).collect();
     wim.reference(&others)?;
     wim.entries(image, |entry| all.push(Expected::of(entry)))?;
+    if all.iter().any(Expected::is_reparse)
+        && let Ok((metadata, sizes)) = wim.metadata(image, &first.path)
+    {
+        look_behind(&mut all, &metadata, &sizes);
+    }
     Ok(all)
 }
 
-/// A stream to be read and compared.
-struct Job<'a> {
-    want: &'a Expected,
-    stream: &'a ExpectedStream,
-    record: u64,
-    /// Where its data begins on the volume; 0 if it lies in the file record.
-    position: u64,
+/// Adds what libwim does not tell of reparse points. What the metadata does not say, either, stays unknown.
+fn look_behind(all: &mut [Expected], metadata: &[u8], sizes: &Sizes) {
+    let mut found = HashMap::new();
+    let walked = wim::entries(metadata, |entry| {
+        if entry.attributes & REPARSE != 0 {
+            found.insert(entry.path.clone(), entry.behind());
+        }
+    });
+    if walked.is_err() {
+        return;
+    }
+    for want in all.iter_mut().filter(|want| want.is_reparse()) {
+        want.behind = match found.get(&want.path) {
+            Some(None | Some(NOTHING)) => Behind::Nothing,
+            Some(Some(sha1)) => match sizes.get(sha1) {
+                Some(size) => {
+                    let name = String::new();
+                    Behind::Contents(ExpectedStream { name, size: *size, sha1: *sha1 })
+                }
+                None => Behind::Unknown,
+            },
+            None => Behind::Unknown,
+        };
+    }
 }
+
+/// The digest that stands for an empty stream.
+const NOTHING: [u8; 20] = [0; 20];
 
 /// Compares a volume with what it should hold, nothing more and nothing less. `progress` gets the share that is done.
 ///
@@ -133,230 +171,102 @@ pub fn compare(
     report: &mut Report,
     progress: &(dyn Fn(f64) + Sync),
 ) -> Result<(), VolumeError> {
-    let mut volume = Volume::open(open())?;
-    let nodes = pair(expected, &mut volume, report)?;
-    let mut details: HashMap<u64, Details> = HashMap::new();
-    let mut records: Vec<u64> = nodes.iter().map(|(_, node)| node.record).collect();
-    records.sort_unstable();
-    records.dedup();
-    for record in records {
-        // What cannot be read is told with the first path that leads there.
-        if let Ok(found) = volume.details(record) {
-            details.insert(record, found);
-        }
-    }
+    let mut source = open();
+    let volume = Volume::read(&mut *source)?;
     let mut jobs = Vec::new();
     let mut seen = HashSet::new();
-    for (want, node) in nodes {
-        let Some(details) = details.get(&node.record) else {
-            let error = volume.details(node.record).err();
-            report.differs(&want.path, unreadable(error));
-            continue;
-        };
-        compare_entry(want, &node, details, report);
-        for stream in &want.streams {
-            report.streams += 1;
-            report.data_bytes += Bytes(stream.size);
-            // Hard links lead to one file, which is read once.
-            if seen.insert((node.record, stream.name.clone())) {
-                let position = details.position(&stream.name);
-                jobs.push(Job { want, stream, record: node.record, position });
-            }
+    for Pair { want, node, folder } in pair(expected, &volume, report) {
+        match volume.file(node.file) {
+            Ok(file) => jobs.extend(entry::compare(
+                (want, &node, folder),
+                (&volume, file),
+                &mut *source,
+                &mut seen,
+                report,
+            )),
+            Err(error) => report.differs(&want.path, format!("cannot be read: {error}")),
         }
     }
-    jobs.sort_by_key(|job| (job.position, job.record));
-    compare_data(&jobs, volume, open, report, progress)
+    drop(source);
+    data::compare(jobs, volume.cluster, open, report, progress);
+    Ok(())
 }
 
-fn unreadable(error: Option<VolumeError>) -> String {
-    let text = error.map(|error| model::failure::chain(&error)).unwrap_or_default();
-    format!("cannot be read: {text}")
+/// An entry of the media, and the name on the volume that has its path.
+struct Pair<'a> {
+    want: &'a Expected,
+    node: Node,
+    /// The file record of the folder in which the name stands.
+    folder: u64,
 }
 
 /// Finds each entry on the volume, and tells what is missing, what is there besides, and links that lead elsewhere.
-fn pair<'a>(
-    expected: &'a [Expected],
-    volume: &mut Volume,
-    report: &mut Report,
-) -> Result<Vec<(&'a Expected, Node)>, VolumeError> {
-    let mut found: BTreeMap<String, Node> = BTreeMap::new();
-    volume.walk(&mut |path, node| {
-        found.insert(path, node);
-    })?;
-    // The file record that the hard links of a group lead to, by group, and the group by file record.
-    let mut groups: HashMap<u64, u64> = HashMap::new();
-    let mut owners: HashMap<u64, u64> = HashMap::new();
-    let mut nodes = Vec::with_capacity(expected.len());
+fn pair<'a>(expected: &'a [Expected], volume: &Volume, report: &mut Report) -> Vec<Pair<'a>> {
+    let mut found = walk(expected, volume, report);
+    // The file that the hard links of a group lead to, by group, and the group by file.
+    let mut groups: HashMap<u64, Reference> = HashMap::new();
+    let mut owners: HashMap<Reference, u64> = HashMap::new();
+    let mut pairs = Vec::with_capacity(expected.len());
     for want in expected {
         report.entries += 1;
-        let Some(node) = found.remove(&want.path) else {
-            if want.is_unclear() {
-                report.skips(&want.path, "its name is no valid Unicode, and looks like another's");
-            } else {
-                report.differs(&want.path, "is missing on the drive");
-            }
+        let Some((node, folder)) = found.remove(want.path.as_str()) else {
+            report.differs(&want.path, "is missing on the drive");
             continue;
         };
         if want.links > 1 {
-            let record = *groups.entry(want.link_group).or_insert(node.record);
-            let group = *owners.entry(node.record).or_insert(want.link_group);
-            if record != node.record || group != want.link_group {
+            let file = *groups.entry(want.link_group).or_insert(node.file);
+            let group = *owners.entry(node.file).or_insert(want.link_group);
+            if file != node.file || group != want.link_group {
                 report.differs(&want.path, "is hard-linked to other files than in the media");
             }
         }
-        nodes.push((want, node));
+        pairs.push(Pair { want, node, folder });
     }
-    for path in found.keys() {
-        if is_unclear(path) {
-            report.skips(path, "its name is no valid Unicode, and looks like another's");
-        } else {
-            report.differs(path, "is on the drive, but not in the media");
-        }
-    }
-    Ok(nodes)
+    pairs
 }
 
-/// The attributes that are compared. Not among them are "directory", which NTFS keeps elsewhere, and "normal", which
-/// means that no other is set.
-const COMPARED_ATTRIBUTES: u32 = 0x3f27;
-/// The attributes "sparse" and "compressed" say how NTFS stores a file, not what is in it. libntfs-3g keeps the former only
-/// where there is a hole, and gives the latter to files whose folder has it.
-const STORAGE: u32 = 0x200 | 0x800;
-/// The attribute of a reparse point.
-const REPARSE: u32 = 0x400;
-
-fn compare_entry(want: &Expected, node: &Node, details: &Details, report: &mut Report) {
-    let path = &want.path;
-    if want.short_name != node.short_name {
-        let name =
-            |name: &Option<String>| name.as_ref().map_or("none".into(), |n| format!("{n:?}"));
-        let (is, should) = (name(&node.short_name), name(&want.short_name));
-        report.differs(path, format!("short name: {is} instead of {should}"));
-    }
-    let (is, should) =
-        (details.attributes & COMPARED_ATTRIBUTES, want.attributes & COMPARED_ATTRIBUTES);
-    if is != should && (is ^ should) & !STORAGE == 0 {
-        report.skips(
-            path,
-            format!("attributes: {is:#x} instead of {should:#x}, for its clusters only"),
-        );
-    } else if is != should {
-        report.differs(path, format!("attributes: {is:#x} instead of {should:#x}"));
-    }
-    for (name, is, should) in [
-        ("creation", details.times[0], want.times[0]),
-        ("last write", details.times[1], want.times[1]),
-        ("last access", details.times[2], want.times[2]),
-    ] {
-        if is != should {
-            let unit = "in units of 100 ns since 1601";
-            report.differs(path, format!("time of {name}: {is} instead of {should}, {unit}"));
-        }
-    }
-    if !want.security.is_empty() && details.security != want.security {
-        report.differs(path, "the security descriptor differs");
-    }
-    if want.object_id != [0; 16] && details.object_id != Some(want.object_id) {
-        report.differs(path, "the object ID differs");
-    }
-    let name = path.rsplit('/').next().unwrap_or_default();
-    if !name.is_empty() && !details.names.iter().any(|found| found == name) {
-        report.differs(path, "its file record has another name than its folder");
-    }
-    if want.links == 1 && details.links != 1 {
-        report.differs(path, format!("{} hard links instead of 1", details.links));
-    }
-    let listed = |name: &str| want.streams.iter().any(|stream| stream.name == name);
-    for stream in details.streams.iter().filter(|s| !s.name.is_empty() && !listed(&s.name)) {
-        if is_unclear(&stream.name) {
-            report.skips(path, format!("stream {:?}: its name is no valid Unicode", stream.name));
-        } else {
-            report.differs(path, format!("stream {:?} is not in the media", stream.name));
-        }
-    }
-    // libwim lists the data of the reparse point in place of that of the file.
-    let behind = details.streams.iter().any(|s| s.name.is_empty() && s.size > 0);
-    if want.is_reparse() && behind {
-        report.skips(path, "its contents lie behind a reparse point");
-    }
-}
-
-/// How many bytes of streams a thread takes at a time.
-const SHARE: u64 = 8 << 20;
-
-/// Cuts the jobs into shares of about equal length, so that each thread reads one stretch of the medium after another.
-fn shares<'a, 'b>(jobs: &'b [Job<'a>]) -> Vec<&'b [Job<'a>]> {
-    let mut shares = Vec::new();
-    let (mut from, mut bytes) = (0, 0);
-    for (index, job) in jobs.iter().enumerate() {
-        // A small file costs about as much as some kilobytes of data.
-        bytes += job.stream.size + (16 << 10);
-        if bytes >= SHARE {
-            shares.push(&jobs[from..=index]);
-            (from, bytes) = (index + 1, 0);
-        }
-    }
-    shares.push(&jobs[from..]);
-    shares
-}
-
-fn compare_data(
-    jobs: &[Job<'_>],
-    mut volume: Volume,
-    open: &Open<'_>,
+/// Walks through the folders that the media has, and returns what has a path of the media, with the folder that it is in.
+/// What else is there is told, but not entered, and no folder is entered twice.
+fn walk<'a>(
+    expected: &'a [Expected],
+    volume: &Volume,
     report: &mut Report,
-    progress: &(dyn Fn(f64) + Sync),
-) -> Result<(), VolumeError> {
-    let shares = shares(jobs);
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(shares.len());
-    let next = AtomicUsize::new(0);
-    let report = Mutex::new(report);
-    let work = |volume: &mut Volume| {
-        let mut buffer = vec![0_u8; 1 << 20];
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(share) = shares.get(index) else { return };
-            for job in *share {
-                if let Some(what) = compare_stream(job, volume, &mut buffer) {
-                    report.lock().differs(&job.want.path, what);
+) -> HashMap<&'a str, (Node, u64)> {
+    let paths: HashSet<&str> = expected.iter().map(|want| want.path.as_str()).collect();
+    let mut found = HashMap::with_capacity(expected.len());
+    let mut others = Vec::new();
+    let mut entered = HashSet::from([ROOT]);
+    let mut todo = vec![(String::new(), ROOT)];
+    match paths.get("/") {
+        Some(root) => drop(found.insert(*root, (volume.root(), ROOT))),
+        None => others.push(("/".to_owned(), "is on the drive, but not in the media")),
+    }
+    while let Some((folder, record)) = todo.pop() {
+        let names = volume.folder(record).unwrap_or_else(|error| {
+            let path = if folder.is_empty() { "/" } else { &folder };
+            report.differs(path, format!("cannot be listed: {error}"));
+            &[]
+        });
+        for node in names {
+            let path = format!("{folder}/{}", node.name);
+            let known = paths.get(path.as_str()).copied().filter(|path| !found.contains_key(path));
+            let Some(known) = known else {
+                others.push((path, "is on the drive, but not in the media"));
+                continue;
+            };
+            found.insert(known, (node.clone(), record));
+            if volume.file(node.file).is_ok_and(|file| file.is_folder) {
+                if entered.insert(node.file.record) {
+                    todo.push((path, node.file.record));
+                } else {
+                    others.push((path, "is a folder that has another path, too"));
                 }
             }
-            #[expect(clippy::cast_precision_loss, reason = "a progress bar has a hundred steps")]
-            progress((index + 1) as f64 / shares.len() as f64);
         }
-    };
-    thread::scope(|scope| {
-        let others: Vec<_> = (1..threads)
-            .map(|_| scope.spawn(|| Volume::open(open()).map(|mut volume| work(&mut volume))))
-            .collect();
-        work(&mut volume);
-        others.into_iter().try_for_each(|other| match other.join() {
-            Ok(result) => result,
-            Err(panic) => std::panic::resume_unwind(panic),
-        })
-    })
-}
-
-/// What is wrong with a stream, in words.
-fn compare_stream(job: &Job<'_>, volume: &mut Volume, buffer: &mut [u8]) -> Option<String> {
-    let Job { want, stream, record, .. } = job;
-    let is = if stream.name.is_empty() && want.is_reparse() {
-        volume.hash_reparse(*record, want.reparse_tag)
-    } else {
-        volume.hash_stream(*record, &stream.name, buffer)
-    };
-    let shown = if stream.name.is_empty() { "contents" } else { stream.name.as_str() };
-    match is {
-        Err(error) => Some(format!("{shown}: {}", unreadable(Some(error)))),
-        // The media lists an empty stream for directories and empty files, which may have none on the drive.
-        Ok(None) if stream.size == 0 => None,
-        Ok(None) => Some(format!("{shown}: the stream is missing")),
-        Ok(Some(Sha1 { length, .. })) if length != stream.size => {
-            Some(format!("{shown}: {length} bytes instead of {}", stream.size))
-        }
-        Ok(Some(Sha1 { digest, .. })) if stream.size > 0 && digest != stream.sha1 => {
-            Some(format!("{shown}: the data differs"))
-        }
-        Ok(Some(_)) => None,
     }
+    others.sort_unstable();
+    for (path, what) in others {
+        report.differs(&path, what);
+    }
+    found
 }

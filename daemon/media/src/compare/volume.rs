@@ -1,444 +1,457 @@
-//! An NTFS volume, read with the `ntfs` crate.
+//! An NTFS volume in memory: all of its files, without the data that lies in clusters.
+//!
+//! The file records are read once, in their order; then the security descriptors, then the indexes of all folders in the
+//! order of their places. Memory holds a few hundred bytes for each file and each name, and up to [`INDEXES`] of indexes.
 
-use std::collections::HashMap;
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io;
 
-use ntfs::attribute_value::NtfsAttributeValue;
-use ntfs::structured_values::{NtfsFileName, NtfsFileNamespace, NtfsObjectId};
-use ntfs::{
-    KnownNtfsFileRecordNumber, Ntfs, NtfsAttributeFlags, NtfsAttributeType, NtfsError, NtfsReadSeek,
+use formats::ntfs::{
+    Block, Boot, Damage, Entry, FileName, Namespace, Record, Reference, Run, kind, security,
 };
-use sha1::Digest as _;
-
+use model::failure::chain;
+use model::ranges::Range;
 use model::units::Bytes;
 
 use super::Source;
-use super::folder::{self, FolderError};
-use super::lznt1::{self, Damaged};
+use super::extents::{Extents, read_all};
+use super::file::{File, Place};
 
 /// Why a volume cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum VolumeError {
-    #[error("cannot {doing}")]
-    Ntfs {
-        doing: String,
+    #[error("cannot read {what}")]
+    Read {
+        what: &'static str,
         #[source]
-        source: NtfsError,
+        source: io::Error,
     },
-    #[error("cannot list {folder}/")]
-    Folder {
-        folder: String,
+    #[error("{what} is damaged")]
+    Damaged {
+        what: &'static str,
         #[source]
-        source: FolderError,
+        source: Damage,
     },
-    #[error("the table of security descriptors is damaged at byte {0}")]
-    Security(usize),
-    #[error("folders nest deeper than {DEEPEST}")]
-    Deep,
-    #[error("cannot uncompress file record {record}")]
-    Compressed {
+    #[error("it has more than {FILES} files")]
+    Large,
+}
+
+/// Why a file or a folder cannot be read; the others can.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FileError {
+    #[error("there is no file record {0}")]
+    Missing(u64),
+    #[error("file record {record} is damaged")]
+    Damaged {
         record: u64,
         #[source]
-        source: Damaged,
+        source: Damage,
     },
-    #[error("cannot read clusters of file record {record}")]
-    Clusters {
+    #[error("file record {0} belongs to another file now")]
+    Stale(u64),
+    #[error("file record {record} continues in record {other}, which is missing")]
+    Torn { record: u64, other: u64 },
+    #[error("cannot read the clusters of file record {record}")]
+    Read {
         record: u64,
         #[source]
         source: io::Error,
     },
 }
 
-fn failed(doing: impl Into<String>) -> impl FnOnce(NtfsError) -> VolumeError {
-    let doing = doing.into();
-    move |source| VolumeError::Ntfs { doing, source }
-}
-
-/// Reads the whole value of an attribute.
-fn read_all(
-    mut value: NtfsAttributeValue<'_, '_>,
-    reader: &mut Box<dyn Source>,
-) -> Result<Vec<u8>, NtfsError> {
-    let mut data = vec![0; Bytes(value.len()).as_usize()];
-    let mut done = 0;
-    while done < data.len() {
-        match value.read(reader, &mut data[done..])? {
-            0 => break,
-            count => done += count,
-        }
-    }
-    data.truncate(done);
-    Ok(data)
-}
-
 /// File records with lower numbers are NTFS's own.
 const FIRST_USER_RECORD: u64 = 24;
-/// How deep folders may nest; Windows accepts no path that is so deep.
-const DEEPEST: usize = 4096;
+/// The file record of the file table itself.
+const MFT: u64 = 0;
+/// The file record of the security descriptors.
+const SECURE: u64 = 9;
+/// The file record of the root folder.
+pub(super) const ROOT: u64 = 5;
 
-/// A name on the volume and the file record it leads to.
+/// How many files a volume may have. One with more takes more memory than a worker gets.
+const FILES: usize = 1 << 23;
+/// How many file records may continue others; their bytes are kept until the whole file is there.
+const FURTHER: usize = 1 << 20;
+/// How much is read at a time.
+const PIECE: Bytes = Bytes(1 << 20);
+/// How long the table of security descriptors may be, and the index of a folder.
+const TABLE: Bytes = Bytes(256 << 20);
+/// How many bytes of indexes are in memory at a time; one that is longer is alone there.
+const INDEXES: Bytes = Bytes(64 << 20);
+
+/// A name in a folder, and the file that it leads to.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
-    pub(super) record: u64,
+    pub(super) file: Reference,
+    pub(super) name: String,
     pub(super) short_name: Option<String>,
 }
 
-/// One long name in a folder.
-struct Listed {
-    name: String,
-    short_name: Option<String>,
-    record: u64,
-    is_folder: bool,
-}
-
-/// A data stream of a file.
-#[derive(Debug)]
-pub(super) struct Stream {
-    /// Empty for the unnamed stream.
-    pub(super) name: String,
-    pub(super) size: u64,
-    /// Where its data begins; 0 if that lies in the file record or is a hole.
-    position: u64,
-}
-
-/// Length and digest of a stream.
-pub(super) struct Sha1 {
-    pub(super) length: u64,
-    pub(super) digest: [u8; 20],
-}
-
-/// The properties in a file record.
-#[derive(Debug)]
-pub(super) struct Details {
-    pub(super) attributes: u32,
-    /// Creation, last write and last access, in units of 100 ns since 1601.
-    pub(super) times: [u64; 3],
-    pub(super) security: Vec<u8>,
-    pub(super) object_id: Option<[u8; 16]>,
-    /// Number of hard links; short names do not count.
-    pub(super) links: usize,
-    /// The long names in the file record; folders have copies of them.
-    pub(super) names: Vec<String>,
-    pub(super) streams: Vec<Stream>,
-}
-
-impl Details {
-    /// Where the data of a stream begins on the volume; 0 if it lies in the file record, or there is none.
-    pub(super) fn position(&self, name: &str) -> u64 {
-        self.streams.iter().find(|stream| stream.name == name).map_or(0, |s| s.position)
-    }
-}
-
+/// A volume.
 pub(super) struct Volume {
-    ntfs: Ntfs,
-    reader: Box<dyn Source>,
+    pub(super) cluster: Bytes,
+    files: HashMap<u64, Result<File, FileError>>,
+    folders: HashMap<u64, Result<Vec<Node>, FileError>>,
     /// Security descriptors by number.
     security: HashMap<u32, Vec<u8>>,
 }
 
 impl Volume {
-    pub(super) fn open(mut reader: Box<dyn Source>) -> Result<Self, VolumeError> {
-        let ntfs = Ntfs::new(&mut reader).map_err(failed("read the boot sector"))?;
-        let mut volume = Self { ntfs, reader, security: HashMap::new() };
-        volume.security = volume.read_security()?;
-        Ok(volume)
+    pub(super) fn read(source: &mut dyn Source) -> Result<Self, VolumeError> {
+        let read = |what| move |source| VolumeError::Read { what, source };
+        let damaged = |what| move |source| VolumeError::Damaged { what, source };
+        let mut sector = vec![0; 512];
+        source.read_exact_at(&mut sector, Bytes(0)).map_err(read("the boot sector"))?;
+        let boot = Boot::parse(&sector).map_err(damaged("the boot sector"))?;
+        let mut files = Table::read(source, &boot)?.finish(source, boot.cluster);
+        let mut table = Vec::new();
+        if let Some(Ok(secure)) = files.get(&SECURE) {
+            let what = "the table of security descriptors";
+            let extents = secure.stream("$SDS").and_then(|stream| stream.extents());
+            table = value(source, extents, boot.cluster).map_err(read(what))?;
+        }
+        let security =
+            security::table(&table).map_err(damaged("the table of security descriptors"))?;
+        let folders = folders(source, &mut files, boot.cluster);
+        Ok(Self { cluster: boot.cluster, files, folders, security })
     }
 
-    /// Reads the stream `$Secure:$SDS`. Each descriptor follows a header of 20 bytes, which starts at a multiple of 16.
-    /// A copy follows each 256 KiB (NTFS documentation of the Linux-NTFS project, `$Secure`).
-    fn read_security(&mut self) -> Result<HashMap<u32, Vec<u8>>, VolumeError> {
-        const HALF: usize = 256 << 10;
-        const HEADER: usize = 20;
-        let doing = || failed("read $Secure");
-        let reader = &mut self.reader;
-        let file =
-            self.ntfs.file(reader, KnownNtfsFileRecordNumber::Secure as u64).map_err(doing())?;
-        let mut data = Vec::new();
-        let mut attributes = file.attributes();
-        while let Some(item) = attributes.next(reader) {
-            let item = item.map_err(doing())?;
-            let attribute = item.to_attribute().map_err(doing())?;
-            let is_data = attribute.ty().map_err(doing())? == NtfsAttributeType::Data;
-            if is_data && attribute.name().map_err(doing())? == "$SDS" {
-                let value = attribute.value(reader).map_err(doing())?;
-                data = read_all(value, reader).map_err(doing())?;
-                break;
-            }
-        }
-        let mut all = HashMap::new();
-        let mut at = 0;
-        while at + HEADER <= data.len() {
-            if at % (2 * HALF) >= HALF {
-                at = (at / (2 * HALF) + 1) * 2 * HALF;
-                continue;
-            }
-            let word = |from: usize| {
-                let bytes: [u8; 4] = data[from..from + 4].try_into().unwrap_or_default();
-                u32::from_le_bytes(bytes)
-            };
-            let length = Bytes(word(at + 16).into()).as_usize();
-            if length == 0 {
-                at = (at / HALF + 1) * HALF;
-                continue;
-            }
-            let descriptor = data.get(at + HEADER..at + length).ok_or(VolumeError::Security(at))?;
-            all.insert(word(at + 4), descriptor.to_vec());
-            at += length.next_multiple_of(16).max(16);
-        }
-        Ok(all)
-    }
-
-    /// Calls `each` for every name on the volume, except those of NTFS's own files. Paths have `/` between names.
-    pub(super) fn walk(&mut self, each: &mut dyn FnMut(String, Node)) -> Result<(), VolumeError> {
-        let root = KnownNtfsFileRecordNumber::RootDirectory as u64;
-        each("/".into(), Node { record: root, short_name: None });
-        let mut todo = vec![(String::new(), root, 0)];
-        while let Some((folder, record, depth)) = todo.pop() {
-            if depth > DEEPEST {
-                return Err(VolumeError::Deep);
-            }
-            for found in self.list(&folder, record)? {
-                let path = format!("{folder}/{}", found.name);
-                let node = Node { record: found.record, short_name: found.short_name };
-                each(path.clone(), node);
-                if found.is_folder {
-                    todo.push((path, found.record, depth + 1));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Lists the long names in a folder, each with its short name and file record.
-    fn list(&mut self, folder: &str, record: u64) -> Result<Vec<Listed>, VolumeError> {
-        let reader = &mut self.reader;
-        let doing = failed(format!("list {folder}/"));
-        let file = self.ntfs.file(reader, record).map_err(doing)?;
-        let mut names = Vec::new();
-        let mut short_names: HashMap<u64, String> = HashMap::new();
-        let mut take = |number: u64, key: NtfsFileName| {
-            if number < FIRST_USER_RECORD {
-                return;
-            }
-            let name = key.name().to_string_lossy();
-            match key.namespace() {
-                NtfsFileNamespace::Dos => {
-                    short_names.insert(number, name);
-                }
-                NtfsFileNamespace::Win32AndDos => {
-                    short_names.insert(number, name.clone());
-                    names.push((name, number, key.is_directory()));
-                }
-                NtfsFileNamespace::Posix | NtfsFileNamespace::Win32 => {
-                    names.push((name, number, key.is_directory()));
-                }
-            }
+    /// The root folder.
+    pub(super) fn root(&self) -> Node {
+        let sequence = match self.files.get(&ROOT) {
+            Some(Ok(file)) => file.sequence,
+            _ => 0,
         };
-        let listed = folder::names(&self.ntfs, &file, reader, &mut take);
-        listed.map_err(|source| VolumeError::Folder { folder: folder.into(), source })?;
-        // A file has one short name, which belongs to one of its links. If several links are in this folder, the folder
-        // does not tell to which; the file record does.
-        let mut all = Vec::with_capacity(names.len());
-        for (name, number, is_folder) in names {
-            let short = short_names.get(&number).cloned();
-            let short = if short.is_some() && !self.is_win32_name(number, record, &name)? {
-                None
-            } else {
-                short
-            };
-            all.push(Listed { name, short_name: short, record: number, is_folder });
-        }
-        Ok(all)
+        let file = Reference { record: ROOT, sequence };
+        Node { file, name: String::new(), short_name: None }
     }
 
-    /// Whether the short name of a file belongs to this one of its names.
-    fn is_win32_name(&mut self, record: u64, parent: u64, name: &str) -> Result<bool, VolumeError> {
-        let doing = || failed(format!("read the names of file {record}"));
-        let reader = &mut self.reader;
-        let file = self.ntfs.file(reader, record).map_err(doing())?;
-        for namespace in [NtfsFileNamespace::Win32, NtfsFileNamespace::Win32AndDos] {
-            if let Some(found) = file.name(reader, Some(namespace), Some(parent)) {
-                let found = found.map_err(doing())?;
-                if found.name().to_string_lossy() == name {
-                    return Ok(true);
-                }
-            }
+    /// The file that a name leads to.
+    ///
+    /// # Errors
+    /// In words, why it cannot be read.
+    pub(super) fn file(&self, reference: Reference) -> Result<&File, String> {
+        let Reference { record, sequence } = reference;
+        match self.files.get(&record) {
+            Some(Ok(file)) if file.sequence == sequence => Ok(file),
+            Some(Ok(_)) => Err(chain(&FileError::Stale(record))),
+            Some(Err(error)) => Err(chain(error)),
+            None => Err(chain(&FileError::Missing(record))),
         }
-        Ok(false)
     }
 
-    pub(super) fn details(&mut self, record: u64) -> Result<Details, VolumeError> {
-        let doing = || failed(format!("read file record {record}"));
-        let reader = &mut self.reader;
-        let file = self.ntfs.file(reader, record).map_err(doing())?;
-        let info = file.info().map_err(doing())?;
-        let mut details = Details {
-            attributes: info.file_attributes().bits(),
-            times: [info.creation_time(), info.modification_time(), info.access_time()]
-                .map(|time| time.nt_timestamp()),
-            security: info
-                .security_id()
-                .and_then(|id| self.security.get(&id))
-                .cloned()
-                .unwrap_or_default(),
-            object_id: None,
-            links: 0,
-            names: Vec::new(),
-            streams: Vec::new(),
-        };
-        let mut attributes = file.attributes();
-        while let Some(item) = attributes.next(reader) {
-            let item = item.map_err(doing())?;
-            let attribute = item.to_attribute().map_err(doing())?;
-            match attribute.ty().map_err(doing())? {
-                NtfsAttributeType::Data => {
-                    let name = attribute.name().map_err(doing())?.to_string_lossy();
-                    let size = attribute.value_length();
-                    let position = match attribute.is_resident() {
-                        true => 0,
-                        false => {
-                            let value = attribute.value(reader).map_err(doing())?;
-                            value.data_position().value().map_or(0, u64::from)
-                        }
-                    };
-                    details.streams.push(Stream { name, size, position });
-                }
-                NtfsAttributeType::FileName => {
-                    let name: NtfsFileName = attribute.structured_value(reader).map_err(doing())?;
-                    if name.namespace() != NtfsFileNamespace::Dos {
-                        details.links += 1;
-                        details.names.push(name.name().to_string_lossy());
-                    }
-                }
-                NtfsAttributeType::ObjectId => {
-                    let id: NtfsObjectId = attribute.structured_value(reader).map_err(doing())?;
-                    let id = id.object_id();
-                    let mut bytes = [0; 16];
-                    bytes[..4].copy_from_slice(&id.data1.to_le_bytes());
-                    bytes[4..6].copy_from_slice(&id.data2.to_le_bytes());
-                    bytes[6..8].copy_from_slice(&id.data3.to_le_bytes());
-                    bytes[8..].copy_from_slice(&id.data4);
-                    details.object_id = Some(bytes);
-                }
-                NtfsAttributeType::SecurityDescriptor if details.security.is_empty() => {
-                    let value = attribute.value(reader).map_err(doing())?;
-                    details.security = read_all(value, reader).map_err(doing())?;
-                }
-                _ => {}
-            }
+    /// The names in a folder; short ones stand beside the long ones that they belong to.
+    ///
+    /// # Errors
+    /// In words, why they cannot be read.
+    pub(super) fn folder(&self, record: u64) -> Result<&[Node], String> {
+        match self.folders.get(&record) {
+            Some(Ok(names)) => Ok(names),
+            Some(Err(error)) => Err(chain(error)),
+            None => Ok(&[]),
         }
-        Ok(details)
     }
 
-    /// Hashes a data stream, by pieces of `buffer`; `None` if the file has none of this name.
-    pub(super) fn hash_stream(
-        &mut self,
-        record: u64,
-        name: &str,
-        buffer: &mut [u8],
-    ) -> Result<Option<Sha1>, VolumeError> {
-        let doing = || failed(format!("read stream {name:?} of file record {record}"));
-        let Self { ntfs, reader, .. } = self;
-        let file = ntfs.file(reader, record).map_err(doing())?;
-        let mut attributes = file.attributes();
-        while let Some(item) = attributes.next(reader) {
-            let item = item.map_err(doing())?;
-            let attribute = item.to_attribute().map_err(doing())?;
-            if attribute.ty().map_err(doing())? != NtfsAttributeType::Data
-                || attribute.name().map_err(doing())?.to_string_lossy() != name
-            {
-                continue;
-            }
-            let mut value = attribute.value(reader).map_err(doing())?;
-            let compressed = attribute.flags().contains(NtfsAttributeFlags::COMPRESSED);
-            if compressed && !attribute.is_resident() {
-                let cluster = ntfs.cluster_size();
-                return hash_compressed(record, value, reader, cluster).map(Some);
-            }
-            let mut hash = sha1::Sha1::new();
-            let mut length = 0;
-            loop {
-                let count = value.read(reader, buffer).map_err(doing())?;
-                if count == 0 {
-                    return Ok(Some(Sha1 { length, digest: hash.finalize().into() }));
-                }
-                hash.update(&buffer[..count]);
-                length += Bytes::of(count).0;
-            }
+    /// The security descriptor of a file; empty if it has none.
+    pub(super) fn security<'a>(&'a self, file: &'a File) -> &'a [u8] {
+        match &file.security {
+            Some(Place::Here(own)) => own,
+            _ => file.security_id.and_then(|id| self.security.get(&id)).map_or(&[], Vec::as_slice),
         }
-        Ok(None)
-    }
-
-    /// Hashes the data of a reparse point after its header; `None` if the file has no reparse point with this tag.
-    pub(super) fn hash_reparse(
-        &mut self,
-        record: u64,
-        tag: u32,
-    ) -> Result<Option<Sha1>, VolumeError> {
-        const HEADER: usize = 8;
-        let doing = || failed(format!("read the reparse point of file record {record}"));
-        let reader = &mut self.reader;
-        let file = self.ntfs.file(reader, record).map_err(doing())?;
-        let mut attributes = file.attributes();
-        while let Some(item) = attributes.next(reader) {
-            let item = item.map_err(doing())?;
-            let attribute = item.to_attribute().map_err(doing())?;
-            if attribute.ty().map_err(doing())? != NtfsAttributeType::ReparsePoint {
-                continue;
-            }
-            let value = attribute.value(reader).map_err(doing())?;
-            let data = read_all(value, reader).map_err(doing())?;
-            if data.len() < HEADER || data[..4] != tag.to_le_bytes() {
-                return Ok(None);
-            }
-            let contents = &data[HEADER..];
-            let length = Bytes::of(contents.len()).0;
-            return Ok(Some(Sha1 { length, digest: sha1::Sha1::digest(contents).into() }));
-        }
-        Ok(None)
     }
 }
 
-/// Clusters of a unit of compression; NTFS compresses with no other number.
-const UNIT: usize = 16;
-
-/// Hashes a stream that NTFS has compressed.
-fn hash_compressed(
-    record: u64,
-    mut value: NtfsAttributeValue<'_, '_>,
-    reader: &mut Box<dyn Source>,
-    cluster: u32,
-) -> Result<Sha1, VolumeError> {
-    let doing = || failed(format!("find the clusters of file record {record}"));
-    let cluster = Bytes(cluster.into()).as_usize();
-    let unit = UNIT * cluster;
-    let length = value.len();
-    let mut hash = sha1::Sha1::new();
-    let (mut stored, mut plain) = (vec![0; unit], vec![0; unit]);
-    let mut at = 0;
-    while at < length {
-        let left = Bytes(length - at).as_usize().min(unit);
-        let mut there = 0;
-        for index in 0..UNIT {
-            let offset = at + Bytes::of(index * cluster).0;
-            value.seek(reader, SeekFrom::Start(offset)).map_err(doing())?;
-            let Some(position) = value.data_position().value() else { break };
-            let place = &mut stored[index * cluster..(index + 1) * cluster];
-            reader
-                .seek(SeekFrom::Start(position.get()))
-                .and_then(|_| reader.read_exact(place))
-                .map_err(|source| VolumeError::Clusters { record, source })?;
-            there += 1;
-        }
-        match there {
-            0 => plain.fill(0),
-            UNIT => plain.copy_from_slice(&stored),
-            _ => lznt1::uncompress(&stored[..there * cluster], &mut plain)
-                .map_err(|source| VolumeError::Compressed { record, source })?,
-        }
-        hash.update(&plain[..left]);
-        at += Bytes::of(left).0;
+/// Reads a value whole.
+fn value(
+    source: &mut dyn Source,
+    extents: Option<&Extents>,
+    cluster: Bytes,
+) -> io::Result<Vec<u8>> {
+    let Some(extents) = extents else { return Ok(Vec::new()) };
+    if extents.size > TABLE.0 || extents.is_compressed {
+        return Err(io::ErrorKind::FileTooLarge.into());
     }
-    Ok(Sha1 { length, digest: hash.finalize().into() })
+    let mut data = vec![0; Bytes(extents.size).as_usize()];
+    let (mut at, mut left) = (0, extents.size.min(extents.written));
+    for run in &extents.runs {
+        let length = run.count.saturating_mul(cluster.0).min(left);
+        let place = &mut data[at..at + Bytes(length).as_usize()];
+        if let Some(start) = run.at {
+            source.read_exact_at(place, Bytes(start.saturating_mul(cluster.0)))?;
+        }
+        at += place.len();
+        left -= length;
+    }
+    Ok(data)
+}
+
+/// The file records, as they are read.
+#[derive(Default)]
+struct Table {
+    files: HashMap<u64, Result<File, FileError>>,
+    /// The records of files that have several, by the number of the first, as they lie on the volume.
+    long: BTreeMap<u64, HashMap<u64, Vec<u8>>>,
+    /// How many records these are.
+    further: usize,
+    /// Where the table itself goes on, by the number of clusters before that.
+    own: BTreeMap<u64, Vec<Run>>,
+}
+
+impl Table {
+    /// Reads all file records in their order. Those that say where the table goes on come before it does.
+    fn read(source: &mut dyn Source, boot: &Boot) -> Result<Self, VolumeError> {
+        let read = |source| VolumeError::Read { what: "the file table", source };
+        let damaged = |source| VolumeError::Damaged { what: "the file table", source };
+        let size = boot.record.as_usize();
+        let mut first = vec![0; size];
+        source.read_exact_at(&mut first, boot.mft).map_err(read)?;
+        let record = Record::parse(&mut first).map_err(damaged)?;
+        let mut own = File::default();
+        own.take(&record).map_err(damaged)?;
+        let own = own.finished().map_err(damaged)?;
+        let own = own.stream("").and_then(|stream| stream.extents());
+        let own = own.filter(|own| own.size <= boot.size.0 && !own.is_compressed);
+        let own = own.ok_or_else(|| damaged(Damage::Runs))?;
+        let count = own.size / boot.record.0;
+        let mut table = Self::default();
+        table.own.insert(0, own.runs.clone());
+        let mut pending: Vec<u8> = Vec::new();
+        let (mut number, mut clusters) = (0, 0);
+        while number < count {
+            let runs = table.own.remove(&clusters).ok_or_else(|| damaged(Damage::Runs))?;
+            for run in runs {
+                clusters += run.count;
+                let start = run.at.map(|at| Bytes(at.saturating_mul(boot.cluster.0)));
+                let length = Bytes(run.count.saturating_mul(boot.cluster.0));
+                let whole = start.map(|start| Range::new(start, start.saturating_add(length)));
+                // The table has no holes.
+                let whole = whole.filter(|whole| whole.end <= boot.size);
+                let whole = whole.ok_or_else(|| damaged(Damage::Runs))?;
+                let mut at = whole.start;
+                while at < whole.end && number < count {
+                    let kept = pending.len();
+                    pending.resize(kept + PIECE.min(whole.end - at).as_usize(), 0);
+                    source.read_exact_at(&mut pending[kept..], at).map_err(read)?;
+                    at += Bytes::of(pending.len() - kept);
+                    let known = pending.len() / size * size;
+                    for data in pending[..known].chunks_exact(size) {
+                        if number < count {
+                            table.record(number, data);
+                        }
+                        number += 1;
+                    }
+                    pending.drain(..known);
+                    if table.files.len() > FILES || table.further > FURTHER {
+                        return Err(VolumeError::Large);
+                    }
+                }
+            }
+        }
+        Ok(table)
+    }
+
+    fn record(&mut self, number: u64, data: &[u8]) {
+        let mut copy = data.to_vec();
+        let record = match Record::parse(&mut copy) {
+            Ok(record) if record.in_use => record,
+            // A record that no file has ever used has no signature.
+            Ok(_) | Err(Damage::Signature) => return,
+            Err(source) => {
+                self.files.insert(number, Err(FileError::Damaged { record: number, source }));
+                return;
+            }
+        };
+        let mut file = File::default();
+        let taken = file.take(&record);
+        if let Some(base) = record.base {
+            self.keep(base.record, number, data);
+            if base.record == MFT {
+                let mine = file.stretches.into_iter().filter(|found| found.is_of(kind::DATA, ""));
+                self.own.extend(mine.map(|found| (found.first, found.extents.runs)));
+            }
+            return;
+        }
+        let is_long = file.list.is_some();
+        if is_long {
+            self.keep(number, number, data);
+        }
+        let finished = taken.and_then(|()| if is_long { Ok(file) } else { file.finished() });
+        let damaged = |source| FileError::Damaged { record: number, source };
+        self.files.insert(number, finished.map_err(damaged));
+    }
+
+    fn keep(&mut self, base: u64, number: u64, data: &[u8]) {
+        self.long.entry(base).or_default().insert(number, data.to_vec());
+        self.further += 1;
+    }
+
+    /// Puts together the files that have several records.
+    fn finish(
+        mut self,
+        source: &mut dyn Source,
+        cluster: Bytes,
+    ) -> HashMap<u64, Result<File, FileError>> {
+        for (number, records) in &self.long {
+            if let Some(Ok(file)) = self.files.get(number)
+                && let Some(list) = &file.list
+            {
+                let whole = list
+                    .bytes(source, cluster)
+                    .map_err(|source| FileError::Read { record: *number, source })
+                    .and_then(|list| together(*number, records, &list));
+                self.files.insert(*number, whole);
+            }
+        }
+        for (number, file) in &mut self.files {
+            if let Ok(found) = file
+                && let Some(place @ Place::Elsewhere(_)) = &found.security
+            {
+                match place.bytes(source, cluster) {
+                    Ok(data) => found.security = Some(Place::Here(data)),
+                    Err(source) => *file = Err(FileError::Read { record: *number, source }),
+                }
+            }
+        }
+        self.files
+    }
+}
+
+/// Puts together the records of one file that its list names.
+fn together(number: u64, records: &HashMap<u64, Vec<u8>>, list: &[u8]) -> Result<File, FileError> {
+    let damaged = |source| FileError::Damaged { record: number, source };
+    let listed = formats::ntfs::listed(list).map_err(damaged)?;
+    let mut file = File::default();
+    let mut others = listed.iter().filter(|listed| listed.record != number).collect::<Vec<_>>();
+    others.dedup_by_key(|listed| listed.record);
+    let first = records.get(&number).ok_or(FileError::Missing(number))?;
+    let mut data = first.clone();
+    let first = Record::parse(&mut data).map_err(damaged)?;
+    file.take(&first).map_err(damaged)?;
+    for other in others {
+        let torn = || FileError::Torn { record: number, other: other.record };
+        let mut data = records.get(&other.record).ok_or_else(torn)?.clone();
+        let record = Record::parse(&mut data).map_err(damaged)?;
+        let is_own = record.base.is_some_and(|base| base.sequence == first.sequence);
+        if record.sequence != other.sequence || !is_own {
+            return Err(torn());
+        }
+        file.take(&record).map_err(damaged)?;
+    }
+    file.finished().map_err(damaged)
+}
+
+/// Reads the indexes of all folders, in the order of their places, and lists their names.
+fn folders(
+    source: &mut dyn Source,
+    files: &mut HashMap<u64, Result<File, FileError>>,
+    cluster: Bytes,
+) -> HashMap<u64, Result<Vec<Node>, FileError>> {
+    let mut indexes = Vec::new();
+    for (number, file) in files.iter_mut() {
+        if let Ok(file) = file
+            && file.is_folder
+            && (*number == ROOT || *number >= FIRST_USER_RECORD)
+        {
+            let index = std::mem::take(&mut file.index);
+            let places: Vec<Range> =
+                index.blocks.iter().flat_map(|blocks| blocks.pieces(cluster)).collect();
+            indexes.push((*number, index, places));
+        }
+    }
+    indexes.sort_by_key(|(number, _, places)| (places.first().map(|p| p.start), *number));
+    let mut all = HashMap::with_capacity(indexes.len());
+    let mut rest = indexes.as_slice();
+    while !rest.is_empty() {
+        let mut bytes = Bytes(0);
+        let group = rest.iter().take_while(|(_, _, places)| {
+            let before = bytes;
+            bytes += places.iter().map(|place| place.length()).sum();
+            before == Bytes(0) || bytes <= INDEXES
+        });
+        let (group, after) = rest.split_at(group.count());
+        rest = after;
+        let places: Vec<_> = group
+            .iter()
+            .map(|(_, _, places)| {
+                let length: Bytes = places.iter().map(|place| place.length()).sum();
+                if length > TABLE { Vec::new() } else { places.clone() }
+            })
+            .collect();
+        for ((folder, index, _), blocks) in group.iter().zip(read_all(source, &places)) {
+            let listed = blocks
+                .map_err(|source| FileError::Read { record: *folder, source })
+                .and_then(|mut blocks| {
+                    names(&index.root, index.block, &mut blocks, cluster)
+                        .map_err(|source| FileError::Damaged { record: *folder, source })
+                })
+                .map(|names| nodes(*folder, names, files));
+            all.insert(*folder, listed);
+        }
+    }
+    all
+}
+
+type Name = (Reference, FileName);
+
+/// The names in an index: those of its root, and of all blocks that the root leads to.
+fn names(
+    root: &[Entry],
+    block: Bytes,
+    blocks: &mut [u8],
+    cluster: Bytes,
+) -> Result<Vec<Name>, Damage> {
+    let mut all = Vec::new();
+    let mut todo = Vec::new();
+    let mut node = |entries: Vec<Entry>, todo: &mut Vec<u64>| {
+        for entry in entries {
+            todo.extend(entry.below);
+            all.extend(entry.name);
+        }
+    };
+    node(root.to_vec(), &mut todo);
+    let unit = if block < cluster { 512 } else { cluster.0 };
+    let mut seen = HashSet::new();
+    while let Some(number) = todo.pop() {
+        let from = number.checked_mul(unit).map(|at| Bytes(at).as_usize()).ok_or(Damage::Index)?;
+        let end = from.checked_add(block.as_usize()).ok_or(Damage::Index)?;
+        let data = blocks.get_mut(from..end).ok_or(Damage::Index)?;
+        if !seen.insert(number) {
+            return Err(Damage::Index);
+        }
+        let found = Block::parse(data)?;
+        if found.number != number {
+            return Err(Damage::Index);
+        }
+        node(found.entries, &mut todo);
+    }
+    Ok(all)
+}
+
+/// Puts short names beside the long ones that they belong to. A folder does not tell to which name of a file with several
+/// its short one belongs; the file record does.
+fn nodes(
+    folder: u64,
+    names: Vec<Name>,
+    files: &HashMap<u64, Result<File, FileError>>,
+) -> Vec<Node> {
+    let mut short: HashMap<u64, String> = HashMap::new();
+    let mut long = Vec::with_capacity(names.len());
+    for (file, name) in names {
+        match name.namespace {
+            _ if file.record < FIRST_USER_RECORD => {}
+            Namespace::Dos => {
+                short.insert(file.record, name.name);
+            }
+            Namespace::Both => long.push((file, Some(name.name.clone()), name.name)),
+            Namespace::Posix | Namespace::Win32 => long.push((file, None, name.name)),
+        }
+    }
+    let all = long.into_iter().map(|(file, both, name)| {
+        let known = files.get(&file.record).and_then(|known| known.as_ref().ok());
+        let owns = known.is_some_and(|known| known.has_short(folder, &name));
+        let own = || if owns { short.get(&file.record).cloned() } else { None };
+        Node { file, short_name: both.or_else(own), name }
+    });
+    all.collect()
 }

@@ -14,6 +14,8 @@ use model::manifest::{Chunk, Manifest};
 use model::ranges::{Range, RangeSet};
 use model::units::Bytes;
 
+use crate::compare::Source;
+
 /// What stands where nothing is written.
 const NOISE: u8 = 0xa5;
 
@@ -113,6 +115,15 @@ pub(super) struct Part {
     drive: Finished,
     range: Range,
     at: u64,
+}
+
+impl Source for Part {
+    fn read_exact_at(&mut self, data: &mut [u8], offset: Bytes) -> io::Result<()> {
+        if offset.saturating_add(Bytes::of(data.len())) > self.range.length() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.drive.read_exact_at(data, self.range.start + offset)
+    }
 }
 
 impl Read for Part {

@@ -123,24 +123,12 @@ unsafe fn borrowed<'a>(text: *const c_char) -> Option<Cow<'a, str>> {
     Some(readable(unsafe { CStr::from_ptr(text) }.to_bytes()))
 }
 
-/// A name as text. libwim encodes names in UTF-8 (ASSUME_UTF8), and half of a surrogate pair in the same way, as three
-/// bytes that are not UTF-8; it becomes one replacement character.
+/// A name as text. libwim encodes names in UTF-8 (ASSUME_UTF8), and half of a surrogate pair in the same way.
 fn readable(name: &[u8]) -> Cow<'_, str> {
-    if let Ok(text) = std::str::from_utf8(name) {
-        return Cow::Borrowed(text);
+    match std::str::from_utf8(name) {
+        Ok(text) if !text.contains(char::REPLACEMENT_CHARACTER) => Cow::Borrowed(text),
+        _ => Cow::Owned(formats::text::of_wtf8(name)),
     }
-    let mut text = Vec::with_capacity(name.len());
-    let mut rest = name;
-    while let Some((first, others)) = rest.split_first() {
-        if let [0xed, 0xa0..=0xbf, 0x80..=0xbf, after @ ..] = rest {
-            text.extend("\u{fffd}".as_bytes());
-            rest = after;
-        } else {
-            text.push(*first);
-            rest = others;
-        }
-    }
-    Cow::Owned(String::from_utf8_lossy(&text).into_owned())
 }
 
 /// A copy of a C string; `None` if it is null.
@@ -150,17 +138,4 @@ fn readable(name: &[u8]) -> Cow<'_, str> {
 pub(super) unsafe fn owned(text: *const c_char) -> Option<String> {
     // SAFETY: the caller's promise; the borrow ends here.
     unsafe { borrowed(text) }.map(Cow::into_owned)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::readable;
-
-    #[test]
-    fn half_a_surrogate_pair_is_one_character() {
-        assert_eq!(readable("plain \u{1f600}".as_bytes()), "plain \u{1f600}");
-        assert_eq!(readable(b"a\xed\xa0\xbd.txt"), "a\u{fffd}.txt");
-        assert_eq!(readable(b"\xed\xb8\x80\xed\xa0\xbd"), "\u{fffd}\u{fffd}");
-        assert_eq!(readable(b"\xed\xa0"), "\u{fffd}\u{fffd}");
-    }
 }

@@ -9,6 +9,7 @@
 mod callback;
 mod entry;
 mod look;
+mod metadata;
 mod sys;
 pub mod volume;
 
@@ -23,6 +24,7 @@ use std::sync::{Arc, OnceLock};
 use callback::{on_entry, on_progress, owned};
 pub use entry::{Entry, Stream};
 pub use look::Thing;
+pub use metadata::{MetadataError, Sizes};
 use model::hint::Hint;
 use serde::Serialize;
 

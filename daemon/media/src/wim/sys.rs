@@ -113,7 +113,7 @@ pub(super) struct ResourceEntry {
     pub(super) sha1_hash: [u8; 20],
     pub(super) part_number: u32,
     pub(super) reference_count: u32,
-    /// Bit 4: the blob is missing.
+    /// Bit 0: compressed, 1: metadata, 4: the blob is missing.
     pub(super) flags: u32,
     pub(super) raw_resource_offset_in_wim: u64,
     pub(super) raw_resource_compressed_size: u64,
@@ -151,6 +151,15 @@ pub(super) struct DirEntry {
     pub(super) reserved: [u64; 4],
     /// `1 + num_named_streams` entries follow.
     pub(super) streams: [StreamEntry; 0],
+}
+
+pub(super) type BlobFn = unsafe extern "C" fn(*const ResourceEntry, *mut c_void) -> c_int;
+
+/// `struct wimlib_decompressor`, opaque.
+#[repr(C)]
+#[derive(Debug)]
+pub(super) struct Decompressor {
+    _opaque: [u8; 0],
 }
 
 pub(super) type IterateFn = unsafe extern "C" fn(*const DirEntry, *mut c_void) -> c_int;
@@ -228,6 +237,10 @@ library! {
     wimlib_get_image_property: fn(*const WimStruct, c_int, *const c_char) -> *const c_char;
     wimlib_verify_wim: fn(*mut WimStruct, c_int) -> c_int;
     wimlib_iterate_dir_tree: fn(*mut WimStruct, c_int, *const c_char, c_int, IterateFn, *mut c_void) -> c_int;
+    wimlib_iterate_lookup_table: fn(*mut WimStruct, c_int, BlobFn, *mut c_void) -> c_int;
+    wimlib_create_decompressor: fn(c_int, usize, *mut *mut Decompressor) -> c_int;
+    wimlib_decompress: fn(*const c_void, usize, *mut c_void, usize, *mut Decompressor) -> c_int;
+    wimlib_free_decompressor: fn(*mut Decompressor);
     wimlib_extract_image: fn(*mut WimStruct, c_int, *const c_char, c_int) -> c_int;
     wimlib_extract_paths: fn(*mut WimStruct, c_int, *const c_char, *const *const c_char, usize, c_int) -> c_int;
     wimlib_free: fn(*mut WimStruct);

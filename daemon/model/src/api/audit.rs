@@ -31,6 +31,18 @@ pub struct Difference {
     pub what: String,
 }
 
+/// What a comparison comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The drive holds exactly what the media holds.
+    Same,
+    /// Nothing that was compared differs, but something was not kept when the drive was made, or not compared.
+    Incomplete,
+    /// The drive holds something else than the media.
+    Different,
+}
+
 /// What an audit has compared, and the differences it found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names say it")]
@@ -46,6 +58,12 @@ pub struct AuditReport {
     /// The first differences; more than a hundred are only counted.
     pub differences: Vec<Difference>,
     pub more_differences: u64,
+    /// The first things that differ because no press can keep them, such as some attributes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_kept: Vec<Difference>,
+    /// How many more of these there are.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub more_not_kept: u64,
     /// The first things that could not be compared, and why not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_compared: Vec<Difference>,
@@ -60,14 +78,30 @@ fn is_zero(count: &u64) -> bool {
 }
 
 impl AuditReport {
-    /// Whether the drive holds exactly what the media holds.
-    pub fn is_same(&self) -> bool {
-        self.differences.is_empty() && self.more_differences == 0
+    /// What the comparison comes to.
+    pub fn outcome(&self) -> Outcome {
+        if !self.differences.is_empty() {
+            Outcome::Different
+        } else if self.not_kept.is_empty() && self.not_compared.is_empty() {
+            Outcome::Same
+        } else {
+            Outcome::Incomplete
+        }
     }
 
     /// Lists a difference, or only counts it if the list is full.
     pub fn differs(&mut self, path: &str, what: impl Into<String>) {
         list(&mut self.differences, &mut self.more_differences, path, &what.into());
+    }
+
+    /// Lists what no press can keep, or only counts it if the list is full.
+    pub fn loses(&mut self, path: &str, what: impl Into<String>) {
+        list(&mut self.not_kept, &mut self.more_not_kept, path, &what.into());
+    }
+
+    /// How many things are not kept.
+    pub fn not_kept(&self) -> u64 {
+        Bytes::of(self.not_kept.len()).0 + self.more_not_kept
     }
 
     /// Lists what cannot be compared, or only counts it if the list is full.
