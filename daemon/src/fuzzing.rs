@@ -10,6 +10,7 @@ use config::Config;
 use drives::{content::signatures, usage::Host};
 use formats::gpt::{self, Tables};
 use formats::ntfs::{Block, Boot, Record, listed, root, security};
+use formats::wim_tree::Tree;
 use formats::{bcd, pe, text, wim};
 use masters::allocation::{self, Slice};
 use media::intake::IntakeTask;
@@ -39,6 +40,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("pe", pe),
     ("probe", probe),
     ("units", units),
+    ("wim_tree", wim_tree),
     ("worker", worker),
 ];
 
@@ -196,6 +198,16 @@ pub fn units(data: &[u8]) {
     }
     if let Ok(rate) = text.parse::<ByteRate>() {
         let _ = rate.to_string();
+    }
+}
+
+/// Reads the bytes as the metadata of an image in media.
+pub fn wim_tree(data: &[u8]) {
+    if let Ok(tree) = Tree::parse(data) {
+        assert!(tree.contents.iter().all(|at| at + 20 <= data.len()));
+        let last = tree.entries.len() - 1;
+        assert!(tree.entries[last].folder.is_none_or(|folder| folder < last));
+        let _ = tree.path(last);
     }
 }
 

@@ -166,7 +166,7 @@ pub async fn run(config: Config) -> Result<()> {
         overwrite: policy.overwrite,
         blank_check: config.admission.blank_check,
         image: config.media.image,
-        boot: config.needs_boot_files(),
+        layout: config.chosen_layout(),
     };
 
     watch_inbox(&config.media.inbox, sender.clone())?;

@@ -156,8 +156,33 @@ impl Raw {
     }
 }
 
-/// What an intake worker says of a file: its last line. It must end well by itself.
+/// What an intake worker says of a file, for the layout of the stations under test: its last line. It must end well by
+/// itself.
 pub(crate) fn intake(path: &Path, image: u32, boot: bool) -> Value {
+    intake_for(path, image, &layout(if boot { "prestaged" } else { "none" }, 40))
+}
+
+/// A layout with an ESP of so many mebibytes.
+pub(crate) fn layout(boot: &str, esp: u32) -> Value {
+    let partition = |role: &str, size: &str| json!({ "type": role, "size": size });
+    let partitions = [
+        partition("esp", &format!("{esp}MiB")),
+        partition("msr", "16MiB"),
+        partition("windows", "rest"),
+        partition("recovery", "20MiB"),
+    ];
+    json!({ "name": "test", "boot": boot, "partitions": partitions })
+}
+
+/// The task of an intake worker.
+pub(crate) fn intake_task(path: &Path, image: u32, layout: &Value) -> Value {
+    let folders = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].map(str::to_owned);
+    let tools = media::tools::Tools::find(&folders).unwrap();
+    json!({ "task": "intake", "path": path, "image": image, "layout": layout, "tools": tools })
+}
+
+/// As [`intake`], for a layout.
+pub(crate) fn intake_for(path: &Path, image: u32, layout: &Value) -> Value {
     let mut child = Command::new("timeout")
         .args(["-s", "KILL", "60", env!("CARGO_BIN_EXE_prestaged"), "worker"])
         .stdin(Stdio::piped())
@@ -165,7 +190,7 @@ pub(crate) fn intake(path: &Path, image: u32, boot: bool) -> Value {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let task = json!({ "task": "intake", "path": path, "image": image, "boot": boot });
+    let task = intake_task(path, image, layout);
     child.stdin.take().unwrap().write_all(task.to_string().as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();

@@ -14,7 +14,7 @@ use crate::harness::bcd;
 use crate::harness::hive::{self, LOADER, MANAGER, OPTIONS};
 use crate::harness::odd_wim::{ARCHIVE, Entry, OddWim, REPARSE, file, folder};
 use crate::harness::sample::{AMD64, head, run};
-use crate::harness::wim::intake;
+use crate::harness::wim::{intake, intake_task, layout};
 use crate::harness::{Rig, Setup, wait_for};
 
 const X86: u16 = 0x014c;
@@ -337,7 +337,7 @@ fn a_large_boot_image_is_read_a_piece_at_a_time() {
     let path = work.path().join("large.wim");
     let large = boot_image(9).and([file("large", vec![0x5a; 200 << 20])]).raw().0;
     good().with_boot_wim(large).wim().write(&path);
-    let task = json!({ "task": "intake", "path": path, "image": 1, "boot": true }).to_string();
+    let task = intake_task(&path, 1, &layout("prestaged", 40)).to_string();
     let mut child = Command::new("prlimit")
         .args(["--data=100000000", "timeout", "-s", "KILL", "120"])
         .args([env!("CARGO_BIN_EXE_prestaged"), "worker"])

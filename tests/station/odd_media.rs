@@ -1,5 +1,6 @@
 //! Media that no capture makes, written entry by entry: what intake says of it before any drive is judged.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use macro_rules_attribute::apply;
@@ -7,8 +8,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::harness::odd_wim::{Entry, OddWim, file, folder, security};
+use crate::harness::sample;
 use crate::harness::sample::run;
-use crate::harness::wim::intake;
+use crate::harness::wim::{intake, intake_for, layout};
 
 /// A medium in a folder of its own.
 struct Medium {
@@ -89,4 +91,309 @@ fn what_the_tests_write_may_lie() {
     assert!(all.contains("0707070707070707070707070707070707070707"), "{all}");
     let media = medium.judged();
     assert_eq!(media["problems"][1]["code"], "wim_incomplete", "{media:#}");
+}
+
+/// Checks that intake has this one problem with media of these entries, and that the problem names all of this.
+#[track_caller]
+fn assert_problem(entries: impl Into<Vec<Entry>>, code: &str, named: &[&str]) {
+    let media = Medium::of(&OddWim::of(entries)).judged();
+    assert_one(&media, code, named);
+}
+
+#[track_caller]
+fn assert_one(media: &Value, code: &str, named: &[&str]) {
+    let problems = media["problems"].as_array().unwrap_or_else(|| panic!("{media:#}"));
+    let codes: Vec<_> = problems.iter().map(|problem| problem["code"].as_str().unwrap()).collect();
+    assert_eq!(codes, [code], "{named:?}: {problems:#?}");
+    let detail = problems[0]["detail"].as_str().unwrap();
+    for word in named {
+        assert!(detail.contains(word), "{word}: {detail}");
+    }
+}
+
+/// Checks that intake has no problem with media of these entries.
+#[track_caller]
+fn assert_valid(entries: impl Into<Vec<Entry>>) {
+    let media = Medium::of(&OddWim::of(entries)).judged();
+    assert_eq!(media["problems"], json!([]), "{media:#}");
+}
+
+/// Reparse points that libntfs-3g does not set, and some that it does.
+#[apply(test!)]
+fn reparse_points_are_tried() {
+    let tagged = |tag, attributes, data: &[u8]| {
+        [folder("d", [file("odd", "").reparse(tag, data).attributes(attributes)])]
+    };
+    for tag in [0x8000_0023, 0x8000_0024, 0x8000_0025, 0x8000_0026] {
+        assert_problem(tagged(tag, 0x4_0420, b""), "not_applicable", &["/d/odd", "reparse"]);
+    }
+    // A junction must say how long its names are; a tag that is not Microsoft's begins with a GUID.
+    assert_problem(tagged(0xa000_0003, 0x410, b"\x01"), "not_applicable", &["/d/odd"]);
+    assert_problem(tagged(0x0000_0017, 0x420, b"short"), "not_applicable", &["/d/odd"]);
+    assert_valid(tagged(0x8000_001b, 0x420, b"\x03\0\0\0"));
+    assert_valid(tagged(0x8000_0017, 0x420, b"\x01\0\0\0\x02\0\0\0\x01\0\0\0\x01\0\0\0"));
+}
+
+#[apply(test!)]
+fn security_descriptors_are_tried() {
+    use security::{SYSTEM, USERS, ace, acl, descriptor, plain};
+    let dacl = acl(&[ace(0, 0, 0x1f_01ff, SYSTEM)]);
+    let secured = |descriptor: &[u8]| [folder("d", [file("odd", "1").secured(descriptor)])];
+    let mut revised = plain();
+    revised[0] = 2;
+    let mut beyond = plain();
+    beyond[16] = 0xf0;
+    for odd in [
+        // Without owner and group, or without one of them.
+        descriptor(None, None, Some(&dacl)),
+        descriptor(None, Some(SYSTEM), Some(&dacl)),
+        descriptor(Some(USERS), None, Some(&dacl)),
+        [plain(), vec![0; 12]].concat(),
+        revised,
+        // A list that lies beyond the end; one that is cut off; and nothing at all.
+        beyond,
+        plain()[..24].to_vec(),
+        Vec::new(),
+    ] {
+        assert_problem(secured(&odd), "not_applicable", &["/d/odd", "security descriptor"]);
+    }
+    assert_valid(secured(&descriptor(Some(USERS), Some(SYSTEM), None)));
+    assert_valid(secured(&descriptor(Some(USERS), Some(SYSTEM), Some(&acl(&[])))));
+}
+
+#[apply(test!)]
+fn names_that_a_volume_refuses_are_tried() {
+    let long = |units: usize| [folder("d", [file("n".repeat(units), "1")])];
+    assert_problem([file("$MFT", "1")], "not_applicable", &["/$MFT", "File exists"]);
+    assert_problem([file("$Bitmap", "1")], "not_applicable", &["/$Bitmap"]);
+    assert_problem([folder("$Extend", [])], "not_applicable", &["/$Extend"]);
+    assert_valid([folder("d", [file("$MFT", "1"), file("$Bitmap", "1")])]);
+    for units in [256, 300, 512, 600] {
+        assert_problem(long(units), "names_invalid", &["/d/nnn", "255"]);
+    }
+    assert_valid(long(255));
+    let taken = [file("PROGRA~1", "1"), folder("Program Files", []).short("PROGRA~1")];
+    assert_problem(taken, "not_applicable", &["PROGRA~1"]);
+    let both = [file("first one", "1").short("FIRST~1"), file("first two", "2").short("FIRST~1")];
+    assert_problem(both, "not_applicable", &["/first two"]);
+    let stream = |units: usize| [file("w", "1").stream("n".repeat(units), "1")];
+    for units in [256, 300, 512] {
+        assert_problem(stream(units), "names_invalid", &["/w:nnn"]);
+    }
+    assert_problem([file("w", "").stream("a:b", "1")], "names_invalid", &["/w:a:b"]);
+    for other in ["s", "S"] {
+        let twice = file("w", "").stream("s", "1").stream(other, "2");
+        assert_problem([twice], "names_twice", &["/w:", "stream"]);
+    }
+    assert_valid(stream(255));
+}
+
+/// Names as Windows knows them: in UTF-16, which may be broken, and whatever their case.
+#[apply(test!)]
+fn names_are_judged_without_loss() {
+    let half =
+        |rest: &str| -> Vec<u16> { [0xd800].into_iter().chain(rest.encode_utf16()).collect() };
+    for bad in ["/evil", "\\evil", ":evil", "\u{1}evil"] {
+        assert_problem([file(half(bad), "1")], "names_invalid", &["1 files"]);
+    }
+    let low = [0xdc00, u16::from(b':')];
+    assert_problem([folder("d", [folder(low, [])])], "names_invalid", &["/d/"]);
+    assert_valid([file(half("fine"), "1"), folder([0xdc00], [file([0xd83d], "2")])]);
+    for name in ["..", "."] {
+        assert_problem([folder("d", [file(name, "1")])], "names_invalid", &["/d/", "\"..\""]);
+    }
+    assert_problem([folder("d", [file("", "1")])], "names_invalid", &["/d/"]);
+    assert_problem([file("a\0b", "1")], "names_invalid", &["1 files"]);
+}
+
+#[apply(test!)]
+fn names_twice_in_a_folder_are_told() {
+    let same = [file("same.txt", "first"), file("same.txt", "second")];
+    assert_problem(same, "names_twice", &["/same.txt, which is there twice"]);
+    let folders = [folder("d", [file("x", "1")]), folder("d", [file("y", "2")])];
+    assert_problem(folders, "names_twice", &["/d, which is there twice"]);
+    let three = [folder("d", ["a", "a", "A"].map(|name| file(name, name)))];
+    assert_problem(three, "names_twice", &["2 files", "/d/a"]);
+    let case = [folder("d", [file("Read.me", "1"), file("README", "2"), file("read.ME", "3")])];
+    assert_problem(
+        case,
+        "names_twice",
+        &["/d/read.ME, which differs from /d/Read.me only in case"],
+    );
+    let umlauts = [file("stra\u{df}e \u{e4}", "1"), file("STRA\u{df}E \u{c4}", "2")];
+    assert_problem(umlauts, "names_twice", &["only in case"]);
+    let links = [file("link", "1").linked(3), file("LINK", "1").linked(3)];
+    assert_problem(links, "names_twice", &["/LINK"]);
+    // NTFS has no capital for a dotless i, and knows the Kelvin sign from a K.
+    assert_valid([file("i", "1"), file("\u{131}", "2"), file("k", "3"), file("\u{212a}", "4")]);
+    assert_valid([folder("a", [file("x", "1")]), folder("b", [file("X", "2")])]);
+}
+
+/// The boot files of sample media, as the entries of an image, with more below `\EFI`.
+fn bootable(below_efi: impl Into<Vec<Entry>>) -> Vec<Entry> {
+    let extracted = tempfile::tempdir().unwrap();
+    let [manager, bcd, boot_wim, boot_sdi] = [
+        "/Windows/Boot/EFI/bootmgfw.efi",
+        "/EFI/Microsoft/Boot/BCD",
+        "/sources/boot.wim",
+        "/boot/boot.sdi",
+    ]
+    .map(|path| {
+        let destination = format!("--dest-dir={}", extracted.path().display());
+        listed("extract", &sample(&["--compress=LZX"]), &["1", path, "--no-acls", &destination]);
+        fs::read(extracted.path().join(path.rsplit('/').next().unwrap())).unwrap()
+    });
+    let mut efi = below_efi.into();
+    efi.push(folder("Microsoft", [folder("Boot", [file("BCD", bcd)])]));
+    let windows = folder("Boot", [folder("EFI", [file("bootmgfw.efi", manager)])]);
+    vec![
+        folder("EFI", efi),
+        folder("Windows", [windows]),
+        folder("sources", [file("boot.wim", boot_wim)]),
+        folder("boot", [file("boot.sdi", boot_sdi)]),
+    ]
+}
+
+/// What intake says of media of which a layout needs the boot files, with an ESP of so many mebibytes.
+fn judged_for_esp(entries: Vec<Entry>, mebibytes: u32) -> Value {
+    let medium = Medium::of(&OddWim::of(entries));
+    intake_for(&medium.path, 1, &layout("prestaged", mebibytes))["done"]["media"].clone()
+}
+
+#[apply(test!)]
+#[needs(LOOP)]
+fn boot_files_must_fit_onto_the_esp() {
+    let recovery =
+        |mib: usize| bootable([folder("OEM", [file("recovery.bin", vec![7; mib << 20])])]);
+    for (mib, esp) in [(45, 40), (120, 100), (40, 40)] {
+        let media = judged_for_esp(recovery(mib), esp);
+        let sizes =
+            ["the boot files take ", " bytes on the EFI system partition, which has room for "];
+        assert_one(&media, "esp_too_small", &sizes);
+        let hint = media["problems"][0]["hint"].as_str().unwrap();
+        assert!(hint.contains("layout"), "{hint}");
+    }
+    assert_eq!(judged_for_esp(recovery(30), 40)["problems"], json!([]));
+    assert_eq!(judged_for_esp(recovery(45), 64)["problems"], json!([]));
+    // What is not to be laid out may be of any size.
+    let mut elsewhere = bootable([]);
+    elsewhere.push(folder("OEM", [file("recovery.bin", vec![7; 45 << 20])]));
+    assert_eq!(judged_for_esp(elsewhere, 40)["problems"], json!([]));
+}
+
+#[apply(test!)]
+#[needs(LOOP)]
+fn names_of_boot_files_must_fit_onto_fat() {
+    for name in
+        ["what?", "star*.efi", "dot.", "quote\".txt", "con", "grin\u{1f600}.txt", "\u{fc}.txt"]
+    {
+        let media = judged_for_esp(bootable([folder("OEM", [file(name, "1")])]), 40);
+        assert_one(&media, "esp_names_invalid", &[&format!("{name:?}")]);
+    }
+    let half: Vec<u16> = vec![0x41, 0xd800];
+    let media = judged_for_esp(bootable([folder("OEM", [file(half, "1")])]), 40);
+    assert_one(&media, "esp_names_invalid", &["A\u{fffd}"]);
+    let fine = ["\u{fc}ber acht Zeichen.txt", "a b.c.d", "\u{65e5}\u{672c}", "A~1"];
+    let media = judged_for_esp(bootable(fine.map(|name| file(name, "1"))), 40);
+    assert_eq!(media["problems"], json!([]));
+}
+
+/// A split set of three parts, as `m.swm`, `m2.swm` and `m3.swm` in a folder of its own.
+fn split_set() -> TempDir {
+    let set = tempfile::tempdir().unwrap();
+    let whole = set.path().join("whole");
+    let mut noise = fastrand::Rng::with_seed(9);
+    let files: Vec<Entry> = (0..12)
+        .map(|number| {
+            let data: Vec<u8> = std::iter::repeat_with(|| noise.u8(..)).take(700_000).collect();
+            file(format!("f{number}.bin"), data)
+        })
+        .collect();
+    OddWim::of([folder("d", files)]).write(&whole);
+    let first = set.path().join("m.swm");
+    listed("split", &whole, &[first.to_str().unwrap(), "3"]);
+    fs::remove_file(whole).unwrap();
+    assert_eq!(fs::read_dir(set.path()).unwrap().count(), 3);
+    set
+}
+
+/// Damages a file in the middle of its contents.
+fn damage(path: &Path) {
+    let mut data = fs::read(path).unwrap();
+    data[1_000_000..1_004_096].fill(0);
+    fs::write(path, data).unwrap();
+}
+
+/// Names of parts have a rule, and who does not follow it is told.
+#[apply(test!)]
+fn parts_with_other_names_are_told() {
+    for names in [["m.wim", "m2.wim", "m3.wim"], ["m.swm", "m2.WIM", "m3.Wim"]] {
+        let set = split_set();
+        for (old, new) in ["m.swm", "m2.swm", "m3.swm"].into_iter().zip(names) {
+            fs::rename(set.path().join(old), set.path().join(new)).unwrap();
+        }
+        let media = intake(&set.path().join(names[0]), 1, false)["done"]["media"].clone();
+        let second = format!("{} is part 2", names[1]);
+        let third = format!("{} is part 3", names[2]);
+        assert_one(&media, "split_part_missing", &["part 2, 3 of 3", ".swm", &second, &third]);
+        let hint = media["problems"][0]["hint"].as_str().unwrap();
+        assert!(hint.starts_with("rename the parts"), "{hint}");
+    }
+    let set = split_set();
+    fs::rename(set.path().join("m3.swm"), set.path().join("m3.wim")).unwrap();
+    let media = intake(&set.path().join("m.swm"), 1, false)["done"]["media"].clone();
+    assert_one(&media, "split_part_missing", &["part 3 of 3", "m3.wim is part 3"]);
+    fs::write(set.path().join("m3.swm"), "no WIM at all").unwrap();
+    let media = intake(&set.path().join("m.swm"), 1, false)["done"]["media"].clone();
+    assert_one(&media, "split_part_missing", &["no part can be read in m3.swm"]);
+}
+
+/// Of two copies of a part the sound one is taken, whatever its name, and the other is named.
+#[apply(test!)]
+fn copies_of_parts_are_told() {
+    let judged =
+        |set: &TempDir| intake(&set.path().join("m.swm"), 1, false)["done"]["media"].clone();
+    for (copy, bad) in
+        [("zcopy.swm", "zcopy.swm"), ("acopy.swm", "acopy.swm"), ("zcopy.swm", "m2.swm")]
+    {
+        let set = split_set();
+        fs::copy(set.path().join("m2.swm"), set.path().join(copy)).unwrap();
+        damage(&set.path().join(bad));
+        let media = judged(&set);
+        assert_eq!(media["problems"], json!([]), "{media:#}");
+        assert_eq!(media["warnings"][0]["code"], "split_part_copies", "{media:#}");
+        let detail = media["warnings"][0]["detail"].as_str().unwrap();
+        assert!(detail.contains(&format!("{bad}, which is damaged")), "{detail}");
+    }
+    let set = split_set();
+    fs::copy(set.path().join("m3.swm"), set.path().join("b.swm")).unwrap();
+    let media = judged(&set);
+    assert_eq!(media["problems"], json!([]), "{media:#}");
+    let detail = media["warnings"][0]["detail"].as_str().unwrap();
+    assert!(detail.contains("b.swm is used, not m3.swm"), "{detail}");
+    damage(&set.path().join("b.swm"));
+    damage(&set.path().join("m3.swm"));
+    assert_one(&judged(&set), "wim_damaged", &["verify", "/b.swm"]);
+    fs::remove_file(set.path().join("b.swm")).unwrap();
+    assert_one(&judged(&set), "wim_damaged", &["verify", "/m3.swm"]);
+}
+
+/// What the XML counts is compared with what is there.
+#[apply(test!)]
+fn counts_that_lie_are_told() {
+    let entries = || vec![folder("d", [file("a", "1").linked(4), file("b", "1").linked(4)])];
+    let warned = |wim: OddWim| {
+        let media = Medium::of(&wim).judged();
+        assert_eq!(media["problems"], json!([]), "{media:#}");
+        media["warnings"].clone()
+    };
+    let plain = OddWim::of(entries());
+    assert_eq!(warned(plain.clone()), json!([]));
+    assert_eq!(warned(plain.clone().counts(1, 2)), json!([]), "the root need not be counted");
+    for (folders, files) in [(2, 3), (1, 1), (9, 2), (0, 2), (0, 0)] {
+        let warnings = warned(plain.clone().counts(folders, files));
+        assert_eq!(warnings[0]["code"], "counts_differ", "{warnings:#}");
+        let detail = warnings[0]["detail"].as_str().unwrap();
+        assert!(detail.contains(&format!("{folders} folders and {files} files")), "{detail}");
+    }
 }

@@ -39,7 +39,7 @@ use error::{Mistake, Place};
 use file::Source;
 use model::admission::Policy;
 use model::job::Limits;
-use model::layout::{Boot, Layout};
+use model::layout::Layout;
 
 /// The file that is read unless the command line or the environment names another.
 pub const DEFAULT_PATH: &str = "/etc/prestaged/prestaged.toml";
@@ -180,11 +180,6 @@ impl Config {
     /// The layout that drives get.
     pub fn chosen_layout(&self) -> Layout {
         self.layout.first().cloned().unwrap_or_default()
-    }
-
-    /// Whether media must bring boot files.
-    pub fn needs_boot_files(&self) -> bool {
-        self.chosen_layout().boot == Boot::Prestaged
     }
 
     /// The permissions of the control socket.

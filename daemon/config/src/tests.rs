@@ -2,6 +2,7 @@
 
 use super::*;
 use model::admission::Overwrite;
+use model::layout::Boot;
 use model::units::{ByteRate, Bytes};
 
 mod limits;
@@ -52,7 +53,7 @@ fn the_contract_s_example_is_read() {
     .unwrap();
     assert_eq!(config.store.budget, Bytes(20 << 30));
     assert_eq!(config.replicate.min_write_rate, Some(ByteRate(5_000_000)));
-    assert!(!config.needs_boot_files());
+    assert_eq!(config.chosen_layout().boot, Boot::None);
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! Foreign bytes in, checked values out: partition tables, boot configurations, FAT32 boot sectors, NTFS records, UEFI
-//! programs.
+//! programs, the metadata of WIMs.
 //!
 //! - Owns the parsers of small foreign formats, and the rendering of both GPTs. Large ones have libraries: libwim in `media`,
 //!   `ntfs` in `masters`.
@@ -16,3 +16,4 @@ pub mod ntfs;
 pub mod pe;
 pub mod text;
 pub mod wim;
+pub mod wim_tree;

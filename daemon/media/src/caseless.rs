@@ -14,6 +14,8 @@ use model::hint::Hint;
 pub enum CaselessError {
     #[error("{0} is a folder in one place of the media and a file in another")]
     Clash(String),
+    #[error("the name {0:?} of a boot file is no valid Unicode")]
+    Name(String),
     #[error("cannot lay out the boot files in {path}")]
     Io {
         path: PathBuf,
@@ -26,6 +28,7 @@ impl Hint for CaselessError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Clash(_) => Some("make the media anew without one of the two".into()),
+            Self::Name(_) => Some("make the media anew without it".into()),
             Self::Io { .. } => None,
         }
     }
@@ -99,12 +102,15 @@ pub fn make(root: &Path, path: &str) -> Result<PathBuf, CaselessError> {
 /// can lead to any file on the station.
 ///
 /// # Errors
-/// [`CaselessError`] if a name is a folder in one and a file in the other, or a file cannot be copied.
+/// [`CaselessError`] if a name is a folder in one and a file in the other, or is no text, or a file cannot be copied.
 pub fn merge(from: &Path, to: &Path) -> Result<(), CaselessError> {
     for found in fs::read_dir(from).map_err(at(from))? {
         let found = found.map_err(at(from))?;
         let kind = found.file_type().map_err(at(&found.path()))?;
-        let name = found.file_name().to_string_lossy().into_owned();
+        let name = found
+            .file_name()
+            .into_string()
+            .map_err(|name| CaselessError::Name(name.to_string_lossy().into_owned()))?;
         let place = entry(to, &name)?.unwrap_or_else(|| to.join(&name));
         if kind.is_dir() {
             merge(&found.path(), &make(to, &name)?)?;

@@ -3,6 +3,9 @@
 //! One thread computes the SHA-256 of the files; at the same time libwim checks the integrity table and decompresses
 //! every blob to compare its SHA-1. The directory tree then shows what the media holds and what would go wrong later.
 
+mod names;
+mod parts;
+mod rehearse;
 mod tree;
 
 use std::fs::{self, File};
@@ -22,14 +25,18 @@ use model::digest::Digest;
 use model::drive::printable;
 use model::failure::{Failure, Finding};
 use model::hint::Hint;
+use model::layout::{Boot, Layout};
 use model::media::{BootImage, Image, IntakeOutcome, Inventory, LISTED, Media, MediaFile, Stamp};
 use model::units::Bytes;
 
 use crate::boot;
+use crate::tools::Tools;
 use crate::wim::{Flow, Info, Phase, Progress, Wim, WimError};
 use crate::worker::domain::Reach;
 use crate::worker::protocol::{Reporter, emit};
 use crate::worker::{Given, Work};
+use parts::{OtherParts, culprit, is_part};
+use rehearse::Shown;
 use tree::Tree;
 
 /// The task of an intake worker.
@@ -39,8 +46,10 @@ pub struct IntakeTask {
     pub path: PathBuf,
     /// Index of the image that will be applied, from 1.
     pub image: u32,
-    /// Whether a layout in use needs boot files and a BCD.
-    pub boot: bool,
+    /// The layout that drives get.
+    pub layout: Layout,
+    /// The programs that a press runs.
+    pub tools: Tools,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -95,7 +104,10 @@ impl Work for IntakeTask {
             link && is_part(&entry.path())
         });
         let links: Vec<PathBuf> = links.map(|entry| entry.path()).collect();
-        Reach::to_read(links.iter().map(PathBuf::as_path).chain([self.path.as_path()]))
+        Reach {
+            run: self.tools.of_a_press(),
+            ..Reach::to_read(links.iter().map(PathBuf::as_path).chain([self.path.as_path()]))
+        }
     }
 
     /// Reads and verifies the media. Fails as `media_changed` if it must be verified again, as `media_unreadable` or
@@ -133,10 +145,10 @@ fn intake(task: &IntakeTask) -> Result<IntakeOutcome, IntakeError> {
     }
     let mut problems = Vec::new();
     problems.extend(unfinished(&info));
-    let others = other_parts(&task.path, &info)?;
-    problems.extend(parts_missing(&others));
+    let others = OtherParts::of(&task.path, &info)?;
+    problems.extend(others.missing());
     let mut parts = vec![first];
-    for path in others.iter().flatten() {
+    for path in others.files.iter().flatten() {
         parts.push(Part::at(path)?);
     }
 
@@ -144,7 +156,7 @@ fn intake(task: &IntakeTask) -> Result<IntakeOutcome, IntakeError> {
     // libwim can verify neither an unfinished WIM nor a set that lacks a part.
     let complete = problems.is_empty();
     if complete {
-        wim.reference(&parts[1..])?;
+        wim.reference(&parts[1..]).map_err(|error| culprit(&parts).unwrap_or(error))?;
     }
     let Read { files, sha256, damage } = read(&mut wim, &parts, complete)?;
     problems.extend(damage);
@@ -152,6 +164,10 @@ fn intake(task: &IntakeTask) -> Result<IntakeOutcome, IntakeError> {
     let images = images(&wim, &info);
     let contents = Contents::of(&mut wim, task, &info, complete);
     problems.extend(contents.problems);
+    if complete && let Some(entries) = contents.entries {
+        let shown = Shown { entries, is_sound: problems.is_empty() };
+        problems.extend(rehearse::problems(&mut wim, task, &parts, &shown));
+    }
     check_unchanged(&files)?;
     let name = task.path.file_name().unwrap_or_default().to_string_lossy();
     let name = name.replace(char::is_control, "?");
@@ -169,7 +185,7 @@ fn intake(task: &IntakeTask) -> Result<IntakeOutcome, IntakeError> {
         boot_image: contents.boot_image,
         first_start: contents.first_start,
         problems,
-        warnings: contents.warnings,
+        warnings: others.warnings.into_iter().chain(contents.warnings).collect(),
     })))
 }
 
@@ -211,59 +227,6 @@ fn unfinished(info: &Info) -> Option<Finding> {
     info.write_in_progress.then_some(finding)
 }
 
-/// Finds the other parts of a split set, from the second on; `None` stands for a part that is not there. They lie
-/// beside the first part and say in their headers that they belong to it: by GUID and part number, not by name.
-fn other_parts(first: &Path, info: &Info) -> Result<Vec<Option<PathBuf>>, IntakeError> {
-    let mut parts: Vec<Option<PathBuf>> = vec![None; usize::from(info.parts).saturating_sub(1)];
-    if parts.is_empty() {
-        return Ok(parts);
-    }
-    let folder = first.parent().unwrap_or(Path::new("."));
-    for entry in fs::read_dir(folder).map_err(read_failed(folder))? {
-        let path = entry.map_err(read_failed(folder))?.path();
-        // Opening a FIFO would wait for a writer.
-        let plain = fs::metadata(&path).is_ok_and(|meta| meta.is_file());
-        if path == first || !plain || !is_part(&path) {
-            continue;
-        }
-        let Ok(other) = Wim::open(&path, |_| Flow::Continue).and_then(|wim| wim.info()) else {
-            continue;
-        };
-        let place = usize::from(other.part).checked_sub(2);
-        if other.guid == info.guid
-            && other.parts == info.parts
-            && let Some(slot) = place.and_then(|place| parts.get_mut(place))
-        {
-            *slot = Some(path);
-        }
-    }
-    Ok(parts)
-}
-
-/// Whether a file is named as parts of a split set are.
-fn is_part(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("swm"))
-}
-
-/// More missing parts than this are counted, not named.
-const LISTED_PARTS: usize = 16;
-
-/// A problem that names the missing ones of the other parts.
-fn parts_missing(others: &[Option<PathBuf>]) -> Option<Finding> {
-    let missing: Vec<String> =
-        (2_usize..).zip(others).filter(|(_, p)| p.is_none()).map(|(n, _)| n.to_string()).collect();
-    if missing.is_empty() {
-        return None;
-    }
-    let more = missing.len().saturating_sub(LISTED_PARTS);
-    let mut named = missing[..missing.len() - more].join(", ");
-    if more > 0 {
-        named = format!("{named} and {more} more");
-    }
-    let detail = format!("part {named} of {} is not in the inbox", others.len() + 1);
-    Some(Finding::new(Code::SplitPartMissing, detail).with_hint("copy all parts into the inbox"))
-}
-
 /// What reading all files of the media gave.
 struct Read {
     files: Vec<MediaFile>,
@@ -279,6 +242,7 @@ fn read(wim: &mut Wim, parts: &[Part], complete: bool) -> Result<Read, IntakeErr
         let hashing = scope.spawn(|| hash(parts));
         let verified = if complete { wim.verify() } else { Ok(()) };
         let damage = verified.err().map(|error| {
+            let error = culprit(parts).unwrap_or(error);
             Finding::of(Code::WimDamaged, &error)
                 .with_hint("copy the file again; if that does not help, make the media anew")
         });
@@ -380,6 +344,8 @@ fn images(wim: &Wim, info: &Info) -> Vec<Image> {
 /// What the image to be applied holds, and what would go wrong with it.
 #[derive(Default)]
 struct Contents {
+    /// How many entries libwim shows; `None` if it shows no tree.
+    entries: Option<u64>,
     inventory: Inventory,
     boot_image: Option<BootImage>,
     first_start: Vec<String>,
@@ -404,14 +370,16 @@ impl Contents {
             }
         };
         let mut contents = Self { problems: tree.problems(complete), ..Self::default() };
-        if task.boot {
+        if task.layout.boot == Boot::Prestaged {
             let found = boot::examine(wim, task.image);
             contents.boot_image = found.image;
             contents.first_start = found.first_start;
             contents.problems.extend(found.problems);
             contents.warnings.extend(found.warnings);
         }
+        contents.warnings.extend(tree.miscounted(wim, task.image));
         contents.warnings.extend(boot::losses(wim, task.image));
+        contents.entries = Some(tree.entries());
         contents.inventory = tree.inventory;
         contents
     }

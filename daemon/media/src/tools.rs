@@ -69,6 +69,14 @@ impl Tools {
     }
 }
 
+impl Tools {
+    /// The programs that a press runs.
+    pub fn of_a_press(&self) -> Vec<PathBuf> {
+        let Self { mkntfs, mkfs_vfat, mcopy, hivexsh, blkid: _ } = self.clone();
+        vec![mkntfs, mkfs_vfat, mcopy, hivexsh]
+    }
+}
+
 impl Hint for ToolError {
     fn hint(&self) -> Option<String> {
         match self {

@@ -196,8 +196,16 @@ codes! {
         ImageMissing,
         /// Files are encrypted with EFS, which cannot be restored.
         EncryptedFiles,
-        /// Names of files hold what Windows allows in none: `/`, `\`, `:` or control characters.
+        /// Names of files or streams hold what Windows allows in none (`/`, `\`, `:`, control characters), are longer than 255 letters, `.`, `..` or empty.
         NamesInvalid,
+        /// Names are twice in one folder, or differ only in upper and lower case.
+        NamesTwice,
+        /// A press would fail: libwim or NTFS refuses something that the image holds.
+        NotApplicable,
+        /// The boot files do not fit onto the EFI system partition of the layout.
+        EspTooSmall,
+        /// FAT, the file system of the EFI system partition, cannot hold the names of boot files.
+        EspNamesInvalid,
         /// The media has no boot manager.
         BootFilesMissing,
         /// Boot files are compressed by Windows (CompactOS) or other reparse points, so their contents cannot be laid out.
@@ -218,6 +226,10 @@ codes! {
         UnpackFailed,
         /// There is no boot.sdi where the BCD looks for it, without which the boot image cannot be started.
         BootSdiMissing,
+        /// Warning: several files in the inbox are the same part of a split set; one is used.
+        SplitPartCopies,
+        /// Warning: the counts of files and folders in the media's XML are not those of its directory tree.
+        CountsDiffer,
         /// Warning: extended attributes are not restored.
         ExtendedAttributes,
         /// Warning: boot.wim does not have the loader that the BCD starts.
@@ -242,7 +254,9 @@ impl FindingCode {
     pub fn is_warning(self) -> bool {
         matches!(
             self,
-            Self::ExtendedAttributes
+            Self::SplitPartCopies
+                | Self::CountsDiffer
+                | Self::ExtendedAttributes
                 | Self::BootLoaderMissing
                 | Self::BootManagerUnclear
                 | Self::BootImageUnknown
@@ -372,8 +386,8 @@ mod tests {
         assert_eq!(
             names::<FindingCode>().join(" "),
             "wim_damaged wim_unfinished wim_incomplete media_unreadable check_failed split_part_missing \
-             image_missing encrypted_files names_invalid boot_files_missing boot_files_compressed boot_manager_invalid bcd_missing bcd_invalid \
-             boot_image_missing boot_image_damaged boot_image_architecture unpack_failed boot_sdi_missing extended_attributes \
+             image_missing encrypted_files names_invalid names_twice not_applicable esp_too_small esp_names_invalid boot_files_missing boot_files_compressed boot_manager_invalid bcd_missing bcd_invalid \
+             boot_image_missing boot_image_damaged boot_image_architecture unpack_failed boot_sdi_missing split_part_copies counts_differ extended_attributes \
              boot_loader_missing boot_manager_unclear boot_image_unknown boot_image_architecture_unknown boot_manager_2011 expiry_name"
         );
         assert_eq!(

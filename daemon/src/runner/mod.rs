@@ -179,7 +179,8 @@ impl Performer {
     fn intake(&self, path: PathBuf) {
         let (sender, workers) = (self.sender.clone(), self.services.workers.clone());
         let permits = Arc::clone(&self.intakes);
-        let Services { image, boot, .. } = self.services;
+        let Services { image, ref layout, ref tools, .. } = self.services;
+        let (layout, tools) = (layout.clone(), tools.clone());
         if path.to_str().is_none() {
             let detail = "the name of the file is not UTF-8";
             let failure = Failure::new(FailureCode::MediaUnreadable, detail);
@@ -189,7 +190,7 @@ impl Performer {
         tokio::spawn(async move {
             let Ok(_permit) = permits.acquire().await else { return };
             let _ = sender.send(Event::IntakeBegan(path.clone())).await;
-            let task = IntakeTask { path: path.clone(), image, boot };
+            let task = IntakeTask { path: path.clone(), image, layout, tools };
             let report = {
                 let (sender, path) = (sender.clone(), path.clone());
                 move |progress: Progress| {

@@ -9,6 +9,7 @@ use media::tools::Tools;
 use media::worker::pool::Workers;
 use model::admission::{BlankCheck, Overwrite};
 use model::job::Limits;
+use model::layout::Layout;
 use model::old_data::OldDataPolicy;
 use record::ledger::Ledger;
 use record::writer::RecordWriter;
@@ -33,6 +34,6 @@ pub struct Services {
     pub blank_check: BlankCheck,
     /// Index of the image that is applied.
     pub image: u32,
-    /// Whether media must have boot files.
-    pub boot: bool,
+    /// The layout that drives get.
+    pub layout: Layout,
 }

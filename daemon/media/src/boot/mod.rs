@@ -50,7 +50,7 @@ impl Examined {
 }
 
 /// A scratch folder, with a name that nobody can know beforehand; removed when dropped.
-fn scratch() -> io::Result<TempDir> {
+pub(crate) fn scratch() -> io::Result<TempDir> {
     tempfile::Builder::new().prefix("prestaged-intake-").tempdir()
 }
 
@@ -221,7 +221,7 @@ fn read_bcd(media: &mut Unpacker<'_>, found: &mut Examined) -> Option<Start> {
 /// them, so their loss is no reason to refuse the media, but an operator should know of it.
 pub(crate) fn losses(wim: &mut Wim, image: u32) -> Option<Finding> {
     let scratch = scratch().ok()?;
-    let losses = wim.losses(image, &scratch.path().join("messages"));
+    let losses = wim.losses(image, &scratch.path().join("no-volume"));
     let lost = losses.into_iter().find(|line| line.starts_with("extended attributes"))?;
     let detail = format!("{lost} cannot be restored: libwim leaves them out");
     Some(Finding::new(Code::ExtendedAttributes, detail))

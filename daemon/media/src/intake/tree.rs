@@ -21,20 +21,12 @@ const RECORD: u64 = 1024;
 /// Bytes of a cluster.
 const CLUSTER: u64 = 4096;
 
-/// Characters that Windows allows in no name. When libwim applies an image, it leaves files with a slash in their names
-/// out; files with one of the others could not be opened on the drive.
-fn is_never_in_names(letter: char) -> bool {
-    letter < ' ' || matches!(letter, '/' | '\\' | ':')
-}
-
 /// The counts of an image's directory tree.
 #[derive(Default)]
 pub(super) struct Tree {
     pub(super) inventory: Inventory,
     /// Streams whose blobs are not in the WIM.
     missing: u64,
-    /// Files and folders with a name that Windows does not allow.
-    misnamed: u64,
     /// The link groups that have been counted.
     linked: HashSet<u64>,
 }
@@ -46,9 +38,30 @@ impl Tree {
         Ok(tree)
     }
 
+    /// How many entries there are: folders, and each name of a file.
+    pub(super) fn entries(&self) -> u64 {
+        let found = &self.inventory;
+        found.directories.saturating_add(found.files).saturating_add(found.extra_links)
+    }
+
+    /// A warning if the WIM's XML counts more or fewer entries than there are. Writers count junctions as folders or as
+    /// files, and the root folder or not.
+    pub(super) fn miscounted(&self, wim: &Wim, image: u32) -> Option<Finding> {
+        let claimed = |name: &str| wim.property(image, name)?.trim().parse::<u64>().ok();
+        let (folders, files) = (claimed("DIRCOUNT")?, claimed("FILECOUNT")?);
+        let all = self.entries();
+        if [all, all.saturating_sub(1)].contains(&folders.saturating_add(files)) {
+            return None;
+        }
+        let detail = format!(
+            "the XML counts {folders} folders and {files} files; there are {all} of both together"
+        );
+        let hint = "compare the media with what it was captured from, and capture it anew if anything lacks";
+        Some(Finding::new(Code::CountsDiffer, detail).with_hint(hint))
+    }
+
     /// Counts an entry; every name of a hard-linked file but the first counts as a further link only.
     fn add(&mut self, entry: &Entry<'_>) {
-        self.misnamed += u64::from(entry.name.contains(is_never_in_names));
         self.note_path(entry);
         let found = &mut self.inventory;
         found.short_names += u64::from(entry.short_name.is_some());
@@ -105,13 +118,6 @@ impl Tree {
         if self.missing > 0 && complete {
             let detail = format!("the contents of {} files are not in the WIM", self.missing);
             problems.push(Finding::new(Code::WimIncomplete, detail));
-        }
-        if self.misnamed > 0 {
-            let detail = format!(
-                "{} files or folders have names that Windows does not allow, with a slash, a backslash, a colon or a control character",
-                self.misnamed
-            );
-            problems.push(Finding::new(Code::NamesInvalid, detail).with_hint(without));
         }
         if self.inventory.encrypted > 0 {
             let detail = format!(

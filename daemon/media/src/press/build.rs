@@ -22,8 +22,8 @@ use model::layout::{
 };
 use model::units::{Bytes, SectorSize};
 
-use super::PressTask;
 use super::esp::{self, EspError};
+use super::{PressTask, fits};
 use crate::tools::{self, ToolError, Tools};
 use crate::unchanged::{MediaChanged, check_unchanged};
 use crate::wim::{Flow, Phase, Wim, WimError, volume};
@@ -72,7 +72,7 @@ impl PressError {
     fn code(&self) -> FailureCode {
         match self {
             Self::Changed(_) => FailureCode::MediaChanged,
-            Self::Wim(error) if error.is_volume() => FailureCode::VolumeFull,
+            Self::Wim(error) if error.is_full() => FailureCode::VolumeFull,
             Self::Esp(EspError::Bcd(_) | EspError::Missing(_) | EspError::Manager(_)) => {
                 FailureCode::MediaInvalid
             }
@@ -123,10 +123,9 @@ impl Work for PressTask {
 
     /// The media, the folder to press into, and the programs.
     fn reach(&self) -> Reach {
-        let Tools { mkntfs, mkfs_vfat, mcopy, hivexsh, blkid: _ } = self.tools.clone();
         Reach {
             write: vec![self.staging.clone()],
-            run: vec![mkntfs, mkfs_vfat, mcopy, hivexsh],
+            run: self.tools.of_a_press(),
             ..Reach::to_read(self.files.iter().map(|file| file.path.as_path()))
         }
     }
@@ -167,13 +166,18 @@ fn press(task: &PressTask) -> Result<Outline, PressError> {
         match partition.role {
             Role::Msr => continue,
             Role::Esp => {
-                format_fat(task, partition, sector, &volume)?;
+                let fat = format_fat(&task.tools, partition, sector, &volume)?;
                 if recipe.layout.boot == Boot::Prestaged {
-                    fill_esp(task, &mut wim, &plan, &volume)?;
+                    let work = task.staging.join("boot");
+                    let contents = esp::lay_out(&mut wim, recipe.image, &work)?;
+                    fill_esp(&task.tools, &contents, &plan, &fat, &volume)?;
+                    fs::remove_dir_all(&work).map_err(store("remove scratch files"))?;
                     sites.extend(guid_sites(&volume, &plan, partition.offset(sector))?);
                 }
             }
-            Role::Windows | Role::Recovery => format_ntfs(task, partition, sector, &volume)?,
+            Role::Windows | Role::Recovery => {
+                format_ntfs(&task.tools, partition, sector, &volume)?;
+            }
         }
         splice(&volume, &image, partition.offset(sector)).map_err(store("copy a volume"))?;
         fs::remove_file(&volume).map_err(store("remove a scratch file"))?;
@@ -228,18 +232,18 @@ fn open(task: &PressTask) -> Result<Wim, PressError> {
     Ok(wim)
 }
 
-fn format_fat(
-    task: &PressTask,
+pub(super) fn format_fat(
+    programs: &Tools,
     partition: &PlannedPartition,
     sector: SectorSize,
     volume: &Path,
-) -> Result<(), PressError> {
+) -> Result<Fat32, PressError> {
     let size = partition.size(sector);
     let file = File::create_new(volume)
         .and_then(|file| file.set_len(size.0).map(|()| file))
         .map_err(store("create a volume"))?;
     tools::run(
-        &task.tools.mkfs_vfat,
+        &programs.mkfs_vfat,
         &[
             "-F32",
             "-S",
@@ -259,23 +263,28 @@ fn format_fat(
     let file = File::open(volume).map_err(store("read a volume"))?;
     let mut boot = [0_u8; 512];
     file.read_exact_at(&mut boot, 0).map_err(store("read a volume"))?;
-    Fat32::parse(&boot, size)?;
-    Ok(())
+    Ok(Fat32::parse(&boot, size)?)
 }
 
-fn fill_esp(task: &PressTask, wim: &mut Wim, plan: &Plan, volume: &Path) -> Result<(), PressError> {
-    let work = task.staging.join("boot");
-    let contents = esp::lay_out(wim, task.recipe.image, &work)?;
+/// Copies the files laid out in the folder `contents` onto an ESP, with a BCD that names the placeholder's partitions.
+pub(super) fn fill_esp(
+    programs: &Tools,
+    contents: &Path,
+    plan: &Plan,
+    fat: &Fat32,
+    volume: &Path,
+) -> Result<(), PressError> {
+    fits::check_before(contents, fat).map_err(EspError::from)?;
     if let Some(places) = plan.places(&Identity::placeholder(plan.partitions.len())) {
-        esp::set_places(&contents, &task.tools.hivexsh, &places)?;
+        esp::set_places(contents, &programs.hivexsh, &places)?;
     }
     let mut arguments = vec!["-s".into(), "-Q".into(), "-i".into(), volume.as_os_str().to_owned()];
-    for entry in fs::read_dir(&contents).map_err(store("read the boot files"))? {
+    for entry in fs::read_dir(contents).map_err(store("read the boot files"))? {
         arguments.push(entry.map_err(store("read the boot files"))?.path().into_os_string());
     }
     arguments.push("::/".into());
-    tools::run(&task.tools.mcopy, &arguments)?;
-    fs::remove_dir_all(&work).map_err(store("remove scratch files"))
+    tools::run(&programs.mcopy, &arguments)?;
+    Ok(fits::check_after(contents, volume).map_err(EspError::from)?)
 }
 
 /// Formats an NTFS volume. mkntfs must be told where the volume will lie, or Windows cannot boot from it (mkntfs(8));
@@ -284,8 +293,8 @@ fn fill_esp(task: &PressTask, wim: &mut Wim, plan: &Plan, volume: &Path) -> Resu
 /// The boot sector has 32 bits for the place. What needs it is the volume's own boot code, which only a BIOS runs, and a
 /// BIOS cannot start from such a drive beyond the first 2^32 sectors at all. mkntfs refuses a place that does not fit if
 /// it is given one; if it finds the place itself, it writes 0 (`mkntfs_override_vol_params` in ntfs-3g), as here.
-fn format_ntfs(
-    task: &PressTask,
+pub(super) fn format_ntfs(
+    programs: &Tools,
     partition: &PlannedPartition,
     sector: SectorSize,
     volume: &Path,
@@ -296,7 +305,7 @@ fn format_ntfs(
         .and_then(|file| file.set_len(size.0))
         .map_err(store("create a volume"))?;
     tools::run(
-        &task.tools.mkntfs,
+        &programs.mkntfs,
         &[
             "-Q",
             "-F",

@@ -15,6 +15,7 @@ use formats::pe::{Machine, PeError, Program};
 use model::hint::Hint;
 use model::layout::Places;
 
+use super::fits::FitError;
 use crate::caseless::{CaselessError, find, make, merge};
 use crate::tools::{self, ToolError};
 use crate::wim::{Wim, WimError};
@@ -39,6 +40,9 @@ pub enum EspError {
     /// The files could not be written to the staging folder.
     #[error(transparent)]
     Folder(#[from] CaselessError),
+    /// The files do not fit onto the partition.
+    #[error(transparent)]
+    Fit(#[from] FitError),
 }
 
 impl Hint for EspError {
@@ -52,6 +56,7 @@ impl Hint for EspError {
             Self::Tool(error) => error.hint(),
             Self::Wim(error) => error.hint(),
             Self::Folder(error) => error.hint(),
+            Self::Fit(error) => error.hint(),
         }
     }
 }

@@ -6,9 +6,12 @@
 
 #![expect(unsafe_code, reason = "the binding to libwim; every block argues its safety")]
 
+mod bare;
 mod callback;
 mod entry;
+mod extract;
 mod look;
+mod messages;
 mod metadata;
 mod sys;
 pub mod volume;
@@ -21,6 +24,7 @@ use std::path::Path;
 use std::ptr;
 use std::sync::{Arc, OnceLock};
 
+pub use bare::BareError;
 use callback::{on_entry, on_progress, owned};
 pub use entry::{Entry, Stream};
 pub use look::Thing;
@@ -72,19 +76,35 @@ pub enum WimError {
     /// The file with this name does not begin as a WIM does.
     #[error("{0} is not a WIM file")]
     NotWim(String),
-    /// `code` is an `enum wimlib_error_code`, `text` is libwim's name of it.
-    #[error("cannot {doing}: {text} (libwim error {code})")]
-    Libwim { doing: String, text: String, code: i32 },
+    /// `code` is an `enum wimlib_error_code`, `text` is libwim's name of it. `said` is what libwim printed when
+    /// it applied an image: about which file, and why.
+    #[error("cannot {doing}: {text} (libwim error {code}){}", after_colon(said.as_deref()))]
+    Libwim { doing: String, text: String, code: i32, said: Option<String> },
     #[error("cannot {doing}: {reason}")]
     Refused { doing: String, reason: &'static str },
 }
 
+fn after_colon(text: Option<&str>) -> String {
+    text.map(|text| format!(": {text}")).unwrap_or_default()
+}
+
 impl WimError {
-    /// Whether libntfs-3g failed: the volume is full, or the store on which its image lies.
-    pub fn is_volume(&self) -> bool {
-        matches!(self, Self::Libwim { code: sys::ERR_NTFS_3G, .. })
+    /// Whether there was no room: on the volume, or on the store on which its image lies.
+    pub fn is_full(&self) -> bool {
+        self.said().is_some_and(|said| said.ends_with(NO_SPACE))
+    }
+
+    /// What libwim printed about an image that it did not apply.
+    pub fn said(&self) -> Option<&str> {
+        match self {
+            Self::Libwim { said, .. } => said.as_deref(),
+            Self::NoLibrary(_) | Self::NotWim(_) | Self::Refused { .. } => None,
+        }
     }
 }
+
+/// The C library's text for ENOSPC, which libwim writes behind what it could not do.
+const NO_SPACE: &str = ": No space left on device";
 
 impl Hint for WimError {
     fn hint(&self) -> Option<String> {
@@ -167,6 +187,7 @@ fn library() -> Result<&'static sys::Library, WimError> {
             (library.wimlib_set_print_errors)(true);
             (library.wimlib_global_init)(flags)
         };
+        messages::collect(&library);
         if code == 0 { Ok(library) } else { Err(library.error("start libwim".into(), code)) }
     };
     LIBRARY.get_or_init(load).as_ref().map_err(Clone::clone)
@@ -182,7 +203,7 @@ impl sys::Library {
         // SAFETY: the function accepts any number and returns a static string.
         let text = unsafe { owned((self.wimlib_get_error_string)(code)) };
         let text = text.unwrap_or_else(|| "unknown error".into());
-        WimError::Libwim { doing, text, code }
+        WimError::Libwim { doing, text, code, said: None }
     }
 
     fn check(&self, code: c_int, doing: impl FnOnce() -> String) -> Result<(), WimError> {
@@ -369,76 +390,6 @@ impl Wim {
                 flags,
                 on_entry::<F>,
                 ptr::from_mut(&mut each).cast(),
-            )
-        };
-        self.library.check(code, doing)
-    }
-
-    /// Applies an image to the freshly formatted NTFS volume in the file `target`. If the volume does not start at byte
-    /// 0 of the file, [`volume::shift`] must have been called.
-    ///
-    /// # Errors
-    /// [`WimError`]. The volume is incomplete then, although it may look whole.
-    pub fn extract_to_volume(&mut self, image: u32, target: &Path) -> Result<(), WimError> {
-        let doing = || format!("apply image {image} of {}", self.path);
-        let c_target = c_string(target.as_os_str().as_bytes(), doing)?;
-        // Targets of reparse points stay as captured: the volume will be C: on the computer.
-        let flags = sys::EXTRACT_FLAG_NTFS | sys::EXTRACT_FLAG_NORPFIX;
-        // SAFETY: the handle is open and the path is NUL-terminated.
-        let code = unsafe {
-            (self.library.wimlib_extract_image)(self.raw, index(image), c_target.as_ptr(), flags)
-        };
-        self.library.check(code, doing)
-    }
-
-    /// What would be lost if an image were applied to an NTFS volume, in libwim's words. libwim counts and prints this
-    /// before it begins, and nothing else tells of extended attributes. The report function must stop at
-    /// [`Phase::Begin`]. Must be the last call, because libwim prints all later messages into the file `messages`.
-    pub fn losses(&mut self, image: u32, messages: &Path) -> Vec<String> {
-        let Ok(name) = CString::new(messages.as_os_str().as_bytes()) else { return Vec::new() };
-        // SAFETY: the name is NUL-terminated; libwim opens the file itself.
-        let code = unsafe { (self.library.wimlib_set_error_file_by_name)(name.as_ptr()) };
-        if code != 0 {
-            return Vec::new();
-        }
-        let nowhere = messages.with_extension("no-volume");
-        if self.extract_to_volume(image, &nowhere).is_ok() {
-            return Vec::new();
-        }
-        let text = std::fs::read(messages).unwrap_or_default();
-        let lines = String::from_utf8_lossy(&text).into_owned();
-        lines
-            .lines()
-            .filter_map(|line| line.trim().strip_prefix("[WARNING] Ignoring "))
-            .map(str::to_owned)
-            .collect()
-    }
-
-    /// Extracts files or trees into the folder `target`, at their own paths below it, without Windows metadata.
-    ///
-    /// # Errors
-    /// [`WimError`], also if a path does not exist.
-    pub fn extract_paths(
-        &mut self,
-        image: u32,
-        target: &Path,
-        paths: &[&str],
-    ) -> Result<(), WimError> {
-        let doing = || format!("extract {} of {}", paths.join(", "), self.path);
-        let c_target = c_string(target.as_os_str().as_bytes(), doing)?;
-        let c_paths = c_strings(paths.iter().map(|p| p.as_bytes()), doing)?;
-        let pointers: Vec<*const c_char> = c_paths.iter().map(|p| p.as_ptr()).collect();
-        let flags =
-            sys::EXTRACT_FLAG_NO_ACLS | sys::EXTRACT_FLAG_NO_ATTRIBUTES | sys::EXTRACT_FLAG_NORPFIX;
-        // SAFETY: the handle is open; all strings are NUL-terminated and outlive the call.
-        let code = unsafe {
-            (self.library.wimlib_extract_paths)(
-                self.raw,
-                index(image),
-                c_target.as_ptr(),
-                pointers.as_ptr(),
-                pointers.len(),
-                flags,
             )
         };
         self.library.check(code, doing)

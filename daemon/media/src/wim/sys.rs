@@ -2,7 +2,7 @@
 //! has the same layouts) and ntfs-3g/device.h (2022.10.3). Only declarations: numbers and orders are those of the
 //! headers.
 
-use std::ffi::{c_char, c_int, c_ulong, c_void};
+use std::ffi::{c_char, c_int, c_uint, c_ulong, c_void};
 
 /// `WIMStruct`, an opaque handle that one thread at a time may use.
 #[repr(C)]
@@ -19,6 +19,11 @@ pub(super) const EXTRACT_FLAG_NO_ACLS: c_int = 0x40;
 pub(super) const EXTRACT_FLAG_NORPFIX: c_int = 0x200;
 pub(super) const EXTRACT_FLAG_NO_ATTRIBUTES: c_int = 0x10_0000;
 pub(super) const ITERATE_FLAG_RECURSIVE: c_int = 0x1;
+pub(super) const EXPORT_FLAG_NO_NAMES: c_int = 0x2;
+pub(super) const EXPORT_FLAG_NO_DESCRIPTIONS: c_int = 0x4;
+pub(super) const WRITE_FLAG_SKIP_EXTERNAL_WIMS: c_int = 0x200;
+pub(super) const COMPRESSION_TYPE_NONE: c_int = 0;
+pub(super) const ALL_IMAGES: c_int = -1;
 
 pub(super) const PROGRESS_EXTRACT_IMAGE_BEGIN: c_int = 0;
 pub(super) const PROGRESS_EXTRACT_FILE_STRUCTURE: c_int = 3;
@@ -30,7 +35,6 @@ pub(super) const PROGRESS_CONTINUE: c_int = 0;
 pub(super) const PROGRESS_ABORT: c_int = 1;
 
 pub(super) const ERR_NOT_A_WIM_FILE: c_int = 43;
-pub(super) const ERR_NTFS_3G: c_int = 46;
 pub(super) const ERR_UNEXPECTED_END_OF_FILE: c_int = 65;
 
 #[repr(C)]
@@ -226,7 +230,7 @@ pub(super) const SONAME: &str = "libwim.so.15";
 library! {
     wimlib_global_init: fn(c_int) -> c_int;
     wimlib_set_print_errors: fn(bool) -> c_int;
-    wimlib_set_error_file_by_name: fn(*const c_char) -> c_int;
+    wimlib_set_error_file: fn(*mut libc::FILE) -> c_int;
     wimlib_get_version: fn() -> u32;
     wimlib_get_error_string: fn(c_int) -> *const c_char;
     wimlib_get_compression_type_string: fn(c_int) -> *const c_char;
@@ -243,6 +247,9 @@ library! {
     wimlib_free_decompressor: fn(*mut Decompressor);
     wimlib_extract_image: fn(*mut WimStruct, c_int, *const c_char, c_int) -> c_int;
     wimlib_extract_paths: fn(*mut WimStruct, c_int, *const c_char, *const *const c_char, usize, c_int) -> c_int;
+    wimlib_create_new_wim: fn(c_int, *mut *mut WimStruct) -> c_int;
+    wimlib_export_image: fn(*mut WimStruct, c_int, *mut WimStruct, *const c_char, *const c_char, c_int) -> c_int;
+    wimlib_write: fn(*mut WimStruct, *const c_char, c_int, c_int, c_uint) -> c_int;
     wimlib_free: fn(*mut WimStruct);
 }
 
