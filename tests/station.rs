@@ -20,6 +20,8 @@ mod boot_media;
 mod corpus;
 #[path = "station/crowd.rs"]
 mod crowd;
+#[path = "station/descriptors.rs"]
+mod descriptors;
 #[path = "station/faults.rs"]
 mod faults;
 #[path = "station/hostile.rs"]

@@ -14,6 +14,7 @@ pub mod fat32;
 pub mod gpt;
 pub mod ntfs;
 pub mod pe;
+pub mod security;
 pub mod text;
 pub mod wim;
 pub mod wim_tree;

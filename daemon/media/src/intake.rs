@@ -380,6 +380,7 @@ impl Contents {
         contents.warnings.extend(tree.miscounted(wim, task.image));
         contents.warnings.extend(boot::losses(wim, task.image));
         contents.entries = Some(tree.entries());
+        contents.warnings.extend(tree.warning());
         contents.inventory = tree.inventory;
         contents
     }

@@ -16,6 +16,7 @@ mod boot;
 pub mod caseless;
 pub mod compare;
 pub mod inbox;
+pub mod inheritance;
 pub mod intake;
 pub mod lease;
 pub mod press;

@@ -230,6 +230,8 @@ codes! {
         SplitPartCopies,
         /// Warning: the counts of files and folders in the media's XML are not those of its directory tree.
         CountsDiffer,
+        /// Warning: files have no security descriptor, and get what Windows would give them in their folders.
+        NoSecurityDescriptor,
         /// Warning: extended attributes are not restored.
         ExtendedAttributes,
         /// Warning: boot.wim does not have the loader that the BCD starts.
@@ -256,6 +258,7 @@ impl FindingCode {
             self,
             Self::SplitPartCopies
                 | Self::CountsDiffer
+                | Self::NoSecurityDescriptor
                 | Self::ExtendedAttributes
                 | Self::BootLoaderMissing
                 | Self::BootManagerUnclear
@@ -387,7 +390,7 @@ mod tests {
             names::<FindingCode>().join(" "),
             "wim_damaged wim_unfinished wim_incomplete media_unreadable check_failed split_part_missing \
              image_missing encrypted_files names_invalid names_twice not_applicable esp_too_small esp_names_invalid boot_files_missing boot_files_compressed boot_manager_invalid bcd_missing bcd_invalid \
-             boot_image_missing boot_image_damaged boot_image_architecture unpack_failed boot_sdi_missing split_part_copies counts_differ extended_attributes \
+             boot_image_missing boot_image_damaged boot_image_architecture unpack_failed boot_sdi_missing split_part_copies counts_differ no_security_descriptor extended_attributes \
              boot_loader_missing boot_manager_unclear boot_image_unknown boot_image_architecture_unknown boot_manager_2011 expiry_name"
         );
         assert_eq!(

@@ -13,7 +13,7 @@ use crate::ranges::Range;
 use crate::units::Bytes;
 
 /// Version of the manifest, and of what a press puts into an image. A master of another format is pressed anew.
-pub const FORMAT: u32 = 4;
+pub const FORMAT: u32 = 5;
 
 /// The name of a master. It is derived from everything that determines the master's contents, so equal recipes have the
 /// same master.

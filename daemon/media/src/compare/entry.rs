@@ -45,7 +45,7 @@ pub(super) fn compare<'a>(
             report.differs(path, format!("time of {name}: {is} instead of {should}, {unit}"));
         }
     }
-    if !want.security.is_empty() && volume.security(file) != want.security {
+    if volume.security(file) != want.security {
         report.differs(path, "the security descriptor differs");
     }
     if want.object_id != [0; 16] && file.object_id != Some(want.object_id) {

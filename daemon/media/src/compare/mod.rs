@@ -22,6 +22,7 @@ use model::api::audit::AuditReport as Report;
 use model::media::MediaFile;
 use model::units::Bytes;
 
+use crate::inheritance::Inheritance;
 use crate::wim::{Entry, Flow, Sizes, Wim, WimError};
 use volume::{Node, ROOT, Volume};
 
@@ -48,6 +49,7 @@ pub struct Expected {
     /// Windows file attributes.
     pub attributes: u32,
     reparse_tag: u32,
+    /// The media's, or what is given to what has none.
     security: Vec<u8>,
     links: u32,
     link_group: u64,
@@ -83,7 +85,8 @@ pub struct ExpectedStream {
 }
 
 impl Expected {
-    fn of(entry: &Entry<'_>) -> Self {
+    fn of(entry: &Entry<'_>, inheritance: &mut Inheritance) -> Self {
+        let given = inheritance.of(entry);
         let streams = entry.streams.iter().map(|s| ExpectedStream {
             name: s.name.to_owned(),
             size: s.size,
@@ -94,7 +97,7 @@ impl Expected {
             short_name: entry.short_name.map(str::to_owned),
             attributes: entry.attributes,
             reparse_tag: entry.reparse_tag,
-            security: entry.security.to_owned(),
+            security: given.as_deref().unwrap_or(entry.security).to_owned(),
             links: entry.links,
             link_group: entry.link_group,
             times: entry.times,
@@ -123,7 +126,8 @@ pub fn expected(files: &[MediaFile], image: u32) -> Result<Vec<Expected>, WimErr
     let mut wim = Wim::reopen(&first.path, |_| Flow::Continue)?;
     let others: Vec<&Path> = others.iter().map(|file| file.path.as_path()).collect();
     wim.reference(&others)?;
-    wim.entries(image, |entry| all.push(Expected::of(entry)))?;
+    let mut inheritance = Inheritance::default();
+    wim.entries(image, |entry| all.push(Expected::of(entry, &mut inheritance)))?;
     if all.iter().any(Expected::is_reparse)
         && let Ok((metadata, sizes)) = wim.metadata(image, &first.path)
     {

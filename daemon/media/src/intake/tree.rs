@@ -7,6 +7,9 @@ use model::failure::Finding;
 use model::media::{Inventory, LISTED};
 use model::units::Bytes;
 
+use formats::security::is_writable_for_everyone;
+
+use crate::inheritance::Inheritance;
 use crate::wim::{Entry, Wim, WimError};
 
 const ATTRIBUTE_DIRECTORY: u32 = 0x10;
@@ -27,6 +30,11 @@ pub(super) struct Tree {
     pub(super) inventory: Inventory,
     /// Streams whose blobs are not in the WIM.
     missing: u64,
+    /// Files and folders without a security descriptor.
+    unsecured: u64,
+    /// Those of them that everybody may change, because what is in their folder is so.
+    open: u64,
+    inheritance: Inheritance,
     /// The link groups that have been counted.
     linked: HashSet<u64>,
 }
@@ -63,6 +71,7 @@ impl Tree {
     /// Counts an entry; every name of a hard-linked file but the first counts as a further link only.
     fn add(&mut self, entry: &Entry<'_>) {
         self.note_path(entry);
+        let given = self.inheritance.of(entry);
         let found = &mut self.inventory;
         found.short_names += u64::from(entry.short_name.is_some());
         if entry.links > 1 && !self.linked.insert(entry.link_group) {
@@ -77,6 +86,10 @@ impl Tree {
         found.reparse_points += u64::from(entry.attributes & ATTRIBUTE_REPARSE != 0);
         found.encrypted += u64::from(entry.attributes & ATTRIBUTE_ENCRYPTED != 0);
         found.secured += u64::from(!entry.security.is_empty());
+        if let Some(given) = given {
+            self.unsecured += 1;
+            self.open += u64::from(is_writable_for_everyone(&given));
+        }
         found.least_bytes.0 = found.least_bytes.0.saturating_add(RECORD);
         for stream in &entry.streams {
             found.named_streams += u64::from(!stream.name.is_empty());
@@ -109,6 +122,21 @@ impl Tree {
         if lower == "/sources/boot.wim" {
             found.boot_wim_bytes = entry.streams.first().map(|s| Bytes(s.size));
         }
+    }
+
+    /// A warning if files or folders have no security descriptor.
+    pub(super) fn warning(&self) -> Option<Finding> {
+        let open = match self.open {
+            0 => "nobody may change them but administrators and whom their folder lets".to_owned(),
+            open => format!("everybody may change {open} of them, as in their folders"),
+        };
+        let detail = format!(
+            "{} files and folders have no security descriptor and get what Windows would give them in their folders; {open}",
+            self.unsecured
+        );
+        let hint = "make the media with descriptors, on Windows or on an NTFS volume, if others are wanted";
+        (self.unsecured > 0)
+            .then(|| Finding::new(Code::NoSecurityDescriptor, detail).with_hint(hint))
     }
 
     /// What in the tree cannot be restored. If the WIM is not `complete`, missing contents are no problem of their own.

@@ -24,6 +24,7 @@ use model::units::{Bytes, SectorSize};
 
 use super::esp::{self, EspError};
 use super::{PressTask, fits};
+use crate::inheritance;
 use crate::tools::{self, ToolError, Tools};
 use crate::unchanged::{MediaChanged, check_unchanged};
 use crate::wim::{Flow, Phase, Wim, WimError, volume};
@@ -187,6 +188,7 @@ fn press(task: &PressTask) -> Result<Outline, PressError> {
     if let Some((_, windows)) = plan.find(Role::Windows) {
         volume::shift(windows.offset(sector), windows.size(sector))?;
         wim.extract_to_volume(recipe.image, &path)?;
+        inheritance::complete(&mut wim, recipe.image, &path)?;
     }
     drop(wim);
     task.check_media()?;

@@ -13,6 +13,7 @@ use ntfs::{KnownNtfsFileRecordNumber, Ntfs, NtfsError, NtfsReadSeek as _};
 
 use super::build::{PressError, fill_esp, format_fat, format_ntfs};
 use super::esp;
+use crate::inheritance;
 use crate::tools::Tools;
 use crate::wim::{Flow, Wim};
 
@@ -113,6 +114,8 @@ impl Windows {
     ) -> Result<Vec<String>, PressError> {
         let mut wim = Wim::reopen(bare, |_| Flow::Continue)?;
         wim.reference(files)?;
-        Ok(wim.extract_to_volume(1, &self.0)?)
+        let warnings = wim.extract_to_volume(1, &self.0)?;
+        inheritance::complete(&mut wim, 1, &self.0)?;
+        Ok(warnings)
     }
 }

@@ -57,7 +57,7 @@ pub(super) unsafe extern "C" fn on_entry<F: FnMut(&Entry<'_>)>(
 ) -> c_int {
     // SAFETY: libwim's strings are NUL-terminated UTF-8 or null, the descriptor has the length given,
     // `1 + num_named_streams` stream entries follow, and all live for the length of this call.
-    let (dir, names, streams, security) = unsafe {
+    let (dir, names, raw_name, streams, security) = unsafe {
         let dir = &*raw;
         let count = 1 + usize::try_from(dir.num_named_streams).unwrap_or(0);
         let first: *const sys::StreamEntry = (&raw const (*raw).streams).cast();
@@ -69,12 +69,17 @@ pub(super) unsafe extern "C" fn on_entry<F: FnMut(&Entry<'_>)>(
             std::slice::from_raw_parts(dir.security_descriptor, dir.security_descriptor_size)
         };
         let names = [dir.full_path, dir.filename, dir.dos_name].map(|name| borrowed(name));
-        (dir, names, streams, security)
+        let raw_name: &[u8] = match dir.filename.is_null() {
+            true => &[],
+            false => CStr::from_ptr(dir.filename).to_bytes(),
+        };
+        (dir, names, raw_name, streams, security)
     };
     let [path, name, short_name] = &names;
     let entry = Entry {
         path: path.as_deref().unwrap_or(""),
         name: name.as_deref().unwrap_or(""),
+        raw_name,
         short_name: short_name.as_deref().filter(|name| !name.is_empty()),
         attributes: dir.attributes,
         reparse_tag: dir.reparse_tag,

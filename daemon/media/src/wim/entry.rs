@@ -7,6 +7,8 @@ pub struct Entry<'a> {
     pub path: &'a str,
     /// File name; empty for the root.
     pub name: &'a str,
+    /// The same as libwim has it: UTF-8 in which half of a surrogate pair stands as three bytes.
+    pub raw_name: &'a [u8],
     /// 8.3 name, if it has one.
     pub short_name: Option<&'a str>,
     /// Windows file attributes (`FILE_ATTRIBUTE_*`).
@@ -27,6 +29,34 @@ pub struct Entry<'a> {
     pub streams: Vec<Stream<'a>>,
 }
 
+impl Entry<'_> {
+    /// The file name as NTFS has it.
+    pub fn units(&self) -> Vec<u16> {
+        units(self.raw_name)
+    }
+}
+
+/// UTF-16 of a name in which half of a surrogate pair stands as three bytes.
+fn units(name: &[u8]) -> Vec<u16> {
+    if let Ok(text) = std::str::from_utf8(name) {
+        return text.encode_utf16().collect();
+    }
+    let mut all = Vec::with_capacity(name.len());
+    let mut rest = name;
+    while !rest.is_empty() {
+        let half = rest.windows(3).position(|part| matches!(part, [0xed, 0xa0..=0xbf, _]));
+        let (text, after) = rest.split_at(half.unwrap_or(rest.len()));
+        all.extend(String::from_utf8_lossy(text).encode_utf16());
+        rest = after;
+        if let [0xed, second, third, after @ ..] = rest {
+            let low = u16::from(second & 0x3f) << 6 | u16::from(third & 0x3f);
+            all.push(0xd000 | low);
+            rest = after;
+        }
+    }
+    all
+}
+
 /// A stream of a file.
 #[derive(Debug)]
 pub struct Stream<'a> {
@@ -38,4 +68,18 @@ pub struct Stream<'a> {
     pub sha1: [u8; 20],
     /// Whether the blob is neither in the WIM nor in a referenced part.
     pub missing: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::units;
+
+    #[test]
+    fn a_name_is_as_on_ntfs() {
+        let utf16 = |text: &str| text.encode_utf16().collect::<Vec<u16>>();
+        assert_eq!(units("Ünï \u{1f600}".as_bytes()), utf16("Ünï \u{1f600}"));
+        assert_eq!(units(b"a\xed\xa0\xbd!"), [0x61, 0xd83d, 0x21]);
+        assert_eq!(units(b"\xed\xb8\x80\xed\xa0\xbd"), [0xde00, 0xd83d]);
+        assert_eq!(units("\u{d7ff}".as_bytes()), [0xd7ff]);
+    }
 }

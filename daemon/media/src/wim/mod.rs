@@ -13,6 +13,7 @@ mod extract;
 mod look;
 mod messages;
 mod metadata;
+pub mod secure;
 mod sys;
 pub mod volume;
 
@@ -80,6 +81,12 @@ pub enum WimError {
     /// it applied an image: about which file, and why.
     #[error("cannot {doing}: {text} (libwim error {code}){}", after_colon(said.as_deref()))]
     Libwim { doing: String, text: String, code: i32, said: Option<String> },
+    #[error("cannot {doing}")]
+    Secure {
+        doing: String,
+        #[source]
+        source: Arc<io::Error>,
+    },
     #[error("cannot {doing}: {reason}")]
     Refused { doing: String, reason: &'static str },
 }
@@ -91,6 +98,9 @@ fn after_colon(text: Option<&str>) -> String {
 impl WimError {
     /// Whether there was no room: on the volume, or on the store on which its image lies.
     pub fn is_full(&self) -> bool {
+        if let Self::Secure { source, .. } = self {
+            return source.kind() == io::ErrorKind::StorageFull;
+        }
         self.said().is_some_and(|said| said.ends_with(NO_SPACE))
     }
 
@@ -98,7 +108,9 @@ impl WimError {
     pub fn said(&self) -> Option<&str> {
         match self {
             Self::Libwim { said, .. } => said.as_deref(),
-            Self::NoLibrary(_) | Self::NotWim(_) | Self::Refused { .. } => None,
+            Self::NoLibrary(_) | Self::NotWim(_) | Self::Secure { .. } | Self::Refused { .. } => {
+                None
+            }
         }
     }
 }
@@ -114,7 +126,7 @@ impl Hint for WimError {
             Self::Libwim { code: sys::ERR_UNEXPECTED_END_OF_FILE, .. } => {
                 "copy the file again: its end is missing"
             }
-            Self::Libwim { .. } | Self::Refused { .. } => return None,
+            Self::Libwim { .. } | Self::Secure { .. } | Self::Refused { .. } => return None,
         };
         Some(hint.into())
     }

@@ -168,6 +168,29 @@ pub(super) struct Decompressor {
 
 pub(super) type IterateFn = unsafe extern "C" fn(*const DirEntry, *mut c_void) -> c_int;
 
+/// `ntfs_volume`, opaque here.
+#[repr(C)]
+#[derive(Debug)]
+pub(super) struct NtfsVolume {
+    _opaque: [u8; 0],
+}
+
+/// `ntfs_inode`, opaque here.
+#[repr(C)]
+#[derive(Debug)]
+pub(super) struct NtfsInode {
+    _opaque: [u8; 0],
+}
+
+/// `struct SECURITY_CONTEXT` (ntfs-3g/security.h), of which only the volume is used here: two tables of users, a cache,
+/// three numbers and a mask follow, all of them zero. It is longer than the original.
+#[repr(C)]
+#[derive(Debug)]
+pub(super) struct SecurityContext {
+    pub(super) volume: *mut NtfsVolume,
+    pub(super) unused: [usize; 15],
+}
+
 /// `struct ntfs_device`, opaque here.
 #[repr(C)]
 #[derive(Debug)]
@@ -197,7 +220,7 @@ pub(super) struct DeviceOperations {
 /// Declares [`Library`] with a function pointer for each listed function of libwim.
 macro_rules! library {
     ($($name:ident: fn($($arg:ty),*) $(-> $ret:ty)?;)*) => {
-        /// libwim, loaded at run time, so that a station without it can say which package is missing.
+        /// libwim and libntfs-3g, loaded at run time, so that a station without it can say which package is missing.
         pub(super) struct Library {
             $(pub(super) $name: unsafe extern "C" fn($($arg),*) $(-> $ret)?,)*
             /// The table of operations that libntfs-3g's `ntfs_mount()` gives to every device that it opens.
@@ -209,7 +232,7 @@ macro_rules! library {
             /// Loads the library and looks up every function.
             pub(super) fn load() -> Result<Self, libloading::Error> {
                 // SAFETY: libwim's and its dependencies' initialisers have no preconditions. Each symbol
-                // has the type that wimlib.h (ABI 15) or ntfs-3g/device.h declares. dlsym on the handle
+                // has the type that wimlib.h (ABI 15) or ntfs-3g's headers declare. dlsym on the handle
                 // of libwim also searches libntfs-3g, on which it depends.
                 unsafe {
                     let loaded = libloading::Library::new(SONAME)?;
@@ -251,6 +274,13 @@ library! {
     wimlib_export_image: fn(*mut WimStruct, c_int, *mut WimStruct, *const c_char, *const c_char, c_int) -> c_int;
     wimlib_write: fn(*mut WimStruct, *const c_char, c_int, c_int, c_uint) -> c_int;
     wimlib_free: fn(*mut WimStruct);
+    ntfs_mount: fn(*const c_char, c_ulong) -> *mut NtfsVolume;
+    ntfs_umount: fn(*mut NtfsVolume, c_int) -> c_int;
+    ntfs_open_secure: fn(*mut NtfsVolume) -> c_int;
+    ntfs_inode_open: fn(*mut NtfsVolume, u64) -> *mut NtfsInode;
+    ntfs_inode_close: fn(*mut NtfsInode) -> c_int;
+    ntfs_inode_lookup_by_name: fn(*mut NtfsInode, *const u16, c_int) -> u64;
+    ntfs_set_ntfs_acl: fn(*mut SecurityContext, *mut NtfsInode, *const c_char, usize, c_int) -> c_int;
 }
 
 // SAFETY: the function pointers are plain addresses; only `volume` uses the data pointer, and argues its safety.
