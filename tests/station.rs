@@ -34,6 +34,8 @@ mod matrix;
 mod media;
 #[path = "station/odd_media.rs"]
 mod odd_media;
+#[path = "station/odd_random.rs"]
+mod odd_random;
 #[path = "station/package.rs"]
 mod package;
 #[path = "station/pressing.rs"]

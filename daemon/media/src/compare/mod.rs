@@ -53,6 +53,8 @@ pub struct Expected {
     security: Vec<u8>,
     links: u32,
     link_group: u64,
+    /// Whether another link to the same file has a short name as well; a file has only one.
+    shares_short_name: bool,
     /// Creation, last write and last access, in units of 100 ns since 1601.
     times: [u64; 3],
     /// All zeros if the entry has none.
@@ -100,6 +102,7 @@ impl Expected {
             security: given.as_deref().unwrap_or(entry.security).to_owned(),
             links: entry.links,
             link_group: entry.link_group,
+            shares_short_name: false,
             times: entry.times,
             object_id: entry.object_id,
             streams: streams.collect(),
@@ -127,7 +130,16 @@ pub fn expected(files: &[MediaFile], image: u32) -> Result<Vec<Expected>, WimErr
     let others: Vec<&Path> = others.iter().map(|file| file.path.as_path()).collect();
     wim.reference(&others)?;
     let mut inheritance = Inheritance::default();
-    wim.entries(image, |entry| all.push(Expected::of(entry, &mut inheritance)))?;
+    let mut short_names: HashMap<u64, u32> = HashMap::new();
+    wim.entries(image, |entry| {
+        if entry.links > 1 && entry.short_name.is_some() {
+            *short_names.entry(entry.link_group).or_default() += 1;
+        }
+        all.push(Expected::of(entry, &mut inheritance));
+    })?;
+    for want in all.iter_mut().filter(|want| want.links > 1) {
+        want.shares_short_name = short_names.get(&want.link_group).is_some_and(|count| *count > 1);
+    }
     if all.iter().any(Expected::is_reparse)
         && let Ok((metadata, sizes)) = wim.metadata(image, &first.path)
     {
