@@ -164,6 +164,10 @@ fn attributes_that_no_press_keeps_are_named() {
         folder("pinned folder", []).attributes(DIRECTORY | 0x8_0000),
         file("plain", "plain"),
     ]);
+    let media = &imaged.rig.json(&["media", "list"])[0];
+    let warning = &media["warnings"][0];
+    assert_eq!(warning["code"], "attributes_not_kept", "{media:#}");
+    assert!(warning["detail"].as_str().unwrap().contains("pinned, unpinned"), "{media:#}");
     let warnings = imaged.warnings();
     assert!(
         matches!(warnings.as_slice(), [one] if one.starts_with("not_kept: 9 ")),
@@ -258,7 +262,7 @@ fn what_lies_behind_a_reparse_point_is_compared() {
         file("with stream", "behind a stream").reparse(CLOUD, "point").stream("more", "of it"),
         file("packed.bin", vec![b'z'; 50_000]).reparse(CLOUD, "packed").attributes(ARCHIVE | 0x600),
         file("nothing.bin", "").reparse(CLOUD, noise(9, 70)),
-        folder("folder", [file("in it", "1")]).reparse(CLOUD, "a folder"),
+        folder("folder", []).reparse(CLOUD, "a folder"),
         file("again", "a few bytes behind").reparse(CLOUD, noise(8, 40)),
     ]);
     let (code, text) = imaged.audit();
@@ -364,4 +368,55 @@ fn damaged_structures_are_differences() {
     ] {
         imaged.changed(record, &changed, &["/b.bin"]);
     }
+}
+
+/// A folder that is compressed would have NTFS compress what is made in it, and the boot manager reads no such boot image.
+#[apply(test!)]
+#[needs(LOOP)]
+fn compression_does_not_spread_to_files_that_lack_it() {
+    let text: Vec<u8> =
+        b"text that compresses well\r\n".iter().copied().cycle().take(200_000).collect();
+    let packed = ARCHIVE | 0x800;
+    let imaged = Imaged::with([
+        folder(
+            "sources",
+            [file("boot.wim", text.clone()), folder("below", [file("b", text.clone())])],
+        )
+        .attributes(DIRECTORY | 0x800),
+        folder("all packed", [file("a", text.clone()).attributes(packed)])
+            .attributes(DIRECTORY | 0x800),
+        folder("mixed", [file("a", text.clone()).attributes(packed), file("b", text.clone())])
+            .attributes(DIRECTORY | 0x800),
+        folder("plain", [file("a", text.clone()).attributes(packed), file("b", text)]),
+    ]);
+    let media = &imaged.rig.json(&["media", "list"])[0];
+    assert_eq!(media["warnings"][0]["code"], "attributes_not_kept", "{media:#}");
+    imaged.is(INCOMPLETE, &["/sources ", "/mixed/a ", "/plain/a "]);
+    let (_, text) = imaged.audit();
+    for kept in ["/sources/boot.wim", "/sources/below", "/all packed", "/mixed/b"] {
+        assert!(!text.contains(kept), "{kept}: {text}");
+    }
+}
+
+#[apply(test!)]
+#[needs(LOOP)]
+fn a_file_has_one_short_name() {
+    let link = |name: &str, short: &str| file(name, "1").short(short).linked(9);
+    let imaged = Imaged::with([
+        link("link one of it.txt", "LINK1.TXT"),
+        link("link two of it.txt", "LINK2.TXT"),
+        folder("d", [link("link three.txt", "LINK3.TXT")]),
+        file("some long name.txt", "2").short("FARTOOLONGNAME.TXT"),
+        file("plain long name.txt", "3").short("PLAINL~1.TXT"),
+    ]);
+    let media = &imaged.rig.json(&["media", "list"])[0];
+    assert_eq!(media["warnings"][0]["code"], "short_names_not_kept", "{media:#}");
+    imaged.is(INCOMPLETE, &["\"FARTOOLONGNA\" instead of", "short name: none instead of"]);
+    let (_, text) = imaged.audit();
+    assert_eq!(text.matches("short name: ").count(), 3, "{text}");
+    imaged.changed(
+        b"P\0L\0A\0I\0N\0L\0~\0",
+        b"P\0L\0A\0I\0N\0K\0~\0",
+        &["\"PLAINK~1.TXT\" instead of"],
+    );
 }

@@ -203,6 +203,12 @@ fn listing(wim: &Path) -> Listing {
             })
             .map(str::to_owned)
             .collect();
+        // A short name that is the long one but for case stands on a volume once.
+        let own = path.trim_matches('"').rsplit('/').next().unwrap_or_default();
+        let long = format!("= \"{own}\"").to_uppercase();
+        for line in lines.iter_mut().filter(|line| line.to_uppercase().ends_with(&long)) {
+            *line = line.to_uppercase();
+        }
         // "Normal" is set where nothing else is.
         let attributes = value(block, "Attributes ").unwrap();
         let attributes = u32::from_str_radix(attributes.trim_start_matches("0x"), 16).unwrap();

@@ -4,10 +4,14 @@
 //! libwim reads it too. But it leaves out what no volume can hold without telling its caller, and gives names in an
 //! encoding that loses some of them.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 
 /// `FILE_ATTRIBUTE_DIRECTORY`.
 const DIRECTORY: u32 = 0x10;
+/// `FILE_ATTRIBUTE_COMPRESSED`.
+const COMPRESSED: u32 = 0x800;
+/// Where the attributes stand in an entry.
+const ATTRIBUTES: usize = 8;
 /// `FILE_ATTRIBUTE_REPARSE_POINT`.
 const REPARSE: u32 = 0x400;
 
@@ -35,6 +39,8 @@ pub enum TreeError {
 pub struct Entry {
     /// Its folder's place in [`Tree::entries`]; `None` for the root.
     pub folder: Option<usize>,
+    /// Where it begins in the metadata.
+    pub place: usize,
     /// Its name in UTF-16, which need not be valid.
     pub name: Box<[u16]>,
     /// Windows file attributes.
@@ -101,6 +107,19 @@ impl Tree {
             }
         }
         Ok(tree)
+    }
+
+    /// The places of the attributes of folders that would spread what they have to files that lack it: NTFS compresses
+    /// whatever is made in a compressed folder. Each with the attributes that spread nothing.
+    pub fn spreading(&self) -> Vec<(usize, u32)> {
+        let files = self.entries.iter().filter(|entry| !entry.is_folder());
+        let plain = files.filter(|file| file.attributes & COMPRESSED == 0);
+        let folders: BTreeSet<usize> = plain.filter_map(|file| file.folder).collect();
+        let folders = folders.into_iter().filter_map(|folder| self.entries.get(folder));
+        folders
+            .filter(|folder| folder.attributes & COMPRESSED != 0)
+            .map(|folder| (folder.place + ATTRIBUTES, folder.attributes & !COMPRESSED))
+            .collect()
     }
 
     /// The path of an entry, with `/` between names; what is no Unicode in it is replaced.
@@ -188,7 +207,7 @@ impl Metadata<'_> {
             }
             *at = next;
         }
-        let entry = Entry { folder, name, attributes, security, children, streams };
+        let entry = Entry { folder, place: start, name, attributes, security, children, streams };
         if !entry.is_folder() {
             let reparse =
                 (attributes & REPARSE != 0).then(|| self.reparse_data(&unnamed)).transpose()?;
@@ -243,6 +262,20 @@ mod tests {
     fn metadata(entries: &[Vec<u8>]) -> Vec<u8> {
         let root = entry("", DIRECTORY, 8 + 104 + 8, &[]);
         [&[0; 8][..], &root, &[0; 8], &entries.concat(), &[0; 8]].concat()
+    }
+
+    #[test]
+    fn a_compressed_folder_spreads_only_to_files_that_are_not() {
+        let spreads = |file: u32, folder: u32| {
+            let data = metadata(&[entry("f", file, 0, &[])]);
+            let mut tree = Tree::parse(&data).unwrap();
+            tree.entries[0].attributes = folder;
+            tree.spreading()
+        };
+        assert_eq!(spreads(0x20, 0x810), [(8 + ATTRIBUTES, 0x10)]);
+        assert_eq!(spreads(0x820, 0x810), []);
+        assert_eq!(spreads(0x20, 0x10), []);
+        assert_eq!(spreads(DIRECTORY, 0x810), []);
     }
 
     #[test]

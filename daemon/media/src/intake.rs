@@ -3,6 +3,7 @@
 //! One thread computes the SHA-256 of the files; at the same time libwim checks the integrity table and decompresses
 //! every blob to compare its SHA-1. The directory tree then shows what the media holds and what would go wrong later.
 
+mod lost;
 mod names;
 mod parts;
 mod rehearse;
@@ -378,6 +379,7 @@ impl Contents {
             contents.warnings.extend(found.warnings);
         }
         contents.warnings.extend(tree.miscounted(wim, task.image));
+        contents.warnings.extend(tree.losses());
         contents.warnings.extend(boot::losses(wim, task.image));
         contents.entries = Some(tree.entries());
         contents.warnings.extend(tree.warning());

@@ -234,6 +234,10 @@ codes! {
         NoSecurityDescriptor,
         /// Warning: extended attributes are not restored.
         ExtendedAttributes,
+        /// Warning: files or folders have attributes that no press keeps.
+        AttributesNotKept,
+        /// Warning: short names of files are not kept, because a file with several names has one.
+        ShortNamesNotKept,
         /// Warning: boot.wim does not have the loader that the BCD starts.
         BootLoaderMissing,
         /// Warning: a boot manager does not say that it is an application for UEFI.
@@ -260,6 +264,8 @@ impl FindingCode {
                 | Self::CountsDiffer
                 | Self::NoSecurityDescriptor
                 | Self::ExtendedAttributes
+                | Self::AttributesNotKept
+                | Self::ShortNamesNotKept
                 | Self::BootLoaderMissing
                 | Self::BootManagerUnclear
                 | Self::BootImageUnknown
@@ -390,7 +396,7 @@ mod tests {
             names::<FindingCode>().join(" "),
             "wim_damaged wim_unfinished wim_incomplete media_unreadable check_failed split_part_missing \
              image_missing encrypted_files names_invalid names_twice not_applicable esp_too_small esp_names_invalid boot_files_missing boot_files_compressed boot_manager_invalid bcd_missing bcd_invalid \
-             boot_image_missing boot_image_damaged boot_image_architecture unpack_failed boot_sdi_missing split_part_copies counts_differ no_security_descriptor extended_attributes \
+             boot_image_missing boot_image_damaged boot_image_architecture unpack_failed boot_sdi_missing split_part_copies counts_differ no_security_descriptor extended_attributes attributes_not_kept short_names_not_kept \
              boot_loader_missing boot_manager_unclear boot_image_unknown boot_image_architecture_unknown boot_manager_2011 expiry_name"
         );
         assert_eq!(

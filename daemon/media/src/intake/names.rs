@@ -119,6 +119,7 @@ mod tests {
     fn tree(names: &[(usize, &str)]) -> Tree {
         let entry = |folder, name: &str| Entry {
             folder,
+            place: 0,
             name: name.encode_utf16().collect(),
             attributes: 0x10,
             security: -1,

@@ -9,6 +9,7 @@ use model::units::Bytes;
 
 use formats::security::is_writable_for_everyone;
 
+use super::lost::Lost;
 use crate::inheritance::Inheritance;
 use crate::wim::{Entry, Wim, WimError};
 
@@ -35,6 +36,7 @@ pub(super) struct Tree {
     /// Those of them that everybody may change, because what is in their folder is so.
     open: u64,
     inheritance: Inheritance,
+    lost: Lost,
     /// The link groups that have been counted.
     linked: HashSet<u64>,
 }
@@ -72,6 +74,7 @@ impl Tree {
     fn add(&mut self, entry: &Entry<'_>) {
         self.note_path(entry);
         let given = self.inheritance.of(entry);
+        self.lost.add(entry);
         let found = &mut self.inventory;
         found.short_names += u64::from(entry.short_name.is_some());
         if entry.links > 1 && !self.linked.insert(entry.link_group) {
@@ -137,6 +140,11 @@ impl Tree {
         let hint = "make the media with descriptors, on Windows or on an NTFS volume, if others are wanted";
         (self.unsecured > 0)
             .then(|| Finding::new(Code::NoSecurityDescriptor, detail).with_hint(hint))
+    }
+
+    /// What in the tree a press does not keep.
+    pub(super) fn losses(&self) -> Vec<Finding> {
+        self.lost.findings()
     }
 
     /// What in the tree cannot be restored. If the WIM is not `complete`, missing contents are no problem of their own.

@@ -27,7 +27,7 @@ use super::{PressTask, fits};
 use crate::inheritance;
 use crate::tools::{self, ToolError, Tools};
 use crate::unchanged::{MediaChanged, check_unchanged};
-use crate::wim::{Flow, Phase, Wim, WimError, volume};
+use crate::wim::{BareError, Flow, Phase, Wim, WimError, volume};
 use crate::worker::domain::Reach;
 use crate::worker::protocol::Reporter;
 use crate::worker::{Given, Work};
@@ -45,6 +45,9 @@ pub enum PressError {
     /// libwim could not read or apply the media.
     #[error(transparent)]
     Wim(#[from] WimError),
+    /// The directory tree could not be copied.
+    #[error(transparent)]
+    Tree(#[from] BareError),
     /// A program could not format or fill a volume.
     #[error(transparent)]
     Tool(#[from] ToolError),
@@ -101,7 +104,8 @@ impl Hint for PressError {
             Self::Store { .. } => {
                 Some("check that the store's file system is there and writable (store.path)".into())
             }
-            Self::Table(_) | Self::Fat(_) | Self::Map(_) | Self::Site(_) | Self::Volume { .. } => {
+            Self::Tree(BareError::Wim(error)) => error.hint(),
+            Self::Tree(_) | Self::Table(_) | Self::Fat(_) | Self::Map(_) | Self::Site(_) | Self::Volume { .. } => {
                 None
             }
         }
@@ -187,7 +191,10 @@ fn press(task: &PressTask) -> Result<Outline, PressError> {
 
     if let Some((_, windows)) = plan.find(Role::Windows) {
         volume::shift(windows.offset(sector), windows.size(sector))?;
-        wim.extract_to_volume(recipe.image, &path)?;
+        match unspread(task, &mut wim)? {
+            Some(mut altered) => altered.extract_to_volume(1, &path)?,
+            None => wim.extract_to_volume(recipe.image, &path)?,
+        };
         inheritance::complete(&mut wim, recipe.image, &path)?;
     }
     drop(wim);
@@ -210,10 +217,44 @@ fn fraction(done: u64, total: u64) -> f64 {
     if total == 0 { 1.0 } else { done as f64 / total as f64 }
 }
 
+/// `FILE_ATTRIBUTE_COMPRESSED`, of a folder if that of a directory is set as well.
+const COMPRESSED_FOLDER: u32 = 0x810;
+
+/// The image without folders that would make NTFS compress files which are not compressed in the media, such as a boot
+/// image, which the boot manager could not read then; `None` if no folder is compressed.
+fn unspread(task: &PressTask, wim: &mut Wim) -> Result<Option<Wim>, PressError> {
+    let mut spreads = false;
+    wim.entries(task.recipe.image, |entry| {
+        spreads |= entry.attributes & COMPRESSED_FOLDER == COMPRESSED_FOLDER;
+    })?;
+    if !spreads {
+        return Ok(None);
+    }
+    let tree = task.staging.join("tree.wim");
+    wim.write_unspread(task.recipe.image, &tree)?;
+    let mut altered = Wim::open(&tree, reported())?;
+    let files: Vec<&Path> = task.files.iter().map(|file| file.path.as_path()).collect();
+    altered.reference(&files)?;
+    fs::remove_file(&tree).map_err(store("remove a scratch file"))?;
+    Ok(Some(altered))
+}
+
 fn open(task: &PressTask) -> Result<Wim, PressError> {
     task.check_media()?;
+    let Some((first, others)) = task.files.split_first() else {
+        let doing = "open the media".into();
+        return Err(WimError::Refused { doing, reason: "the task names no file" }.into());
+    };
+    let mut wim = Wim::open(&first.path, reported())?;
+    let others: Vec<&Path> = others.iter().map(|file| file.path.as_path()).collect();
+    wim.reference(&others)?;
+    Ok(wim)
+}
+
+/// Reports how far libwim has come.
+fn reported() -> impl FnMut(crate::wim::Progress) -> Flow + 'static {
     let mut reporter = Reporter::default();
-    let report = move |progress: crate::wim::Progress| {
+    move |progress: crate::wim::Progress| {
         let part = fraction(progress.done, progress.total);
         match progress.phase {
             Phase::Begin => {}
@@ -223,15 +264,7 @@ fn open(task: &PressTask) -> Result<Wim, PressError> {
             Phase::Metadata => reporter.report("applying", 0.80 + 0.05 * part),
         }
         Flow::Continue
-    };
-    let Some((first, others)) = task.files.split_first() else {
-        let doing = "open the media".into();
-        return Err(WimError::Refused { doing, reason: "the task names no file" }.into());
-    };
-    let mut wim = Wim::open(&first.path, report)?;
-    let others: Vec<&Path> = others.iter().map(|file| file.path.as_path()).collect();
-    wim.reference(&others)?;
-    Ok(wim)
+    }
 }
 
 pub(super) fn format_fat(

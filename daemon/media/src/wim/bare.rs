@@ -43,15 +43,41 @@ impl Wim {
     /// # Errors
     /// [`BareError`].
     pub fn write_bare(&mut self, image: u32, target: &Path) -> Result<Tree, BareError> {
+        self.write_altered(image, target, |tree, data| {
+            for at in &tree.contents {
+                data[*at..*at + 20].fill(0);
+            }
+        })
+    }
+
+    /// Writes a copy of an image's directory tree to the file `target`, in which no folder makes NTFS compress files that
+    /// are not compressed in the media. Contents are to be found in the media.
+    ///
+    /// # Errors
+    /// [`BareError`].
+    pub fn write_unspread(&mut self, image: u32, target: &Path) -> Result<(), BareError> {
+        self.write_altered(image, target, |tree, data| {
+            for (at, attributes) in tree.spreading() {
+                data[at..at + 4].copy_from_slice(&attributes.to_le_bytes());
+            }
+        })?;
+        Ok(())
+    }
+
+    /// Writes a copy of an image's directory tree, altered; returns it as it was.
+    fn write_altered(
+        &mut self,
+        image: u32,
+        target: &Path,
+        alter: impl FnOnce(&Tree, &mut [u8]),
+    ) -> Result<Tree, BareError> {
         self.write_metadata(image, target)?;
         let file = OpenOptions::new().read(true).write(true).open(target)?;
         let (place, resource) = metadata(&file)?;
         let mut data = vec![0; resource.length];
         file.read_exact_at(&mut data, resource.offset)?;
         let tree = Tree::parse(&data)?;
-        for at in &tree.contents {
-            data[*at..*at + 20].fill(0);
-        }
+        alter(&tree, &mut data);
         file.write_all_at(&data, resource.offset)?;
         file.write_all_at(&Sha1::digest(&data), place)?;
         Ok(tree)
