@@ -14,6 +14,8 @@ mod audits;
 mod bays;
 #[path = "station/boot.rs"]
 mod boot;
+#[path = "station/boot_managers.rs"]
+mod boot_managers;
 #[path = "station/boot_media.rs"]
 mod boot_media;
 #[path = "station/corpus.rs"]

@@ -178,7 +178,7 @@ pub fn manifest(data: &[u8]) {
 
 /// Reads the bytes as a boot manager.
 pub fn pe(data: &[u8]) {
-    let _ = (pe::Program::parse(data), pe::is_signed_2011_only(data));
+    let _ = (pe::Program::parse(data), pe::certificates(data));
 }
 
 /// Reads the bytes as the output of blkid about a drive that somebody made.

@@ -133,7 +133,7 @@ const fn key(
 }
 
 /// Every key of the configuration, in the order in which they are explained.
-pub const KEYS: [Key; 43] = [
+pub const KEYS: [Key; 44] = [
     key("station", "name", Text, Absent("host name"), "name of the station in every record"),
     key(
         "media",
@@ -355,6 +355,13 @@ pub const KEYS: [Key; 43] = [
         OneOf(&["prestaged", "none"]),
         Value("\"prestaged\""),
         "the media must bring boot files and a BCD, which are written to the ESP; with `\"none\"` only the image is applied",
+    ),
+    key(
+        "layout",
+        "boot_manager",
+        OneOf(&["newest", "2011", "2023"]),
+        Value("\"newest\""),
+        "which boot manager the ESP gets where the media holds several: one that is signed by Microsoft's certificate of 2023 if there is one, or `2011` or `2023`, by that certificate alone; media without one is refused then",
     ),
     key("layout", "partitions", Tables, Required, "partitions in their order on the drive"),
     key(

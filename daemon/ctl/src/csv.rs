@@ -2,12 +2,13 @@
 
 use std::fmt::Display;
 
+use model::boot::BootProgram;
 use model::record::Record;
 
 /// A column's name, and what stands in it.
 type Column = (&'static str, fn(&Record) -> String);
 
-const COLUMNS: [Column; 31] = [
+const COLUMNS: [Column; 32] = [
     ("job", |r| r.job.to_string()),
     ("station", |r| r.station.clone()),
     ("serial", |r| perhaps(r.serial.as_ref())),
@@ -40,6 +41,10 @@ const COLUMNS: [Column; 31] = [
     ("old_data_sampled_places", |r| perhaps(r.old_data.map(|old_data| old_data.sampled_places))),
     ("old_data_places_with_data", |r| {
         perhaps(r.old_data.map(|old_data| old_data.places_with_data))
+    }),
+    ("boot_programs", |r| {
+        let programs: Vec<String> = r.boot_programs.iter().map(BootProgram::to_string).collect();
+        programs.join("; ")
     }),
 ];
 
@@ -99,6 +104,7 @@ mod tests {
         let heads = reader.headers().unwrap().clone();
         let row = reader.records().next().unwrap().unwrap();
         let json = serde_json::to_value(&record).unwrap();
+        let programs = serde_json::Value::from("\\efi\\boot\\bootx64.efi: 2023");
         for (head, cell) in heads.iter().zip(&row) {
             let expected = match head {
                 "media" => &json["media"]["name"],
@@ -109,6 +115,7 @@ mod tests {
                 "warnings" => &json["no warnings"],
                 "old_data" => &json["old_data"]["fate"],
                 "old_data_sampled_places" => &json["old_data"]["sampled_places"],
+                "boot_programs" => &programs,
                 "old_data_places_with_data" => &json["old_data"]["places_with_data"],
                 name => json.get(name).unwrap(),
             };
@@ -119,6 +126,6 @@ mod tests {
             };
             assert_eq!(cell, expected, "{head}");
         }
-        assert_eq!((heads.len(), row.len()), (31, 31));
+        assert_eq!((heads.len(), row.len()), (32, 32));
     }
 }

@@ -70,6 +70,7 @@ pub(super) fn refused() -> Record {
     (record.write_bytes_per_second, record.verify_bytes_per_second) = (None, None);
     (record.write_limited_by, record.verify_limited_by) = (None, None);
     record.old_data = None;
+    record.boot_programs = Vec::new();
     (record.verdict, record.reason) =
         (Some(Verdict::Refused), Some(reason(Code::NoSerial, NO_SERIAL)));
     record

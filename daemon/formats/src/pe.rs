@@ -1,5 +1,7 @@
 //! Programs for UEFI (PE/COFF): the machine that a program is for, and the certificates that signed it.
 
+use model::boot::Certificate;
+
 /// The machines with UEFI firmware for which Windows has a boot manager.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
@@ -125,11 +127,18 @@ fn subsystem(number: u16) -> String {
     }
 }
 
-/// Whether a program is signed by Microsoft's certificate of 2011 but not by its successor. The former expires in 2026,
-/// and some firmware will trust only the latter. The signature holds the certificates' names as plain text.
-pub fn is_signed_2011_only(program: &[u8]) -> bool {
+/// Microsoft's certificates that a program's signature names. It holds their names as plain text; whether it is right is
+/// not looked into.
+pub fn certificates(program: &[u8]) -> Vec<Certificate> {
     let names = |wanted: &str| program.windows(wanted.len()).any(|part| part == wanted.as_bytes());
-    names("Microsoft Windows Production PCA 2011") && !names("Windows UEFI CA 2023")
+    let mut found = Vec::new();
+    if names("Microsoft Windows Production PCA 2011") {
+        found.push(Certificate::Of2011);
+    }
+    if names("Windows UEFI CA 2023") {
+        found.push(Certificate::Of2023);
+    }
+    found
 }
 
 #[cfg(test)]
@@ -178,6 +187,20 @@ mod tests {
         let unclear = Program { machine: Machine::Amd64, is_clear: false };
         assert_eq!(Program::parse(&program(0x8664, 0x6d6d, 10)), Ok(unclear));
         assert_eq!(Program::parse(&program(0x8664, 0x20b, 10)[..0x90]), Ok(unclear));
+    }
+
+    #[test]
+    fn certificates_are_known_by_their_names() {
+        let (old, new) = ("Microsoft Windows Production PCA 2011", "Windows UEFI CA 2023");
+        for (text, found) in [
+            (String::new(), &[][..]),
+            (old.into(), &[Certificate::Of2011]),
+            (new.into(), &[Certificate::Of2023]),
+            (format!("{new}{old}"), &[Certificate::Of2011, Certificate::Of2023]),
+            (old.replace("2011", "2010"), &[]),
+        ] {
+            assert_eq!(certificates(text.as_bytes()), found, "{text}");
+        }
     }
 
     #[test]

@@ -65,6 +65,7 @@ fn master(sector: SectorSize, media: u8) -> Arc<Master> {
     let layout = Layout {
         name: "test".into(),
         boot: Boot::None,
+        boot_manager: model::boot::BootManagerRule::Newest,
         partitions: vec![Partition::new(Role::Windows, Extent::Rest)],
     };
     let plan = layout.plan(geometry).unwrap();
@@ -106,6 +107,7 @@ fn master(sector: SectorSize, media: u8) -> Arc<Master> {
         telltales: Vec::new(),
         pressed: jiff::Timestamp::UNIX_EPOCH,
         warnings: Vec::new(),
+        boot_programs: Vec::new(),
     };
     manifest.seal_sha256 = manifest.seal();
     let stamp = masters::stamp::of(&file).unwrap();

@@ -357,6 +357,7 @@ mod tests {
             seal_sha256: zero,
             pressed: jiff::Timestamp::now(),
             warnings: Vec::new(),
+            boot_programs: Vec::new(),
         };
         let stamp = masters::stamp::of(&image).unwrap();
         Arc::new(Master { manifest, image, stamp })

@@ -94,6 +94,7 @@ pub fn describe(
         telltales,
         pressed: Timestamp::now(),
         warnings: Vec::new(),
+        boot_programs: Vec::new(),
     };
     manifest.seal_sha256 = manifest.seal();
     Ok(manifest)

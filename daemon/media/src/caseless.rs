@@ -98,12 +98,17 @@ pub fn make(root: &Path, path: &str) -> Result<PathBuf, CaselessError> {
     Ok(place)
 }
 
-/// Copies the contents of one folder over another. Links are left out: boot files are plain files, and a link in media
+/// Copies the contents of one folder over another. `rename` says under which name a file goes there, or that it does not.
+/// Links are left out: boot files are plain files, and a link in media
 /// can lead to any file on the station.
 ///
 /// # Errors
 /// [`CaselessError`] if a name is a folder in one and a file in the other, or is no text, or a file cannot be copied.
-pub fn merge(from: &Path, to: &Path) -> Result<(), CaselessError> {
+pub fn merge(
+    from: &Path,
+    to: &Path,
+    rename: &dyn Fn(&str) -> Option<String>,
+) -> Result<(), CaselessError> {
     for found in fs::read_dir(from).map_err(at(from))? {
         let found = found.map_err(at(from))?;
         let kind = found.file_type().map_err(at(&found.path()))?;
@@ -111,10 +116,12 @@ pub fn merge(from: &Path, to: &Path) -> Result<(), CaselessError> {
             .file_name()
             .into_string()
             .map_err(|name| CaselessError::Name(name.to_string_lossy().into_owned()))?;
-        let place = entry(to, &name)?.unwrap_or_else(|| to.join(&name));
         if kind.is_dir() {
-            merge(&found.path(), &make(to, &name)?)?;
-        } else if kind.is_file() {
+            merge(&found.path(), &make(to, &name)?, rename)?;
+        } else if kind.is_file()
+            && let Some(name) = rename(&name)
+        {
+            let place = entry(to, &name)?.unwrap_or_else(|| to.join(&name));
             if place.is_dir() {
                 return Err(CaselessError::Clash(name));
             }
@@ -137,7 +144,7 @@ mod tests {
         fs::write(to.join("Microsoft/Boot/bcd"), "old").unwrap();
         fs::write(from.join("MICROSOFT/boot/BCD"), "new").unwrap();
         std::os::unix::fs::symlink("/etc/passwd", from.join("link")).unwrap();
-        merge(&from, &to).unwrap();
+        merge(&from, &to, &|name| Some(name.to_owned())).unwrap();
         assert_eq!(fs::read(to.join("Microsoft/Boot/bcd")).unwrap(), b"new");
         assert_eq!(fs::read_dir(&to).unwrap().count(), 1);
         assert_eq!(find(&from, "link").unwrap(), None);

@@ -372,7 +372,7 @@ impl Contents {
         };
         let mut contents = Self { problems: tree.problems(complete), ..Self::default() };
         if task.layout.boot == Boot::Prestaged {
-            let found = boot::examine(wim, task.image);
+            let found = boot::examine(wim, task.image, task.layout.boot_manager);
             contents.boot_image = found.image;
             contents.first_start = found.first_start;
             contents.problems.extend(found.problems);

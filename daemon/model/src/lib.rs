@@ -12,6 +12,7 @@
 pub mod account;
 pub mod admission;
 pub mod api;
+pub mod boot;
 pub mod code;
 pub mod digest;
 pub mod drive;

@@ -5,6 +5,7 @@ use std::io;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::boot::BootProgram;
 use crate::digest::{Digest, Root};
 use crate::drive::Geometry;
 use crate::identity::Site;
@@ -154,6 +155,9 @@ pub struct Manifest {
     pub pressed: Timestamp,
     /// Warnings of the press, which go into each drive's record.
     pub warnings: Vec<String>,
+    /// The programs on the ESP, as the comparison with the media has read them.
+    #[serde(default)]
+    pub boot_programs: Vec<BootProgram>,
 }
 
 impl Manifest {

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::boot::BootProgram;
 use crate::digest::Digest;
 use crate::drive::{Bay, Bus, Diskseq, Drive, Serial};
 use crate::failure::{Reason, Refusal};
@@ -189,6 +190,9 @@ pub struct Record {
     /// What became of what the drive held where the master writes nothing; absent if the drive was not touched.
     #[serde(default)]
     pub old_data: Option<OldData>,
+    /// The programs on the drive's EFI system partition; none if it is not made bootable.
+    #[serde(default)]
+    pub boot_programs: Vec<BootProgram>,
     #[serde(serialize_with = "time::moment")]
     pub opened: Timestamp,
     #[serde(serialize_with = "time::perhaps")]
@@ -229,6 +233,7 @@ impl Record {
             verify_limited_by: None,
             cpu_milliseconds: 0,
             old_data: None,
+            boot_programs: Vec::new(),
             opened: now,
             closed: None,
             prestaged_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -251,6 +256,7 @@ impl Record {
         self.master =
             Some(MasterRef { id: manifest.id.clone(), root_sha256: manifest.root_sha256 });
         self.warnings.extend(manifest.warnings.iter().cloned());
+        self.boot_programs.clone_from(&manifest.boot_programs);
         self
     }
 
@@ -345,7 +351,13 @@ mod tests {
         assert_eq!(before, after);
         // Fields that were added later may be missing.
         let mut older = before;
-        for added in ["write_limited_by", "verify_limited_by", "cpu_milliseconds", "old_data"] {
+        for added in [
+            "write_limited_by",
+            "verify_limited_by",
+            "cpu_milliseconds",
+            "old_data",
+            "boot_programs",
+        ] {
             older.as_object_mut().unwrap().remove(added).unwrap();
         }
         serde_json::from_value::<Record>(older).unwrap();

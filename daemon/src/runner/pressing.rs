@@ -14,7 +14,7 @@ use masters::image::{self, Outline};
 use masters::store::{Staging, Store, StoreError, Taken};
 use media::lease::{Writers, writers};
 use media::press::PressTask;
-use media::press::check::CheckTask;
+use media::press::check::{CheckTask, Checked};
 use model::api::audit::{AuditReport, Difference, Outcome};
 use model::api::line::Progress;
 use model::code::FailureCode;
@@ -160,8 +160,10 @@ async fn compare(
     let comparing = |progress: Progress| {
         report(Progress { fraction: HASHED + (1.0 - HASHED) * progress.fraction, ..progress });
     };
-    let found = services.workers.run_with(&task, &[image.into()], comparing).await?;
+    let checked = services.workers.run_with(&task, &[image.into()], comparing).await?;
+    let Checked { report: found, boot_programs } = checked;
     let mut manifest = task.manifest;
+    manifest.boot_programs = boot_programs;
     if found.outcome() == Outcome::Different {
         for Difference { path, what } in &found.differences {
             tracing::error!(master = %manifest.id, "the pressed image differs from the media: {path}: {what}");

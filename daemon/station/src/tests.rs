@@ -143,6 +143,7 @@ fn manifest(recipe: Recipe) -> Manifest {
         seal_sha256: zero,
         pressed: NOW,
         warnings: Vec::new(),
+        boot_programs: Vec::new(),
     }
 }
 

@@ -1,94 +1,150 @@
-//! The boot managers of the media: programs that firmware starts.
+//! The boot managers of the media: programs that firmware starts, and which of them a drive gets.
 
-use formats::pe::{self, Machine, Program};
+use formats::pe::{self, Machine, PeError, Program};
+use model::boot::{BootManagerRule, Certificate};
 use model::code::FindingCode as Code;
 use model::failure::Finding;
 
 use super::{Examined, Unpacker, WOF};
+use crate::press::esp::Origin;
 use crate::wim::Thing;
 
-/// The paths at which the boot manager may lie that firmware starts; a press uses the first that exists. The programs
-/// in `\EFI\Boot` come after them.
-pub(super) const MANAGERS: [&str; 2] =
-    ["\\Windows\\Boot\\EFI\\bootmgfw.efi", "\\EFI\\Microsoft\\Boot\\bootmgfw.efi"];
+/// What is said of a program that is none.
+const HINT: &str = "make the media with the boot manager of its Windows, bootmgfw.efi";
 
-/// The path in the media of the program that firmware finds by its name.
-fn fallback(machine: Machine) -> String {
-    format!("\\EFI\\Boot\\{}", machine.fallback_name().to_lowercase())
+/// A boot manager of the media.
+struct Candidate {
+    origin: Origin,
+    path: String,
+    machine: Machine,
+    is_clear: bool,
+    certificates: Vec<Certificate>,
 }
 
-/// Judges every boot manager that firmware may start, and returns the machine of the first.
-pub(super) fn judge(media: &mut Unpacker<'_>, found: &mut Examined) -> Option<Machine> {
-    // A link leads nowhere: what it names may not be the media's.
-    let is_there = |media: &mut Unpacker<'_>, path: &str| match media.thing(path) {
+/// Reads a boot manager; a problem if it starts no computer.
+fn read(media: &mut Unpacker<'_>, path: &str, origin: Origin) -> Result<Candidate, Finding> {
+    let program = media.read(path, Code::BootManagerInvalid)?;
+    let Program { machine, is_clear } =
+        Program::parse(&program).map_err(|error: PeError| unusable(path, &error.to_string()))?;
+    let certificates = pe::certificates(&program);
+    Ok(Candidate { origin, path: path.to_owned(), machine, is_clear, certificates })
+}
+
+fn unusable(path: &str, words: &str) -> Finding {
+    let detail = format!("{path} starts no computer: {words}");
+    Finding::new(Code::BootManagerInvalid, detail).with_hint(HINT)
+}
+
+/// Whether there is something at a path that will be laid out. A link leads nowhere: what it names may not be the media's.
+fn is_there(media: &mut Unpacker<'_>, path: &str) -> bool {
+    match media.thing(path) {
         Some(Thing::Reparse(tag)) => tag == WOF,
         thing => thing.is_some(),
-    };
-    let manager = MANAGERS.into_iter().find(|path| is_there(media, path));
-    let machine = manager.and_then(|path| judge_one(media, path, None, found));
-    // The manager is copied to the place of its machine, over what lies there.
-    let others =
-        Machine::ALL.into_iter().filter(|other| manager.is_none() || machine != Some(*other));
-    let others: Vec<Machine> = others.filter(|other| is_there(media, &fallback(*other))).collect();
-    if manager.is_none() && others.is_empty() {
-        let known = Machine::ALL.map(fallback).join(", ");
-        let detail = format!("no boot manager: none of {}, {known}", MANAGERS.join(", "));
-        found.problem(Code::BootFilesMissing, detail);
     }
-    let mut first = machine;
-    for other in others {
-        let machine = judge_one(media, &fallback(other), Some(other), found);
-        first = first.or(if manager.is_none() { machine } else { None });
-    }
-    first
 }
 
-/// Judges a program that is started by its place, on computers of this kind if the place says so.
-fn judge_one(
+/// What was found out about the boot managers.
+#[derive(Clone, Copy)]
+pub(crate) struct Chosen {
+    /// Where the boot manager lies that drives get.
+    pub(crate) origin: Origin,
+    pub(crate) machine: Machine,
+}
+
+/// Judges every boot manager that firmware may start, and chooses the one that firmware finds by itself.
+pub(super) fn judge(
     media: &mut Unpacker<'_>,
-    path: &str,
-    wanted: Option<Machine>,
+    rule: BootManagerRule,
     found: &mut Examined,
-) -> Option<Machine> {
-    let hint = "make the media with the boot manager of its Windows, bootmgfw.efi";
-    if let Some(Thing::Reparse(_)) = media.thing(path) {
-        // It was told of among the reparse points.
-        return None;
-    }
-    let program = match media.read(path, Code::BootManagerInvalid) {
-        Ok(program) => program,
-        Err(problem) => {
-            found.problems.push(problem);
-            return None;
+) -> Option<Chosen> {
+    let mut all: Vec<Candidate> = Vec::new();
+    for origin in Origin::ALL {
+        let path = origin.path();
+        // What Windows has compressed was told of among the reparse points.
+        if !is_there(media, &path) || matches!(media.thing(&path), Some(Thing::Reparse(_))) {
+            continue;
         }
-    };
-    let mut problem = |words: &str| {
-        let detail = format!("{path} starts no computer: {words}");
-        found.problems.push(Finding::new(Code::BootManagerInvalid, detail).with_hint(hint));
-    };
-    let Program { machine, is_clear } = match Program::parse(&program) {
-        Ok(parsed) => parsed,
-        Err(error) => {
-            problem(&error.to_string());
-            return None;
+        match (read(media, &path, origin), origin) {
+            (Ok(candidate), Origin::Fallback(machine)) if candidate.machine != machine => {}
+            (Ok(candidate), _) => all.push(candidate),
+            (Err(_), Origin::Fallback(_)) => {}
+            (Err(problem), _) => found.problems.push(problem),
         }
-    };
-    if wanted.is_some_and(|wanted| wanted != machine) {
-        problem(&format!("it is for {}, which its name is not", machine.architecture()));
-        return None;
     }
-    if !is_clear {
-        let detail = format!("{path} does not say that it is an application for UEFI");
+    // Only boot managers of one machine stand for each other.
+    let machine = all.first().map(|first| first.machine);
+    let equals: Vec<&Candidate> =
+        all.iter().filter(|other| Some(other.machine) == machine).collect();
+    let certificates: Vec<_> = equals.iter().map(|other| other.certificates.clone()).collect();
+    let chosen = rule.choose(&certificates).map(|place| equals[place]);
+    judge_remaining(media, chosen.map(|chosen| chosen.machine), found);
+    let Some(chosen) = chosen else {
+        found.problems.extend(none(media, rule, !equals.is_empty()));
+        return None;
+    };
+    if !chosen.is_clear {
+        let detail = format!("{} does not say that it is an application for UEFI", chosen.path);
         found.warning(Code::BootManagerUnclear, detail);
     }
-    judge_signer(path, &program, found);
-    Some(machine)
+    judge_signer(chosen, found);
+    found.boot_manager = Some(format!(
+        "firmware of {} starts {}, which is {} and {}",
+        chosen.machine.architecture(),
+        format_args!("\\EFI\\BOOT\\{}", chosen.machine.fallback_name()),
+        chosen.path,
+        signers(&chosen.certificates)
+    ));
+    Some(Chosen { origin: chosen.origin, machine: chosen.machine })
 }
 
-fn judge_signer(path: &str, program: &[u8], found: &mut Examined) {
-    if pe::is_signed_2011_only(program) {
+fn signers(certificates: &[Certificate]) -> String {
+    let names: Vec<String> = certificates.iter().map(Certificate::to_string).collect();
+    match &names[..] {
+        [] => "not signed by Microsoft".into(),
+        names => format!("signed by Microsoft's certificate of {}", names.join(" and ")),
+    }
+}
+
+/// The problem that no boot manager can be taken.
+fn none(media: &mut Unpacker<'_>, rule: BootManagerRule, are_others: bool) -> Option<Finding> {
+    if are_others {
+        let BootManagerRule::Signed(wanted) = rule else { return None };
+        let detail = format!("no boot manager is signed by Microsoft's certificate of {wanted}");
+        let hint = "make the media with one, or set boot_manager = \"newest\" in the layout";
+        return Some(Finding::new(Code::BootFilesMissing, detail).with_hint(hint));
+    }
+    let paths: Vec<String> = Origin::ALL.iter().map(|origin| origin.path()).collect();
+    if paths.iter().any(|path| is_there(media, path)) {
+        return None;
+    }
+    let detail = format!("no boot manager: none of {}", paths.join(", "));
+    Some(Finding::new(Code::BootFilesMissing, detail))
+}
+
+/// Judges the programs that firmware of other machines finds: the media's own, which stay where they are.
+fn judge_remaining(media: &mut Unpacker<'_>, replaced: Option<Machine>, found: &mut Examined) {
+    for machine in Machine::ALL.into_iter().filter(|machine| replaced != Some(*machine)) {
+        let path = Origin::Fallback(machine).path();
+        if !is_there(media, &path) || matches!(media.thing(&path), Some(Thing::Reparse(_))) {
+            continue;
+        }
+        match read(media, &path, Origin::Fallback(machine)) {
+            Ok(other) if other.machine == machine => {}
+            Ok(other) => {
+                let words =
+                    format!("it is for {}, which its name is not", other.machine.architecture());
+                found.problems.push(unusable(&path, &words));
+            }
+            Err(problem) => found.problems.push(problem),
+        }
+    }
+}
+
+fn judge_signer(chosen: &Candidate, found: &mut Examined) {
+    if chosen.certificates == [Certificate::Of2011] {
         let detail = format!(
-            "the boot manager {path} is signed by the certificate of 2011 only, which expires in 2026; computers that trust only that of 2023 will not start it"
+            "the boot manager {} is signed by the certificate of 2011 only, which expires in 2026; computers that trust only that of 2023 will not start it",
+            chosen.path
         );
         let hint = "make the media with a boot manager that is signed by the certificate of 2023";
         found.warnings.push(Finding::new(Code::BootManager2011, detail).with_hint(hint));

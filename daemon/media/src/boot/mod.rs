@@ -14,13 +14,15 @@ use std::path::{Path, PathBuf};
 
 use formats::bcd::Start;
 use formats::pe::Machine;
+pub(crate) use manager::Chosen;
+use model::boot::BootManagerRule;
 use model::code::FindingCode as Code;
 use model::failure::{Finding, chain};
 use model::media::BootImage;
 use tempfile::TempDir;
 
 use crate::caseless;
-use crate::press::esp::SOURCES;
+use crate::press::esp::{Origin, SOURCES, Source};
 use crate::wim::{Entry, Thing, Wim};
 
 const BCD: &str = "\\EFI\\Microsoft\\Boot\\BCD";
@@ -35,6 +37,8 @@ pub(crate) struct Examined {
     pub(crate) image: Option<BootImage>,
     /// What a computer will do with them, in words.
     pub(crate) first_start: Vec<String>,
+    /// The first sentence of that.
+    boot_manager: Option<String>,
     pub(crate) problems: Vec<Finding>,
     pub(crate) warnings: Vec<Finding>,
 }
@@ -55,7 +59,7 @@ pub(crate) fn scratch() -> io::Result<TempDir> {
 }
 
 /// Examines every file that the first start needs.
-pub(crate) fn examine(wim: &mut Wim, image: u32) -> Examined {
+pub(crate) fn examine(wim: &mut Wim, image: u32, rule: BootManagerRule) -> Examined {
     let mut found = Examined::default();
     let scratch = match scratch() {
         Ok(scratch) => scratch,
@@ -72,10 +76,22 @@ pub(crate) fn examine(wim: &mut Wim, image: u32) -> Examined {
         return found;
     }
     judge_reparse_points(&mut media, &mut found);
-    let machine = manager::judge(&mut media, &mut found);
+    let machine = manager::judge(&mut media, rule, &mut found).map(|chosen| chosen.machine);
     let start = read_bcd(&mut media, &mut found);
     start::follow(&mut media, start.as_ref(), machine, &mut found);
     found
+}
+
+/// The boot manager that drives get of this media; `None` if it has none that could be taken. `folder` is for unpacked
+/// files.
+pub(crate) fn choose(
+    wim: &mut Wim,
+    image: u32,
+    folder: &Path,
+    rule: BootManagerRule,
+) -> Option<Chosen> {
+    let mut found = Examined::default();
+    manager::judge(&mut Unpacker { wim, image, folder }, rule, &mut found)
 }
 
 /// An image of media, and the folder into which its files are unpacked.
@@ -142,9 +158,10 @@ fn check_room(path: &str, needed: u64, folder: &Path) -> Result<(), Finding> {
 
 /// Fails if there is no room for the files that media is known to have.
 fn check_space(media: &mut Unpacker<'_>) -> Result<(), Finding> {
-    for path in manager::MANAGERS.into_iter().chain([BCD, BOOT_WIM]) {
-        if let Some(Thing::File(size)) = media.thing(path) {
-            check_room(path, size, media.folder)?;
+    let managers = Origin::ALL.iter().map(|origin| origin.path());
+    for path in managers.chain([BCD.to_owned(), BOOT_WIM.to_owned()]) {
+        if let Some(Thing::File(size)) = media.thing(&path) {
+            check_room(&path, size, media.folder)?;
         }
     }
     Ok(())
@@ -156,7 +173,7 @@ const WOF: u32 = 0x8000_0017;
 /// Boot files must be plain files. Of what Windows has compressed, or put elsewhere, the ESP would get zeros.
 fn judge_reparse_points(media: &mut Unpacker<'_>, found: &mut Examined) {
     let (mut first, mut others) = (None, 0);
-    for (source, _) in SOURCES {
+    for Source { from: source, .. } in SOURCES {
         media.wim.below(media.image, source, |entry: &Entry<'_>| {
             let Thing::Reparse(tag) = Thing::of(entry) else { return };
             if first.is_none() {

@@ -70,11 +70,7 @@ pub(super) fn follow(
     for lacking in walk.lacking {
         judge_lacking(&lacking, found);
     }
-    if let Some(machine) = machine {
-        let name = machine.fallback_name();
-        let step = format!("firmware of {} starts \\EFI\\BOOT\\{name}", machine.architecture());
-        found.first_start.push(step);
-    }
+    found.first_start.extend(found.boot_manager.take());
     let plain = |step: String| step.replace(char::is_control, "?");
     found.first_start.extend(walk.steps.into_iter().map(plain));
 }

@@ -77,9 +77,7 @@ impl PressError {
         match self {
             Self::Changed(_) => FailureCode::MediaChanged,
             Self::Wim(error) if error.is_full() => FailureCode::VolumeFull,
-            Self::Esp(EspError::Bcd(_) | EspError::Missing(_) | EspError::Manager(_)) => {
-                FailureCode::MediaInvalid
-            }
+            Self::Esp(EspError::Bcd(_) | EspError::Missing(_)) => FailureCode::MediaInvalid,
             Self::Tool(ToolError::Missing { .. }) => FailureCode::ToolMissing,
             Self::Store { source, .. } if source.kind() == io::ErrorKind::FileTooLarge => {
                 FailureCode::ImageTooLarge
@@ -174,7 +172,8 @@ fn press(task: &PressTask) -> Result<Outline, PressError> {
                 let fat = format_fat(&task.tools, partition, sector, &volume)?;
                 if recipe.layout.boot == Boot::Prestaged {
                     let work = task.staging.join("boot");
-                    let contents = esp::lay_out(&mut wim, recipe.image, &work)?;
+                    let contents =
+                        esp::lay_out(&mut wim, recipe.image, &work, recipe.layout.boot_manager)?;
                     fill_esp(&task.tools, &contents, &plan, &fat, &volume)?;
                     fs::remove_dir_all(&work).map_err(store("remove scratch files"))?;
                     sites.extend(guid_sites(&volume, &plan, partition.offset(sector))?);

@@ -11,6 +11,7 @@ use std::io;
 
 use formats::gpt::{self, TableError, Tables};
 use model::api::audit::AuditReport as Report;
+use model::boot::BootProgram;
 use model::code::FailureCode;
 use model::failure::Failure;
 use model::identity::Identity;
@@ -38,6 +39,15 @@ pub struct CheckTask {
     pub manifest: Manifest,
 }
 
+/// What a comparison has found.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Checked {
+    /// What was compared, and how it differs.
+    pub report: Report,
+    /// The programs on the ESP.
+    pub boot_programs: Vec<BootProgram>,
+}
+
 #[derive(Debug, thiserror::Error)]
 enum CheckError {
     #[error("the station has sent no image")]
@@ -60,14 +70,13 @@ enum CheckError {
 
 impl Work for CheckTask {
     const NAME: &'static str = "check";
-    /// What was compared, and how it differs.
-    type Output = Report;
+    type Output = Checked;
 
     fn reach(&self) -> Reach {
         Reach::to_read(self.files.iter().map(|file| file.path.as_path()))
     }
 
-    fn perform(self, given: Given) -> Result<Report, Failure> {
+    fn perform(self, given: Given) -> Result<Checked, Failure> {
         check(&self, given).map_err(|error| match &error {
             CheckError::Changed(changed) => {
                 Failure::of(FailureCode::MediaChanged, &error).with_hint_of(changed)
@@ -78,7 +87,7 @@ impl Work for CheckTask {
     }
 }
 
-fn check(task: &CheckTask, given: Given) -> Result<Report, CheckError> {
+fn check(task: &CheckTask, given: Given) -> Result<Checked, CheckError> {
     let CheckTask { files, manifest } = task;
     let plan = &manifest.plan;
     let image = given.files.into_iter().next().ok_or(CheckError::NoImage)?;
@@ -97,6 +106,7 @@ fn check(task: &CheckTask, given: Given) -> Result<Report, CheckError> {
     gpt::check(plan, &identity, &tables)?;
 
     let mut report = Report { media: manifest.recipe.media_name.clone(), ..Report::default() };
+    let mut boot_programs = Vec::new();
     for partition in &plan.partitions {
         let role = partition.role;
         let range = partition.range(plan.geometry.sector);
@@ -105,9 +115,12 @@ fn check(task: &CheckTask, given: Given) -> Result<Report, CheckError> {
         match role {
             Role::Msr => zeros(&drive, range, &mut report)?,
             Role::Esp if manifest.recipe.layout.boot == Boot::Prestaged => {
-                esp::compare(drive.part(range), &media, plan.places(&identity), &mut report);
+                let places = plan.places(&identity);
+                boot_programs = esp::compare(drive.part(range), &media, places, &mut report);
             }
-            Role::Esp => esp::compare(drive.part(range), &[], None, &mut report),
+            Role::Esp => {
+                esp::compare(drive.part(range), &[], None, &mut report);
+            }
             Role::Windows => {
                 let reporter = Mutex::new(Reporter::default());
                 let progress = |part| reporter.lock().report("comparing", part);
@@ -123,7 +136,7 @@ fn check(task: &CheckTask, given: Given) -> Result<Report, CheckError> {
         }
     }
     task.files.iter().try_for_each(check_unchanged)?;
-    Ok(report)
+    Ok(Checked { report, boot_programs })
 }
 
 /// Tells where a range that must be empty is not.

@@ -193,6 +193,7 @@ mod tests {
             seal_sha256: Digest([0; 32]),
             pressed: Timestamp::UNIX_EPOCH,
             warnings: Vec::new(),
+            boot_programs: Vec::new(),
         }
     }
 

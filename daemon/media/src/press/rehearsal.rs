@@ -82,7 +82,8 @@ impl<'a> Rehearsal<'a> {
         }
         let path = self.folder.join("esp");
         let fat = format_fat(self.programs, partition, SECTOR, &path)?;
-        let contents = esp::lay_out(wim, image, &self.folder.join("boot"))?;
+        let contents =
+            esp::lay_out(wim, image, &self.folder.join("boot"), self.layout.boot_manager)?;
         fill_esp(self.programs, &contents, &self.plan, &fat, &path)
     }
 }

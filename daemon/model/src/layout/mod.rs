@@ -18,6 +18,7 @@ use uuid::Uuid;
 pub use volume::{FAT32_MIN_CLUSTERS, esp_cluster_sectors, ntfs_bitmap, ntfs_cluster};
 use volume::{least_size, most_size};
 
+use crate::boot::BootManagerRule;
 use crate::drive::Geometry;
 use crate::identity::Identity;
 use crate::ranges::Range;
@@ -77,6 +78,9 @@ pub struct Layout {
     pub name: String,
     #[serde(default)]
     pub boot: Boot,
+    /// Which boot manager the ESP gets, if the drive is made bootable.
+    #[serde(default)]
+    pub boot_manager: BootManagerRule,
     pub partitions: Vec<Partition>,
 }
 
@@ -87,6 +91,7 @@ impl Default for Layout {
         Self {
             name: "uefi".into(),
             boot: Boot::Prestaged,
+            boot_manager: BootManagerRule::Newest,
             partitions: vec![
                 fixed(Role::Esp, 300),
                 fixed(Role::Msr, 16),
