@@ -10,7 +10,17 @@ pub(crate) fn doubts(config: &Config) -> Vec<String> {
     let mut doubts = config.doubts();
     doubts.extend(budget(config));
     doubts.extend(expiries(config));
+    doubts.extend(places(config));
     doubts
+}
+
+/// Files and folders that are not what they should be, or not there.
+fn places(config: &Config) -> Vec<String> {
+    let (ledger, inbox) = (&config.ledger.path, &config.media.inbox);
+    let ledger = ledger.is_dir().then(|| format!("ledger.path: {} is a folder", ledger.display()));
+    let inbox = (!inbox.exists())
+        .then(|| format!("media.inbox: {} does not exist; it will be made", inbox.display()));
+    ledger.into_iter().chain(inbox).collect()
 }
 
 /// A budget that the file system of the store cannot hold.

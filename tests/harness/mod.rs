@@ -32,7 +32,9 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-pub(crate) use drives::{Drive, Ext4, Tmpfs, Volume, attach, fill_with_noise, noise, partitions};
+pub(crate) use drives::{
+    Contents, Drive, Ext4, Tmpfs, Volume, attach, fill_with_noise, noise, partitions,
+};
 use sample::Sample;
 use serde_json::Value;
 pub(crate) use setup::{Setup, bay};

@@ -28,7 +28,7 @@ fn refused(rig: &Rig, drive: &Drive, options: &[&str], code: &str) {
 fn a_disarmed_station_writes_to_nothing_until_armed() {
     let rig = Rig::started(Setup::default().disarmed());
     assert_eq!(rig.json(&["status"])["armed"], false);
-    let drive = rig.drive("A", 420);
+    let drive = rig.drive("A", 160);
     refused(&rig, &drive, &[], "not_armed");
     let record = rig.wait_verdict(&drive.serial);
     assert_eq!(record["reason"]["code"], "not_armed");
@@ -66,7 +66,7 @@ fn stranger_to(rig: &Rig) -> Drive {
 #[needs(LOOP)]
 fn drives_in_use_read_only_or_too_small_are_refused() {
     let rig = Rig::started(Setup::default());
-    refused(&rig, &rig.drive("RO", 420), &["--read-only"], "read_only");
+    refused(&rig, &rig.drive("RO", 160), &["--read-only"], "read_only");
     refused(&rig, &rig.drive("SMALL", 90), &[], "too_small");
 }
 
@@ -75,7 +75,7 @@ fn drives_in_use_read_only_or_too_small_are_refused() {
 fn a_mounted_drive_is_refused() {
     // Armed only after the mount, so that the decision comes after it.
     let rig = Rig::started(Setup::default().disarmed());
-    let drive = rig.drive("A", 420);
+    let drive = rig.drive("A", 160);
     run("mkfs.ext4", &["-q", "-F", drive.file.to_str().unwrap()]);
     drive.attach(&[]);
     let mount = rig.path("mount");
@@ -96,7 +96,7 @@ fn a_mounted_drive_is_refused() {
 #[needs(LOOP)]
 fn a_loop_device_on_a_drive_holds_it() {
     let rig = Rig::started(Setup::default().disarmed());
-    let drive = rig.drive("A", 420);
+    let drive = rig.drive("A", 160);
     drive.attach(&[]);
     rig.decision(&drive.serial);
     let upper = Volume(attach(&drive.node(), &[]));
@@ -109,8 +109,8 @@ fn a_loop_device_on_a_drive_holds_it() {
 #[needs(LOOP)]
 fn the_same_serial_twice_is_refused() {
     let rig = Rig::started(Setup::default().disarmed());
-    let first = rig.drive("A", 420);
-    let mut second = rig.drive("B", 420);
+    let first = rig.drive("A", 160);
+    let mut second = rig.drive("B", 160);
     // The serial number is the file's name without its extension.
     let twin = first.file.with_extension("raw");
     fs::rename(&second.file, &twin).unwrap();
@@ -130,11 +130,11 @@ fn the_same_serial_twice_is_refused() {
 #[needs(LOOP)]
 fn drives_that_hold_something_are_refused_unless_it_is_ours() {
     let rig = Rig::started(Setup::default().set("admission.overwrite", "blank_or_ours"));
-    let noisy = rig.drive("NOISE", 420);
+    let noisy = rig.drive("NOISE", 160);
     refused(&rig, &noisy, &[], "not_blank");
     noisy.detach();
     rig.wait_gone(&noisy.serial);
-    fs::File::create(&noisy.file).unwrap().set_len(420 << 20).unwrap();
+    fs::File::create(&noisy.file).unwrap().set_len(160 << 20).unwrap();
     noisy.attach(&[]);
     rig.wait_pass(&noisy.serial);
     // The station knows its own work by the disk GUID.
@@ -146,7 +146,7 @@ fn drives_that_hold_something_are_refused_unless_it_is_ours() {
 fn without_media_a_drive_waits() {
     let rig = Rig::new(Setup::default());
     rig.start();
-    let drive = rig.drive("A", 420);
+    let drive = rig.drive("A", 160);
     refused(&rig, &drive, &[], "no_media");
     rig.add_media(&sample(&["--compress=LZX"]), "win.wim");
     rig.wait_state(&drive.serial, &["passed"]);
@@ -156,7 +156,7 @@ fn without_media_a_drive_waits() {
 #[needs(LOOP)]
 fn a_drive_that_has_passed_is_left_alone_until_retried() {
     let rig = Rig::started(Setup::default());
-    let drive = rig.attached("A", 420, 512);
+    let drive = rig.attached("A", 160, 512);
     rig.wait_pass(&drive.serial);
     drive.detach();
     rig.wait_gone(&drive.serial);
@@ -180,7 +180,7 @@ fn a_drive_that_has_passed_is_left_alone_until_retried() {
 #[needs(LOOP)]
 fn bays_have_names_and_models_and_sizes_are_listed() {
     let rig = Rig::started(Setup::default().bay("left 1", "loop-*LEFT*"));
-    let drive = rig.attached("LEFT", 420, 512);
+    let drive = rig.attached("LEFT", 160, 512);
     let record = rig.wait_pass(&drive.serial);
     assert_eq!(record["bay"], "left 1");
     assert_eq!(rig.drive_status(&drive.serial).unwrap()["bay"], "left 1");

@@ -115,7 +115,7 @@ fn learned_names_appear_in_status_records_and_log() {
     let rig = fresh();
     rig.add_media(&sample(&["--compress=LZX"]), "win.wim");
     rig.start();
-    let drives = ["A", "B", "C"].map(|name| rig.drive(name, 420));
+    let drives = ["A", "B", "C"].map(|name| rig.drive(name, 160));
     let before = drives[0].contents();
     let walk = Walk::begin(&rig, &["--json", "--names", "left 1,right 1"]);
     for (at, drive) in drives[..2].iter().enumerate() {

@@ -9,7 +9,7 @@ use crate::harness::{Drive, Rig, Setup, wait_for};
 /// How many drives: as many as a rack has bays.
 const BAYS: u64 = 24;
 /// Size of the drives.
-const MIB: u64 = 420;
+const MIB: u64 = 160;
 /// `replicate.memory`, in mebibytes: less than a master's content.
 const MEMORY_MIB: u64 = 64;
 /// Mebibytes that each drive may take beside chunks: threads, buffers for erasing and the commit, its boot files.

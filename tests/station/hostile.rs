@@ -301,7 +301,7 @@ fn an_inbox_full_of_traps_harms_nothing() {
     fs::write(&good_path, &good.0).unwrap();
     rig.add_media(&good_path, "good.wim");
     rig.wait_media("good.wim", "valid");
-    let drive = rig.attached("A", 420, 512);
+    let drive = rig.attached("A", 160, 512);
     assert_eq!(rig.wait_pass(&drive.serial)["media"]["name"], "good.wim");
     let arguments = ["image", &drive.node(), "--media", "control.wim"];
     rig.ctl_fails(2, &arguments);

@@ -145,7 +145,7 @@ fn two_drives(setup: Setup, mib: u64, sector: u32) {
 #[apply(test!)]
 #[needs(LOOP)]
 fn two_drives_with_512_byte_sectors() {
-    two_drives(Setup::default(), 420, 512);
+    two_drives(Setup::default(), 160, 512);
 }
 
 #[apply(test!)]
@@ -159,8 +159,8 @@ fn two_drives_with_4096_byte_sectors() {
 #[needs(LOOP)]
 fn a_drive_of_odd_size_passes() {
     let rig = Rig::started(Setup::default());
-    let drive = rig.drive("A", 420);
-    let size = (420 << 20) + 9 * 512;
+    let drive = rig.drive("A", 160);
+    let size = (160 << 20) + 9 * 512;
     File::options().write(true).open(&drive.file).unwrap().set_len(size).unwrap();
     drive.attach(&[]);
     let record = rig.wait_pass(&drive.serial);
@@ -172,7 +172,7 @@ fn a_drive_of_odd_size_passes() {
 #[needs(LOOP)]
 fn the_esp_holds_what_firmware_looks_for() {
     let rig = Rig::started(Setup::default());
-    let drive = rig.attached("A", 420, 512);
+    let drive = rig.attached("A", 160, 512);
     let record = rig.wait_pass(&drive.serial);
     let image = format!("{}@@{}", drive.file.display(), partitions(&record)[0].1);
     let list = run("mdir", &["-/", "-b", "-i", &image, "::/"]);
@@ -206,7 +206,7 @@ fn holds(data: &[u8], guid: &Value) -> bool {
 fn each_drive_s_bcd_names_its_own_partitions() {
     let rig = Rig::started(Setup::default());
     for name in ["A", "B"] {
-        let drive = rig.attached(name, 420, 512);
+        let drive = rig.attached(name, 160, 512);
         let record = rig.wait_pass(&drive.serial);
         let image = format!("{}@@{}", drive.file.display(), partitions(&record)[0].1);
         let copy = rig.path("bcd");
@@ -255,7 +255,7 @@ fn content_alone_needs_no_boot_files() {
 #[needs(LOOP)]
 fn holes_in_a_master_are_written_as_zeros() {
     let rig = Rig::started(Setup::default());
-    let first = rig.attached("A", 420, 512);
+    let first = rig.attached("A", 160, 512);
     let record = rig.wait_pass(&first.serial);
     let image = rig.master(&record).join("disk.raw");
     let blocks = |path| std::os::unix::fs::MetadataExt::blocks(&fs::metadata(path).unwrap());
@@ -279,7 +279,7 @@ fn holes_in_a_master_are_written_as_zeros() {
         anew.chunks.iter().any(|chunk| chunk.sha256 == zero),
         "the manifest lacks the chunk of zeros"
     );
-    let second = rig.attached("B", 420, 512);
+    let second = rig.attached("B", 160, 512);
     rig.wait_pass(&second.serial);
     rig.ctl_ok(&["audit", &second.node()]);
 }
@@ -288,7 +288,7 @@ fn holes_in_a_master_are_written_as_zeros() {
 #[needs(LOOP)]
 fn an_audit_finds_one_flipped_byte() {
     let rig = Rig::started(Setup::default());
-    let drive = rig.attached("A", 420, 512);
+    let drive = rig.attached("A", 160, 512);
     let record = rig.wait_pass(&drive.serial);
     let (_, offset, size) = partitions(&record)[2];
     let mut volume = vec![0; usize::try_from(size).unwrap()];
@@ -308,7 +308,7 @@ fn an_audit_finds_one_flipped_byte() {
 #[needs(LOOP)]
 fn a_replugged_drive_is_a_new_insertion() {
     let rig = Rig::started(Setup::default().set("admission.reimage", true));
-    let drive = rig.attached("A", 420, 512);
+    let drive = rig.attached("A", 160, 512);
     let first = rig.wait_pass(&drive.serial);
     drive.detach();
     rig.wait_gone(&drive.serial);
@@ -334,7 +334,7 @@ fn every_kind_of_wim_works() {
         rig.start();
         let media = rig.wait_media("win.wim", "valid");
         assert_eq!(media["integrity_table"], compression.contains(&"--check"));
-        let drive = rig.attached("A", 420, 512);
+        let drive = rig.attached("A", 160, 512);
         rig.wait_pass(&drive.serial);
         rig.ctl_ok(&["audit", &drive.node()]);
     }
@@ -371,7 +371,7 @@ fn a_split_set_works_once_all_parts_are_there() {
     });
     let all = rig.json(&["media", "list"]);
     assert_eq!(all[0]["files"].as_array().unwrap().len(), names.len() + 1);
-    let drive = rig.attached("A", 420, 512);
+    let drive = rig.attached("A", 160, 512);
     rig.wait_pass(&drive.serial);
     rig.ctl_ok(&["audit", &drive.node()]);
 }

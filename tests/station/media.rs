@@ -19,7 +19,7 @@ fn a_growing_file_is_not_picked_up() {
     let mut file = File::create(&path).unwrap();
     file.write_all(&wim[..wim.len() / 2]).unwrap();
     rig.start();
-    let drive = rig.attached("A", 420, 512);
+    let drive = rig.attached("A", 160, 512);
     rig.wait_refused(&drive.serial, "no_media");
     assert_eq!(
         rig.json(&["media", "list"]).as_array().unwrap().len(),
@@ -70,7 +70,7 @@ fn damaged_media_is_named_and_never_used() {
             insta::assert_snapshot!(name, text);
         }
     }
-    let drive = rig.attached("A", 420, 512);
+    let drive = rig.attached("A", 160, 512);
     rig.wait_refused(&drive.serial, "media_invalid");
     rig.add_media(&good, "good.wim");
     rig.wait_state(&drive.serial, &["passed"]);
@@ -186,7 +186,7 @@ fn the_inventory_counts_what_makes_media_difficult() {
 #[needs(LOOP)]
 fn new_media_is_pressed_ahead_and_wins() {
     let rig = Rig::started(Setup::default());
-    let first = rig.attached("A", 420, 512);
+    let first = rig.attached("A", 160, 512);
     rig.wait_pass(&first.serial);
     let wim = rig.path("newer.wim");
     Sample { seed: 2, ..Sample::default() }.make(&wim, &["--compress=XPRESS"]);
@@ -195,7 +195,7 @@ fn new_media_is_pressed_ahead_and_wins() {
         let all = rig.json(&["master", "list"]);
         (all.as_array().unwrap().len() == 2).then_some(())
     });
-    let second = rig.attached("B", 420, 512);
+    let second = rig.attached("B", 160, 512);
     assert_eq!(rig.wait_pass(&second.serial)["media"]["name"], "newer.wim");
     rig.ctl_ok(&["image", &second.node(), "--media", "win.wim"]);
     assert_eq!(rig.records(&second.serial)[1]["media"]["name"], "win.wim");
@@ -208,12 +208,12 @@ fn masters_survive_restarts_and_stay_under_the_budget() {
     let press = |size: &str| {
         rig.ctl_ok(&["master", "press", "--media", "win.wim", "--size", size]);
     };
-    press("420MiB");
+    press("160MiB");
     rig.terminate();
     rig.wait_end();
     rig.start();
     rig.wait_media("win.wim", "valid");
-    let drive = rig.attached("A", 420, 512);
+    let drive = rig.attached("A", 160, 512);
     rig.wait_pass(&drive.serial);
     let presses = rig.log().matches("pressing a master").count();
     assert_eq!(presses, 1, "the station found its master again");

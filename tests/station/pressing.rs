@@ -45,7 +45,7 @@ fn leftovers(rig: &Rig) -> Vec<String> {
 #[needs(LOOP)]
 fn a_killed_press_fails_the_drive_untouched_and_leaves_nothing() {
     let rig = with_slow_mkntfs();
-    let drive = rig.drive("A", 420);
+    let drive = rig.drive("A", 160);
     let before = drive.contents();
     drive.attach(&[]);
     running_press(&rig);
@@ -64,7 +64,7 @@ fn a_killed_press_fails_the_drive_untouched_and_leaves_nothing() {
 #[needs(LOOP)]
 fn an_operator_cancels_a_press() {
     let rig = with_slow_mkntfs();
-    let drive = rig.attached("A", 420, 512);
+    let drive = rig.attached("A", 160, 512);
     let id = running_press(&rig);
     rig.ctl_ok(&["master", "remove", &id]);
     let record = rig.wait_verdict(&drive.serial);
@@ -80,7 +80,7 @@ fn an_operator_cancels_a_press() {
 #[needs(LOOP)]
 fn media_that_leaves_ends_its_press() {
     let rig = with_slow_mkntfs();
-    let drive = rig.attached("A", 420, 512);
+    let drive = rig.attached("A", 160, 512);
     running_press(&rig);
     fs::remove_file(rig.path("inbox/win.wim")).unwrap();
     rig.wait_refused(&drive.serial, "no_media");
@@ -94,7 +94,7 @@ fn media_that_leaves_ends_its_press() {
 #[needs(LOOP)]
 fn a_drive_pulled_while_its_master_is_pressed_is_recorded() {
     let rig = with_slow_mkntfs();
-    let drive = rig.attached("A", 420, 512);
+    let drive = rig.attached("A", 160, 512);
     running_press(&rig);
     drive.detach();
     let record = wait_for("the record", || rig.records(&drive.serial).pop());
@@ -110,7 +110,7 @@ fn a_drive_pulled_while_its_master_is_pressed_is_recorded() {
 #[needs(LOOP)]
 fn an_earlier_pass_is_no_verdict_on_this_attempt() {
     let rig = with_slow_mkntfs();
-    let drive = rig.attached("A", 420, 512);
+    let drive = rig.attached("A", 160, 512);
     fs::write(rig.path("go"), "").unwrap();
     let passed = rig.wait_pass(&drive.serial);
     fs::remove_file(rig.path("go")).unwrap();
@@ -131,7 +131,7 @@ fn an_earlier_pass_is_no_verdict_on_this_attempt() {
 #[needs(LOOP)]
 fn a_drive_that_waits_for_its_master_is_stopped() {
     let rig = with_slow_mkntfs();
-    let drive = rig.attached("A", 420, 512);
+    let drive = rig.attached("A", 160, 512);
     running_press(&rig);
     rig.wait_state(&drive.serial, &["waiting_for_master"]);
     rig.ctl_ok(&["stop", &drive.serial]);
@@ -151,7 +151,7 @@ fn a_drive_that_waits_for_its_master_is_stopped() {
 #[needs(LOOP)]
 fn a_press_can_be_watched() {
     let rig = with_slow_mkntfs();
-    let drive = rig.attached("A", 420, 512);
+    let drive = rig.attached("A", 160, 512);
     running_press(&rig);
     let waiting = rig.wait_state(&drive.serial, &["waiting_for_master"]);
     assert_eq!(waiting["verdict"], Value::Null);
@@ -205,9 +205,9 @@ fn without_a_place_for_its_record_no_drive_is_touched() {
     let small = Tmpfs::mount(rig.path("small"), "1m");
     rig.set("ledger.path", rig.path("small/ledger.db").to_str().unwrap());
     rig.start_with_media();
-    rig.ctl_ok(&["master", "press", "--media", "win.wim", "--size", "420MiB"]);
+    rig.ctl_ok(&["master", "press", "--media", "win.wim", "--size", "160MiB"]);
     let filler = small.fill();
-    let drive = rig.drive("A", 420);
+    let drive = rig.drive("A", 160);
     let before = drive.contents();
     drive.attach(&[]);
     let refused = rig.wait_state(&drive.serial, &["refused"]);

@@ -130,7 +130,7 @@ fn exit_codes_are_the_contract_s() {
 #[needs(LOOP)]
 fn records_come_as_csv_too() {
     let rig = Rig::started(Setup::default());
-    let drive = rig.attached("A", 420, 512);
+    let drive = rig.attached("A", 160, 512);
     let record = rig.wait_pass(&drive.serial);
     let text = rig.ctl_ok(&["records", "--csv", "--verdict", "passed", "--since", "1h"]);
     insta::assert_snapshot!("columns_of_records", text.lines().next().unwrap());
@@ -204,7 +204,7 @@ fn every_record_is_a_journal_entry() {
         state.to_str().unwrap(),
     ];
     let rig = Rig::started(Setup::default().wrapped(&wrapper).bay("left 1", "loop-*A.img"));
-    let drive = rig.attached("A", 420, 512);
+    let drive = rig.attached("A", 160, 512);
     let record = rig.wait_pass(&drive.serial);
     assert_eq!(record["bay"], "left 1");
     // journald dies; the station goes on, and when journald is back so are the entries.
@@ -214,10 +214,10 @@ fn every_record_is_a_journal_entry() {
         wait_for(&file, || fs::exists(&file).unwrap().then_some(()));
     };
     signal("-USR1", "gone");
-    let silent = rig.attached("B", 420, 512);
+    let silent = rig.attached("B", 160, 512);
     rig.wait_pass(&silent.serial);
     signal("-USR2", "back");
-    let later = rig.attached("C", 420, 512);
+    let later = rig.attached("C", 160, 512);
     rig.wait_pass(&later.serial);
     let pid = fs::read_to_string(&state).unwrap().trim().to_owned();
     crate::harness::sample::run("kill", &["-TERM", &pid]);
@@ -258,7 +258,7 @@ fn every_record_is_a_journal_entry() {
 #[needs(LOOP, UDEVD)]
 fn where_udevd_runs_its_events_are_followed() {
     let rig = Rig::started(Setup::default().beside_udevd(""));
-    let drives: Vec<_> = ["A", "B", "C"].map(|name| rig.attached(name, 420, 512)).into();
+    let drives: Vec<_> = ["A", "B", "C"].map(|name| rig.attached(name, 160, 512)).into();
     for drive in &drives {
         rig.wait_pass(&drive.serial);
         assert_eq!(rig.records(&drive.serial).len(), 1);

@@ -40,6 +40,7 @@ use file::Source;
 use model::admission::Policy;
 use model::job::Limits;
 use model::layout::Layout;
+use model::units::ByteRate;
 
 /// The file that is read unless the command line or the environment names another.
 pub const DEFAULT_PATH: &str = "/etc/prestaged/prestaged.toml";
@@ -174,7 +175,20 @@ impl Config {
         let path = |(key, path): (&str, &PathBuf)| {
             format!("{key}: {path:?} depends on the folder in which the station is started")
         };
-        unknown.map(bus).chain(relative.map(path)).collect()
+        let empty = self.admission.bays.iter().filter(|bay| bay.trim().is_empty());
+        let empty = empty.map(|_| "admission.bays: an empty pattern matches no drive".to_owned());
+        let (inbox, store) = (&self.media.inbox, &self.store.path);
+        let nested = inbox.starts_with(store) || store.starts_with(inbox);
+        let nested = nested.then(|| {
+            let (inbox, store) = (inbox.display(), store.display());
+            format!("media.inbox and store.path: {inbox} and {store} should not lie in one another")
+        });
+        let rate = self.replicate.min_write_rate.filter(|rate| *rate < LIKELY_RATE);
+        let rate = rate.map(|rate| {
+            format!("replicate.min_write_rate: every drive is faster than {rate}; write 30MB/s or the like")
+        });
+        let known = unknown.map(bus).chain(relative.map(path)).chain(empty);
+        known.chain(nested).chain(rate).collect()
     }
 
     /// The layout that drives get.
@@ -190,6 +204,9 @@ impl Config {
         self.check_mode().map_err(|wrong| ConfigError::new(Place::default(), wrong.mistake))
     }
 }
+
+/// No floor for drives is below this.
+const LIKELY_RATE: ByteRate = ByteRate(1_000_000);
 
 /// The names that the crate `drives` has for buses: udev's `ID_BUS`, and its own where udev has none.
 const BUSES: [&str; 9] =

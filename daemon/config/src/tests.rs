@@ -58,10 +58,20 @@ fn the_contract_s_example_is_read() {
 
 #[test]
 fn what_is_probably_not_meant_is_told() {
-    let text = "[admission]\nbuses = [\"sata\", \"usb\"]\n[media]\ninbox = \"here\"";
+    let text = r#"
+        media.inbox = "here"
+        store.path = "here/store"
+        replicate.min_write_rate = 5
+        admission.buses = ["sata", "usb"]
+        admission.bays = [""]
+    "#;
     let expected = [
         "admission.buses: no drive has the bus \"sata\"; buses are ata, scsi, usb, nvme, mmc, virtio, loop, ieee1394, cciss",
         "media.inbox: \"here\" depends on the folder in which the station is started",
+        "store.path: \"here/store\" depends on the folder in which the station is started",
+        "admission.bays: an empty pattern matches no drive",
+        "media.inbox and store.path: here and here/store should not lie in one another",
+        "replicate.min_write_rate: every drive is faster than 5 B/s; write 30MB/s or the like",
     ];
     assert_eq!(parse(text).unwrap().doubts(), expected);
     assert!(parse("").unwrap().doubts().is_empty());

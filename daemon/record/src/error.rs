@@ -139,7 +139,7 @@ impl Hint for LedgerError {
                     .into()
             }
             Self::Older { .. } => {
-                "put the newest copy there; or, if this is the newest, take it with `prestaged --ledger found`".into()
+                "put the newest copy there; or, if this is the newest, end the station and take it with `prestaged --ledger found`".into()
             }
             Self::Moved { path } => format!("put it back to {}; the station goes on by itself", path.display()),
             Self::Overwritten { path, .. } => recovery(path),

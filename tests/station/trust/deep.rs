@@ -7,7 +7,7 @@ use super::Case;
 use crate::harness::faulty::{Faults, FaultyDrive, slow};
 use crate::harness::{Rig, Setup};
 
-const MIB: u64 = 420;
+const MIB: u64 = 160;
 
 fn station() -> Rig {
     let setup = Setup::default();
@@ -29,7 +29,7 @@ fn row(tried: &'static str, right: &'static str, before: &'static str, record: &
 fn one_bit_anywhere_is_found() {
     let rig = station();
     // Samples miss so little nearly always; where they hit it, the verdict is the same.
-    for (name, place) in [("A", 8 << 20), ("B", 211 << 20), ("C", (MIB - 8) << 20)] {
+    for (name, place) in [("A", 8 << 20), ("B", 111 << 20), ("C", (MIB - 8) << 20)] {
         let drive = FaultyDrive::new(&rig, name, MIB, Faults::default()).blank();
         drive.plant(place - 1, &[4]);
         drive.attach(&[]);
@@ -42,7 +42,7 @@ fn one_bit_anywhere_is_found() {
     let drive = FaultyDrive::new(&rig, "D", MIB, Faults::default()).blank();
     drive.attach(&[]);
     row("deep: a blank drive", "passed", "passed", &rig.wait_verdict(&drive.serial));
-    assert!(drive.reads().iter().any(|read| read.contains(&(211 << 20))), "it was read");
+    assert!(drive.reads().iter().any(|read| read.contains(&(111 << 20))), "it was read");
     drive.detach();
     rig.wait_gone(&drive.serial);
     // What is compared with what was written there is not read whole.
@@ -55,7 +55,7 @@ fn one_bit_anywhere_is_found() {
 #[needs(LOOP, FUSE)]
 fn what_ends_the_look_leaves_the_drive_alone() {
     let rig = station();
-    let bad = Faults { read_error_at: Some(211 << 20), ..Faults::default() };
+    let bad = Faults { read_error_at: Some(111 << 20), ..Faults::default() };
     let bad = FaultyDrive::new(&rig, "BAD", MIB, bad).blank();
     bad.attach(&[]);
     let record = rig.wait_verdict(&bad.serial);

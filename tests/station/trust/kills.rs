@@ -110,8 +110,8 @@ fn kill_at_random(kills: u32) {
     rig.add_media(&sample(&["--compress=none"]), "win.wim");
     rig.start();
     rig.wait_media("win.wim", "valid");
-    rig.ctl_ok(&["master", "press", "--media", "win.wim", "--size", "420MiB"]);
-    let drives = ["A", "B", "C"].map(|name| rig.drive(name, 420));
+    rig.ctl_ok(&["master", "press", "--media", "win.wim", "--size", "160MiB"]);
+    let drives = ["A", "B", "C"].map(|name| rig.drive(name, 160));
     let (mut seen, mut verdicts) = (Seen::new(), BTreeMap::new());
     for kill in 1..=kills {
         if chance.u8(..10) == 0 {

@@ -60,7 +60,7 @@ fn a_folder_of_others_is_no_store() {
 fn a_store_touches_only_what_it_made() {
     let rig = Rig::started(Setup::default());
     let store = rig.path("store");
-    let first = rig.attached("A", 420, 512);
+    let first = rig.attached("A", 160, 512);
     let record = rig.wait_pass(&first.serial);
     rig.kill();
     // As an older version left it, with things of others between.
@@ -80,7 +80,7 @@ fn a_store_touches_only_what_it_made() {
     symlink(&outside, store.join("masters/fedcba9876543210")).unwrap();
     rig.start();
     rig.wait_media("win.wim", "valid");
-    let second = rig.attached("B", 420, 512);
+    let second = rig.attached("B", 160, 512);
     rig.wait_pass(&second.serial);
     let used = rig.log().matches("pressing a master").count() == 1;
     Case {
@@ -192,7 +192,7 @@ fn journal_in(folder: &Path) -> Setup {
 
 /// Images a drive and gives a command; what became of both, in words.
 fn works(rig: &Rig) -> String {
-    let drive = rig.attached("A", 420, 512);
+    let drive = rig.attached("A", 160, 512);
     let record = rig.wait_verdict(&drive.serial);
     let disarmed = rig.ctl(&["disarm"]).0 == 0;
     let answer = if disarmed { "answers" } else { "does not answer" };
@@ -317,7 +317,7 @@ fn clients_beyond_the_limits_delay_no_drive() {
             // A connection may also be cut before its answer is read.
             text.contains("takes no more").then(|| format!("exit {code}, told"))
         });
-        let drive = rig.drive("A", 420);
+        let drive = rig.drive("A", 160);
         drive.attach(&[]);
         let other = |words: &[&str]| rig.ctl_as_nobody(group("disk"), words);
         let status = other(&["status"]).0;
@@ -342,7 +342,7 @@ fn clients_beyond_the_limits_delay_no_drive() {
 #[needs(LOOP, FUSE)]
 fn signals_do_not_cost_a_good_drive() {
     let rig = Rig::started(Setup::default());
-    let drive = FaultyDrive::new(&rig, "A", 420, slow(20));
+    let drive = FaultyDrive::new(&rig, "A", 160, slow(20));
     drive.attach(&[]);
     rig.wait_state(&drive.serial, &["writing"]);
     let send = |signal: &str| run("kill", &["-s", signal, &rig.pid().to_string()]);
@@ -383,7 +383,7 @@ fn a_renamed_file_does_not_get_younger() {
     let (code, checked) = told(rig.command().arg("--check"));
     rig.start();
     let media = rig.wait_media("one.wim", "valid");
-    let drive = rig.attached("A", 420, 512);
+    let drive = rig.attached("A", 160, 512);
     let record = rig.wait_verdict(&drive.serial);
     let warned = media["warnings"][0]["code"] == "expiry_name"
         && code == 0

@@ -12,21 +12,21 @@ use serde_json::Value;
 use super::Case;
 use crate::harness::faulty::{FaultyDrive, slow};
 use crate::harness::sample::run;
-use crate::harness::{Drive, Rig, Setup, sample, wait_for};
+use crate::harness::{Contents, Drive, Rig, Setup, sample, wait_for};
 use crate::pressing::{running_press, with_slow_mkntfs};
 
 /// `refused not_armed`, and ` untouched` where nothing was written.
-fn decision(record: &Value, drive: &Drive, before: &[u8]) -> String {
+fn decision(record: &Value, drive: &Drive, before: &Contents) -> String {
     let code = record["reason"]["code"].as_str().unwrap_or("-");
-    let touched = if drive.contents() == before { "untouched" } else { "written to" };
+    let touched = if drive.contents() == *before { "untouched" } else { "written to" };
     format!("{} {code} {touched}", record["verdict"].as_str().unwrap())
 }
 
 /// A station that presses, a drive that waits for its master, and what the drive held before it was attached. The press
 /// goes on once the file `go` exists.
-fn with_waiting_drive() -> (Rig, Drive, Vec<u8>) {
+fn with_waiting_drive() -> (Rig, Drive, Contents) {
     let rig = with_slow_mkntfs();
-    let drive = rig.drive("A", 420);
+    let drive = rig.drive("A", 160);
     let before = drive.contents();
     drive.attach(&[]);
     running_press(&rig);
@@ -62,7 +62,7 @@ fn media_that_is_changed_behind_its_times_is_not_used() {
     };
     futimens(&file, &times).unwrap();
     drop(file);
-    let drive = rig.drive("A", 420);
+    let drive = rig.drive("A", 160);
     let before = drive.contents();
     drive.attach(&[]);
     rig.wait_refused(&drive.serial, "media_invalid");
@@ -81,7 +81,7 @@ fn media_that_is_changed_behind_its_times_is_not_used() {
 #[needs(LOOP)]
 fn media_replaced_while_it_is_pressed_is_the_one_recorded() {
     let rig = with_slow_mkntfs();
-    let drive = rig.attached("A", 420, 512);
+    let drive = rig.attached("A", 160, 512);
     running_press(&rig);
     let old = rig.wait_media("win.wim", "valid")["sha256"].clone();
     rig.add_media(&sample(&["--compress=none"]), "win.wim");
@@ -125,10 +125,10 @@ fn disarmed_while_a_drive_waits_for_its_master() {
 #[needs(LOOP, FUSE)]
 fn a_twin_that_comes_while_the_first_is_written() {
     let rig = Rig::started(Setup::default());
-    let first = FaultyDrive::new(&rig, "A", 420, slow(15));
+    let first = FaultyDrive::new(&rig, "A", 160, slow(15));
     first.attach(&[]);
     rig.wait_state(&first.serial, &["writing"]);
-    let spare = rig.drive("B", 420);
+    let spare = rig.drive("B", 160);
     let twin = rig.path("drives").join(format!("{}.raw", first.serial));
     fs::rename(&spare.file, &twin).unwrap();
     let twin = Drive::new(first.serial.clone(), twin);
@@ -159,7 +159,7 @@ fn a_twin_that_comes_while_the_first_is_written() {
 #[needs(LOOP, FUSE)]
 fn stopped_while_the_tables_are_written() {
     let rig = Rig::started(Setup::default());
-    let drive = FaultyDrive::new(&rig, "A", 420, slow(60));
+    let drive = FaultyDrive::new(&rig, "A", 160, slow(60));
     drive.attach(&[]);
     rig.wait_state(&drive.serial, &["committing"]);
     rig.ctl(&["stop", &drive.serial]);
@@ -183,7 +183,7 @@ fn stopped_while_the_tables_are_written() {
 #[needs(LOOP, FUSE)]
 fn a_master_that_is_removed_while_it_is_written_from() {
     let rig = Rig::started(Setup::default().set("store.press_ahead", false));
-    let drive = FaultyDrive::new(&rig, "A", 420, slow(25));
+    let drive = FaultyDrive::new(&rig, "A", 160, slow(25));
     drive.attach(&[]);
     rig.wait_state(&drive.serial, &["writing"]);
     let id = rig.json(&["master", "list"])[0]["id"].as_str().unwrap().to_owned();
@@ -206,7 +206,7 @@ fn a_master_that_is_removed_while_it_is_written_from() {
 #[needs(LOOP)]
 fn five_retries_at_once() {
     let rig = Rig::started(Setup::default());
-    let drive = rig.attached("A", 420, 512);
+    let drive = rig.attached("A", 160, 512);
     rig.wait_pass(&drive.serial);
     let retry = || {
         let mut command = rig.prestagectl();
@@ -276,7 +276,7 @@ fn a_drive_that_becomes_write_protected_while_it_waits() {
 #[needs(LOOP)]
 fn twelve_identities_across_a_restart() {
     let rig = Rig::started(Setup::default());
-    let drives: Vec<Drive> = (0..4).map(|n| rig.attached(&format!("D{n}"), 420, 512)).collect();
+    let drives: Vec<Drive> = (0..4).map(|n| rig.attached(&format!("D{n}"), 160, 512)).collect();
     drives.iter().for_each(|drive| drop(rig.wait_pass(&drive.serial)));
     rig.terminate();
     assert!(rig.wait_end());
@@ -313,7 +313,7 @@ fn twelve_identities_across_a_restart() {
 #[needs(LOOP, FUSE)]
 fn what_was_stopped_stays_stopped_over_a_restart() {
     let rig = Rig::started(Setup::default().disarmed());
-    let drive = FaultyDrive::new(&rig, "A", 420, slow(25));
+    let drive = FaultyDrive::new(&rig, "A", 160, slow(25));
     drive.attach(&[]);
     rig.ctl_ok(&["arm"]);
     rig.wait_state(&drive.serial, &["writing"]);
@@ -326,7 +326,7 @@ fn what_was_stopped_stays_stopped_over_a_restart() {
     rig.ctl_ok(&["arm"]);
     // Another drive is taken, so the station had the time to take this one.
     drive.set(slow(0));
-    let other = rig.attached("B", 420, 512);
+    let other = rig.attached("B", 160, 512);
     rig.wait_pass(&other.serial);
     Case {
         line: "+11",

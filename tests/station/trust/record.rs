@@ -65,8 +65,8 @@ const GAMES: [Game; 8] = [
 #[needs(LOOP, FUSE)]
 fn a_ledger_that_is_taken_away_loses_no_record() {
     let rig = Rig::started(Setup::default().set("admission.reimage", true));
-    rig.ctl_ok(&["master", "press", "--media", "win.wim", "--size", "420MiB"]);
-    let drive = FaultyDrive::new(&rig, "A", 420, slow(4));
+    rig.ctl_ok(&["master", "press", "--media", "win.wim", "--size", "160MiB"]);
+    let drive = FaultyDrive::new(&rig, "A", 160, slow(4));
     for (count, (tried, game)) in GAMES.into_iter().enumerate() {
         if count > 0 {
             let backup = rig.path("backup.db");
@@ -125,7 +125,7 @@ fn a_ledger_that_is_out_of_reach_holds_everything_up() {
     fs::create_dir(rig.path("state")).unwrap();
     rig.set("ledger.path", rig.path("state/ledger.db").to_str().unwrap());
     rig.start_with_media();
-    rig.ctl_ok(&["master", "press", "--media", "win.wim", "--size", "420MiB"]);
+    rig.ctl_ok(&["master", "press", "--media", "win.wim", "--size", "160MiB"]);
     let (state, away) = (rig.path("state"), rig.path("away"));
     let games: [Outage<'_>; 2] = [
         ("its folder renamed", &|| fs::rename(&state, &away).unwrap(), &|| {
@@ -138,11 +138,11 @@ fn a_ledger_that_is_out_of_reach_holds_everything_up() {
         ),
     ];
     for (number, (tried, take, give)) in games.into_iter().enumerate() {
-        let first = FaultyDrive::new(&rig, &format!("A{number}"), 420, slow(4));
+        let first = FaultyDrive::new(&rig, &format!("A{number}"), 160, slow(4));
         first.attach(&[]);
         rig.wait_state(&first.serial, &["writing"]);
         take();
-        let second = rig.drive(&format!("B{number}"), 420);
+        let second = rig.drive(&format!("B{number}"), 160);
         let before = second.contents();
         second.attach(&[]);
         rig.wait_refused(&second.serial, "ledger_unavailable");
@@ -190,10 +190,10 @@ fn a_ledger_that_is_overwritten_is_told() {
     ];
     for (tried, game) in games {
         let rig = Rig::started(Setup::default());
-        let first = rig.attached("Z", 420, 512);
+        let first = rig.attached("Z", 160, 512);
         rig.wait_pass(&first.serial);
         ask(&rig, &format!("VACUUM INTO '{}'", rig.path("backup.db").display()));
-        let drive = FaultyDrive::new(&rig, "A", 420, slow(6));
+        let drive = FaultyDrive::new(&rig, "A", 160, slow(6));
         drive.attach(&[]);
         rig.wait_state(&drive.serial, &["writing"]);
         wait_for("the log to be brought in", || {
@@ -203,7 +203,7 @@ fn a_ledger_that_is_overwritten_is_told() {
         let told = wait_for("the trouble", || {
             rig.json(&["status"])["ledger"]["detail"].as_str().map(str::to_owned)
         });
-        let other = rig.drive("B", 420);
+        let other = rig.drive("B", 160);
         other.attach(&[]);
         rig.wait_refused(&other.serial, "ledger_unavailable");
         wait_for("the drive to be written", || {
@@ -224,10 +224,10 @@ fn a_ledger_that_is_overwritten_is_told() {
 #[needs(LOOP, FUSE)]
 fn rows_that_are_deleted_are_missed() {
     let rig = Rig::started(Setup::default());
-    let first = rig.attached("A", 420, 512);
+    let first = rig.attached("A", 160, 512);
     rig.wait_pass(&first.serial);
     ask(&rig, "DELETE FROM records");
-    let second = rig.attached("B", 420, 512);
+    let second = rig.attached("B", 160, 512);
     rig.wait_refused(&second.serial, "ledger_unavailable");
     let detail = rig.decision(&second.serial)["detail"].as_str().unwrap().to_owned();
     let now = if detail.contains("older than") { "refused ledger_unavailable" } else { &detail };
@@ -253,7 +253,7 @@ pub(super) fn start_fails(rig: &Rig) -> String {
 #[needs(LOOP)]
 fn a_station_misses_its_ledger_when_it_starts() {
     let rig = Rig::started(Setup::default());
-    let drive = rig.attached("A", 420, 512);
+    let drive = rig.attached("A", 160, 512);
     rig.wait_pass(&drive.serial);
     ask(&rig, &format!("VACUUM INTO '{}'", rig.path("backup.db").display()));
     rig.ctl_ok(&["retry", &drive.serial]);
@@ -314,7 +314,7 @@ fn a_station_misses_its_ledger_when_it_starts() {
 #[needs(LOOP, FUSE)]
 fn a_second_station_leaves_the_ledger_of_the_first_alone() {
     let rig = Rig::started(Setup::default());
-    let drive = FaultyDrive::new(&rig, "A", 420, slow(8));
+    let drive = FaultyDrive::new(&rig, "A", 160, slow(8));
     drive.attach(&[]);
     rig.wait_state(&drive.serial, &["writing"]);
     let link = rig.path("link.db");
@@ -362,9 +362,9 @@ fn a_ledger_whose_file_system_stands_still() {
     let disk = Ext4::mount(&rig.path("disk"), &at, 64);
     rig.set("ledger.path", at.join("ledger.db").to_str().unwrap());
     rig.start_with_media();
-    rig.wait_pass(&rig.attached("A", 420, 512).serial);
+    rig.wait_pass(&rig.attached("A", 160, 512).serial);
     let frozen = disk.freeze();
-    let drive = rig.drive("B", 420);
+    let drive = rig.drive("B", 160);
     let before = drive.contents();
     drive.attach(&[]);
     let told = wait_for("the silence to be told", || {
@@ -381,7 +381,7 @@ fn a_ledger_whose_file_system_stands_still() {
     assert_eq!(rig.records(&drive.serial).len(), 1);
     // The station ends all the same, as far as the kernel lets it.
     let frozen = disk.freeze();
-    let drive = rig.drive("C", 420);
+    let drive = rig.drive("C", 160);
     drive.attach(&[]);
     wait_for("the silence to be told", || {
         rig.json(&["status"])["ledger"]["detail"].as_str().map(|_| ())

@@ -14,7 +14,7 @@ use super::Case;
 use crate::harness::faulty::{BODY_BYTE, Faults, FaultyDrive, slow};
 use crate::harness::{Ext4, Rig, Setup, wait_for};
 
-const MIB: u64 = 420;
+const MIB: u64 = 160;
 /// Milliseconds that each access to a drive takes: so long that the test is there before the last chunk.
 const SLOW: u64 = 25;
 

@@ -61,7 +61,7 @@ fn list_all(rig: &Rig, forms: &[&[&str]]) -> Vec<(usize, u64)> {
 
 fn memory_stays_flat(rows: u32) {
     let rig = Rig::started(Setup::default());
-    let drive = rig.attached("A", 420, 512);
+    let drive = rig.attached("A", 160, 512);
     rig.wait_pass(&drive.serial);
     multiply(&rig, &drive.serial, rows);
     let pid = rig.pid().to_string();
@@ -123,7 +123,7 @@ fn very_many_records_take_no_more_memory() {
 #[needs(LOOP)]
 fn a_row_that_cannot_be_read_is_told_and_skipped() {
     let rig = Rig::started(Setup::default());
-    let drives = ["A", "B"].map(|name| rig.attached(name, 420, 512));
+    let drives = ["A", "B"].map(|name| rig.attached(name, 160, 512));
     for drive in &drives {
         rig.wait_pass(&drive.serial);
     }
@@ -175,7 +175,7 @@ fn a_row_that_cannot_be_read_is_told_and_skipped() {
 #[needs(LOOP)]
 fn a_damaged_ledger_is_named_with_its_remedy() {
     let rig = Rig::started(Setup::default());
-    let drive = rig.attached("A", 420, 512);
+    let drive = rig.attached("A", 160, 512);
     rig.wait_pass(&drive.serial);
     multiply(&rig, &drive.serial, 500);
     rig.terminate();
@@ -251,7 +251,7 @@ fn mode(path: &Path) -> u32 {
 #[needs(LOOP)]
 fn ledger_and_store_are_not_for_everybody() {
     let rig = Rig::started(Setup::default());
-    let drive = rig.attached("A", 420, 512);
+    let drive = rig.attached("A", 160, 512);
     rig.wait_pass(&drive.serial);
     rig.kill();
     // As an older version has left them.
