@@ -74,22 +74,27 @@ impl Drive {
     }
 
     /// All that it holds.
-    pub(crate) fn contents(&self) -> Contents {
-        Contents::of(&self.file)
+    pub(crate) fn contents(&self) -> Vec<u8> {
+        fs::read(&self.file).unwrap()
+    }
+
+    /// A checksum of all that it holds.
+    pub(crate) fn checksum(&self) -> Checksum {
+        Checksum::of(&self.file)
     }
 
     /// Checks that it still holds what it held.
     #[track_caller]
-    pub(crate) fn assert_untouched(&self, before: &Contents) {
-        assert!(self.contents() == *before, "something was written to {}", self.serial);
+    pub(crate) fn assert_untouched(&self, before: &Checksum) {
+        assert!(self.checksum() == *before, "something was written to {}", self.serial);
     }
 }
 
 /// A checksum over everything but zeros, and where it stands.
 #[derive(PartialEq)]
-pub(crate) struct Contents(u64);
+pub(crate) struct Checksum(u64);
 
-impl Contents {
+impl Checksum {
     fn of(path: &Path) -> Self {
         let file = File::open(path).unwrap();
         let size = file.metadata().unwrap().len();

@@ -33,7 +33,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub(crate) use drives::{
-    Contents, Drive, Ext4, Tmpfs, Volume, attach, fill_with_noise, noise, partitions,
+    Checksum, Drive, Ext4, Tmpfs, Volume, attach, fill_with_noise, noise, partitions,
 };
 use sample::Sample;
 use serde_json::Value;

@@ -12,22 +12,22 @@ use serde_json::Value;
 use super::Case;
 use crate::harness::faulty::{FaultyDrive, slow};
 use crate::harness::sample::run;
-use crate::harness::{Contents, Drive, Rig, Setup, sample, wait_for};
+use crate::harness::{Checksum, Drive, Rig, Setup, sample, wait_for};
 use crate::pressing::{running_press, with_slow_mkntfs};
 
 /// `refused not_armed`, and ` untouched` where nothing was written.
-fn decision(record: &Value, drive: &Drive, before: &Contents) -> String {
+fn decision(record: &Value, drive: &Drive, before: &Checksum) -> String {
     let code = record["reason"]["code"].as_str().unwrap_or("-");
-    let touched = if drive.contents() == *before { "untouched" } else { "written to" };
+    let touched = if drive.checksum() == *before { "untouched" } else { "written to" };
     format!("{} {code} {touched}", record["verdict"].as_str().unwrap())
 }
 
 /// A station that presses, a drive that waits for its master, and what the drive held before it was attached. The press
 /// goes on once the file `go` exists.
-fn with_waiting_drive() -> (Rig, Drive, Contents) {
+fn with_waiting_drive() -> (Rig, Drive, Checksum) {
     let rig = with_slow_mkntfs();
     let drive = rig.drive("A", 160);
-    let before = drive.contents();
+    let before = drive.checksum();
     drive.attach(&[]);
     running_press(&rig);
     rig.wait_state(&drive.serial, &["waiting_for_master"]);
@@ -63,7 +63,7 @@ fn media_that_is_changed_behind_its_times_is_not_used() {
     futimens(&file, &times).unwrap();
     drop(file);
     let drive = rig.drive("A", 160);
-    let before = drive.contents();
+    let before = drive.checksum();
     drive.attach(&[]);
     rig.wait_refused(&drive.serial, "media_invalid");
     let record = rig.wait_recorded(&drive.serial);
@@ -132,7 +132,7 @@ fn a_twin_that_comes_while_the_first_is_written() {
     let twin = rig.path("drives").join(format!("{}.raw", first.serial));
     fs::rename(&spare.file, &twin).unwrap();
     let twin = Drive::new(first.serial.clone(), twin);
-    let before = twin.contents();
+    let before = twin.checksum();
     twin.attach(&[]);
     let code = |node: &str| {
         let all = rig.json(&["drives"]);
@@ -240,7 +240,7 @@ fn a_drive_that_shrinks_while_it_waits() {
     let file = File::options().write(true).open(&drive.file).unwrap();
     file.set_len(40 << 20).unwrap();
     run("losetup", &["-c", &drive.node()]);
-    let before = drive.contents();
+    let before = drive.checksum();
     fs::write(rig.path("go"), "").unwrap();
     let record = rig.wait_verdict(&drive.serial);
     Case {
