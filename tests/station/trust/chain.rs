@@ -280,10 +280,13 @@ fn only_a_file_of_the_press_s_own_is_taken() {
 fn an_image_that_somebody_can_write_to_is_no_master() {
     let rig = Rig::started(Setup::default());
     let stopped = stopped_after_apply(&rig);
+    // A press that was too quick to be stopped may have made one.
+    let masters = || fs::read_dir(rig.path("store/masters")).unwrap().count();
+    let before = masters();
     let writer = File::options().write(true).open(stopped.image()).unwrap();
     let seen = stopped.verdict(&rig);
     assert!(rig.log().contains("a process still has the pressed image open for writing"));
-    assert_eq!(fs::read_dir(rig.path("store/masters")).unwrap().count(), 0);
+    assert_eq!(masters(), before);
     drop(writer);
     Case {
         line: "C.10",
