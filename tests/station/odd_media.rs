@@ -397,3 +397,34 @@ fn counts_that_lie_are_told() {
         assert!(detail.contains(&format!("{folders} folders and {files} files")), "{detail}");
     }
 }
+
+/// What libwim only warns of, and a drive would not have, is no less a problem.
+#[apply(test!)]
+fn what_a_drive_would_not_have_is_told() {
+    let same = |name: &str| file(name, name).object_id(&[9; 16]);
+    assert_problem([same("a"), same("b")], "not_applicable", &["/b", "object ID"]);
+    assert_valid([same("a"), file("b", "b").object_id(&[8; 16])]);
+}
+
+/// Media with everything that is difficult and can be applied is applied.
+#[apply(test!)]
+fn what_can_be_applied_is_valid() {
+    let all: Vec<Entry> = vec![
+        folder("Long Folder Name", [file("in it", "x").short("INIT~1")]).short("LONGFO~1"),
+        file("linked", "1").linked(2),
+        folder("d", [file("linked too", "1").linked(2)]),
+        file("sparse", vec![0; 1 << 20]).attributes(0x220),
+        file("compressed", vec![7; 1 << 20]).attributes(0x820),
+        folder("packed", [file("x", vec![1; 9000])]).attributes(0x810),
+        file("many", "x").stream("a", "1").stream("b", vec![3; 5000]).stream("c", ""),
+        file("hidden", "").attributes(0x27),
+        folder("link", [])
+            .reparse(0xa000_000c, b"\x08\0\x08\0\0\0\x08\0\x01\0\0\0d\0/\0.\0.\0d\0/\0.\0.\0"),
+        file("bare", "x").unsecured(),
+        file("x.", "1"),
+        file("x ", "2"),
+        file([0xd83d], "3"),
+        file("old", "4").times([0; 3]),
+    ];
+    assert_valid(all);
+}

@@ -200,7 +200,7 @@ codes! {
         NamesInvalid,
         /// Names are twice in one folder, or differ only in upper and lower case.
         NamesTwice,
-        /// A press would fail: libwim or NTFS refuses something that the image holds.
+        /// A press would fail: libwim or NTFS refuses or loses something that the image holds.
         NotApplicable,
         /// The boot files do not fit onto the EFI system partition of the layout.
         EspTooSmall,

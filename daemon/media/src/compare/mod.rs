@@ -124,11 +124,23 @@ const REPARSE: u32 = 0x400;
 /// # Errors
 /// [`WimError`] if the media cannot be read.
 pub fn expected(files: &[MediaFile], image: u32) -> Result<Vec<Expected>, WimError> {
-    let mut all = Vec::new();
-    let Some((first, others)) = files.split_first() else { return Ok(all) };
-    let mut wim = Wim::reopen(&first.path, |_| Flow::Continue)?;
+    let Some((first, others)) = files.split_first() else { return Ok(Vec::new()) };
     let others: Vec<&Path> = others.iter().map(|file| file.path.as_path()).collect();
-    wim.reference(&others)?;
+    expected_in(&first.path, &others, image)
+}
+
+/// The entries of an image of the WIM `first`, whose blobs may be in `others`, too.
+///
+/// # Errors
+/// [`WimError`] if one of them cannot be read.
+pub(crate) fn expected_in(
+    first: &Path,
+    others: &[impl AsRef<Path>],
+    image: u32,
+) -> Result<Vec<Expected>, WimError> {
+    let mut all = Vec::new();
+    let mut wim = Wim::reopen(first, |_| Flow::Continue)?;
+    wim.reference(others)?;
     let mut inheritance = Inheritance::default();
     let mut short_names: HashMap<u64, u32> = HashMap::new();
     wim.entries(image, |entry| {
@@ -141,7 +153,7 @@ pub fn expected(files: &[MediaFile], image: u32) -> Result<Vec<Expected>, WimErr
         want.shares_short_name = short_names.get(&want.link_group).is_some_and(|count| *count > 1);
     }
     if all.iter().any(Expected::is_reparse)
-        && let Ok((metadata, sizes)) = wim.metadata(image, &first.path)
+        && let Ok((metadata, sizes)) = wim.metadata(image, first)
     {
         look_behind(&mut all, &metadata, &sizes);
     }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use model::api::audit::Difference;
 use model::code::FindingCode as Code;
 use model::failure::{Finding, chain};
 use model::hint::Hint as _;
@@ -70,6 +71,16 @@ fn try_all(
         return Ok(problems);
     }
     volume.apply(&bare, parts).map_err(failed)?;
+    let report =
+        volume.compare(&bare, parts).map_err(|error| Finding::of(Code::CheckFailed, &error))?;
+    if let Some(Difference { path, what }) = report.differences.first() {
+        let count = Bytes::of(report.differences.len()).0 + report.more_differences;
+        let detail = format!(
+            "applied, {count} files or folders would differ from the media, first {path}: {what}"
+        );
+        let hint = "capture the media without it, or with what NTFS can hold";
+        return Err(Finding::new(Code::NotApplicable, detail).with_hint(hint));
+    }
     if task.layout.boot == Boot::Prestaged {
         rehearsal.fill_esp(wim, task.image).map_err(failed)?;
     }

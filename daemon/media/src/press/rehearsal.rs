@@ -3,9 +3,12 @@
 //! before a drive is judged.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{self, BufReader};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use model::api::audit::AuditReport;
 use model::drive::Geometry;
 use model::layout::{Boot, Layout, LayoutError, Plan, PlannedPartition, Role};
 use model::units::{Bytes, Lba, SectorSize};
@@ -13,9 +16,10 @@ use ntfs::{KnownNtfsFileRecordNumber, Ntfs, NtfsError, NtfsReadSeek as _};
 
 use super::build::{PressError, fill_esp, format_fat, format_ntfs};
 use super::esp;
+use crate::compare::{Source, VolumeError, compare, expected_in};
 use crate::inheritance;
 use crate::tools::Tools;
-use crate::wim::{Flow, Wim};
+use crate::wim::{Flow, Wim, WimError};
 
 /// Sectors of the volumes. What a file system refuses does not depend on them.
 const SECTOR: SectorSize = SectorSize::B512;
@@ -118,5 +122,39 @@ impl Windows {
         let warnings = wim.extract_to_volume(1, &self.0)?;
         inheritance::complete(&mut wim, 1, &self.0)?;
         Ok(warnings)
+    }
+
+    /// Compares the volume with the bare copy that was applied to it, as the check of a press does.
+    pub(crate) fn compare(
+        &self,
+        bare: &Path,
+        files: &[impl AsRef<Path>],
+    ) -> Result<AuditReport, CompareError> {
+        let media = expected_in(bare, files, 1)?;
+        let mut report = AuditReport::default();
+        let file = Arc::new(File::open(&self.0)?);
+        let open = || Box::new(Plain(Arc::clone(&file))) as Box<dyn Source>;
+        compare(&media, &open, &mut report, &|_| ())?;
+        Ok(report)
+    }
+}
+
+/// A volume that cannot be compared.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CompareError {
+    #[error(transparent)]
+    Wim(#[from] WimError),
+    #[error("cannot open the volume of a rehearsal")]
+    Open(#[from] io::Error),
+    #[error("cannot read the volume of a rehearsal")]
+    Volume(#[from] VolumeError),
+}
+
+/// A file that is a volume.
+struct Plain(Arc<File>);
+
+impl Source for Plain {
+    fn read_exact_at(&mut self, data: &mut [u8], offset: Bytes) -> io::Result<()> {
+        FileExt::read_exact_at(&*self.0, data, offset.0)
     }
 }
