@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::harness::odd_wim::{Entry, OddWim, file, folder, security};
-use crate::harness::sample;
 use crate::harness::sample::run;
 use crate::harness::wim::{intake, intake_for, layout};
+use crate::harness::{Rig, Setup, sample, wait_for};
 
 /// A medium in a folder of its own.
 struct Medium {
@@ -427,4 +427,22 @@ fn what_can_be_applied_is_valid() {
         file("old", "4").times([0; 3]),
     ];
     assert_valid(all);
+}
+
+/// A volume that has no room makes a drive too small, and nothing else does.
+#[apply(test!)]
+#[needs(LOOP)]
+fn too_small_is_said_of_room() {
+    let rig = Rig::new(Setup::default().content_only());
+    OddWim::of([file("large", vec![5; 43_900_000])]).write(&rig.path("full.wim"));
+    rig.add_media(&rig.path("full.wim"), "full.wim");
+    rig.start();
+    rig.wait_media("full.wim", "valid");
+    // The Windows volume has 42 MiB: more than the file, but not with what NTFS itself takes.
+    let drive = rig.attached("A", 120, 512);
+    rig.wait_refused(&drive.serial, "too_small");
+    wait_for("the log to say so", || {
+        let log = rig.log();
+        (log.contains("the content does not fit") && log.contains("No space left")).then_some(())
+    });
 }
