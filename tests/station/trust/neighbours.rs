@@ -294,6 +294,15 @@ fn a_client_that_does_not_go_on_is_dropped() {
     case("a header of a megabyte", too_large, "431", &spoken(&socket, &long));
 }
 
+/// Sets a flag when dropped, also by a panic: a scope waits for its threads.
+struct Set<'a>(&'a AtomicBool);
+
+impl Drop for Set<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[apply(test!)]
 #[needs(LOOP, ROOT)]
 fn clients_beyond_the_limits_delay_no_drive() {
@@ -312,6 +321,7 @@ fn clients_beyond_the_limits_delay_no_drive() {
                 std::thread::sleep(Duration::from_millis(2));
             }
         });
+        let ending = Set(&stop);
         let told = wait_for("the limit", || {
             let (code, text) = rig.ctl(&["status"]);
             // A connection may also be cut before its answer is read.
@@ -326,7 +336,7 @@ fn clients_beyond_the_limits_delay_no_drive() {
             let records: Value = serde_json::from_str(&text).ok()?;
             Some(records.as_array()?.last()?["verdict"].as_str()?.to_owned())
         });
-        stop.store(true, Ordering::Relaxed);
+        drop(ending);
         flood.join().unwrap();
         (told, status, verdict)
     });
