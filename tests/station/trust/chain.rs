@@ -202,13 +202,14 @@ fn media_with_compressed_files_passes_and_is_the_same() {
     assert!(text.contains("SAME"), "{text}");
 }
 
-/// A station whose mkntfs first runs these lines of a shell, once, with `$staging` as the folder of the press.
+/// A station whose mkntfs first runs these lines of a shell, once in a press, with `$staging` as its folder.
 fn with_mkntfs(lines: &str) -> Rig {
     let rig = Rig::new(Setup::default());
     let tools = rig.path("tools");
     fs::create_dir(&tools).unwrap();
     let script = format!(
-        "#!/bin/sh\nfor volume; do :; done\nstaging=${{volume%/*}}\nif ! test -e $staging/once; then\n: > $staging/once\n{lines}\nfi\n\
+        "#!/bin/sh\nfor volume; do :; done\nstaging=${{volume%/*}}\ncase $staging in */press-*)\n\
+         if ! test -e $staging/once; then\n: > $staging/once\n{lines}\nfi;; esac\n\
          exec /usr/sbin/mkntfs \"$@\"\n"
     );
     fs::write(tools.join("mkntfs"), script).unwrap();
