@@ -282,7 +282,7 @@ fn what_a_discard_leaves_is_recorded() {
     assert!(remains(&ignores) > 100_000 && remains(&refuses) > 100_000);
     // For factory systems and for people.
     let csv = rig.ctl_ok(&["records", "--csv"]);
-    assert!(csv.lines().any(|line| line.ends_with(",discarded,128,0")), "{csv}");
+    assert!(csv.lines().any(|line| line.contains(",discarded,128,0,")), "{csv}");
     let shown = rig.ctl_ok(&["records", "--serial", &ignores.serial]);
     assert!(shown.contains("old_data_left: the drive took the discard, and "), "{shown}");
 }
