@@ -109,19 +109,22 @@ fn the_record_says_who_has_signed_the_boot_manager() {
     drive.detach();
     rig.wait_gone(&drive.serial);
 
+    let imaged = |name: &str, last: u8, certificate: &str| {
+        let drive = rig.attached(name, 420, 512);
+        let record = rig.wait_pass(&drive.serial);
+        for path in both {
+            assert_eq!(contents(&drive, &record, path).last(), Some(&last), "{path}");
+        }
+        assert_eq!(record["boot_programs"], by(certificate));
+        drive
+    };
     // Another rule is another master.
     rig.terminate();
     rig.wait_end();
     rig.set("layout.0.boot_manager", "2011");
     rig.start();
     seen("ex.wim");
-    let drive = rig.attached("B", 420, 512);
-    let record = rig.wait_pass(&drive.serial);
-    for path in both {
-        assert_eq!(contents(&drive, &record, path).last(), Some(&b'w'), "{path}");
-    }
-    assert_eq!(record["boot_programs"], by("2011"));
-    drive.detach();
+    imaged("B", b'w', "2011").detach();
 
     // The newest in `\EFI\Boot` alone wins at both places.
     rig.terminate();
@@ -131,10 +134,5 @@ fn the_record_says_who_has_signed_the_boot_manager() {
     add("own.wim", signed([old, None, None, new]));
     rig.start();
     seen("own.wim");
-    let drive = rig.attached("C", 420, 512);
-    let record = rig.wait_pass(&drive.serial);
-    for path in both {
-        assert_eq!(contents(&drive, &record, path).last(), Some(&b'f'), "{path}");
-    }
-    assert_eq!(record["boot_programs"], by("2023"));
+    imaged("C", b'f', "2023");
 }

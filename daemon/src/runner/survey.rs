@@ -34,11 +34,12 @@ pub(super) async fn gather(
     look: Look,
 ) -> Result<Box<DriveFacts>, Refusal> {
     let patience = services.limits.stall;
-    let (node, clock) = (drive.node.display().to_string(), IoClock::default());
-    let own = clock.clone();
+    let clock = IoClock::default();
     // A thread that hangs in the kernel is left behind. It ends when the drive answers or is detached.
-    let (seen, own_services) = (drive.clone(), services.clone());
-    let mut work = spawn_blocking(move || read(&own_services, &drive, look, &own));
+    let mut work = {
+        let (services, drive, clock) = (services.clone(), drive.clone(), clock.clone());
+        spawn_blocking(move || read(&services, &drive, look, &clock))
+    };
     let mut left = patience;
     while !left.is_zero() {
         match timeout(SPELL, &mut work).await {
@@ -46,13 +47,14 @@ pub(super) async fn gather(
             Ok(Err(error)) => return Err(Refusal::of(ReasonCode::InternalError, &error)),
             Err(_) => {
                 if let Some(error) = services.ledger.silence() {
-                    return Err(no_records(&seen, &error));
+                    return Err(no_records(&drive, &error));
                 }
                 let hangs = clock.waiting().is_some_and(|time| time >= SPELL);
                 left = if hangs { left.saturating_sub(SPELL) } else { patience };
             }
         }
     }
+    let node = drive.node.display();
     let detail = format!("{node} has not answered a read for {} s", patience.as_secs());
     Err(Refusal::new(ReasonCode::Stalled, detail))
 }

@@ -34,7 +34,7 @@ pub trait Work: Serialize + DeserializeOwned {
     /// Whether the task needs a temporary folder.
     const NEEDS_SCRATCH: bool = false;
     /// How long the worker may neither report progress nor use the processor: then it waits for a file that does not
-    /// answer, or somebody has stopped it, and the task fails. Programs that it starts may use the processor in its stead.
+    /// answer, or somebody has stopped it, and the task fails. What programs use that it starts is not counted.
     const PATIENCE: Duration = Duration::from_secs(600);
     /// The failure then.
     const IDLE: FailureCode = FailureCode::WorkerFailed;
