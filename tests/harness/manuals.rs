@@ -10,6 +10,7 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 use config::keys;
 use ctl::exit;
+use model::advice::{self, Kind};
 use prestaged::service;
 
 /// The version that stands in the foot of every page.
@@ -21,6 +22,7 @@ pub(crate) fn write(folder: &Path) {
     fs::write(folder.join("prestaged.8"), daemon()).unwrap();
     fs::write(folder.join("prestagectl.1"), operator()).unwrap();
     fs::write(folder.join("prestaged.toml.5"), configuration()).unwrap();
+    fs::write(folder.join("prestaged-codes.7"), codes()).unwrap();
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         for mut command in [service::Arguments::command(), ctl::Arguments::command()] {
             let name = command.get_name().to_owned();
@@ -134,7 +136,7 @@ fn daemon() -> Vec<u8> {
             page.item(vec![italic(path)], text);
         }
         page.section("SEE ALSO");
-        page.text("`prestagectl`(1), `prestaged.toml`(5)");
+        page.text("`prestagectl`(1), `prestaged.toml`(5), `prestaged-codes`(7)");
     })
 }
 
@@ -152,7 +154,7 @@ fn operator() -> Vec<u8> {
         let socket = "the control socket, where `--socket` is not given";
         environment(page, "PRESTAGED_SOCKET", socket);
         page.section("SEE ALSO");
-        page.text("`prestaged`(8), `prestaged.toml`(5)");
+        page.text("`prestaged`(8), `prestaged.toml`(5), `prestaged-codes`(7)");
     })
 }
 
@@ -254,6 +256,53 @@ fn configuration() -> Vec<u8> {
     );
     page.section("SEE ALSO");
     page.text("`prestaged`(8), `prestagectl`(1)");
+    let mut out = Vec::new();
+    page.0.to_writer(&mut out).unwrap();
+    out
+}
+
+/// Every code, from the table that `prestagectl explain` reads.
+fn codes() -> Vec<u8> {
+    let mut page = Page(Roff::new());
+    page.0.control("TH", ["PRESTAGED-CODES", "7", "", SOURCE, MANUAL]);
+    page.section("NAME");
+    page.text("prestaged-codes - what the codes of the imaging station mean, and what to do");
+    page.section("DESCRIPTION");
+    page.text(
+        "Whatever does not go well has a code. Codes are the same in text, in JSON, in the ledger and in the journal, and \
+         never change their meaning. `prestagectl explain CODE` says what stands here, also without a daemon.",
+    );
+    for kind in Kind::ALL {
+        page.section(match kind {
+            Kind::Drive => "DRIVES THAT HAVE NOT PASSED",
+            Kind::RecordWarning => "WARNINGS IN RECORDS",
+            Kind::MediaProblem => "PROBLEMS OF MEDIA",
+            Kind::MediaWarning => "WARNINGS ABOUT MEDIA",
+            Kind::Failure => "FAILURES OF PRESSES, AUDITS AND THE STORE",
+            Kind::Denial => "REQUESTS THAT ARE NOT CARRIED OUT",
+        });
+        for entry in advice::all().iter().filter(|entry| entry.kind == kind) {
+            let verdicts: Vec<String> = entry.verdicts.iter().map(ToString::to_string).collect();
+            let verdicts = match verdicts.is_empty() {
+                true => String::new(),
+                false => format!(" ({})", verdicts.join(", ")),
+            };
+            page.item(vec![bold(entry.code), roman(verdicts)], entry.meaning);
+            page.0.control("RS", []);
+            for (who, what) in [
+                ("What now", entry.advice.now),
+                ("Operator", entry.advice.operator),
+                ("Engineer", entry.advice.engineer),
+            ] {
+                page.0.control("TP", ["10"]);
+                page.0.text([italic(who)]);
+                page.0.text(inlines(what));
+            }
+            page.0.control("RE", []);
+        }
+    }
+    page.section("SEE ALSO");
+    page.text("`prestagectl`(1), `prestaged`(8), `prestaged.toml`(5)");
     let mut out = Vec::new();
     page.0.to_writer(&mut out).unwrap();
     out

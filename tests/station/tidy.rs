@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use macro_rules_attribute::apply;
+use model::advice::{self, Kind};
 use model::code::{FindingCode, ReasonCode};
 use strum::VariantArray as _;
 
@@ -159,6 +160,14 @@ fn the_readme_has_every_code() {
         .map(|code| format!("| `{code}` | {} |", meaning(code.meaning())))
         .collect();
     assert_eq!(table(&text, "## Media"), findings, "it should be\n{}", findings.join("\n"));
+    let others: Vec<String> = advice::all()
+        .iter()
+        .filter(|entry| matches!(entry.kind, Kind::RecordWarning | Kind::Failure | Kind::Denial))
+        .map(|entry| {
+            format!("| `{}` | {} | {} |", entry.code, entry.kind.word(), meaning(entry.meaning))
+        })
+        .collect();
+    assert_eq!(table(&text, "### Other codes"), others, "it should be\n{}", others.join("\n"));
 }
 
 #[apply(test!)]

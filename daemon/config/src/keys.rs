@@ -104,8 +104,8 @@ pub(super) fn nearest(section: &str, name: &str) -> Option<String> {
     near(name, &names(section)).map(str::to_owned)
 }
 
-/// The text that is most like another, if any is.
-fn near<'a>(text: &str, known: &[&'a str]) -> Option<&'a str> {
+/// The known text that another is most like, if it is like any.
+pub fn near<'a>(text: &str, known: &[&'a str]) -> Option<&'a str> {
     let scored = known.iter().map(|known| (strsim::jaro_winkler(text, known), *known));
     let best = scored.max_by(|a, b| a.0.total_cmp(&b.0))?;
     (best.0 > 0.7).then_some(best.1)

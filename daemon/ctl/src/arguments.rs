@@ -70,6 +70,11 @@ pub(super) enum Verb {
     },
     /// List the records in the ledger, oldest first.
     Records(RecordsArguments),
+    /// Tell what a code means, what the operator does, and what the engineer does; needs no daemon.
+    Explain {
+        /// The code, such as not_blank; without it, all codes are listed.
+        code: Option<String>,
+    },
     /// Image an attached drive once more and wait for its verdict.
     Retry {
         /// Serial number, device or bay of the drive.

@@ -48,7 +48,7 @@ impl Hint for ClientError {
             Self::Forbidden(_) => "become root, or a member of the socket's group",
             Self::Broken(_) => "has the daemon ended?",
             Self::Unreadable(_) => "does another program, or another version, answer there?",
-            Self::Refused(denial) => return denial.hint.clone(),
+            Self::Refused(denial) => denial.what_now(),
         };
         Some(hint.into())
     }

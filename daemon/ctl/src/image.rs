@@ -47,14 +47,14 @@ async fn to_the_end(client: &Client, out: &Output, attempt: &Attempt) -> Result<
     let device = &attempt.device;
     match follow(client, attempt, !out.json).await? {
         Ended::Record(record) => {
-            let hint = record.reason.as_ref().and_then(|reason| reason.hint.as_deref());
+            let hint = record.reason.as_ref().map(|reason| reason.what_now_for(device));
             let text = with_hint(record.sentence(), hint);
             out.print(&record, |terminal| paragraph(&text, terminal));
             Ok(exit_code(record.verdict.unwrap_or(Verdict::Failed)))
         }
         Ended::Unrecorded(verdict, reason) => {
             let why = reason.as_ref().map(|reason| format!(": {}", reason.sentence()));
-            let hint = reason.as_ref().and_then(|reason| reason.hint.as_deref());
+            let hint = reason.as_ref().map(|reason| reason.what_now_for(device));
             let text = with_hint(format!("{device} {verdict}{}", why.unwrap_or_default()), hint);
             out.print(&json!({ "verdict": verdict, "reason": reason }), |terminal| {
                 paragraph(&text, terminal)
@@ -75,7 +75,7 @@ async fn to_the_end(client: &Client, out: &Output, attempt: &Attempt) -> Result<
     }
 }
 
-fn with_hint(mut text: String, hint: Option<&str>) -> String {
+fn with_hint(mut text: String, hint: Option<String>) -> String {
     text.extend(hint.map(|hint| format!("\nhint: {hint}")));
     text
 }
@@ -86,7 +86,7 @@ fn refusal(device: &str, refusals: &[Refusal]) -> String {
         [] => format!("{device} refused"),
         [first, others @ ..] => {
             let text = format!("{device} refused: {}", first.sentence());
-            let mut text = with_hint(text, first.hint.as_deref());
+            let mut text = with_hint(text, Some(first.what_now_for(device)));
             text.extend(others.iter().map(|other| format!("\nalso {}", other.sentence())));
             text
         }
@@ -233,6 +233,7 @@ mod tests {
         assert_eq!(
             refusal("/dev/sda", &refusals),
             "/dev/sda refused: system_disk: the running system is on it\n\
+             hint: leave it alone: the station itself runs from this drive\n\
              also bay_not_allowed: bay x is not in admission.bays\n\
              also not_armed: the station is disarmed"
         );

@@ -15,6 +15,7 @@ mod client;
 mod csv;
 mod drives;
 pub mod exit;
+mod explain;
 #[cfg(test)]
 mod fixture;
 mod image;
@@ -176,6 +177,7 @@ async fn perform(arguments: Arguments) -> Result<u8, CommandError> {
         }
         Verb::Records(arguments) => records::perform(&client, &out, &arguments).await,
         Verb::Retry { drive } => image::retry(&client, &out, &drive).await,
+        Verb::Explain { code } => explain::perform(&out, code.as_deref()),
         Verb::Stop { drive } => {
             let path = format!("/v1/drives/{}/stop", segment(&drive));
             command(&client, &out, &path, "told to stop").await

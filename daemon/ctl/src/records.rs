@@ -4,9 +4,10 @@ use super::arguments::{RecordsArguments, VerdictFilter};
 use super::client::{Client, ClientError, segment};
 use super::output::{Output, paragraph, put_part, put_styled, terminal};
 use super::table::{Cell, Keep, Table};
-use super::{CommandError, csv, exit, words};
+use super::{CommandError, csv, exit, explain, words};
 use model::api::line::RecordLine;
-use model::failure::Denial;
+use model::drive::Serial;
+use model::failure::{Denial, Reason};
 use model::record::Record;
 use model::verdict::Verdict;
 
@@ -200,10 +201,31 @@ fn fill(mut table: Table<9>, records: &[Record], terminal: Option<usize>) -> Str
             Cell::perhaps(written),
             Cell::perhaps(record.write_bytes_per_second),
             Cell::perhaps(record.verify_bytes_per_second),
-            Cell::new(words::why(record.reason.as_ref(), &record.warnings)),
+            Cell::new(why(record, terminal)),
         ]);
     }
-    table.render(terminal)
+    let hints = explain::hints(reasons(records), terminal);
+    match terminal {
+        Some(_) if !hints.is_empty() => format!("{}\n{hints}", table.render(terminal)),
+        _ => table.render(terminal),
+    }
+}
+
+fn reasons(records: &[Record]) -> impl Iterator<Item = &Reason> {
+    records.iter().filter_map(|record| record.reason.as_ref())
+}
+
+/// Why a drive did not pass. In a pipe each row stands for itself, so it also says what to do; on a terminal that is said
+/// once for each code.
+fn why(record: &Record, terminal: Option<usize>) -> String {
+    let why = words::why(record.reason.as_ref(), &record.warnings);
+    match &record.reason {
+        Some(reason) if terminal.is_none() => {
+            let drive = record.serial.as_ref().map_or("DRIVE", Serial::as_str);
+            format!("{why}; hint: {}", reason.what_now_for(drive))
+        }
+        _ => why,
+    }
 }
 
 #[cfg(test)]

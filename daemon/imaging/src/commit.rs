@@ -8,6 +8,7 @@ use drives::direct::DirectReader;
 use drives::medium::{Foreign, Medium};
 use formats::bcd;
 use formats::gpt::{self, Tables};
+use model::code::WarningCode;
 use model::digest::Digest;
 use model::job::{JobReport, Mismatch};
 use model::layout::{Boot, Role};
@@ -55,10 +56,12 @@ impl JobContext<'_> {
             Foreign::Nothing => Ok(()),
             Foreign::Bytes(bytes) => Err(JobError::Foreign(bytes)),
             Foreign::Unknown => {
-                let warning = "writers_not_counted: the kernel does not count what is written to \
-                               this drive, so another writer would not be noticed";
-                if !report.warnings.iter().any(|known| known == warning) {
-                    report.warnings.push(warning.into());
+                let warning = WarningCode::WritersNotCounted.says(
+                    "the kernel does not count what is written to this drive, so another writer \
+                     would not be noticed",
+                );
+                if !report.warnings.contains(&warning) {
+                    report.warnings.push(warning);
                 }
                 Ok(())
             }

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use drives::medium::{Foreign, Medium};
-use model::code::ReasonCode;
+use model::code::{ReasonCode, WarningCode};
 use model::failure::Reason;
 use model::job::{JobReport, Outcome, State, StopReason};
 use model::manifest::Manifest;
@@ -41,10 +41,8 @@ pub fn run_job(medium: &mut impl Medium, context: &JobContext<'_>) -> Outcome {
     let before = cpu_time();
     context.replicator.batches().attend(context.job, &medium.drive().path);
     if !medium.reads_the_medium() {
-        report.warnings.push(
-            "cached_read_back: the loop device has no direct I/O, so reads may come from memory"
-                .into(),
-        );
+        let why = "the loop device has no direct I/O, so reads may come from memory";
+        report.warnings.push(WarningCode::CachedReadBack.says(why));
     }
     // A panic must not leave tables on a drive that did not pass.
     let replicated = catch_unwind(AssertUnwindSafe(|| {

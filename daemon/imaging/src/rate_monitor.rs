@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use drives::medium::Medium;
-use model::job::Limits;
+use model::code::WarningCode;
+use model::job::{Limits, State};
 use model::units::{ByteRate, Bytes, Share};
 use uuid::Uuid;
 
@@ -75,10 +76,14 @@ impl<'a> RateMonitor<'a> {
             below(share(least), "replicate.min_batch_share of its batch's median")?;
         }
         if rate < share(OUTLIER) {
-            self.outlier = Some(format!(
-                "slow_for_its_batch: {:?} at {rate}, the median of the others is {median}",
-                self.key.state
-            ));
+            let doing = match self.key.state {
+                State::ReadingBack => "reading back",
+                _ => "writing",
+            };
+            self.outlier = Some(
+                WarningCode::SlowForItsBatch
+                    .says(format_args!("{doing} at {rate}, the median of the others is {median}")),
+            );
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use drives::medium::Medium;
+use model::code::WarningCode;
 use model::digest::Digest;
 use model::identity::{Site, stamp};
 use model::job::{JobReport, Mismatch, State};
@@ -327,10 +328,10 @@ impl JobContext<'_> {
         let chunk = &self.master.manifest.chunks[index];
         let data = self.chunk_for_drive(chunk)?;
         medium.write(chunk.offset, &data).map_err(write_error)?;
-        report.warnings.push(format!(
-            "rewritten: {} bytes at {} read back wrong and were written again",
+        report.warnings.push(WarningCode::Rewritten.says(format_args!(
+            "{} bytes at {} read back wrong and were written again",
             chunk.length.0, chunk.offset.0
-        ));
+        )));
         Ok(())
     }
 }

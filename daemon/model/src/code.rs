@@ -178,6 +178,36 @@ impl ReasonCode {
 }
 
 codes! {
+    /// What an operator should know about a drive even if it has passed. In a record's `warnings` each text begins with
+    /// its code.
+    WarningCode {
+        /// A range had to be written again.
+        Rewritten,
+        /// Some files of the master could not be compared with the media.
+        NotCompared,
+        /// Some attributes of files are not on the drive, because no press can keep them.
+        NotKept,
+        /// The drive was less than half as fast as the others of its model beside it.
+        SlowForItsBatch,
+        /// The kernel does not count what is written to the drive, so nobody else who writes would be noticed.
+        WritersNotCounted,
+        /// A loop device could not be read around the page cache.
+        CachedReadBack,
+        /// Old data was left where it should have been discarded.
+        OldDataLeft,
+        /// The station was killed before the verdict, and has taken the tables off the drive at its next start.
+        TablesRemoved,
+    }
+}
+
+impl WarningCode {
+    /// The warning as it stands in a record.
+    pub fn says(self, text: impl std::fmt::Display) -> String {
+        format!("{self}: {text}")
+    }
+}
+
+codes! {
     /// What intake found in media: problems, with which it is never used, and warnings.
     FindingCode {
         /// The file is no WIM, its digests contradict its content, or its structure cannot be read.
@@ -369,67 +399,4 @@ codes! {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn names<C: VariantArray + Copy + Into<&'static str> + Serialize>() -> Vec<&'static str> {
-        let name = |code: &C| {
-            let name: &'static str = (*code).into();
-            assert_eq!(serde_json::to_value(code).unwrap(), name, "one name on every wire");
-            name
-        };
-        C::VARIANTS.iter().map(name).collect()
-    }
-
-    /// Other programs compare these names. To change one is to change the interface.
-    #[test]
-    fn wire_names_are_pinned() {
-        assert_eq!(
-            names::<ReasonCode>().join(" "),
-            "not_armed bus_not_allowed bay_not_allowed model_not_allowed serial_not_allowed size_not_allowed \
-             sector_size no_medium too_small too_large system_disk mounted in_use usage_unknown read_only no_serial duplicate_serial \
-             already_passed not_blank no_media media_invalid media_expired drive_changed ledger_unavailable stalled \
-             write_error read_error mismatch foreign_write unplugged too_slow boot_configuration press_failed store_error \
-             out_of_memory internal_error operator_stop station_shutdown station_interrupted"
-        );
-        assert_eq!(
-            names::<FindingCode>().join(" "),
-            "wim_damaged wim_unfinished wim_incomplete media_unreadable check_failed split_part_missing \
-             image_missing encrypted_files names_invalid names_twice not_applicable esp_too_small esp_names_invalid boot_files_missing boot_files_compressed boot_manager_invalid bcd_missing bcd_invalid \
-             boot_image_missing boot_image_damaged boot_image_architecture unpack_failed boot_sdi_missing split_part_copies counts_differ no_security_descriptor extended_attributes attributes_not_kept short_names_not_kept \
-             boot_loader_missing boot_manager_unclear boot_image_unknown boot_image_architecture_unknown boot_manager_2011 expiry_name"
-        );
-        assert_eq!(
-            names::<FailureCode>().join(" "),
-            "media_changed media_unreadable wim_damaged media_invalid volume_full image_too_large store_full store_budget \
-             store_error master_damaged tool_missing press_failed cancelled read_error not_imaged volume_damaged \
-             libwim worker_failed internal_error"
-        );
-        assert_eq!(
-            names::<DenialCode>().join(" "),
-            "bad_request no_such_path wrong_method not_permitted draining overloaded no_such_drive ambiguous_drive no_such_master \
-             no_such_record no_media media_invalid too_small too_large not_running busy stalled store_error \
-             ledger_unavailable internal_error unexpected_answer"
-        );
-    }
-
-    #[test]
-    fn every_code_says_what_it_means() {
-        let meanings = ReasonCode::VARIANTS
-            .iter()
-            .map(|code| code.meaning())
-            .chain(FindingCode::VARIANTS.iter().map(|code| code.meaning()))
-            .chain(FailureCode::VARIANTS.iter().map(|code| code.meaning()))
-            .chain(DenialCode::VARIANTS.iter().map(|code| code.meaning()));
-        for meaning in meanings {
-            assert!(meaning.ends_with('.') && meaning.len() > 10, "{meaning:?}");
-        }
-    }
-
-    #[test]
-    fn warnings_say_so() {
-        for code in FindingCode::VARIANTS {
-            assert_eq!(code.is_warning(), code.meaning().starts_with("Warning:"), "{code}");
-        }
-    }
-}
+mod tests;

@@ -11,6 +11,7 @@
 
 pub mod account;
 pub mod admission;
+pub mod advice;
 pub mod api;
 pub mod boot;
 pub mod code;

@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::code::WarningCode;
 use crate::units::Bytes;
 
 /// What a job does about the space that no chunk of its master covers.
@@ -78,10 +79,10 @@ impl OldData {
             Discard::NotAsked => return None,
         };
         (!clear).then(|| {
-            format!(
-                "old_data_left: {what}, and {} of {} sampled places still hold data",
+            WarningCode::OldDataLeft.says(format_args!(
+                "{what}, and {} of {} sampled places still hold data",
                 self.places_with_data, self.sampled_places
-            )
+            ))
         })
     }
 }

@@ -10,6 +10,7 @@ use drives::claim::{Claim, IoClock};
 use drives::content;
 use drives::medium::{AccessError, Medium};
 use model::admission::Admitted;
+use model::code::WarningCode;
 use model::failure::chain;
 use model::layout::Plan;
 use model::ranges::Range;
@@ -60,8 +61,8 @@ fn take_away(
     }
     let done = clean_tables(&claim, own).map_err(|error| chain(&error))?;
     Ok(done.then(|| {
-        "tables_removed: the station was killed before the verdict, so the tables were taken away"
-            .into()
+        WarningCode::TablesRemoved
+            .says("the station was killed before the verdict, so the tables were taken away")
     }))
 }
 

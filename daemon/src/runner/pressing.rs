@@ -17,7 +17,7 @@ use media::press::PressTask;
 use media::press::check::{CheckTask, Checked};
 use model::api::audit::{AuditReport, Difference, Outcome};
 use model::api::line::Progress;
-use model::code::FailureCode;
+use model::code::{FailureCode, WarningCode};
 use model::failure::{Failure, chain};
 use model::layout::ntfs_bitmap;
 use model::manifest::{Manifest, MasterId, Recipe};
@@ -171,16 +171,22 @@ async fn compare(
         return Err(differs(&found));
     }
     for (code, first, count, is) in [
-        ("not_kept", found.not_kept.first(), found.not_kept(), "are not on the master as in"),
         (
-            "not_compared",
+            WarningCode::NotKept,
+            found.not_kept.first(),
+            found.not_kept(),
+            "are not on the master as in",
+        ),
+        (
+            WarningCode::NotCompared,
             found.not_compared.first(),
             found.not_compared(),
             "of the master could not be compared with",
         ),
     ] {
         if let Some(Difference { path, what }) = first {
-            let warning = format!("{code}: {count} files {is} the media, first {path}: {what}");
+            let warning =
+                code.says(format_args!("{count} files {is} the media, first {path}: {what}"));
             tracing::warn!(master = %manifest.id, "{warning}");
             manifest.warnings.push(warning);
         }

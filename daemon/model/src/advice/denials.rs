@@ -1,0 +1,117 @@
+//! What to do about a request that was not carried out.
+
+use super::{Advice, Explained};
+use crate::code::DenialCode;
+
+impl Explained for DenialCode {
+    fn advice(self) -> Advice {
+        match self {
+            Self::BadRequest => Advice {
+                now: "correct the request as the detail says",
+                operator: "Look at `prestagectl help VERB`.",
+                engineer: "The body must be the JSON that the route takes; prestaged-api(7) lists the routes.",
+            },
+            Self::NoSuchPath => Advice {
+                now: "use a path of this version; are program and daemon of the same version?",
+                operator: "Tell the engineer.",
+                engineer: "After an upgrade the old daemon runs until its drives are done.",
+            },
+            Self::WrongMethod => Advice {
+                now: "use the method that the path takes",
+                operator: "Tell the engineer.",
+                engineer: "GET reads, POST changes; DELETE is for masters.",
+            },
+            Self::NotPermitted => Advice {
+                now: "become root, or a member of the group in `control.group`",
+                operator: "Ask the engineer to add you to the group `prestaged`; it counts from the next login on.",
+                engineer: "`adduser USER prestaged`. The socket's mode alone does not decide.",
+            },
+            Self::Draining => Advice {
+                now: "wait until the station has ended and runs again",
+                operator: "Wait. Drives that are being written are finished.",
+                engineer: "The station was told to end, or waits to be restarted after an upgrade.",
+            },
+            Self::Overloaded => Advice {
+                now: "close connections that are not needed, and try again",
+                operator: "Try again in a moment; close what shows `prestagectl watch` and nobody looks at.",
+                engineer: "256 connections at once, half of them of one user. A program that opens one per drive and \
+                    forgets it is the usual cause.",
+            },
+            Self::NoSuchDrive => Advice {
+                now: "see `prestagectl drives` for the drives that are attached",
+                operator: "Check the name: a device, a serial number or a bay.",
+                engineer: "The drive may have been pulled, or not be seen by the kernel: `lsblk`.",
+            },
+            Self::AmbiguousDrive => Advice {
+                now: "name one of the drives by its device",
+                operator: "Use the device (`/dev/…`) of the drive that is meant.",
+                engineer: "Several drives have this serial number or are in this bay.",
+            },
+            Self::NoSuchMaster => Advice {
+                now: "see `prestagectl master list`",
+                operator: "Check the name; the beginning of an ID is not enough.",
+                engineer: "The master may have been removed for the budget.",
+            },
+            Self::NoSuchRecord => Advice {
+                now: "see `prestagectl records`",
+                operator: "Check the job's name.",
+                engineer: "Records are never removed by the station; another ledger may be in use.",
+            },
+            Self::NoMedia => Advice {
+                now: "see `prestagectl media list` for what is in the inbox",
+                operator: "Check the name of the media.",
+                engineer: "Media is named by its file; of a split set, by the first part.",
+            },
+            Self::MediaInvalid => Advice {
+                now: "see `prestagectl media show NAME` for what to mend",
+                operator: "Tell the engineer.",
+                engineer: "Media with a problem is never used, also not by name.",
+            },
+            Self::TooSmall => Advice {
+                now: "give the capacity of a larger drive, as `prestagectl drives --json` shows it",
+                operator: "Check the size.",
+                engineer: "The detail has the sum of what is needed.",
+            },
+            Self::TooLarge => Advice {
+                now: "give the capacity of a smaller drive, or lift the limit that the detail names",
+                operator: "Check the size.",
+                engineer: "The detail names the limit.",
+            },
+            Self::NotRunning => Advice {
+                now: "nothing: there is nothing to stop",
+                operator: "See in `prestagectl status` what the drive is doing.",
+                engineer: "Only a drive that waits for its master or is being written can be stopped.",
+            },
+            Self::Busy => Advice {
+                now: "wait until it is done, or stop it first",
+                operator: "Wait for the drive's verdict, or use `prestagectl stop DRIVE`.",
+                engineer: "A drive has one job at a time, media one check.",
+            },
+            Self::Stalled => Advice {
+                now: "take the drive out",
+                operator: "Take the drive out; it still does not answer.",
+                engineer: "The kernel still waits for the drive's answer to an earlier request.",
+            },
+            Self::StoreError => Advice {
+                now: "look at the disk of `store.path` and its permissions",
+                operator: "Tell the engineer.",
+                engineer: "The detail has the system's error.",
+            },
+            Self::LedgerUnavailable => Advice {
+                now: "make the ledger usable again, as `prestagectl status` says",
+                operator: "Tell the engineer.",
+                engineer: "The detail has the cause; the log has more.",
+            },
+            Self::InternalError => Advice {
+                now: "try again; keep the log (`journalctl -u prestaged`) for a report",
+                operator: "Tell the engineer.",
+                engineer: "This is a mistake in prestaged. The log has what is needed to report it.",
+            },
+            Self::UnexpectedAnswer => Advice {
+                now: "check with `--socket` that it is prestaged that answers",
+                operator: "Tell the engineer.",
+                engineer: "Another program, or another version of prestaged, answers on this socket.",
+            },
+        }
+    }
+}

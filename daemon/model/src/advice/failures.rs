@@ -1,0 +1,111 @@
+//! What to do about a worker, a press or a store that has failed.
+
+use super::{Advice, Explained};
+use crate::code::FailureCode;
+
+const DRIVE_IS_FINE: &str = "Tell the engineer. Nothing is wrong with the drive.";
+
+impl Explained for FailureCode {
+    fn advice(self) -> Advice {
+        match self {
+            Self::MediaChanged => Advice {
+                now: "leave media in the inbox alone while it is used; it is verified again by itself",
+                operator: "Wait until the media is verified again.",
+                engineer: "Copy media under another name and rename it, so that nobody meets it half written.",
+            },
+            Self::MediaUnreadable => Advice {
+                now: "make file and folders readable to the user in `tools.user`, then `media verify NAME`",
+                operator: DRIVE_IS_FINE,
+                engineer: "The detail has the cause: permissions, or the file system that the media lies on.",
+            },
+            Self::WimDamaged => Advice {
+                now: "copy the media again, and compare the checksums",
+                operator: DRIVE_IS_FINE,
+                engineer: "The media was sound at intake, so the file system below the inbox is in doubt.",
+            },
+            Self::MediaInvalid => Advice {
+                now: "see `prestagectl media show NAME` for what to mend",
+                operator: DRIVE_IS_FINE,
+                engineer: "The boot files cannot be laid out as the layout asks.",
+            },
+            Self::VolumeFull => Advice {
+                now: "use larger drives, or make the other partitions in `[[layout]]` smaller",
+                operator: "Use a drive with the capacity that the order asks for.",
+                engineer: "The media's content does not fit the Windows volume of drives of this size.",
+            },
+            Self::ImageTooLarge => Advice {
+                now: "put the store on XFS or btrfs, or use smaller drives",
+                operator: DRIVE_IS_FINE,
+                engineer: "A master is a file as long as the drive; ext4 ends files at 16 TiB.",
+            },
+            Self::StoreFull => Advice {
+                now: "make room on the disk of `store.path`",
+                operator: DRIVE_IS_FINE,
+                engineer: "`prestagectl master list` shows what masters take, `master remove ID` removes one. Lower \
+                    `store.budget` so that the station makes room by itself.",
+            },
+            Self::StoreBudget => Advice {
+                now: "raise `store.budget`, or remove a master with `prestagectl master remove ID`",
+                operator: DRIVE_IS_FINE,
+                engineer: "Masters in use are not removed for the budget; the new one does not fit beside them.",
+            },
+            Self::StoreError => Advice {
+                now: "look at the disk of `store.path` and its permissions",
+                operator: DRIVE_IS_FINE,
+                engineer: "The detail has the system's error. `dmesg` tells of a failing disk.",
+            },
+            Self::MasterDamaged => Advice {
+                now: "nothing: the master is pressed anew; if it happens again, replace the store's disk",
+                operator: DRIVE_IS_FINE,
+                engineer: "A file in the store changed or rotted after it was pressed. Suspect the disk, then memory.",
+            },
+            Self::ToolMissing => Advice {
+                now: "install the program that the detail names; `prestaged --check` finds all of them",
+                operator: DRIVE_IS_FINE,
+                engineer: "ntfs-3g, dosfstools, mtools, libhivex-bin and util-linux have the programs; `tools.search` \
+                    says where they are looked for.",
+            },
+            Self::PressFailed => Advice {
+                now: "`prestagectl retry DRIVE` presses once more; the log has all of the program's output",
+                operator: DRIVE_IS_FINE,
+                engineer: "The detail has the step and what was said. A result that differs from the media is never \
+                    used.",
+            },
+            Self::Cancelled => Advice {
+                now: "`prestagectl master press`, or a drive that needs it, begins it again",
+                operator: "Somebody cancelled the press on purpose.",
+                engineer: "A press ends when its master is removed, its drive stopped, or its media taken away.",
+            },
+            Self::ReadError => Advice {
+                now: "set the drive aside; if others fail in the same bay, look at the bay",
+                operator: "Set the drive aside as defective. If the next drive fails in the same bay, tell the engineer.",
+                engineer: "`dmesg` and `smartctl -a DEVICE` have more.",
+            },
+            Self::NotImaged => Advice {
+                now: "image the drive first; an audit needs one that has passed",
+                operator: "See in `prestagectl records --serial S` how the drive ended.",
+                engineer: "The partition table is missing or is not that of a finished drive of this station.",
+            },
+            Self::VolumeDamaged => Advice {
+                now: "`prestagectl image DEVICE` images the drive anew",
+                operator: "Do not ship the drive; image it again.",
+                engineer: "The NTFS volume is not what was written: the drive was used, or does not keep its data.",
+            },
+            Self::Libwim => Advice {
+                now: "install libwim15 (or libwim15t64)",
+                operator: DRIVE_IS_FINE,
+                engineer: "The detail has the loader's error; the package depends on libwim.",
+            },
+            Self::WorkerFailed => Advice {
+                now: "look at the log (`journalctl -u prestaged`) and at free memory; then try again",
+                operator: DRIVE_IS_FINE,
+                engineer: "The process crashed, was killed, or its files did not answer. The detail has its last words.",
+            },
+            Self::InternalError => Advice {
+                now: "try again; keep the log (`journalctl -u prestaged`) for a report",
+                operator: DRIVE_IS_FINE,
+                engineer: "This is a mistake in prestaged. The log has what is needed to report it.",
+            },
+        }
+    }
+}
