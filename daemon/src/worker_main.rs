@@ -1,9 +1,9 @@
 //! The daemon's program as a worker process: performs one task and prints its result.
 
 use anyhow::{Context as _, bail};
+use media::check::CheckTask;
 use media::intake::IntakeTask;
 use media::press::PressTask;
-use media::press::check::CheckTask;
 use media::wim;
 use media::worker::domain;
 use media::worker::handover;

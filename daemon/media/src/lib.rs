@@ -14,6 +14,7 @@
 
 mod boot;
 pub mod caseless;
+pub mod check;
 pub mod compare;
 pub mod inbox;
 pub mod inheritance;

@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use masters::image::{self, Outline};
 use masters::store::{Staging, Store, StoreError, Taken};
+use media::check::{CheckTask, Checked};
 use media::lease::{Writers, writers};
 use media::press::PressTask;
-use media::press::check::{CheckTask, Checked};
 use model::api::audit::{AuditReport, Difference, Outcome};
 use model::api::line::Progress;
 use model::code::{FailureCode, WarningCode};

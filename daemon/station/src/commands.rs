@@ -239,6 +239,7 @@ impl<M: Clone> Station<M> {
             logical_sector_bytes: insertion.drive.logical_sector_bytes,
             files: media.files.clone(),
             image: media.image,
+            layout: self.setup.layout.clone(),
         })
     }
 }

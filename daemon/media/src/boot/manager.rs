@@ -5,8 +5,8 @@ use model::boot::{BootManagerRule, Certificate};
 use model::code::FindingCode as Code;
 use model::failure::Finding;
 
+use super::sources::Origin;
 use super::{Examined, Unpacker, WOF};
-use crate::press::esp::Origin;
 use crate::wim::Thing;
 
 /// What is said of a program that is none.

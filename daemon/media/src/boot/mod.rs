@@ -6,6 +6,7 @@
 
 mod image;
 mod manager;
+pub(crate) mod sources;
 mod start;
 
 use std::fs;
@@ -22,8 +23,8 @@ use model::media::BootImage;
 use tempfile::TempDir;
 
 use crate::caseless;
-use crate::press::esp::{Origin, SOURCES, Source};
 use crate::wim::{Entry, Thing, Wim};
+use sources::{Origin, SOURCES, Source};
 
 const BCD: &str = "\\EFI\\Microsoft\\Boot\\BCD";
 /// The boot image that is examined where the BCD does not tell which.

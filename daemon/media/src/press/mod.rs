@@ -1,12 +1,10 @@
 //! Presses a master from prestaged media.
 //!
-//! [`build`] runs in a worker process and writes only into the store; [`check`], in another one, compares what it has made
-//! with the media. [`rehearsal`] tries at intake what a press will do. This file holds the task of the former, which the station makes and the worker does.
+//! [`build`] runs in a worker process and writes only into the store; [`crate::check`], in another one, compares what it
+//! has made with the media. [`rehearsal`] tries at intake what a press will do. This file holds the task of the former, which the station makes and the worker does.
 
 pub mod build;
-pub mod check;
 pub mod esp;
-mod finished;
 pub(crate) mod fits;
 pub(crate) mod rehearsal;
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::layout::Layout;
 use crate::media::MediaFile;
 use crate::units::Bytes;
 
@@ -20,6 +21,8 @@ pub struct AuditTask {
     pub files: Vec<MediaFile>,
     /// Index of the image, counted from 1.
     pub image: u32,
+    /// What the drive's partitions must be.
+    pub layout: Layout,
 }
 
 /// One difference between drive and media.

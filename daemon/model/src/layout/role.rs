@@ -30,6 +30,12 @@ impl std::fmt::Display for Role {
 }
 
 impl Role {
+    /// The role of a partition with this type GUID.
+    pub fn of(type_guid: Uuid) -> Option<Self> {
+        let all = [Self::Esp, Self::Msr, Self::Windows, Self::Recovery];
+        all.into_iter().find(|role| role.type_guid() == type_guid)
+    }
+
     /// The GPT type GUID (Microsoft, `PARTITION_INFORMATION_GPT`; UEFI 2.10, table 5-7).
     pub fn type_guid(self) -> Uuid {
         match self {

@@ -14,6 +14,7 @@ use model::manifest::{Chunk, Manifest};
 use model::ranges::{Range, RangeSet};
 use model::units::Bytes;
 
+use super::drive::{Drive, Stream};
 use crate::compare::Source;
 
 /// What stands where nothing is written.
@@ -103,15 +104,25 @@ impl Finished {
     }
 
     /// A part of the drive as a reader; offset 0 is the part's first byte.
-    pub(super) fn part(&self, range: Range) -> Part {
+    fn reader(&self, range: Range) -> Part {
         let end = range.end.min(self.size);
         Part { drive: self.clone(), range: Range::new(range.start, end), at: 0 }
     }
 }
 
+impl Drive for Finished {
+    fn part(&self, range: Range) -> Box<dyn Source> {
+        Box::new(self.reader(range))
+    }
+
+    fn stream(&self, range: Range) -> Box<dyn Stream> {
+        Box::new(self.reader(range))
+    }
+}
+
 /// A part of a drive as a reader.
 #[derive(Debug)]
-pub(super) struct Part {
+struct Part {
     drive: Finished,
     range: Range,
     at: u64,

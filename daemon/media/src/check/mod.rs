@@ -1,10 +1,13 @@
 //! Compares a master with the media that it was pressed from, in a worker of its own, before the master exists.
 //!
 //! Nothing of the press takes part: the worker gets the image open for reading, when nobody can write to it any more and
-//! the station has hashed it. What is compared is the drive that the master would make ([`super::finished`]), so the
-//! digests, the choice of bytes to write and the places of the fix-ups are tried along with the content.
+//! the station has hashed it. What is compared is the drive that the master would make ([`finished`]), so the digests, the
+//! choice of bytes to write and the places of the fix-ups are tried along with the content. An audit compares a drive in
+//! the same way ([`drive`]).
 
+pub mod drive;
 mod esp;
+mod finished;
 
 use std::fs::File;
 use std::io;
@@ -15,20 +18,20 @@ use model::boot::BootProgram;
 use model::code::FailureCode;
 use model::failure::Failure;
 use model::identity::Identity;
-use model::layout::{Boot, Role};
+use model::layout::Boot;
 use model::manifest::Manifest;
 use model::media::MediaFile;
-use model::ranges::Range;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use super::finished::Finished;
-use crate::compare::{Source, VolumeError, compare, expected};
+use crate::compare::expected;
 use crate::unchanged::{MediaChanged, check_unchanged};
 use crate::wim::WimError;
 use crate::worker::domain::Reach;
 use crate::worker::protocol::Reporter;
 use crate::worker::{Given, Work};
+use drive::{CompareError, Part};
+use finished::Finished;
 
 /// The task of a worker that compares a master with its media. The image comes open with it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -60,12 +63,8 @@ enum CheckError {
     Read(#[from] io::Error),
     #[error("the pressed image has no sound partition tables")]
     Table(#[from] TableError),
-    #[error("the {role} volume of the pressed image cannot be read")]
-    Volume {
-        role: Role,
-        #[source]
-        source: VolumeError,
-    },
+    #[error("the pressed image cannot be compared")]
+    Compare(#[from] CompareError),
 }
 
 impl Work for CheckTask {
@@ -106,45 +105,14 @@ fn check(task: &CheckTask, given: Given) -> Result<Checked, CheckError> {
     gpt::check(plan, &identity, &tables)?;
 
     let mut report = Report { media: manifest.recipe.media_name.clone(), ..Report::default() };
-    let mut boot_programs = Vec::new();
-    for partition in &plan.partitions {
-        let role = partition.role;
-        let range = partition.range(plan.geometry.sector);
-        let open = || Box::new(drive.part(range)) as Box<dyn Source>;
-        let volume = |source| CheckError::Volume { role, source };
-        match role {
-            Role::Msr => zeros(&drive, range, &mut report)?,
-            Role::Esp if manifest.recipe.layout.boot == Boot::Prestaged => {
-                let places = plan.places(&identity);
-                boot_programs = esp::compare(drive.part(range), &media, places, &mut report);
-            }
-            Role::Esp => {
-                esp::compare(drive.part(range), &[], None, &mut report);
-            }
-            Role::Windows => {
-                let reporter = Mutex::new(Reporter::default());
-                let progress = |part| reporter.lock().report("comparing", part);
-                compare(&media, &open, &mut report, &progress).map_err(volume)?;
-            }
-            Role::Recovery => {
-                let mut own = Report::default();
-                compare(&[], &open, &mut own, &|_| ()).map_err(volume)?;
-                for difference in own.differences.iter().filter(|found| found.path != "/") {
-                    report.differs(&difference.path, format!("{role}: {}", difference.what));
-                }
-            }
-        }
-    }
+    let sector = plan.geometry.sector;
+    let parts: Vec<Part> =
+        plan.partitions.iter().map(|p| Part { role: p.role, range: p.range(sector) }).collect();
+    let boots = manifest.recipe.layout.boot == Boot::Prestaged;
+    let places = plan.places(&identity).filter(|_| boots);
+    let reporter = Mutex::new(Reporter::default());
+    let progress = |part| reporter.lock().report("comparing", part);
+    let boot_programs = drive::compare(&drive, &parts, places, &media, &mut report, &progress)?;
     task.files.iter().try_for_each(check_unchanged)?;
     Ok(Checked { report, boot_programs })
-}
-
-/// Tells where a range that must be empty is not.
-fn zeros(drive: &Finished, range: Range, report: &mut Report) -> io::Result<()> {
-    let mut data = vec![0; range.length().as_usize()];
-    drive.read_exact_at(&mut data, range.start)?;
-    if let Some(at) = data.iter().position(|byte| *byte != 0) {
-        report.differs("the MSR partition", format!("is not empty at byte {at}"));
-    }
-    Ok(())
 }

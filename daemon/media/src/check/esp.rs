@@ -1,22 +1,23 @@
-//! Compares the EFI system partition of a master with the media's boot files, by their SHA-1 in the media.
+//! Compares the EFI system partition of a drive with the media's boot files, by their SHA-1 in the media.
 //!
 //! The volume is read by another implementation of FAT (fatfs) than those that wrote it (mkfs.vfat and mtools). The BCD
 //! is the one file that differs from the media: it must name the partitions of the drive.
 
 use std::collections::{BTreeMap, HashSet};
-use std::io::{self, Read as _};
+use std::io::{self, Read};
 
 use fatfs::{Dir, FileSystem, FsOptions};
 use formats::bcd;
-use formats::pe::{self, Program};
+use formats::pe::{self, Machine, Program};
 use model::api::audit::AuditReport as Report;
 use model::boot::BootProgram;
 use model::layout::Places;
+use model::units::Bytes;
 use sha1::{Digest as _, Sha1};
 
+use super::drive::Stream;
+use crate::boot::sources::{BCD, BOOT_MANAGER, SOURCES};
 use crate::compare::Expected;
-use crate::press::esp::{BCD, BOOT_MANAGER, SOURCES};
-use crate::press::finished::Part;
 
 /// The attribute of a folder.
 const DIRECTORY: u32 = 0x10;
@@ -54,20 +55,45 @@ fn wanted(media: &[Expected]) -> BTreeMap<String, Wanted> {
     all
 }
 
-/// Compares the ESP with the media, and returns the programs on it. `places` are what the BCD must name; without them there must be no file at all.
+/// A file on the ESP.
+#[derive(Debug)]
+struct Found {
+    sha1: [u8; 20],
+    /// The file's bytes, of the BCD alone.
+    bcd: Option<Vec<u8>>,
+    /// The machine that a program is for.
+    machine: Option<Machine>,
+    /// By whom a program is signed; absent for what is no program by its name.
+    program: Option<BootProgram>,
+}
+
+impl Found {
+    fn of(path: &str, data: Vec<u8>) -> Self {
+        let is_program = path.rsplit('.').next() == Some("efi");
+        Self {
+            sha1: Sha1::digest(&data).into(),
+            machine: Program::parse(&data).ok().map(|program| program.machine),
+            program: is_program.then(|| BootProgram {
+                path: format!("\\{}", path.replace('/', "\\")),
+                certificates: pe::certificates(&data),
+            }),
+            bcd: path.eq_ignore_ascii_case(BCD).then_some(data),
+        }
+    }
+}
+
+/// The files on the ESP, by path in lower case.
+type Files = BTreeMap<String, Found>;
+
+/// Compares the ESP with the media, and returns the programs on it. `places` are what the BCD must name; without them
+/// there must be no file at all.
 pub(super) fn compare(
-    volume: Part,
+    volume: Box<dyn Stream>,
     media: &[Expected],
     places: Option<Places>,
     report: &mut Report,
 ) -> Vec<BootProgram> {
-    let read = || -> io::Result<BTreeMap<String, Vec<u8>>> {
-        let fat = FileSystem::new(volume, FsOptions::new())?;
-        let mut files = BTreeMap::new();
-        walk(&fat.root_dir(), "", &mut files)?;
-        Ok(files)
-    };
-    let files = match read() {
+    let files = match read(volume) {
         Ok(files) => files,
         Err(error) => {
             report.differs(SHOWN, format!("cannot be read: {error}"));
@@ -82,19 +108,19 @@ pub(super) fn compare(
         copies_of_manager(&mut wanted, &files);
     }
     let mut missing: HashSet<&String> = wanted.keys().collect();
-    for (path, data) in &files {
+    for (path, found) in &files {
         missing.remove(path);
         report.entries += 1;
         let shown = format!("{SHOWN}/{path}");
-        if path.eq_ignore_ascii_case(BCD) {
-            if let Some(Err(error)) = places.as_ref().map(|places| bcd::check(data, places)) {
+        if let (Some(data), Some(places)) = (&found.bcd, &places) {
+            if let Err(error) = bcd::check(data, places) {
                 report.differs(&shown, error.to_string());
             }
             continue;
         }
         match wanted.get(path) {
             None => report.differs(&shown, "is not in the media"),
-            Some(wanted) if wanted.sha1.contains(&Sha1::digest(data).into()) => {}
+            Some(wanted) if wanted.sha1.contains(&found.sha1) => {}
             Some(wanted) if wanted.unclear => {
                 report.skips(&shown, "its contents lie behind a reparse point");
             }
@@ -105,7 +131,7 @@ pub(super) fn compare(
     for path in missing.into_iter().filter(must_be) {
         report.differs(&format!("{SHOWN}/{path}"), "is missing");
     }
-    programs(&files)
+    files.into_values().filter_map(|found| found.program).collect()
 }
 
 /// How the ESP is called in a path.
@@ -113,13 +139,13 @@ const SHOWN: &str = "ESP:";
 
 /// The boot manager that was chosen lies at two places, wherever in the media it comes from. One of them has a name that
 /// depends on its machine.
-fn copies_of_manager(wanted: &mut BTreeMap<String, Wanted>, files: &BTreeMap<String, Vec<u8>>) {
+fn copies_of_manager(wanted: &mut BTreeMap<String, Wanted>, files: &Files) {
     let manager = BOOT_MANAGER.to_lowercase();
-    let Some(data) = files.get(&manager) else {
+    let Some(found) = files.get(&manager) else {
         wanted.entry(manager).or_default().must_be = true;
         return;
     };
-    let Ok(Program { machine, .. }) = Program::parse(data) else { return };
+    let Some(machine) = found.machine else { return };
     let fallback = format!("efi/boot/{}", machine.fallback_name().to_lowercase());
     let mut either = Wanted { must_be: true, ..Wanted::default() };
     for place in [&manager, &fallback] {
@@ -129,26 +155,33 @@ fn copies_of_manager(wanted: &mut BTreeMap<String, Wanted>, files: &BTreeMap<Str
         }
     }
     // Both places hold the same bytes.
-    let own: [u8; 20] = Sha1::digest(data).into();
-    let copy = if either.sha1.contains(&own) { vec![own] } else { Vec::new() };
+    let copy = if either.sha1.contains(&found.sha1) { vec![found.sha1] } else { Vec::new() };
     let unclear = either.unclear;
     wanted.insert(fallback, Wanted { sha1: copy, unclear, must_be: true });
     wanted.insert(manager, either);
 }
 
-/// The programs on the ESP, and by whom they are signed.
-fn programs(files: &BTreeMap<String, Vec<u8>>) -> Vec<BootProgram> {
-    let is_program = |path: &str| path.rsplit('.').next() == Some("efi");
-    let programs = files.iter().filter(|(path, _)| is_program(path));
-    let told = |(path, data): (&String, &Vec<u8>)| BootProgram {
-        path: format!("\\{}", path.replace('/', "\\")),
-        certificates: pe::certificates(data),
-    };
-    programs.map(told).collect()
+/// Folders lie no deeper; on a damaged volume, one can lie in itself.
+const DEEPEST: usize = 32;
+/// No file of a first start is larger.
+const LARGEST: u64 = 256 << 20;
+
+fn read(volume: Box<dyn Stream>) -> io::Result<Files> {
+    let fat = FileSystem::new(volume, FsOptions::new())?;
+    let mut files = BTreeMap::new();
+    walk(&fat.root_dir(), "", DEEPEST, &mut files)?;
+    Ok(files)
 }
 
-/// Reads every file below a folder, by path in lower case.
-fn walk(folder: &Dir<'_, Part>, at: &str, files: &mut BTreeMap<String, Vec<u8>>) -> io::Result<()> {
+/// Reads every file below a folder.
+fn walk(
+    folder: &Dir<'_, Box<dyn Stream>>,
+    at: &str,
+    deepest: usize,
+    files: &mut Files,
+) -> io::Result<()> {
+    let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
+    let next = deepest.checked_sub(1).ok_or_else(|| invalid(format!("{at} lies too deep")))?;
     for entry in folder.iter() {
         let entry = entry?;
         let name = entry.file_name().to_lowercase();
@@ -157,12 +190,16 @@ fn walk(folder: &Dir<'_, Part>, at: &str, files: &mut BTreeMap<String, Vec<u8>>)
         }
         let path = if at.is_empty() { name } else { format!("{at}/{name}") };
         if entry.is_dir() {
-            walk(&entry.to_dir(), &path, files)?;
-        } else {
-            let mut data = Vec::new();
-            entry.to_file().read_to_end(&mut data)?;
-            files.insert(path, data);
+            walk(&entry.to_dir(), &path, next, files)?;
+            continue;
         }
+        let mut data = Vec::new();
+        entry.to_file().take(LARGEST).read_to_end(&mut data)?;
+        if Bytes::of(data.len()) == Bytes(LARGEST) {
+            return Err(invalid(format!("{path} is too large")));
+        }
+        let found = Found::of(&path, data);
+        files.insert(path, found);
     }
     Ok(())
 }
