@@ -85,6 +85,11 @@ pub(super) enum Verb {
         /// Serial number, device or bay of the drive.
         drive: String,
     },
+    /// Show a bay as empty that goes on showing the verdict of a drive that has been pulled.
+    Release {
+        /// Name of the bay.
+        bay: String,
+    },
 }
 
 #[derive(Debug, Args)]

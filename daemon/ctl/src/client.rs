@@ -29,6 +29,8 @@ pub(super) enum ClientError {
     Forbidden(PathBuf),
     #[error("the daemon has ended")]
     Ended,
+    #[error("the daemon does not answer")]
+    Silent,
     #[error("the connection to the daemon broke")]
     Broken(#[from] hyper::Error),
     /// Something answers that is not our daemon.
@@ -45,6 +47,7 @@ impl Hint for ClientError {
                 "start prestaged, or name its socket with --socket (control.socket in its configuration)"
             }
             Self::Ended => "start it again (`systemctl start prestaged`)",
+            Self::Silent => "look into its log (`journalctl -u prestaged`)",
             Self::Forbidden(_) => "become root, or a member of the socket's group",
             Self::Broken(_) => "has the daemon ended?",
             Self::Unreadable(_) => "does another program, or another version, answer there?",

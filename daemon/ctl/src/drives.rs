@@ -41,11 +41,12 @@ fn render(devices: &[DeviceView], all_reasons: bool, terminal: Option<usize>) ->
         return paragraph("no block devices\n", terminal);
     }
     let mut table = Table::new([
+        ("BAY", Keep::Always),
         ("DEVICE", Keep::Always),
         ("SERIAL", Keep::Useful),
-        ("BAY", Keep::Useful),
-        ("BUS", Keep::Spare),
         ("SIZE", Keep::Spare),
+        ("BUS", Keep::Spare),
+        ("MODEL", Keep::Spare),
         ("DECISION", Keep::Always),
         ("CODE", Keep::Always),
         ("WHY", Keep::Text),
@@ -65,11 +66,12 @@ fn render(devices: &[DeviceView], all_reasons: bool, terminal: Option<usize>) ->
         };
         let row = |code: Cell, why: Cell| {
             [
+                Cell::new(&device.bay),
                 Cell::new(&device.device),
                 Cell::perhaps(device.serial.as_ref()),
-                Cell::new(&device.bay),
-                Cell::new(&bus),
                 Cell::new(device.size_bytes),
+                Cell::new(&bus),
+                Cell::perhaps(device.model.as_ref()),
                 Cell::styled(decision, style),
                 code,
                 why,
@@ -87,7 +89,7 @@ fn render(devices: &[DeviceView], all_reasons: bool, terminal: Option<usize>) ->
             if terminal.is_some() {
                 // For the eye; in a pipe each line stands for itself.
                 row = Default::default();
-                row[7] = Cell::new(format!("also {}: {}", further.code, further.detail));
+                row[8] = Cell::new(format!("also {}: {}", further.code, further.detail));
             }
             table.row(row);
         }

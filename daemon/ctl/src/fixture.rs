@@ -3,8 +3,8 @@
 use uuid::Uuid;
 
 use model::api::snapshot::{
-    BayView, Decision, DeviceView, DriveView, FileView, MasterView, MediaState, MediaView,
-    PressState, PressView, Snapshot,
+    BayView, Decision, DepartedView, DeviceView, DriveView, FileView, MasterView, MediaState,
+    MediaView, PressState, PressView, Snapshot,
 };
 use model::code::{FailureCode, FindingCode, ReasonCode as Code};
 use model::digest::Digest;
@@ -42,13 +42,24 @@ pub(super) fn outputs(name: &str, render: impl Fn(Option<usize>) -> String) {
     snapshot(name, &all);
 }
 
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     anstream::adapter::strip_str(text).to_string()
 }
 
-fn colours(text: &str) -> String {
+pub(super) fn colours(text: &str) -> String {
     let mut text = text.to_owned();
-    let names = [("0", "/"), ("1", "bold"), ("31", "red"), ("32", "green"), ("33", "yellow")];
+    let names = [
+        ("0", "/"),
+        ("1", "bold"),
+        ("2", "dimmed"),
+        ("30", "black"),
+        ("31", "red"),
+        ("32", "green"),
+        ("33", "yellow"),
+        ("41", "on red"),
+        ("42", "on green"),
+        ("43", "on yellow"),
+    ];
     for (code, name) in names {
         text = text.replace(&format!("\u{1b}[{code}m"), &format!("<{name}>"));
     }
@@ -125,10 +136,61 @@ pub(super) fn station() -> Snapshot {
     }
 }
 
+/// A station with 24 bays and so many drives, in all states that there are.
+pub(super) fn rack(count: usize) -> Snapshot {
+    let bays = (1..=24).map(|at| BayView {
+        name: format!("bay {at}"),
+        path: format!("pci-0000:03:00.0-ata-{at}"),
+    });
+    let standing: Vec<DriveView> = drives();
+    let refused = |code, detail: &str| DriveView {
+        verdict: Some(Verdict::Refused),
+        reason: Some(reason(code, detail)),
+        percent: 0.0,
+        ..standing[2].clone()
+    };
+    let all = [
+        standing[0].clone(),
+        standing[3].clone(),
+        standing[1].clone(),
+        standing[2].clone(),
+        refused(Code::NotBlank, "/dev/sdc holds ext4: wipe it, or allow it with --overwrite"),
+        DriveView {
+            percent: 100.0,
+            ..refused(Code::AlreadyPassed, "passed at 2026-11-25T08:00:00Z, job 01989a3c")
+        },
+        DriveView {
+            verdict: Some(Verdict::Stopped),
+            reason: Some(reason(Code::OperatorStop, "stopped by an operator")),
+            percent: 12.0,
+            ..standing[2].clone()
+        },
+        DriveView { state: State::ReadingBack, percent: 61.0, ..standing[0].clone() },
+        DriveView { state: State::Judging, media: None, ..standing[2].clone() },
+    ];
+    let drives = (0..count).map(|at| DriveView {
+        bay: Bay(format!("bay {}", (at * 7) % 24 + 1)),
+        serial: Some(serial(&format!("S4EV{at:04}"))),
+        device: format!("/dev/sd{at}"),
+        ..all[at % all.len()].clone()
+    });
+    let drives: Vec<DriveView> = drives.collect();
+    // The last drive but one was pulled, if any bay is empty.
+    let departed = match count {
+        13 => vec![DepartedView {
+            drive: DriveView { bay: Bay("bay 24".into()), ..standing[3].clone() },
+            since: jiff::Timestamp::UNIX_EPOCH,
+        }],
+        _ => Vec::new(),
+    };
+    Snapshot { drives, departed, bays: bays.collect(), devices: Vec::new(), ..station() }
+}
+
 fn media() -> MediaView {
     MediaView {
         name: "win11-23h2-factory.wim".into(),
         state: MediaState::Valid,
+        current: true,
         percent: None,
         checking_since: None,
         sha256: Some(digest("win11")),
@@ -192,6 +254,7 @@ fn blank(name: &str, state: MediaState) -> MediaView {
     MediaView {
         name: name.into(),
         state,
+        current: false,
         percent: None,
         checking_since: None,
         sha256: None,
@@ -290,6 +353,7 @@ fn drives() -> Vec<DriveView> {
         reason: None,
         warnings: Vec::new(),
         job: Some(Uuid::nil()),
+        media: Some("win11-23h2-factory.wim".into()),
     };
     vec![
         DriveView {

@@ -80,6 +80,7 @@ impl From<ClientError> for CommandError {
         let code = match &error {
             ClientError::Unreachable { .. }
             | ClientError::Ended
+            | ClientError::Silent
             | ClientError::Broken(_)
             | ClientError::Unreadable(_) => exit::UNAVAILABLE,
             ClientError::Forbidden(_) => exit::NOT_PERMITTED,
@@ -181,6 +182,10 @@ async fn perform(arguments: Arguments) -> Result<u8, CommandError> {
         Verb::Stop { drive } => {
             let path = format!("/v1/drives/{}/stop", segment(&drive));
             command(&client, &out, &path, "told to stop").await
+        }
+        Verb::Release { bay } => {
+            let path = format!("/v1/bays/{}/release", segment(&bay));
+            command(&client, &out, &path, "released").await
         }
     }
 }

@@ -94,6 +94,7 @@ pub(super) fn list(all: &[MediaView], terminal: Option<usize>) -> String {
     let mut table = Table::new([
         ("MEDIA", Keep::Always),
         ("STATE", Keep::Always),
+        ("FOR", Keep::Useful),
         ("SIZE", Keep::Useful),
         ("SHA-256", Keep::Spare),
         ("WHY", Keep::Text),
@@ -104,6 +105,7 @@ pub(super) fn list(all: &[MediaView], terminal: Option<usize>) -> String {
         table.row([
             Cell::new(&media.name),
             Cell::styled(state, style),
+            Cell::perhaps(media.current.then_some("new drives")),
             Cell::new(media.size_bytes),
             Cell::perhaps(digest.as_deref().and_then(|digest| digest.get(..16))),
             Cell::new(match media.percent {
@@ -123,6 +125,8 @@ fn show(media: &MediaView, terminal: Option<usize>) -> String {
     let (state, style) = state(media);
     table.row([Cell::new("media"), Cell::new(&media.name)]);
     table.row([Cell::new("state"), Cell::styled(state, style)]);
+    let current = media.current.then_some("drives that come now get it");
+    current.into_iter().for_each(|text| table.row([Cell::new("use"), Cell::new(text)]));
     let mut line = |name: &str, value: String| table.row([Cell::new(name), Cell::new(value)]);
     line("size", bytes(media.size_bytes));
     if let Some(sha256) = media.sha256 {

@@ -34,10 +34,6 @@ impl Progress {
             false => message,
         });
     }
-
-    pub(super) fn bar(&self) -> &ProgressBar {
-        &self.0
-    }
 }
 
 /// Name, bar and message on one line. The bar gives way to the message, which needs about 36 columns.

@@ -1,31 +1,24 @@
 //! `status`: the station, its media and masters, and the drives in its bays.
 
-use std::time::Duration;
-
-use anstyle::Style;
-
 use super::output::paragraph;
 use super::table::{Cell, Keep, Table};
-use super::words::{self, Standing};
+use super::words::{self, Going, Standing};
 use super::{master, media};
 use model::api::snapshot::{DriveView, InboxView, SilentView, Snapshot};
+use model::rack;
 
 pub(super) fn render(snapshot: &Snapshot, terminal: Option<usize>) -> String {
     [
         station(snapshot, terminal) + &inbox(&snapshot.inbox, terminal),
         media::list(&snapshot.media, terminal),
         master::list(&snapshot.masters, &snapshot.presses, terminal),
-        drives(&snapshot.drives, terminal),
+        drives(snapshot, terminal),
     ]
     .join("\n")
 }
 
 fn station(snapshot: &Snapshot, terminal: Option<usize>) -> String {
-    let (state, style) = match (snapshot.draining, snapshot.armed) {
-        (true, _) => ("ending: no new drives", words::NOTICE),
-        (false, true) => ("ARMED", words::NOTICE),
-        (false, false) => ("disarmed: watches and reports, writes to nothing", Style::new()),
-    };
+    let (state, style) = words::station(snapshot);
     let mut table = Table::headless([Keep::Always, Keep::Text]);
     let name = format!("station {}", snapshot.station);
     table.row([Cell::new(name), Cell::styled(state, style)]);
@@ -39,7 +32,8 @@ fn station(snapshot: &Snapshot, terminal: Option<usize>) -> String {
 fn inbox(inbox: &InboxView, terminal: Option<usize>) -> String {
     let mut text = String::new();
     if inbox.waiting > 0 {
-        let waiting = format!("inbox: {} files wait; take out what is no media\n", inbox.waiting);
+        let files = words::plural(inbox.waiting, "file waits", "files wait");
+        let waiting = format!("inbox: {files}; take out what is no media\n");
         text += &paragraph(&waiting, terminal);
     }
     for SilentView { name, since } in &inbox.silent {
@@ -49,34 +43,36 @@ fn inbox(inbox: &InboxView, terminal: Option<usize>) -> String {
     text
 }
 
-fn drives(drives: &[DriveView], terminal: Option<usize>) -> String {
-    if drives.is_empty() {
+fn drives(snapshot: &Snapshot, terminal: Option<usize>) -> String {
+    let tiles = rack::tiles(snapshot);
+    if tiles.is_empty() {
         return paragraph("no drives in the station's bays\n", terminal);
     }
     let mut table = Table::new([
         ("BAY", Keep::Always),
-        ("SERIAL", Keep::Always),
         ("STATE", Keep::Always),
+        ("SERIAL", Keep::Always),
         ("DONE", Keep::Useful),
         ("LEFT", Keep::Useful),
         ("RATE", Keep::Useful),
-        ("LIMITED BY", Keep::Spare),
+        ("MEDIA", Keep::Spare),
         ("SIZE", Keep::Spare),
+        ("LIMITED BY", Keep::Spare),
         ("WHY", Keep::Text),
     ]);
-    for drive in drives {
-        let standing = Standing::of(drive);
-        let rate = drive.bytes_per_second.filter(|_| drive.verdict.is_none());
-        let left = drive.eta_seconds.map(|seconds| words::duration(Duration::from_secs(seconds)));
+    for tile in &tiles {
+        let standing = Standing::of_tile(tile);
+        let going = Going::of(tile.drive());
         table.row([
-            Cell::new(&drive.bay),
-            Cell::perhaps(drive.serial.as_ref()),
+            Cell::new(tile.bay),
             standing.cell(),
-            Cell::new(format!("{:.0}%", drive.percent)),
-            Cell::perhaps(left),
-            Cell::perhaps(rate),
-            Cell::perhaps(drive.limited_by),
-            Cell::new(drive.size_bytes),
+            Cell::perhaps(tile.drive().map(DriveView::name)),
+            Cell::perhaps(going.done),
+            Cell::perhaps(going.left),
+            Cell::perhaps(going.rate),
+            Cell::perhaps(tile.drive().and_then(|drive| drive.media.as_ref())),
+            Cell::perhaps(tile.drive().map(|drive| drive.size_bytes)),
+            Cell::perhaps(tile.drive().and_then(|drive| drive.limited_by)),
             Cell::new(standing.why),
         ]);
     }

@@ -4,6 +4,8 @@
 //! those that matter least ([`Keep::Spare`]), the last one first; then the text of each row goes below its row; then the
 //! columns of [`Keep::Useful`] go; then the widest columns that are left are wrapped. In a pipe nothing goes and nothing is
 //! wrapped: every row is one line with all columns, and `-` where there is no entry.
+//!
+//! A table that must stay as high as it is ([`Table::cut`]) is not wrapped: what does not fit into a line is cut off.
 
 use anstyle::Style;
 use tabled::builder::Builder;
@@ -12,6 +14,8 @@ use tabled::settings::{Alignment, Color, Padding};
 
 /// Text is wrapped beside its row while so many columns are left for it.
 const LEAST_TEXT: usize = 32;
+/// So many are left for it where it is cut.
+const LEAST_CUT: usize = 12;
 /// Narrower than this no column is wrapped.
 const LEAST_COLUMN: usize = 4;
 const GAP: usize = 2;
@@ -53,16 +57,29 @@ pub(super) struct Table<const N: usize> {
     heads: Option<[&'static str; N]>,
     keep: [Keep; N],
     rows: Vec<[Cell; N]>,
+    overflow: Overflow,
+}
+
+/// What becomes of entries that are too wide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Overflow {
+    Wrap,
+    Cut,
 }
 
 impl<const N: usize> Table<N> {
     pub(super) fn new(columns: [(&'static str, Keep); N]) -> Self {
         let heads = Some(columns.map(|(head, _)| head));
-        Self { heads, keep: columns.map(|(_, keep)| keep), rows: Vec::new() }
+        Self { heads, ..Self::headless(columns.map(|(_, keep)| keep)) }
     }
 
     pub(super) fn headless(keep: [Keep; N]) -> Self {
-        Self { heads: None, keep, rows: Vec::new() }
+        Self { heads: None, keep, rows: Vec::new(), overflow: Overflow::Wrap }
+    }
+
+    /// One line a row, whatever the terminal's width.
+    pub(super) fn cut(self) -> Self {
+        Self { overflow: Overflow::Cut, ..self }
     }
 
     pub(super) fn row(&mut self, cells: [Cell; N]) {
@@ -78,7 +95,7 @@ impl<const N: usize> Table<N> {
         let heads = self.heads.map(|heads| heads.map(|head| Cell::styled(head, HEAD)));
         let rows: Vec<&[Cell; N]> = heads.iter().chain(&self.rows).collect();
         let cells: Vec<Vec<String>> =
-            rows.iter().map(|row| fit.cells(row.as_slice(), terminal)).collect();
+            rows.iter().map(|row| fit.cells(row.as_slice(), terminal, self.overflow)).collect();
         let grid = fit.grid(&rows, &cells);
         let mut lines = grid.lines().map(str::trim_end);
         let mut text = String::new();
@@ -109,7 +126,8 @@ impl<const N: usize> Table<N> {
         let columns = (0..N).filter(used).map(|at| (at, self.natural(at))).collect();
         let mut fit = Fit { columns, below: None };
         while self.least(&fit) > room && self.drop_last(&mut fit, Keep::Spare) {}
-        if self.least(&fit) > room
+        if self.overflow == Overflow::Wrap
+            && self.least(&fit) > room
             && let Some(text) = self.last(&fit, Keep::Text)
         {
             fit.below = Some((fit.columns.remove(text).0, room));
@@ -131,7 +149,11 @@ impl<const N: usize> Table<N> {
     /// How wide the table is at least, with its text wrapped and nothing else.
     fn least(&self, fit: &Fit) -> usize {
         let text = self.last(fit, Keep::Text).map_or(0, |text| fit.columns[text].1);
-        fit.width() - text.saturating_sub(LEAST_TEXT)
+        let least = match self.overflow {
+            Overflow::Wrap => LEAST_TEXT,
+            Overflow::Cut => LEAST_CUT,
+        };
+        fit.width() - text.saturating_sub(least)
     }
 
     fn last(&self, fit: &Fit, keep: Keep) -> Option<usize> {
@@ -159,6 +181,23 @@ pub(super) fn fold(text: &str, width: usize, indent: &str) -> String {
     textwrap::fill(text, options)
 }
 
+/// Text that is no wider than this; the end says if something is missing.
+pub(super) fn cut(text: &str, width: usize) -> String {
+    use textwrap::core::display_width;
+    if display_width(text) <= width {
+        return text.to_owned();
+    }
+    let mut short = String::new();
+    for letter in text.chars() {
+        let longer = format!("{short}{letter}");
+        if display_width(&longer) >= width {
+            break;
+        }
+        short = longer;
+    }
+    if width > 0 { short + "…" } else { short }
+}
+
 /// How a table fits a terminal.
 struct Fit {
     /// Columns that are shown, and their widths.
@@ -174,10 +213,11 @@ impl Fit {
     }
 
     /// What a row shows in each column.
-    fn cells(&self, row: &[Cell], terminal: Option<usize>) -> Vec<String> {
+    fn cells(&self, row: &[Cell], terminal: Option<usize>, overflow: Overflow) -> Vec<String> {
         let show = |&(at, width): &(usize, usize)| match (terminal, row[at].text.as_str()) {
             (None, "") => "-".to_owned(),
             (None, text) => text.to_owned(),
+            (Some(_), text) if overflow == Overflow::Cut => cut(text, width),
             (Some(_), text) => fold(text, width, ""),
         };
         self.columns.iter().map(show).collect()
@@ -239,6 +279,18 @@ mod tests {
                 assert!(textwrap::core::display_width(line) <= width, "{width}: {line:?}");
             }
             assert!(width < 12 || text.contains("lower right"), "{width}:\n{text}");
+        }
+    }
+
+    /// A table that is cut has one line a row, none too wide, at any width.
+    #[test]
+    fn cut_rows_are_lines() {
+        for width in 1..130 {
+            let text = sample().cut().render(Some(width));
+            let text = anstream::adapter::strip_str(&text).to_string();
+            assert_eq!(text.lines().count(), 3, "{width}:\n{text}");
+            let wide = |line: &str| textwrap::core::display_width(line) > width;
+            assert!(width < 12 || !text.lines().any(wide), "{width}:\n{text}");
         }
     }
 

@@ -5,11 +5,15 @@ use std::time::Duration;
 use std::fmt::Display;
 
 use anstyle::{AnsiColor, Style};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 use super::table::Cell;
-use model::api::snapshot::DriveView;
+use model::api::snapshot::{DepartedView, DriveView, Snapshot};
 use model::failure::Coded;
 use model::job::State;
+use model::rack::{self, Content, Light, Tile};
+use model::units::ByteRate;
 use model::verdict::Verdict;
 
 /// Passed, ready to use.
@@ -36,7 +40,27 @@ pub(super) struct Standing {
 }
 
 impl Standing {
+    /// The standing of what a bay shows.
+    pub(super) fn of_tile(tile: &Tile<'_>) -> Self {
+        match tile.content {
+            Content::Empty => {
+                Self { word: "empty", style: Style::new().dimmed(), why: String::new() }
+            }
+            Content::Drive(drive) => Self::of(drive),
+            Content::Departed(DepartedView { drive, since }) => {
+                let standing = Self::of(drive);
+                let pulled = format!("pulled at {}", clock(*since));
+                let why = [pulled, standing.why].into_iter().filter(|part| !part.is_empty());
+                Self { why: why.collect::<Vec<_>>().join("; "), ..standing }
+            }
+        }
+    }
+
     pub(super) fn of(drive: &DriveView) -> Self {
+        if rack::has_passed_before(drive) {
+            let detail = drive.reason.as_ref().map(|reason| reason.detail.clone());
+            return Self { word: "PASS earlier", style: GOOD, why: detail.unwrap_or_default() };
+        }
         if let Some(ended) = drive.verdict {
             let (word, style) = verdict(ended);
             return Self { word, style, why: why(drive.reason.as_ref(), &drive.warnings) };
@@ -60,11 +84,82 @@ impl Standing {
         Cell::styled(self.word, self.style)
     }
 
+    /// The word, for a screen that is read from two metres away: a verdict is a block of its colour.
+    pub(super) fn block(&self) -> Cell {
+        match self.style.get_fg_color() {
+            Some(colour) if self.style != Style::new() => {
+                let block = Style::new().fg_color(Some(AnsiColor::Black.into()));
+                Cell::styled(format!(" {} ", self.word), block.bg_color(Some(colour)).bold())
+            }
+            _ => Cell::styled(format!(" {}", self.word), self.style),
+        }
+    }
+
     /// Both on one line.
     pub(super) fn line(&self) -> String {
         let Self { word, style, why } = self;
         format!("{style}{word}{style:#} {why}").trim_end().to_owned()
     }
+}
+
+/// Whether the station writes to drives.
+pub(super) fn station(snapshot: &Snapshot) -> (&'static str, Style) {
+    match (snapshot.draining, snapshot.armed) {
+        (true, _) => ("ending: no new drives", NOTICE),
+        (false, true) => ("ARMED", NOTICE),
+        (false, false) => ("disarmed: watches and reports, writes to nothing", Style::new()),
+    }
+}
+
+/// How far a drive has come, and how fast it goes on.
+#[derive(Debug, Default)]
+pub(super) struct Going {
+    pub(super) done: Option<String>,
+    pub(super) left: Option<String>,
+    pub(super) rate: Option<ByteRate>,
+}
+
+impl Going {
+    /// Nothing is said of a drive that has not been begun, and no rate of one that stands still.
+    pub(super) fn of(drive: Option<&DriveView>) -> Self {
+        let Some(drive) = drive else { return Self::default() };
+        let under_way = drive.verdict.is_none();
+        let done = (under_way || drive.percent > 0.0).then(|| format!("{:.0}%", drive.percent));
+        let rate = drive.bytes_per_second.filter(|rate| under_way && *rate > ByteRate(0));
+        let left = drive.eta_seconds.filter(|_| rate.is_some());
+        Self { done, left: left.map(|left| duration(Duration::from_secs(left))), rate }
+    }
+}
+
+/// How many bays show what: `2 FAIL, 1 refused, 3 running, 18 empty`.
+pub(super) fn counts(counts: &[(Light, usize)]) -> String {
+    let count = |(light, count): &(Light, usize)| {
+        let (word, style) = light_word(*light);
+        format!("{style}{count} {word}{style:#}")
+    };
+    counts.iter().map(count).collect::<Vec<_>>().join(", ")
+}
+
+fn light_word(light: Light) -> (&'static str, Style) {
+    match light {
+        Light::Failed => verdict(Verdict::Failed),
+        Light::Stopped => verdict(Verdict::Stopped),
+        Light::Refused => verdict(Verdict::Refused),
+        Light::Passed => verdict(Verdict::Passed),
+        Light::Running => ("running", Style::new()),
+        Light::Empty => ("empty", Style::new().dimmed()),
+    }
+}
+
+/// A time of the day here.
+pub(super) fn clock(time: Timestamp) -> String {
+    time.to_zoned(TimeZone::system()).strftime("%H:%M:%S").to_string()
+}
+
+/// `1 file`, `2 files`.
+pub(super) fn plural(count: impl TryInto<u64>, one: &str, several: &str) -> String {
+    let count = count.try_into().unwrap_or(u64::MAX);
+    format!("{count} {}", if count == 1 { one } else { several })
 }
 
 /// Why a drive did not pass, and what to know about it.

@@ -25,6 +25,7 @@ pub mod layout;
 pub mod manifest;
 pub mod media;
 pub mod old_data;
+pub mod rack;
 pub mod ranges;
 pub mod record;
 pub mod units;

@@ -14,7 +14,7 @@ use crate::failure::{Reason, Refusal};
 use crate::identity::{Identity, PartitionIdentity};
 use crate::job::{Bottleneck, Mismatch, Outcome};
 use crate::layout::Plan;
-use crate::manifest::{Manifest, MasterId};
+use crate::manifest::{Manifest, MasterId, Recipe};
 use crate::old_data::OldData;
 use crate::units::{ByteRate, Bytes, Lba};
 use crate::verdict::Verdict;
@@ -51,6 +51,13 @@ pub struct MediaRef {
     pub sha256: Digest,
     /// Index of the image, counted from 1.
     pub image: u32,
+}
+
+impl From<&Recipe> for MediaRef {
+    fn from(recipe: &Recipe) -> Self {
+        let name = recipe.media_name.clone();
+        Self { name, sha256: recipe.media_sha256, image: recipe.image }
+    }
 }
 
 /// The master that a drive was written from.
@@ -248,11 +255,10 @@ impl Record {
     /// Adds the media and the master that the drive is imaged with, and the master's warnings.
     #[must_use]
     pub fn with_master(mut self, manifest: &Manifest) -> Self {
-        self.media = Some(MediaRef {
-            name: manifest.recipe.media_name.clone(),
-            sha256: manifest.recipe.media_sha256,
-            image: manifest.recipe.image,
-        });
+        let recipe = &manifest.recipe;
+        // The master may have been pressed from a file that has got another name since.
+        let named = self.media.take().filter(|media| media.sha256 == recipe.media_sha256);
+        self.media = Some(named.unwrap_or_else(|| recipe.into()));
         self.master =
             Some(MasterRef { id: manifest.id.clone(), root_sha256: manifest.root_sha256 });
         self.warnings.extend(manifest.warnings.iter().cloned());

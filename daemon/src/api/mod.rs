@@ -111,6 +111,7 @@ pub fn router(context: Context) -> Router {
         .route("/v1/audit", post(audit))
         .route("/v1/drives/{drive}/retry", post(retry))
         .route("/v1/drives/{drive}/stop", post(stop))
+        .route("/v1/bays/{bay}/release", post(release))
         .route("/v1/media/{name}/verify", post(verify_media))
         .route("/v1/masters", post(press))
         .route("/v1/masters/{id}", delete(remove_master))
@@ -210,6 +211,10 @@ async fn retry(State(context): State<Context>, Path(drive): Path<String>) -> Res
 
 async fn stop(State(context): State<Context>, Path(drive): Path<String>) -> Result<Response> {
     ask(&context, Command::Stop { drive }).await.map(answered)
+}
+
+async fn release(State(context): State<Context>, Path(bay): Path<String>) -> Result<Response> {
+    ask(&context, Command::Release { bay }).await.map(answered)
 }
 
 async fn verify_media(

@@ -266,6 +266,7 @@ fn view(path: &Path, entry: &Entry) -> Option<MediaView> {
     let mut view = MediaView {
         name: file_name(path),
         state: MediaState::Checking,
+        current: false,
         percent: None,
         checking_since: None,
         sha256: None,

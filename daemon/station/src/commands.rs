@@ -5,7 +5,7 @@ use model::admission::MaximumSize;
 use model::api::audit::AuditTask;
 use model::api::command::Command;
 use model::code::{DenialCode, ReasonCode};
-use model::drive::Geometry;
+use model::drive::{Bay, Geometry};
 use model::failure::{Denial, Reason, Refusal};
 use model::job::StopReason;
 use model::layout::LayoutError;
@@ -55,6 +55,14 @@ impl<M: Clone> Station<M> {
                 self.find_device(&device).and_then(|key| self.begin_anew(&key, media, &mut effects))
             }
             Command::Stop { drive } => self.stop(&drive, now, &mut effects),
+            Command::Release { bay } => match self.departed.forget(&Bay(bay.clone())) {
+                true => Ok(Answer::Done),
+                false => {
+                    let detail = format!("bay {bay:?} shows no drive that has been detached");
+                    let denial = Denial::new(DenialCode::NoSuchDrive, detail);
+                    Err(denial.with_hint("see `prestagectl status`"))
+                }
+            },
             Command::VerifyMedia { name } => match self.catalog.recheck(&name) {
                 Some(path) => {
                     effects.push(Effect::Intake(path));
@@ -230,9 +238,20 @@ impl<M: Clone> Station<M> {
             let detail = format!("{} is being imaged", insertion.drive.node.display());
             return Err(Denial::new(DenialCode::Busy, detail).with_hint("wait until it is done"));
         }
-        let recorded = insertion.record.as_ref().and_then(|record| record.media.as_ref());
-        let name = requested.or(recorded.map(|media| media.name.as_str()));
-        let media = self.catalog.choose(name).map_err(|error| without_media(error.refusal()))?;
+        // What the drive holds is known by its digest: the file may have another name by now.
+        let media = match (requested, &insertion.held) {
+            (None, Some(held)) => self.catalog.valid_with(held.sha256).ok_or_else(|| {
+                let detail = format!("{}, which the drive holds, is not in the inbox", held.name);
+                let hint = format!(
+                    "put the media with SHA-256 {} there, or name another one with --media",
+                    held.sha256
+                );
+                Denial::new(DenialCode::NoMedia, detail).with_hint(hint)
+            })?,
+            (name, _) => {
+                self.catalog.choose(name).map_err(|error| without_media(error.refusal()))?
+            }
+        };
         Ok(AuditTask {
             node: insertion.drive.node.clone(),
             size: insertion.drive.size,

@@ -9,13 +9,14 @@ use model::admission::{
     self, Admission, Admitted, Candidate, Content, MaximumSize, MinimumSize, Overwrite, Policy,
     Wanted,
 };
+use model::api::snapshot::DepartedView;
 use model::code::ReasonCode;
 use model::drive::{Change, Drive, Geometry, Serial, Twin};
 use model::failure::{Reason, Refusal};
 use model::job::{Stop, StopReason};
 use model::layout::LayoutError;
 use model::media::Media;
-use model::record::Record;
+use model::record::{MediaRef, Record};
 use model::units::{Bytes, SectorSize};
 use model::verdict::Verdict;
 
@@ -42,6 +43,7 @@ impl<M: Clone> Station<M> {
         let Some(insertion) = self.insertions.get_mut(&key) else {
             let (device, serial, bay) = (drive.node.display(), drive.label(), &drive.bay);
             tracing::info!(%device, serial, %bay, "drive {serial} attached as {device} in bay {bay}");
+            self.departed.forget(bay);
             self.insertions.insert(key.clone(), Insertion::new(drive));
             // A drive that comes while the station ends is left to the next start.
             let judged = if self.draining { None } else { self.judge(&key) };
@@ -82,10 +84,21 @@ impl<M: Clone> Station<M> {
                 let record = record.map(|r| r.closed_with(Verdict::Failed, reason, now));
                 effects.extend(record.map(|record| Effect::Record(Box::new(record))));
             }
-            self.insertions.remove(key);
+            self.leave(key, now);
         }
         effects.extend(self.judge_former_twins(serial.as_ref()));
         effects
+    }
+
+    /// Takes out a drive that has been detached. Its bay goes on showing its verdict.
+    fn leave(&mut self, key: &Key, now: Timestamp) {
+        let Some(insertion) = self.insertions.remove(key) else { return };
+        let ours = self.setup.policy.may_hold(&insertion.drive) && !insertion.is_out_of_scope();
+        let drive = insertion.drive_view(&|_| None, self.payload());
+        let alone = !self.insertions.values().any(|other| other.drive.bay == drive.bay);
+        if ours && alone && drive.verdict.is_some() {
+            self.departed.keep(DepartedView { drive, since: now }, &self.setup.policy.named);
+        }
     }
 
     /// Has the facts about a drive gathered, after which the drive is judged.
@@ -151,6 +164,8 @@ impl<M: Clone> Station<M> {
         };
         let previous = mem::take(&mut facts.previous);
         let job = previous.iter().rfind(|record| !record.is_refusal()).cloned();
+        let held = job.as_ref().or(facts.last.as_ref()).and_then(|record| record.media.clone());
+        insertion.held = held.or(insertion.held.take());
         if insertion.recall(previous) {
             return self.clean(&ticket.key, job, *facts).into_iter().collect();
         }
@@ -306,7 +321,7 @@ impl<M: Clone> Station<M> {
         }
         let id = recipe.id();
         let master = self.ready.get(&id).cloned();
-        let Some(record) = self.record_for(&ticket.key, now) else { return Vec::new() };
+        let Some(mut record) = self.record_for(&ticket.key, now) else { return Vec::new() };
         let Some(insertion) = self.insertion(ticket) else { return Vec::new() };
         let Some(master) = master else {
             insertion.enter(Phase::AwaitingMaster(Box::new(recipe.clone())));
@@ -317,7 +332,9 @@ impl<M: Clone> Station<M> {
             };
         };
         let stop = Stop::default();
-        insertion.enter(Phase::Running { stop: stop.clone(), job: record.job, master: id });
+        let media = MediaRef::from(&recipe);
+        record.media = Some(media.clone());
+        insertion.enter(Phase::Running { stop: stop.clone(), job: record.job, master: id, media });
         self.forget_ready();
         let order = JobOrder { ticket: ticket.clone(), admitted, master, record, stop };
         vec![Effect::Job(Box::new(order))]
@@ -365,7 +382,12 @@ impl<M: Clone> Station<M> {
         vec![Effect::Record(Box::new(record))]
     }
 
-    pub(crate) fn job_ended(&mut self, ticket: &Ticket, record: Record) -> Vec<Effect<M>> {
+    pub(crate) fn job_ended(
+        &mut self,
+        ticket: &Ticket,
+        record: Record,
+        now: Timestamp,
+    ) -> Vec<Effect<M>> {
         let Some(insertion) = self.insertions.get_mut(&ticket.key) else { return Vec::new() };
         let store_failed =
             record.reason.as_ref().is_some_and(|reason| reason.code == ReasonCode::StoreError);
@@ -375,7 +397,7 @@ impl<M: Clone> Station<M> {
         }
         insertion.finish(record);
         if insertion.departed {
-            self.insertions.remove(&ticket.key);
+            self.leave(&ticket.key, now);
             return Vec::new();
         }
         // The drive is not to blame, so it is imaged once more, by itself; a store that goes on failing ends that.

@@ -6,7 +6,8 @@ use model::drive::{Diskseq, Drive};
 use model::failure::{Reason, Refusal};
 use model::job::{Reading, State, Stop};
 use model::manifest::{MasterId, Recipe};
-use model::record::Record;
+use model::record::{MediaRef, Record};
+use model::units::Bytes;
 use model::verdict::Verdict;
 use uuid::Uuid;
 
@@ -38,6 +39,8 @@ pub(crate) struct Insertion {
     pub(crate) settled: bool,
     /// The latest record of this insertion.
     pub(crate) record: Option<Record>,
+    /// The media that a job has written to a drive with this serial number last, in any insertion.
+    pub(crate) held: Option<MediaRef>,
     /// The drive is detached, but its job has not ended yet.
     pub(crate) departed: bool,
     /// The job's record is closed, but its thread still hangs in the kernel.
@@ -56,7 +59,7 @@ pub(crate) enum Phase {
     /// The drive is admitted; its master is being looked for or pressed.
     AwaitingMaster(Box<Recipe>),
     /// A job runs.
-    Running { stop: Stop, job: Uuid, master: MasterId },
+    Running { stop: Stop, job: Uuid, master: MasterId, media: MediaRef },
     /// The drive has its verdict.
     Done(Verdict),
 }
@@ -101,6 +104,7 @@ impl Insertion {
             requested_media: None,
             phase: Phase::Judging,
             record: None,
+            held: None,
             departed: false,
             stuck: false,
         }
@@ -140,6 +144,7 @@ impl Insertion {
     pub(crate) fn finish(&mut self, record: Record) {
         if let Some(verdict) = record.verdict {
             self.settled |= verdict != Verdict::Refused;
+            self.held = record.media.clone().or(self.held.take());
             self.phase = Phase::Done(verdict);
         }
         self.record = Some(record);
@@ -280,6 +285,44 @@ impl Insertion {
         }
     }
 
+    /// The media that the drive gets or has got.
+    fn media(&self) -> Option<&str> {
+        match &self.phase {
+            Phase::AwaitingMaster(recipe) => Some(&recipe.media_name),
+            Phase::Running { media, .. } => Some(&media.name),
+            Phase::Done(_) => self.record.as_ref()?.media.as_ref().map(|media| &*media.name),
+            Phase::AwaitingMedia => self.requested_media.as_deref(),
+            // What has passed before is shown as passed.
+            Phase::Refused(_) if self.has_passed_before() => {
+                self.held.as_ref().map(|media| &*media.name)
+            }
+            Phase::Judging | Phase::Refused(_) => None,
+        }
+    }
+
+    /// Whether the drive is refused because it has passed in an earlier insertion.
+    fn has_passed_before(&self) -> bool {
+        self.refusal().is_some_and(|refusal| refusal.code == ReasonCode::AlreadyPassed)
+    }
+
+    /// How much of the job is done once it has ended, 0 to 100: of the bytes of its master, each written and read back.
+    #[expect(clippy::cast_precision_loss, reason = "for a progress bar")]
+    fn reached(&self, payload: impl Fn(&MasterId) -> Option<Bytes>) -> f64 {
+        if self.verdict() == Some(Verdict::Passed) || self.has_passed_before() {
+            return 100.0;
+        }
+        let record = self.record.as_ref().filter(|_| matches!(self.phase, Phase::Done(_)));
+        let master = record.and_then(|record| Some((record, record.master.as_ref()?)));
+        match master.and_then(|(record, master)| Some((record, payload(&master.id)?))) {
+            Some((record, payload)) if payload > Bytes(0) => {
+                let moved = record.written_bytes + record.verified_bytes;
+                // Not the end, whatever was read twice: the drive has not passed.
+                (moved.0 as f64 / payload.0 as f64 * 50.0).min(99.0)
+            }
+            _ => 0.0,
+        }
+    }
+
     fn reason(&self) -> Option<Reason> {
         match &self.phase {
             Phase::Refused(refusals) => refusals.first().cloned(),
@@ -291,8 +334,13 @@ impl Insertion {
         }
     }
 
-    /// The drive as views show it. `reading` tells how far a running job has come.
-    pub(crate) fn drive_view(&self, reading: &dyn Fn(Uuid) -> Option<Reading>) -> DriveView {
+    /// The drive as views show it. `reading` tells how far a running job has come, `payload` the bytes that a master
+    /// writes.
+    pub(crate) fn drive_view(
+        &self,
+        reading: &dyn Fn(Uuid) -> Option<Reading>,
+        payload: impl Fn(&MasterId) -> Option<Bytes>,
+    ) -> DriveView {
         let drive = &self.drive;
         let job = match self.phase {
             Phase::Running { job, .. } => Some(job),
@@ -300,7 +348,6 @@ impl Insertion {
         };
         let reading = job.and_then(reading);
         let verdict = self.verdict();
-        let done = if verdict == Some(Verdict::Passed) { 100.0 } else { 0.0 };
         let record = self.record.as_ref().filter(|_| matches!(self.phase, Phase::Done(_)));
         DriveView {
             serial: drive.serial.clone(),
@@ -311,7 +358,7 @@ impl Insertion {
             size_bytes: drive.size,
             state: reading.map_or(self.phase.state(), |reading| reading.state),
             attempt: self.attempt,
-            percent: reading.map_or(done, |reading| reading.percent),
+            percent: reading.map_or_else(|| self.reached(payload), |reading| reading.percent),
             bytes_per_second: reading.map(|reading| reading.rate),
             limited_by: match reading {
                 Some(reading) => reading.bottleneck,
@@ -322,6 +369,7 @@ impl Insertion {
             reason: self.reason(),
             warnings: record.map(|record| record.warnings.clone()).unwrap_or_default(),
             job: job.or(record.map(|record| record.job)),
+            media: self.media().map(str::to_owned),
         }
     }
 }

@@ -12,6 +12,7 @@
 
 mod catalog;
 mod commands;
+mod departed;
 mod drives;
 mod expiry;
 mod insertion;
@@ -42,6 +43,7 @@ use uuid::Uuid;
 pub use message::{Answer, DriveFacts, Effect, Event, JobOrder, Look, Reply, Ticket};
 
 use catalog::MediaCatalog;
+use departed::Departed;
 use insertion::{Insertion, Key, Phase};
 use press_queue::PressQueue;
 
@@ -73,6 +75,7 @@ pub struct Station<M> {
     draining: bool,
     catalog: MediaCatalog,
     insertions: BTreeMap<Key, Insertion>,
+    departed: Departed,
     /// Opened masters that drives wait for, kept until these drives have been judged once more.
     ready: BTreeMap<MasterId, M>,
     /// The masters that are being looked for in the store.
@@ -91,6 +94,7 @@ impl<M: Clone> Station<M> {
             draining: false,
             catalog: MediaCatalog::default(),
             insertions: BTreeMap::new(),
+            departed: Departed::default(),
             ready: BTreeMap::new(),
             looking: BTreeSet::new(),
             presses: PressQueue::default(),
@@ -136,12 +140,12 @@ impl<M: Clone> Station<M> {
                 self.press_ahead(media, &geometries);
                 Vec::new()
             }
-            Event::JobEnded(ticket, record) => self.job_ended(&ticket, *record),
+            Event::JobEnded(ticket, record) => self.job_ended(&ticket, *record, now),
             Event::JobStuck(ticket, record) => {
                 if let Some(insertion) = self.insertions.get_mut(&ticket.key) {
                     insertion.stuck = true;
                 }
-                self.job_ended(&ticket, *record)
+                self.job_ended(&ticket, *record, now)
             }
             Event::DriveAnswered(ticket) => {
                 if let Some(insertion) = self.insertions.get_mut(&ticket.key) {
@@ -204,7 +208,8 @@ impl<M: Clone> Station<M> {
             presses: self.presses.views(),
             // Filled in by the runner, which knows it.
             store_read_bytes: Bytes(0),
-            drives: in_scope.map(|one| one.drive_view(reading)).collect(),
+            drives: in_scope.map(|one| one.drive_view(reading, self.payload())).collect(),
+            departed: self.departed.views(),
             devices: self.insertions.values().map(Insertion::device_view).collect(),
             config: self.setup.file.clone(),
             bays: self.setup.policy.named.iter().map(bay_view).collect(),
@@ -215,7 +220,9 @@ impl<M: Clone> Station<M> {
     /// The media as views show it, with what the configuration says about them.
     fn media_views(&self) -> Vec<MediaView> {
         let mut views = self.catalog.views();
+        let current = self.catalog.choose(None).ok().map(|media| media.name.clone());
         for view in &mut views {
+            view.current = current.as_ref() == Some(&view.name);
             view.warnings.extend(expiry::doubt(&self.setup.expires, &view.name));
         }
         views

@@ -10,6 +10,8 @@ use model::drive::Geometry;
 use model::failure::{Coded, Failure, Reason, Refusal};
 use model::manifest::{MasterId, Recipe};
 use model::media::{IntakeOutcome, Media};
+use model::record::{MediaRef, Record};
+use model::units::Bytes;
 use model::verdict::Verdict;
 
 use crate::Station;
@@ -214,7 +216,12 @@ impl<M: Clone> Station<M> {
         reason: &Reason,
         now: Timestamp,
     ) -> Option<Effect<M>> {
-        let record = self.record_for(key, now)?.closed_with(verdict, reason.clone(), now);
+        let record = self.record_for(key, now)?;
+        let media = match self.insertions.get(key)?.phase() {
+            Phase::AwaitingMaster(recipe) => Some(MediaRef::from(&**recipe)),
+            _ => None,
+        };
+        let record = Record { media, ..record }.closed_with(verdict, reason.clone(), now);
         self.insertions.get_mut(key)?.finish(record.clone());
         Some(Effect::Record(Box::new(record)))
     }
@@ -239,6 +246,11 @@ impl<M: Clone> Station<M> {
             layout: self.setup.layout.clone(),
             geometry,
         }
+    }
+
+    /// Tells the bytes that a master in the store writes to each drive.
+    pub(crate) fn payload(&self) -> impl Fn(&MasterId) -> Option<Bytes> {
+        |id| self.masters.iter().find(|master| master.id == *id).map(|master| master.payload_bytes)
     }
 
     /// The masters that drives wait for.

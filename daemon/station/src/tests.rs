@@ -1,5 +1,6 @@
 //! Paths through the station, event by event, without a drive or a runtime.
 
+mod departed;
 mod store;
 mod twins;
 

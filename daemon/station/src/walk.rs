@@ -308,6 +308,11 @@ proptest! {
             Ending::AsItIs => {}
         }
         world.settle();
+        for view in &world.bench.0.snapshot(&|_| None).departed {
+            prop_assert!(view.drive.verdict.is_some(), "only a verdict stays: {view:?}");
+            let taken = world.bench.0.insertions.values().any(|one| one.drive.bay == view.drive.bay);
+            prop_assert!(!taken, "another drive is in the bay: {view:?}");
+        }
         let drain = ending == Ending::Drain;
         let usable = !world.bench.0.catalog.valid().is_empty();
         for insertion in world.bench.0.insertions.values() {

@@ -1,68 +1,153 @@
-//! `watch`: the station live, as bars on a terminal, and elsewhere as a line whenever something changes its state.
+//! `watch`: the station live. On a terminal a screen with a row for each bay, elsewhere a line whenever something changes.
+//!
+//! It outlives the daemon, and says so: what it shows then is old, and never green.
 
-use std::collections::{BTreeMap, HashMap};
+mod news;
+mod screen;
+
 use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
-use indicatif::MultiProgress;
-
-use super::client::{Client, ClientError};
-use super::media;
-use super::output::{put, put_styled};
-use super::progress::Progress;
-use super::words::{self, Standing};
+use jiff::Timestamp;
 use model::api::snapshot::{DriveView, PressState, PressView, Snapshot};
+use model::failure::chain;
 use model::job::State;
-use model::units::ByteRate;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{sleep, timeout};
 
-/// Shows the station until interrupted, or until the daemon ends, which is an error.
+use super::client::{Client, ClientError, Lines};
+use super::output::put;
+use super::words::{Going, Standing};
+use news::News;
+use screen::Screen;
+
+/// A daemon that has said nothing for so long is asked whether it is still there.
+const SILENCE: Duration = Duration::from_secs(3);
+/// How often a daemon that has ended is looked for.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Shows the station until interrupted. With `json` it ends with the daemon, which is an error: programs go by the exit
+/// code.
 pub(super) async fn perform(client: &Client, json: bool) -> Result<(), ClientError> {
     let mut events = client.events().await?;
-    let mut board = Board::default();
-    while let Some(snapshot) = events.next::<Snapshot>().await? {
-        if json {
+    if json {
+        while let Some(snapshot) = events.next::<Snapshot>().await? {
             put(&serde_json::to_string(&snapshot)?);
-        } else {
-            board.show(&snapshot);
+        }
+        return Err(ClientError::Ended);
+    }
+    let mut feed = Feed { client, events: Some(events) };
+    let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+    let mut view = match io::stdout().is_terminal() && !dumb {
+        true => View::Screen(Screen::open()),
+        false => View::News(News::default()),
+    };
+    let mut stop = Interrupts::new();
+    let mut resized = signal(SignalKind::window_change()).ok();
+    let mut last = Snapshot::default();
+    let mut lost: Option<Lost> = None;
+    loop {
+        tokio::select! {
+            next = feed.next() => {
+                lost = match next {
+                    Ok(snapshot) => {
+                        last = snapshot;
+                        None
+                    }
+                    Err(error) => Some(Lost {
+                        since: lost.map_or_else(Timestamp::now, |lost| lost.since),
+                        why: chain(&error),
+                    }),
+                };
+            }
+            () = received(resized.as_mut()) => {}
+            () = stop.received() => break,
+        }
+        match &mut view {
+            View::Screen(screen) => screen.show(&last, lost.as_ref()),
+            View::News(news) => news.show(&last, lost.as_ref()),
         }
     }
-    Err(ClientError::Ended)
+    Ok(())
 }
 
-/// One media, press or drive, with a bar or a line of its own.
-#[derive(Debug, PartialEq)]
-struct Item {
-    name: String,
-    percent: f64,
-    /// Its state in words; a new line is printed in a pipe when these change.
-    state: String,
-    /// The same with rates and times, beside its bar.
-    message: String,
+enum View {
+    Screen(Screen),
+    News(News),
 }
 
-fn items(snapshot: &Snapshot) -> Vec<Item> {
-    let media = snapshot.media.iter().map(|media| Item {
-        name: format!("media {}", media.name),
-        percent: media.percent.unwrap_or(100.0),
-        state: media::line(media),
-        message: media::line(media),
-    });
-    let presses = snapshot.presses.iter().map(|press| {
-        let state = press_line(press);
-        Item {
-            name: format!("master {}", press.id),
-            percent: press.percent,
-            message: state.clone(),
-            state,
+/// The daemon does not answer any more.
+#[derive(Debug)]
+struct Lost {
+    since: Timestamp,
+    why: String,
+}
+
+/// The station's snapshots, one after the other.
+struct Feed<'a> {
+    client: &'a Client,
+    /// Open while the daemon is there.
+    events: Option<Lines>,
+}
+
+impl Feed<'_> {
+    /// The next snapshot, also where nothing has changed but the time.
+    ///
+    /// # Errors
+    /// The daemon does not answer. It is looked for again with the next call.
+    async fn next(&mut self) -> Result<Snapshot, ClientError> {
+        if self.events.is_none() {
+            sleep(RETRY).await;
+            self.events = Some(within(self.client.events()).await?);
         }
-    });
-    let drives = snapshot.drives.iter().map(|drive| Item {
-        name: drive.serial.as_ref().map_or(drive.device.clone(), ToString::to_string),
-        percent: drive.percent,
-        state: Standing::of(drive).line(),
-        message: message(drive, snapshot),
-    });
-    media.chain(presses).chain(drives).collect()
+        let next = match &mut self.events {
+            Some(events) => timeout(SILENCE, events.next()).await,
+            None => return Err(ClientError::Ended),
+        };
+        let result = match next {
+            Ok(event) => event.and_then(|snapshot| snapshot.ok_or(ClientError::Ended)),
+            // Nothing has changed, or the daemon stands still.
+            Err(_) => within(self.client.get("/v1/status")).await,
+        };
+        if result.is_err() {
+            self.events = None;
+        }
+        result
+    }
+}
+
+/// Waits for an answer, but not for ever.
+async fn within<T>(answer: impl Future<Output = Result<T, ClientError>>) -> Result<T, ClientError> {
+    timeout(SILENCE, answer).await.unwrap_or(Err(ClientError::Silent))
+}
+
+/// The signals that end a program by the keyboard or by `kill`: the terminal must be as it was before.
+struct Interrupts([Option<Signal>; 3]);
+
+impl Interrupts {
+    fn new() -> Self {
+        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+        Self(kinds.map(|kind| signal(kind).ok()))
+    }
+
+    async fn received(&mut self) {
+        let [first, second, third] = &mut self.0;
+        tokio::select! {
+            () = received(first.as_mut()) => {}
+            () = received(second.as_mut()) => {}
+            () = received(third.as_mut()) => {}
+        }
+    }
+}
+
+/// Waits for a signal; for ever, where it cannot be waited for.
+async fn received(signal: Option<&mut Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
 }
 
 fn press_line(press: &PressView) -> String {
@@ -81,94 +166,12 @@ pub(super) fn message(drive: &DriveView, snapshot: &Snapshot) -> String {
     if drive.state == State::WaitingForMaster
         && let Some(press) = press
     {
-        return format!("{standing}: {} {:.0}%", press.step, press.percent);
+        return format!("{standing}: {} {:.0}%", press_line(press), press.percent);
     }
-    match (drive.bytes_per_second, drive.eta_seconds) {
-        (Some(rate), Some(left)) if rate > ByteRate(0) => {
-            let left = words::duration(Duration::from_secs(left));
+    match Going::of(Some(drive)) {
+        Going { rate: Some(rate), left: Some(left), .. } => {
             format!("{standing}, {left} left, {rate}")
         }
         _ => standing,
-    }
-}
-
-#[derive(Debug, Default)]
-struct Board {
-    screen: MultiProgress,
-    bars: BTreeMap<String, Progress>,
-    said: HashMap<String, String>,
-}
-
-impl Board {
-    fn show(&mut self, snapshot: &Snapshot) {
-        let items = items(snapshot);
-        if io::stdout().is_terminal() && io::stderr().is_terminal() {
-            self.draw(items);
-        } else {
-            self.news(items).iter().for_each(|line| put_styled(line));
-        }
-    }
-
-    /// A line for each item that is new or in another state than before.
-    fn news(&mut self, items: Vec<Item>) -> Vec<String> {
-        let mut lines = Vec::new();
-        for Item { name, state, .. } in items {
-            if self.said.get(&name) != Some(&state) {
-                lines.push(format!("{name}: {state}"));
-                self.said.insert(name, state);
-            }
-        }
-        lines
-    }
-
-    fn draw(&mut self, items: Vec<Item>) {
-        let screen = &self.screen;
-        self.bars.retain(|name, progress| {
-            let stays = items.iter().any(|item| item.name == *name);
-            if !stays {
-                progress.bar().finish_and_clear();
-                screen.remove(progress.bar());
-            }
-            stays
-        });
-        for Item { name, percent, message, .. } in items {
-            let progress = self.bars.entry(name).or_insert_with_key(|name| {
-                let progress = Progress::new(name, true);
-                screen.add(progress.bar().clone());
-                progress
-            });
-            progress.set(percent, message);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Board, items};
-    use crate::fixture;
-
-    #[test]
-    fn changes_are_said_once() {
-        let mut station = fixture::station();
-        let mut board = Board::default();
-        let mut text = board.news(items(&station)).join("\n");
-        assert!(board.news(items(&station)).is_empty());
-        station.drives[2].percent += 1.0;
-        assert!(board.news(items(&station)).is_empty(), "a percent more is no news");
-        station.drives.swap_remove(2);
-        station.drives[0].state = model::job::State::ReadingBack;
-        text += "\n-- then\n";
-        text += &board.news(items(&station)).join("\n");
-        fixture::snapshot("watch-piped", &anstream::adapter::strip_str(&text).to_string());
-    }
-
-    #[test]
-    fn bars_say_rates_and_times() {
-        let lines: Vec<String> = items(&fixture::station())
-            .iter()
-            .map(|item| format!("{} {:.0}% {}", item.name, item.percent, item.message))
-            .collect();
-        let text = anstream::adapter::strip_str(&lines.join("\n")).to_string();
-        fixture::snapshot("watch-bars", &text);
     }
 }

@@ -16,6 +16,8 @@ pub enum Command {
     Image { device: String, media: Option<String> },
     /// Stop the job of a drive.
     Stop { drive: String },
+    /// Forget what a bay shows of a drive that has been detached.
+    Release { bay: String },
     /// Verify a media again.
     VerifyMedia { name: String },
     /// Press a master for drives of this geometry, before there is one.

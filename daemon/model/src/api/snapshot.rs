@@ -40,6 +40,9 @@ pub struct Snapshot {
     pub store_read_bytes: Bytes,
     /// Drives in bays, and on buses, that belong to the station.
     pub drives: Vec<DriveView>,
+    /// What bays go on showing of drives that have been detached.
+    #[serde(default)]
+    pub departed: Vec<DepartedView>,
     /// All attached block devices, each with the decision about it.
     pub devices: Vec<DeviceView>,
     /// The configuration file in use; empty if the daemon is too old to name it.
@@ -97,6 +100,9 @@ pub enum MediaState {
 pub struct MediaView {
     pub name: String,
     pub state: MediaState,
+    /// Whether drives that come now get it.
+    #[serde(default)]
+    pub current: bool,
     /// How much of the check is done, 0 to 100, while it runs.
     pub percent: Option<f64>,
     /// When the check began, while it runs; absent while the media waits for it.
@@ -214,6 +220,26 @@ pub struct DriveView {
     pub warnings: Vec<String>,
     /// Absent until a job is opened.
     pub job: Option<Uuid>,
+    /// Name of the media that the drive gets or has got; absent while none is chosen.
+    #[serde(default)]
+    pub media: Option<String>,
+}
+
+impl DriveView {
+    /// What people call it: its serial number, or its node where it has none.
+    pub fn name(&self) -> &str {
+        self.serial.as_ref().map_or(&self.device, Serial::as_str)
+    }
+}
+
+/// A drive that has been detached, with its verdict. Its bay shows it until another drive comes, or an operator releases
+/// the bay.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DepartedView {
+    /// As it was shown last.
+    pub drive: DriveView,
+    /// When it was detached, or its job had ended after that.
+    pub since: Timestamp,
 }
 
 /// Whether a device was admitted.

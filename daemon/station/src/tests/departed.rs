@@ -1,0 +1,96 @@
+//! What a bay goes on showing of a drive that has been pulled.
+
+use model::api::snapshot::{DriveView, Snapshot};
+
+use super::*;
+
+fn shown(station: &Bench) -> Snapshot {
+    station.0.snapshot(&|_| None)
+}
+
+/// A drive in the bay has failed, after it was written whole and read back by half.
+fn failed(station: &mut Bench) -> DriveView {
+    with_media(station);
+    let ticket = judged_again(station);
+    let mut effects = station.apply(Event::Judged(ticket, facts()));
+    let Some(Effect::Job(order)) = effects.pop() else { panic!("a job") };
+    let master = order.record.media.clone().map(|media| {
+        let recipe = station.0.recipe(&super::media(), drive("sdb", 1).geometry().unwrap());
+        assert_eq!(media.name, "win.wim", "the record names its media from the start");
+        manifest(recipe)
+    });
+    let record = order.record.with_master(&master.unwrap());
+    let reason = Reason::new(ReasonCode::Mismatch, "x");
+    let record = Record { written_bytes: Bytes(1000), verified_bytes: Bytes(500), ..record };
+    let record = record.closed_with(Verdict::Failed, reason, NOW);
+    let id = record.master.as_ref().unwrap().id.clone();
+    let master = MasterView {
+        id,
+        media: "win.wim".into(),
+        media_sha256: Digest([7; 32]),
+        layout: String::new(),
+        size_bytes: Bytes(8 << 30),
+        logical_sector_bytes: 512,
+        payload_bytes: Bytes(1000),
+        allocated_bytes: Bytes(1000),
+        root_sha256: Digest([0; 32]),
+    };
+    station.apply(Event::Masters(vec![master]));
+    station.apply(Event::JobEnded(order.ticket, Box::new(record)));
+    shown(station).drives[0].clone()
+}
+
+fn pull(station: &mut Bench, name: &str, diskseq: u64) {
+    let gone = Change::Gone { name: name.into(), diskseq: Diskseq(diskseq) };
+    station.apply(Event::Drives(vec![gone]));
+}
+
+#[test]
+fn a_verdict_stays_until_another_drive_comes() {
+    let mut station = station();
+    let view = failed(&mut station);
+    assert_eq!((view.verdict, view.percent), (Some(Verdict::Failed), 75.0), "what was reached");
+    assert_eq!(view.media.as_deref(), Some("win.wim"));
+    pull(&mut station, "sdb", 1);
+    let after = shown(&station);
+    assert!(after.drives.is_empty());
+    assert_eq!(after.departed.iter().map(|view| &view.drive).collect::<Vec<_>>(), [&view]);
+    let ticket = attach(&mut station, "sdb", 2);
+    assert!(shown(&station).departed.is_empty(), "gone before anything is known of the new drive");
+    drop(ticket);
+    // This one leaves no verdict.
+    pull(&mut station, "sdb", 2);
+    assert!(shown(&station).departed.is_empty());
+}
+
+#[test]
+fn an_operator_releases_a_bay() {
+    let mut station = station();
+    failed(&mut station);
+    let release = |station: &mut Bench, bay: &str| {
+        let (reply, _answer) = tokio::sync::oneshot::channel();
+        let effects = station.apply(Event::Command(Command::Release { bay: bay.into() }, reply));
+        let [Effect::Answer(_, answer)] = &effects[..] else { panic!("{effects:?}") };
+        answer.as_ref().map(|_| ()).map_err(|denial| denial.code)
+    };
+    assert_eq!(release(&mut station, "port-1"), Err(DenialCode::NoSuchDrive), "it is in the bay");
+    pull(&mut station, "sdb", 1);
+    assert_eq!(release(&mut station, "port-2"), Err(DenialCode::NoSuchDrive));
+    assert_eq!(release(&mut station, "port-1"), Ok(()));
+    assert!(shown(&station).departed.is_empty());
+}
+
+#[test]
+fn bays_without_names_are_not_remembered_for_ever() {
+    let mut station = station();
+    for at in 1..200 {
+        let port = format!("port-{at}");
+        let read_only =
+            Drive { path: port.clone(), bay: Bay(port), read_only: true, ..drive("sdb", at) };
+        let effects = station.apply(Event::Drives(vec![Change::Present(Box::new(read_only))]));
+        let ticket = judge(effects);
+        station.apply(Event::Judged(ticket, facts()));
+        pull(&mut station, "sdb", at);
+    }
+    assert_eq!(shown(&station).departed.len(), 32);
+}
