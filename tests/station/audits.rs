@@ -10,7 +10,8 @@ use macro_rules_attribute::apply;
 use serde_json::Value;
 
 use crate::harness::odd_wim::{ARCHIVE, DIRECTORY, Entry, OddWim, file, folder};
-use crate::harness::{Drive, Rig, Setup};
+use crate::harness::sample::run;
+use crate::harness::{Drive, Rig, Setup, partitions};
 
 /// A station, its medium, and a drive that has passed.
 struct Imaged {
@@ -419,4 +420,116 @@ fn a_file_has_one_short_name() {
         b"P\0L\0A\0I\0N\0K\0~\0",
         &["\"PLAINK~1.TXT\" instead of"],
     );
+}
+
+/// A way to spoil a drive behind the station's back: what is done to its file, given the offset of a partition, and what an
+/// audit must tell.
+struct Spoilt {
+    what: &'static str,
+    partition: usize,
+    how: fn(&str, u64),
+    told: &'static str,
+}
+
+/// A drive is more than its Windows volume: every row starts with a drive of which an audit says SAME.
+const SPOILT: &[Spoilt] = &[
+    Spoilt {
+        what: "the boot manager is taken off the ESP",
+        partition: 0,
+        how: |file, at| {
+            drop(run("mdel", &["-i", &format!("{file}@@{at}"), "::/EFI/BOOT/BOOTX64.EFI"]))
+        },
+        told: "ESP:/efi/boot/bootx64.efi: is missing",
+    },
+    Spoilt {
+        what: "a file is put there",
+        partition: 0,
+        how: |file, at| {
+            drop(run("mcopy", &["-i", &format!("{file}@@{at}"), "/etc/hostname", "::/X.EFI"]))
+        },
+        told: "ESP:/x.efi: is not in the media",
+    },
+    Spoilt {
+        what: "the BCD is taken away",
+        partition: 0,
+        how: |file, at| {
+            drop(run("mdel", &["-i", &format!("{file}@@{at}"), "::/EFI/Microsoft/Boot/BCD"]))
+        },
+        told: "ESP:/efi/microsoft/boot/bcd: is missing",
+    },
+    Spoilt {
+        what: "the BCD is another file",
+        partition: 0,
+        how: |file, at| {
+            let image = format!("{file}@@{at}");
+            run("mcopy", &["-o", "-i", &image, "/etc/hostname", "::/EFI/Microsoft/Boot/BCD"]);
+        },
+        told: "ESP:/efi/microsoft/boot/bcd: ",
+    },
+    Spoilt {
+        what: "the whole ESP is zeros",
+        partition: 0,
+        how: |file, at| zero(file, at, 40 << 20),
+        told: "ESP:: cannot be read",
+    },
+    Spoilt {
+        what: "something stands in the MSR partition",
+        partition: 1,
+        how: |file, at| put(file, at + 4096, b"x"),
+        told: "the MSR partition: is not empty at byte 4096",
+    },
+    Spoilt {
+        what: "a file is put onto the recovery volume",
+        partition: 3,
+        how: |file, at| {
+            let node = crate::harness::attach(
+                file,
+                &["--offset", &at.to_string(), "--sizelimit", &(20_u64 << 20).to_string()],
+            );
+            run("ntfscp", &["-f", &node, "/etc/hostname", "hidden.txt"]);
+            run("losetup", &["-d", &node]);
+        },
+        told: "recovery: is not in the media",
+    },
+    Spoilt {
+        what: "a partition has another name",
+        partition: 0,
+        how: |file, _| drop(run("sfdisk", &["-q", "--part-label", file, "3", "Data"])),
+        told: "the partition tables: the partition table is wrong: the name of partition 3 is \"Data\"",
+    },
+    Spoilt {
+        what: "boot code stands before the tables",
+        partition: 0,
+        how: |file, _| put(file, 0, b"\xeb\x63"),
+        told: "the partition tables: the protective MBR is not as it is written",
+    },
+];
+
+fn put(file: &str, at: u64, bytes: &[u8]) {
+    File::options().write(true).open(file).unwrap().write_all_at(bytes, at).unwrap();
+}
+
+fn zero(file: &str, at: u64, length: usize) {
+    put(file, at, &vec![0; length]);
+}
+
+#[apply(test!)]
+#[needs(LOOP)]
+fn everything_on_a_drive_is_compared() {
+    let rig = Rig::started(Setup::default());
+    let drive = rig.attached("A", 160, 512);
+    let record = rig.wait_pass(&drive.serial);
+    let starts: Vec<u64> = partitions(&record).iter().map(|(_, offset, _)| *offset).collect();
+    let before = drive.contents();
+    let file = drive.file.to_str().unwrap();
+    let (code, text) = rig.ctl(&["audit", &drive.node()]);
+    assert_eq!(code, SAME, "{text}");
+    for Spoilt { what, partition, how, told } in SPOILT {
+        how(file, starts[*partition]);
+        let (code, text) = rig.ctl(&["audit", &drive.node()]);
+        assert!(code == DIFFERENT && text.contains(told), "{what}: {code}, {text}");
+        put(file, 0, &before);
+    }
+    let (code, text) = rig.ctl(&["audit", &drive.node()]);
+    assert_eq!(code, SAME, "{text}");
 }

@@ -232,7 +232,7 @@ mod tests {
                 assert_eq!(data, whole[start..end], "{start}..{end}");
             }
         }
-        let mut part = drive.part(Range::new(Bytes(18), Bytes(30)));
+        let mut part = drive.stream(Range::new(Bytes(18), Bytes(30)));
         let mut data = Vec::new();
         part.read_to_end(&mut data).unwrap();
         assert_eq!(data, whole[18..30]);
