@@ -17,7 +17,6 @@
 
 pub mod api;
 pub mod audit;
-mod doubts;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod log;
@@ -25,5 +24,6 @@ pub mod runner;
 pub mod service;
 mod signals;
 mod socket;
+mod suitability;
 mod udev_rules;
 pub mod worker_main;

@@ -1,5 +1,6 @@
 //! Starts and ends the daemon: puts together log, store, ledger, station, watchers and control socket.
 
+use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use masters::store::{Store, StoreError};
 use media::inbox::{self, InboxError};
 use media::lease;
 use media::tools::{ToolError, Tools};
-use media::worker::account::{self, NoAccount};
+use media::worker::account::{self, AccountError};
 use media::worker::pool::Workers;
 use media::worker::{Probe, Probed};
 use model::admission::Policy;
@@ -33,10 +34,10 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::timeout;
 
 use crate::api;
-use crate::doubts::doubts;
 use crate::runner::{self, OpenMaster, Services};
 use crate::signals;
 use crate::socket::{ControlSocket, SocketError};
+use crate::suitability::{self, doubts};
 use crate::udev_rules;
 
 /// Images newly attached drives with Configuration Manager prestaged media.
@@ -72,22 +73,33 @@ const LACKING: &str = "workers are not fully kept apart: this kernel lacks";
 /// # Errors
 /// The first of them that is missing, with a hint how to get it.
 pub async fn check(config: &Config) -> Result<(Tools, Workers, Probed)> {
+    suitability::check(config)?;
     let tools = Tools::find(&config.tools.search)?;
-    control_group(config)?;
-    let workers = Workers::new(account::for_workers(config.tools.user.as_deref())?);
+    let group = control_group(config)?;
+    let account = account::for_workers(config.tools.user.as_deref(), group);
+    let workers = Workers::new(account.map_err(|error| placed(config, &error))?);
     let probed = workers.run(&Probe {}, |_| ()).await?;
     Ok((tools, workers, probed))
 }
 
 /// The number of the group whose members may control the station.
-fn control_group(config: &Config) -> Result<Option<u32>, NoAccount> {
+fn control_group(config: &Config) -> Result<Option<u32>, ConfigError> {
     let group = config.control.group.as_deref();
-    group.map(|name| account::group("control.group", name)).transpose()
+    let group = group.map(|name| account::group("control.group", name)).transpose();
+    group.map_err(|error| placed(config, &error))
+}
+
+/// An error about an account, with the place where the account is named.
+fn placed(config: &Config, error: &AccountError) -> ConfigError {
+    config.mistake(error.key(), error.to_string(), &error.hint().unwrap_or_default())
 }
 
 /// The output of `--check`: the configuration in words.
 pub fn summary(config: &Config, tools: &Tools, probed: &Probed) -> String {
     let list = |items: &[String]| if items.is_empty() { "none".into() } else { items.join(", ") };
+    // What may be written is worth knowing where it stands: any of several files may have the last word.
+    let from =
+        |key: &str| config.place(key).map(|place| format!("  ({place})")).unwrap_or_default();
     let layout = config.chosen_layout();
     let partitions: Vec<String> = layout.partitions.iter().map(|p| p.role.to_string()).collect();
     let admission = &config.admission;
@@ -95,9 +107,13 @@ pub fn summary(config: &Config, tools: &Tools, probed: &Probed) -> String {
         config.bay.iter().map(|bay| format!("{} ({})", bay.name.trim(), bay.path)).collect();
     [
         format!("station   {}", config.station.name),
-        format!("armed     {}", if admission.armed { "yes" } else { "no" }),
-        format!("buses     {}", list(&admission.buses)),
-        format!("bays      {}", list(&admission.bays)),
+        format!(
+            "armed     {}{}",
+            if admission.armed { "yes" } else { "no" },
+            from("admission.armed")
+        ),
+        format!("buses     {}{}", list(&admission.buses), from("admission.buses")),
+        format!("bays      {}{}", list(&admission.bays), from("admission.bays")),
         format!("names     {}", list(&names)),
         format!("inbox     {}", config.media.inbox.display()),
         format!("store     {} (budget {})", config.store.path.display(), config.store.budget),
@@ -233,7 +249,7 @@ fn create_folder(name: &str, folder: &Path) -> Result<()> {
 }
 
 /// Where the ledger is. The store's folder remembers it, too.
-fn ledger_location(config: &Config) -> Result<Location, NoAccount> {
+fn ledger_location(config: &Config) -> Result<Location, ConfigError> {
     let location = Location::new(&config.ledger.path)
         .remembered_as(config.store.path.join(marker::COUNTERFOIL));
     Ok(location.for_group(control_group(config)?))
@@ -324,8 +340,38 @@ impl Listener for DriveEvents {
     }
 }
 
-/// How to mend a failed start: the hint of the first error in the chain that has one.
-pub fn hint(error: &anyhow::Error) -> Option<String> {
+/// How to mend a failed start with this configuration file: what its causes say, or else the hint of the first error in
+/// the chain that has one.
+pub fn hint(error: &anyhow::Error, file: &Path) -> Option<String> {
+    let kind =
+        error.chain().find_map(|error| error.downcast_ref::<io::Error>()).map(io::Error::kind);
+    // systemd gives each start of a service a name.
+    let is_service = std::env::var_os("INVOCATION_ID").is_some();
+    match kind {
+        Some(io::ErrorKind::ReadOnlyFilesystem) if is_service => {
+            let folder = Path::new("FOLDER");
+            Some(format!(
+                "if only the service may not write there: {}",
+                suitability::open_up(folder)
+            ))
+        }
+        Some(io::ErrorKind::PermissionDenied) if !rustix::process::geteuid().is_root() => {
+            Some("the station needs root: sudo systemctl start prestaged, or sudo prestaged".into())
+        }
+        _ => own_hint(error),
+    }
+    .map(|hint| with_file(&hint, file))
+}
+
+/// A hint whose commands are about the configuration in use.
+fn with_file(hint: &str, file: &Path) -> String {
+    if file == Path::new(config::DEFAULT_PATH) {
+        return hint.to_owned();
+    }
+    hint.replace("prestaged --ledger", &format!("prestaged --config {} --ledger", file.display()))
+}
+
+fn own_hint(error: &anyhow::Error) -> Option<String> {
     fn of<E: Hint + Send + Sync + 'static>(
         error: &(dyn std::error::Error + 'static),
     ) -> Option<String> {
@@ -334,7 +380,6 @@ pub fn hint(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|error| {
         of::<ConfigError>(error)
             .or_else(|| of::<ToolError>(error))
-            .or_else(|| of::<NoAccount>(error))
             .or_else(|| of::<StoreError>(error))
             .or_else(|| of::<LedgerError>(error))
             .or_else(|| of::<InboxError>(error))

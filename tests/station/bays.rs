@@ -168,6 +168,41 @@ fn learned_names_appear_in_status_records_and_log() {
     insta::assert_snapshot!("names_after_a_restart", rig.ctl_ok(&["bays", "list"]));
 }
 
+/// `--allow` admits the learned bays, and their bus, in the drop-in that learning writes; the file beside it has its own
+/// `[admission]`, and the station starts with both.
+#[apply(test!)]
+#[needs(LOOP)]
+fn learned_bays_are_allowed_at_once() {
+    let rig = fresh();
+    rig.set("admission.bays", vec!["pci-0000:7f:00.0-nvme-1"]);
+    rig.start();
+    let drives = ["A", "B", "C"].map(|name| rig.drive(name, 160));
+    let walk = Walk::begin(&rig, &["--allow", "--names", "left 1,right 1"]);
+    for (at, drive) in drives[..2].iter().enumerate() {
+        walk.hears(INVITED, at + 1);
+        drive.attach(&[]);
+    }
+    let (code, said) = walk.end();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("The configuration allows these bays."), "{said}");
+    let text = file(&rig);
+    let list = "bays = [\"pci-0000:7f:00.0-nvme-1\", \"left 1\", \"right 1\"]";
+    assert!(text.contains(list) && !text.contains("buses"), "{text}");
+    drives[2].attach(&[]);
+    rig.terminate();
+    assert!(rig.wait_end());
+    let (code, checked) = crate::harness::told(rig.command().arg("--check"));
+    assert!(
+        code == 0 && checked.contains("left 1, right 1  (") && checked.contains("bays.toml:"),
+        "{checked}"
+    );
+    rig.start();
+    for drive in &drives[..2] {
+        assert_eq!(rig.decision(&drive.serial)["code"], "not_armed", "allowed");
+    }
+    assert_eq!(rig.decision(&drives[2].serial)["code"], "bay_not_allowed");
+}
+
 #[apply(test!)]
 #[needs(LOOP)]
 fn a_person_is_asked_told_what_is_wrong_and_may_rename() {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::error::{ConfigError, Mistake, Place};
+use super::error::{ConfigError, Mistake};
 use super::sections::Replicate;
 use super::{Config, NamedPath};
 use model::admission::{NamedBay, Policy};
@@ -26,6 +26,40 @@ const WINDOW: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(6
 /// A drive that needs more is not worth it.
 const MOST_REWRITES: u32 = 100;
 
+/// The names that the crate `drives` has for buses: udev's `ID_BUS`, its own where udev has none, and the transports that
+/// lead out of the machine.
+const BUSES: [&str; 13] = [
+    "ata",
+    "scsi",
+    "usb",
+    "nvme",
+    "mmc",
+    "virtio",
+    "loop",
+    "ieee1394",
+    "iscsi",
+    "fc",
+    "nvme-tcp",
+    "nvme-rdma",
+    "nvme-fc",
+];
+/// Buses that are not worth naming to everybody; `unknown` is what nothing is known of.
+const RARE_BUSES: [&str; 4] = ["cciss", "ccw", "nvme-loop", "unknown"];
+/// What people write, and the bus that such drives are on.
+const MEANT: [(&str, &str); 11] = [
+    ("sata", "ata"),
+    ("pata", "ata"),
+    ("ide", "ata"),
+    ("ahci", "ata"),
+    ("sas", "scsi"),
+    ("pci", "nvme"),
+    ("pcie", "nvme"),
+    ("m.2", "nvme"),
+    ("sd", "mmc"),
+    ("usb3", "usb"),
+    ("firewire", "ieee1394"),
+];
+
 /// A mistake and the key that has it, with the indices of lists: `bay.1.path`.
 #[derive(Debug)]
 pub(super) struct Wrong {
@@ -46,6 +80,8 @@ impl Wrong {
 impl Config {
     /// Checks all that does not need a second file.
     pub(super) fn check(&self) -> Result<(), Wrong> {
+        self.check_station()?;
+        self.check_buses()?;
         self.check_policy()?;
         self.check_mode()?;
         self.check_limits()?;
@@ -53,17 +89,44 @@ impl Config {
         self.check_layouts()
     }
 
-    /// Checks the sizes of drives against each other. `place` tells where a key is given.
-    pub(super) fn check_sizes(
-        &self,
-        place: impl Fn(&str) -> Option<Place>,
-    ) -> Result<(), ConfigError> {
+    /// Checks what may stand in several files, each of which is right alone.
+    pub(super) fn check_together(&self) -> Result<(), ConfigError> {
+        self.check_sizes()?;
+        self.check_room()
+    }
+
+    /// Checks that a drive of the largest capacity holds the layout.
+    fn check_room(&self) -> Result<(), ConfigError> {
+        let Some(max) = self.admission.max_size else { return Ok(()) };
+        let layout = self.chosen_layout();
+        let fixed = layout.partitions.iter().map(|partition| match partition.size {
+            Extent::Fixed(size) => size.0,
+            Extent::Rest => 0,
+        });
+        let needed = Bytes(fixed.fold(0, u64::saturating_add));
+        if needed < max {
+            return Ok(());
+        }
+        let what = format!(
+            "{} bytes do not hold the layout {:?}, whose partitions have {} and more",
+            max.0, layout.name, needed.0
+        );
+        Err(self.mistake(
+            "admission.max_size",
+            what,
+            "no drive can be admitted; change one of them",
+        ))
+    }
+
+    /// Checks the sizes of drives against each other.
+    fn check_sizes(&self) -> Result<(), ConfigError> {
         let (Some(min), Some(max)) = (self.admission.min_size, self.admission.max_size) else {
             return Ok(());
         };
         if min <= max {
             return Ok(());
         }
+        let place = |key: &str| self.origin.place(key);
         let other = place("admission.max_size").map(|place| format!(" ({place})"));
         let what = format!(
             "{} bytes are more than the {} of admission.max_size{}",
@@ -71,9 +134,38 @@ impl Config {
             max.0,
             other.unwrap_or_default()
         );
-        let hint = "no drive can be admitted; change one of them";
-        let mistake = Mistake::unusable("admission.min_size", what, hint);
-        Err(ConfigError::new(place("admission.min_size").unwrap_or_default(), mistake))
+        Err(self.mistake(
+            "admission.min_size",
+            what,
+            "no drive can be admitted; change one of them",
+        ))
+    }
+
+    fn check_station(&self) -> Result<(), Wrong> {
+        let name = &self.station.name;
+        // The name stands in every record and in lines of text.
+        if name.trim().is_empty() || name.contains(char::is_control) {
+            let what = format!("{name:?} is not a name");
+            return Err(Wrong::value("station.name", &what, "write for example \"rack-01\""));
+        }
+        Ok(())
+    }
+
+    /// Checks that each bus is one that a drive can be on: a misspelt one would quietly allow nothing.
+    fn check_buses(&self) -> Result<(), Wrong> {
+        let known = |bus: &str| BUSES.contains(&bus) || RARE_BUSES.contains(&bus);
+        let mut buses = self.admission.buses.iter().enumerate();
+        let Some((index, bus)) = buses.find(|(_, bus)| !known(bus)) else { return Ok(()) };
+        let lower = bus.trim().to_lowercase();
+        let meant = match MEANT.iter().find(|(word, _)| *word == lower) {
+            Some((_, bus)) => Some(*bus),
+            None => BUSES.iter().find(|bus| **bus == lower).copied(),
+        };
+        let meant = meant.map(|bus| format!("write {bus:?}; ")).unwrap_or_default();
+        let hint = format!("{meant}buses are {}", BUSES.join(", "));
+        let wrong =
+            Wrong::value("admission.buses", &format!("no drive is on a bus {bus:?}"), &hint);
+        Err(Wrong { at: format!("admission.buses.{index}"), ..wrong })
     }
 
     /// The admission policy, if all of its patterns are glob patterns.
@@ -187,7 +279,7 @@ impl Config {
                 let what = format!("two bays have the name {name:?}");
                 return wrong("name", what, "give one of them another name, or remove it");
             }
-            if earlier.iter().any(|other| other.path == bay.path) {
+            if earlier.iter().any(|other| other.path.trim() == bay.path.trim()) {
                 let what = format!("two bays have the path {:?}", bay.path);
                 return wrong("path", what, "a bay has one name; remove the other");
             }

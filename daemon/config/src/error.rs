@@ -37,7 +37,18 @@ impl ConfigError {
 
 impl Hint for ConfigError {
     fn hint(&self) -> Option<String> {
-        self.mistake.hint()
+        let is_drop_in = self
+            .place
+            .file
+            .parent()
+            .is_some_and(|folder| folder.extension().is_some_and(|extension| extension == "d"));
+        match &self.mistake {
+            // It was listed a moment ago, so it is a link.
+            Mistake::Read(error) if is_drop_in && error.kind() == std::io::ErrorKind::NotFound => {
+                Some("it is a link that leads nowhere: mend or remove it".into())
+            }
+            mistake => mistake.hint(),
+        }
     }
 }
 
@@ -53,6 +64,33 @@ impl fmt::Display for ConfigError {
 impl Error for ConfigError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.mistake.source()
+    }
+}
+
+/// What can be used as it stands, and is probably not meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doubt {
+    place: Option<Place>,
+    text: String,
+}
+
+impl Doubt {
+    pub(super) fn new(place: Option<Place>, key: &str, what: impl Into<String>) -> Self {
+        Self { place, text: format!("{key}: {}", what.into()) }
+    }
+
+    /// A doubt about a whole file.
+    pub(super) fn of_file(file: PathBuf, text: impl Into<String>) -> Self {
+        Self { place: Some(Place { file, line: None }), text: text.into() }
+    }
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Some(place) => write!(f, "{place}: {}", self.text),
+            None => self.text.fmt(f),
+        }
     }
 }
 
@@ -92,9 +130,9 @@ impl Mistake {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Read(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                Some("--config or PRESTAGED_CONFIG names another file".into())
-            }
+            Self::Read(error) if error.kind() == std::io::ErrorKind::NotFound => Some(
+                "name the right file with --config or PRESTAGED_CONFIG".into(),
+            ),
             Self::Read(_) | Self::Toml(_) => None,
             Self::NoSuchKey { section, name } => {
                 keys::nearest(section, name).map(|near| format!("did you mean {near:?}?"))

@@ -13,7 +13,7 @@ use super::error::{ConfigError, Mistake, Place};
 use super::keys::{self, Fallback, KEYS};
 
 /// A file whose keys are known and whose values can be used.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Source {
     path: PathBuf,
     text: String,
@@ -84,6 +84,20 @@ impl Source {
             };
         }
         Some(self.place(Some(found.0.start)))
+    }
+
+    /// The texts in the list of a key such as `admission.bays`; `None` if the file does not give it.
+    pub(super) fn texts(&self, section: &str, name: &str) -> Option<Vec<String>> {
+        let table: toml::Table = self.text.parse().ok()?;
+        let list = table.get(section)?.get(name)?.as_array()?;
+        Some(list.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect())
+    }
+
+    /// The number of the bay of this name among those in the file.
+    pub(super) fn bay(&self, name: &str) -> Option<usize> {
+        let table: toml::Table = self.text.parse().ok()?;
+        let called = |bay: &toml::Value| bay.get("name")?.as_str().map(|text| text.trim() == name);
+        table.get("bay")?.as_array()?.iter().position(|bay| called(bay) == Some(true))
     }
 
     /// What is wrong with the value that serde could not read, in the words of the table of keys.

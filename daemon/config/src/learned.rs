@@ -1,9 +1,12 @@
-//! The drop-in with the names of bays that were learned, and how a name is added to it.
+//! The drop-in with the names of bays that were learned, how a name is added to it, and how its bay is allowed.
 //!
 //! Names are kept in the configuration, not in the daemon's own state, because they take part in admission:
 //! `admission.bays` may list them, so whoever moves a name moves what may be written. Naming bays therefore takes the
 //! right to change the configuration. The daemon does not have it, and takes no part in learning; it reads the names at
 //! its next start, which a new station needs anyway before its bays are allowed.
+//!
+//! Bays are allowed by lists in this same file. A list of a later file takes the place of an earlier one, so these begin
+//! with all that the other files allow. Nothing is written with which the daemon would not start.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -21,12 +24,12 @@ use super::{Config, ConfigError, NamedPath, drop_ins};
 /// Name of the drop-in.
 pub const FILE: &str = "bays.toml";
 /// The loader skips it, because its extension is not `toml`.
-const UNFINISHED: &str = ".bays.toml.new";
-const HEAD: &str = "# Written by `prestagectl bays learn`. Names and paths can be changed here; other text is not kept.\n\n";
+pub(super) const UNFINISHED: &str = ".bays.toml.new";
+const HEAD: &str = "# Written by `prestagectl bays learn`. Names, paths and lists can be changed here; other text is not kept.\n\n";
 /// Longest name in characters: what fits a table and a label.
 const LONGEST: usize = 40;
 /// How udev's paths begin.
-const PLACES: [&str; 6] = ["pci-", "platform-", "acpi-", "ccw-", "loop-", "unknown-"];
+pub(super) const PLACES: [&str; 6] = ["pci-", "platform-", "acpi-", "ccw-", "loop-", "unknown-"];
 
 /// Why a bay cannot have a name.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -83,8 +86,11 @@ pub enum LearnedError {
     #[error("bays are being learned already")]
     Busy(PathBuf),
     /// To write the file would lose this key.
-    #[error("{path}: {key}: only names of bays may stand in this file")]
+    #[error("{path}: {key}: only bays and what allows them may stand in this file")]
     Foreign { path: PathBuf, key: String },
+    /// A later file gives the list anew.
+    #[error("{key} in {path} would have no effect: {winner} gives the whole list anew")]
+    Shadowed { path: PathBuf, key: &'static str, item: String, winner: String },
     /// A later file calls the bay something else.
     #[error("the name {name:?} would have no effect: a later file calls the bay {called:?}")]
     Overruled { path: PathBuf, name: String, called: String },
@@ -95,12 +101,16 @@ impl Hint for LearnedError {
         match self {
             Self::Name(error) => error.hint(),
             Self::Config(error) => error.hint(),
-            Self::NotPermitted { source, .. }
-                if source.kind() == io::ErrorKind::PermissionDenied =>
-            {
+            Self::NotPermitted { .. } => {
                 Some("naming bays changes the configuration: sudo prestagectl bays learn".into())
             }
-            Self::NotPermitted { .. } | Self::Write { .. } => None,
+            Self::Write { path, source } if source.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+                Some(format!("make the file system of {} writable first", path.display()))
+            }
+            Self::Write { .. } => None,
+            Self::Shadowed { item, winner, .. } => {
+                Some(format!("add {item:?} to the list at {winner}, or remove the list there"))
+            }
             Self::Busy(path) => Some(format!(
                 "wait for the other prestagectl bays learn; it holds {}",
                 path.display()
@@ -121,6 +131,23 @@ impl Hint for LearnedError {
 struct Content {
     #[serde(default)]
     bay: Vec<NamedPath>,
+    #[serde(default, skip_serializing_if = "Allowed::is_silent")]
+    admission: Allowed,
+}
+
+/// The lists that allow bays; what is absent is left to other files.
+#[derive(Default, Serialize, Deserialize)]
+struct Allowed {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    buses: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bays: Option<Vec<String>>,
+}
+
+impl Allowed {
+    fn is_silent(&self) -> bool {
+        self.buses.is_none() && self.bays.is_none()
+    }
 }
 
 /// The drop-in, held against others who learn.
@@ -152,7 +179,7 @@ impl Learned {
         let unfinished = folder.join(UNFINISHED);
         create(&unfinished).and_then(|_| fs::remove_file(&unfinished)).map_err(failed)?;
         let learned = Self { config: config.to_owned(), file, folder: held };
-        learned.bays()?;
+        learned.content()?;
         Ok(learned)
     }
 
@@ -166,19 +193,33 @@ impl Learned {
     /// # Errors
     /// [`LearnedError`] if it cannot be read, or has other keys.
     pub fn bays(&self) -> Result<Vec<NamedPath>, LearnedError> {
+        Ok(self.content()?.bay)
+    }
+
+    fn content(&self) -> Result<Content, LearnedError> {
         let text = match fs::read_to_string(&self.file) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Content::default()),
             Err(source) => return Err(self.unusable(Mistake::Read(source))),
         };
         let (_, table) = Source::parse(&self.file, text)?;
-        if let Some(key) = table.keys().find(|key| *key != "bay") {
-            return Err(LearnedError::Foreign { path: self.file.clone(), key: key.clone() });
+        let foreign = |key: String| LearnedError::Foreign { path: self.file.clone(), key };
+        for (key, value) in &table {
+            match (key.as_str(), value) {
+                ("bay", _) => {}
+                ("admission", toml::Value::Table(lists)) => {
+                    if let Some(other) =
+                        lists.keys().find(|key| !["bays", "buses"].contains(&key.as_str()))
+                    {
+                        return Err(foreign(format!("admission.{other}")));
+                    }
+                }
+                _ => return Err(foreign(key.clone())),
+            }
         }
-        let content: Content = table.try_into().map_err(|error: toml::de::Error| {
+        table.try_into().map_err(|error: toml::de::Error| {
             self.unusable(Mistake::Toml(error.message().to_owned()))
-        })?;
-        Ok(content.bay)
+        })
     }
 
     fn unusable(&self, mistake: Mistake) -> LearnedError {
@@ -222,22 +263,67 @@ impl Learned {
         let name = name.trim();
         self.check(name, Some(path))?;
         let pattern = glob::Pattern::escape(path);
-        let mut bays = self.bays()?;
+        let Content { bay: mut bays, mut admission } = self.content()?;
+        // Whoever allowed the bay by its old name meant the bay.
+        let old: Option<String> =
+            bays.iter().find(|bay| bay.path == pattern).map(|bay| bay.name.trim().to_owned());
+        let listed = admission.bays.iter_mut().flatten();
+        for item in listed.filter(|item| old.as_deref() == Some(item)) {
+            name.clone_into(item);
+        }
         bays.retain(|bay| bay.path != pattern);
         // A pattern that somebody wrote into this file must not win over the exact path.
         let matches =
             |bay: &NamedPath| glob::Pattern::new(&bay.path).is_ok_and(|p| p.matches(path));
         let at = bays.iter().position(matches).unwrap_or(bays.len());
         bays.insert(at, NamedPath { name: name.to_owned(), path: pattern });
-        let text = toml::to_string(&Content { bay: bays }).map_err(io::Error::other);
-        let text = HEAD.to_owned() + &text.map_err(|source| failed(&self.file, source))?;
-        let config = Config::load_with(&self.config, Some((&self.file, &text)))?;
+        let (config, text) = self.tried(&Content { bay: bays, admission })?;
         let called = config.policy()?.name_of(path).unwrap_or_default().to_owned();
         if called != name {
             let path = self.file.clone();
             return Err(LearnedError::Overruled { path, name: name.to_owned(), called });
         }
         self.replace(&text).map_err(|source| failed(&self.file, source))
+    }
+
+    /// Allows drives on a bus in the bay of this name and path, beside all that the configuration allows already.
+    ///
+    /// # Errors
+    /// [`LearnedError`]; then the file is as it was.
+    pub fn allow(&self, name: &str, path: &str, bus: &str) -> Result<(), LearnedError> {
+        let config = self.config()?;
+        let mut content = self.content()?;
+        let mut added = Vec::new();
+        if !config.policy()?.allows(path, name) {
+            let name = glob::Pattern::escape(name);
+            content.admission.bays = Some([config.admission.bays, vec![name.clone()]].concat());
+            added.push(("admission.bays", name));
+        }
+        if !config.admission.buses.iter().any(|listed| listed == bus) {
+            let bus = bus.to_owned();
+            content.admission.buses = Some([config.admission.buses, vec![bus.clone()]].concat());
+            added.push(("admission.buses", bus));
+        }
+        if added.is_empty() {
+            return Ok(());
+        }
+        let (config, text) = self.tried(&content)?;
+        for (key, item) in added {
+            let winner = config.origin.place(key).unwrap_or_default();
+            if winner.file != self.file {
+                let (path, winner) = (self.file.clone(), winner.to_string());
+                return Err(LearnedError::Shadowed { path, key, item, winner });
+            }
+        }
+        self.replace(&text).map_err(|source| failed(&self.file, source))
+    }
+
+    /// The text of a content, and the configuration with it.
+    fn tried(&self, content: &Content) -> Result<(Config, String), LearnedError> {
+        let text = toml::to_string(content).map_err(io::Error::other);
+        let text = HEAD.to_owned() + &text.map_err(|source| failed(&self.file, source))?;
+        let config = Config::load_with(&self.config, Some((&self.file, &text)))?;
+        Ok((config, text))
     }
 
     fn replace(&self, text: &str) -> io::Result<()> {
@@ -263,9 +349,7 @@ fn create(unfinished: &Path) -> io::Result<File> {
 fn failed(path: &Path, source: io::Error) -> LearnedError {
     let path = path.to_owned();
     match source.kind() {
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            LearnedError::NotPermitted { path, source }
-        }
+        io::ErrorKind::PermissionDenied => LearnedError::NotPermitted { path, source },
         _ => LearnedError::Write { path, source },
     }
 }
@@ -292,108 +376,4 @@ fn well_formed(name: &str) -> Result<(), NameError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn configured(text: &str) -> (tempfile::TempDir, PathBuf) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("prestaged.toml");
-        fs::write(&path, text).unwrap();
-        (folder, path)
-    }
-
-    fn name_of(config: &Path, path: &str) -> Option<String> {
-        Config::load(config).unwrap().policy().unwrap().name_of(path).map(str::to_owned)
-    }
-
-    #[test]
-    fn a_name_is_for_its_very_place() {
-        let (_folder, config) = configured("");
-        let learned = Learned::open(&config).unwrap();
-        let paths = [
-            "pci-0000:01:00.0-nvme-1",
-            "pci-0000:00:05.0-usb-0:3:1.0-scsi-0:0:0:0",
-            "pci-0000:00:05.0-usb-0:3.1:1.0-scsi-0:0:0:0",
-            "pci-0000:00:05.0-usb-0:3:1.0-scsi-0:0:0:1",
-            "pci-0000:00:04.0-scsi-0:0:3:0",
-            "loop-a*[b]?.img",
-            "loop-a1b2.img",
-        ];
-        for (at, path) in paths.iter().enumerate() {
-            learned.name(&format!("bay-{at}"), path).unwrap();
-        }
-        for (at, path) in paths.iter().enumerate() {
-            assert_eq!(name_of(&config, path), Some(format!("bay-{at}")), "{path}");
-            assert_eq!(name_of(&config, &format!("{path}0")), None, "{path}");
-        }
-        assert_eq!(learned.bays().unwrap().len(), paths.len());
-    }
-
-    #[test]
-    fn names_that_cannot_be_are_refused() {
-        let (_folder, config) = configured("[[bay]]\nname = \"left\"\npath = \"usb-1*\"\n");
-        let learned = Learned::open(&config).unwrap();
-        learned.name("right", "usb-2").unwrap();
-        let long = "x".repeat(41);
-        let place =
-            "choose a name that begins with none of pci-, platform-, acpi-, ccw-, loop-, unknown-";
-        let (pattern, other) = (
-            "choose a name without *, ?, [ and ]",
-            "choose another name, or rename that bay first",
-        );
-        for (name, expected, hint) in [
-            ("", "the name of a bay must not be blank", None),
-            ("a\u{7}", "\"a\\u{7}\" has control characters", None),
-            (&long, &*format!("{long:?} is longer than 40 characters"), None),
-            ("bay*", "\"bay*\" would be a pattern in admission.bays", Some(pattern)),
-            (
-                "pci-0000:01:00.0-nvme-1",
-                "\"pci-0000:01:00.0-nvme-1\" would be taken for a path in admission.bays",
-                Some(place),
-            ),
-            ("left", "\"left\" is the name of the bay at usb-1*", Some(other)),
-            ("LEFT", "\"left\" is the name of the bay at usb-1*", Some(other)),
-            ("right", "\"right\" is the name of the bay at usb-2", Some(other)),
-        ] {
-            let error = learned.name(name, "usb-3").unwrap_err();
-            assert_eq!((&*error.to_string(), error.hint().as_deref()), (expected, hint));
-        }
-        assert_eq!(name_of(&config, "usb-3"), None);
-        learned.name("right", "usb-2").unwrap();
-        learned.name("middle", "usb-2").unwrap();
-        learned.name("right", "usb-3").unwrap();
-        learned.name("far left", "usb-10").unwrap();
-        let names = ["usb-2", "usb-3", "usb-10", "usb-11"].map(|path| name_of(&config, path));
-        assert_eq!(names.map(Option::unwrap), ["middle", "right", "far left", "left"]);
-    }
-
-    #[test]
-    fn nothing_is_replaced_by_what_would_not_work() {
-        let (_folder, config) = configured("");
-        let learned = Learned::open(&config).unwrap();
-        assert!(matches!(Learned::open(&config), Err(LearnedError::Busy(_))), "held");
-        learned.name("a", "usb-1").unwrap();
-        let before = fs::read(learned.file()).unwrap();
-        let later = learned.file().with_file_name("z.toml");
-        fs::write(&later, "[[bay]]\nname = \"z\"\npath = \"usb-*\"\n").unwrap();
-        let folder = later.parent().unwrap().display();
-        let error = learned.name("b", "usb-2").unwrap_err();
-        let expected = "the name \"b\" would have no effect: a later file calls the bay \"z\"";
-        assert_eq!(error.to_string(), expected);
-        let hint = format!(
-            "change the name there: it is one of the files in {folder} that sort after bays.toml"
-        );
-        assert_eq!(error.hint(), Some(hint));
-        fs::write(&later, "[admision]\n").unwrap();
-        assert!(matches!(learned.name("b", "usb-2"), Err(LearnedError::Config(_))));
-        assert_eq!(fs::read(learned.file()).unwrap(), before);
-        fs::remove_file(&later).unwrap();
-        fs::write(learned.file(), "[admission]\narmed = true\n").unwrap();
-        let error = learned.name("b", "usb-2").unwrap_err();
-        let expected =
-            format!("{folder}/bays.toml: admission: only names of bays may stand in this file");
-        assert_eq!(error.to_string(), expected);
-        let hint = "move admission to another file in the same folder";
-        assert_eq!(error.hint().as_deref(), Some(hint));
-    }
-}
+mod tests;

@@ -8,8 +8,9 @@
 //! its own before it is merged, so that a mistake names its file and line. An unknown key is a mistake: a misspelt limit
 //! must not silently be no limit.
 //!
-//! Later lists replace earlier ones as a whole, but `[[bay]]` tables add up: a file that names one bay must not take away
-//! the names in another file.
+//! Later lists replace earlier ones as a whole, because a list that a later file could only lengthen could not be
+//! narrowed by it, and most lists say what may be erased. But `[[bay]]` tables add up: a file that names one bay must not
+//! take away the names in another file. What cannot work is an error; what works and is probably not meant is a [`Doubt`].
 
 #![forbid(unsafe_code)]
 #![expect(
@@ -18,6 +19,7 @@
 )]
 
 mod check;
+mod doubts;
 mod error;
 mod file;
 pub mod keys;
@@ -30,7 +32,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-pub use error::ConfigError;
+pub use error::{ConfigError, Doubt};
 pub use sections::{
     Admission, Control, Ledger, Media, NamedPath, Replicate, Station, Store, Tools,
 };
@@ -40,7 +42,6 @@ use file::Source;
 use model::admission::Policy;
 use model::job::Limits;
 use model::layout::Layout;
-use model::units::ByteRate;
 
 /// The file that is read unless the command line or the environment names another.
 pub const DEFAULT_PATH: &str = "/etc/prestaged/prestaged.toml";
@@ -64,6 +65,8 @@ pub struct Config {
     /// Absolute path of the file that was read; empty if there was none.
     #[serde(skip)]
     pub file: PathBuf,
+    #[serde(skip)]
+    origin: Origin,
     pub station: Station,
     pub media: Media,
     pub store: Store,
@@ -74,6 +77,29 @@ pub struct Config {
     pub tools: Tools,
     pub bay: Vec<NamedPath>,
     pub layout: Vec<Layout>,
+}
+
+/// The files that a configuration was read from, each before those that win over it.
+#[derive(Clone, Debug, Default)]
+struct Origin {
+    sources: Vec<Source>,
+    /// What else lies among the drop-ins.
+    ignored: Vec<PathBuf>,
+}
+
+impl Origin {
+    /// Where a key such as `admission.bays` or `layout.1.name` is given: in the last file that gives it.
+    fn place(&self, key: &str) -> Option<Place> {
+        self.sources.iter().rev().find_map(|source| source.place_of(key))
+    }
+
+    /// Where a key of the bay of this name is given.
+    fn place_in_bay(&self, name: &str, key: &str) -> Option<Place> {
+        self.sources
+            .iter()
+            .rev()
+            .find_map(|source| source.place_of(&format!("bay.{}.{key}", source.bay(name)?)))
+    }
 }
 
 impl Config {
@@ -91,12 +117,8 @@ impl Config {
         instead: Option<(&Path, &str)>,
     ) -> Result<Self, ConfigError> {
         let (main, mut table) = Source::read(path)?;
+        let DropIns { mut files, ignored } = DropIns::beside(path)?;
         let mut sources = vec![main];
-        let mut files: Vec<PathBuf> = match std::fs::read_dir(drop_ins(path)) {
-            Ok(entries) => entries.flatten().map(|entry| entry.path()).collect(),
-            Err(_) => Vec::new(),
-        };
-        files.retain(|file| file.extension().is_some_and(|e| e == "toml"));
         files.extend(instead.map(|(file, _)| file.to_owned()));
         files.sort();
         files.dedup();
@@ -112,9 +134,8 @@ impl Config {
             let place = Place { file: path.to_owned(), line: None };
             ConfigError::new(place, Mistake::Read(error))
         })?;
-        // The last file that gives a key is the one that counts.
-        let place = |key: &str| sources.iter().rev().find_map(|source| source.place_of(key));
-        Ok(Self { file, ..Self::merged(table, place)? })
+        let config = Self::merged(table, Origin { sources, ignored })?;
+        Ok(Self { file, ..config })
     }
 
     /// The configuration that a single table makes.
@@ -122,22 +143,39 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] names the key.
     pub fn from_table(table: toml::Table) -> Result<Self, ConfigError> {
-        Self::merged(table, |_| None)
+        Self::merged(table, Origin::default())
     }
 
-    fn merged(
-        table: toml::Table,
-        place: impl Fn(&str) -> Option<Place>,
-    ) -> Result<Self, ConfigError> {
+    fn merged(table: toml::Table, origin: Origin) -> Result<Self, ConfigError> {
         let mut config: Self = table.try_into().map_err(|error: toml::de::Error| {
             ConfigError::new(Place::default(), Mistake::Toml(error.message().to_owned()))
         })?;
-        config.check().map_err(|wrong| ConfigError::new(Place::default(), wrong.mistake))?;
-        config.check_sizes(place)?;
+        config.origin = origin;
+        config.check().map_err(|wrong| {
+            let place = config.origin.place(&wrong.at).unwrap_or_default();
+            ConfigError::new(place, wrong.mistake)
+        })?;
+        config.check_together()?;
         if config.layout.is_empty() {
             config.layout.push(Layout::default());
         }
         Ok(config)
+    }
+
+    /// Where a key such as `admission.bays` is given, as `FILE:LINE`; `None` where its default holds.
+    pub fn place(&self, key: &str) -> Option<String> {
+        self.origin.place(key).map(|place| place.to_string())
+    }
+
+    /// A mistake in a value that only a look at the machine shows.
+    pub fn mistake(&self, key: &str, what: impl Into<String>, hint: &str) -> ConfigError {
+        let place = self.origin.place(key).unwrap_or_default();
+        ConfigError::new(place, Mistake::unusable(key, what, hint))
+    }
+
+    /// A doubt about a value.
+    pub fn doubt(&self, key: &str, what: impl Into<String>) -> Doubt {
+        Doubt::new(self.origin.place(key), key, what)
     }
 
     /// The admission policy.
@@ -159,38 +197,6 @@ impl Config {
         }
     }
 
-    /// What can be used as it stands, and is probably not meant.
-    pub fn doubts(&self) -> Vec<String> {
-        let unknown = self.admission.buses.iter().filter(|bus| !BUSES.contains(&bus.as_str()));
-        let bus = |bus: &String| {
-            format!("admission.buses: no drive has the bus {bus:?}; buses are {}", BUSES.join(", "))
-        };
-        let paths = [
-            ("media.inbox", &self.media.inbox),
-            ("store.path", &self.store.path),
-            ("ledger.path", &self.ledger.path),
-            ("control.socket", &self.control.socket),
-        ];
-        let relative = paths.into_iter().filter(|(_, path)| path.is_relative());
-        let path = |(key, path): (&str, &PathBuf)| {
-            format!("{key}: {path:?} depends on the folder in which the station is started")
-        };
-        let empty = self.admission.bays.iter().filter(|bay| bay.trim().is_empty());
-        let empty = empty.map(|_| "admission.bays: an empty pattern matches no drive".to_owned());
-        let (inbox, store) = (&self.media.inbox, &self.store.path);
-        let nested = inbox.starts_with(store) || store.starts_with(inbox);
-        let nested = nested.then(|| {
-            let (inbox, store) = (inbox.display(), store.display());
-            format!("media.inbox and store.path: {inbox} and {store} should not lie in one another")
-        });
-        let rate = self.replicate.min_write_rate.filter(|rate| *rate < LIKELY_RATE);
-        let rate = rate.map(|rate| {
-            format!("replicate.min_write_rate: every drive is faster than {rate}; write 30MB/s or the like")
-        });
-        let known = unknown.map(bus).chain(relative.map(path)).chain(empty);
-        known.chain(nested).chain(rate).collect()
-    }
-
     /// The layout that drives get.
     pub fn chosen_layout(&self) -> Layout {
         self.layout.first().cloned().unwrap_or_default()
@@ -205,16 +211,35 @@ impl Config {
     }
 }
 
-/// No floor for drives is below this.
-const LIKELY_RATE: ByteRate = ByteRate(1_000_000);
-
-/// The names that the crate `drives` has for buses: udev's `ID_BUS`, and its own where udev has none.
-const BUSES: [&str; 9] =
-    ["ata", "scsi", "usb", "nvme", "mmc", "virtio", "loop", "ieee1394", "cciss"];
-
 /// The folder of a configuration file's drop-ins.
 fn drop_ins(path: &Path) -> PathBuf {
     PathBuf::from(format!("{}.d", path.display()))
+}
+
+/// What lies in the folder of drop-ins.
+struct DropIns {
+    files: Vec<PathBuf>,
+    ignored: Vec<PathBuf>,
+}
+
+impl DropIns {
+    /// Lists the folder beside a configuration file; there need not be one.
+    fn beside(path: &Path) -> Result<Self, ConfigError> {
+        let folder = drop_ins(path);
+        let unreadable = |error| {
+            ConfigError::new(Place { file: folder.clone(), line: None }, Mistake::Read(error))
+        };
+        let entries = match std::fs::read_dir(&folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            entries => entries
+                .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect())
+                .map_err(unreadable)?,
+        };
+        let (files, mut ignored): (Vec<PathBuf>, Vec<PathBuf>) =
+            entries.into_iter().partition(|file| file.extension().is_some_and(|e| e == "toml"));
+        ignored.sort();
+        Ok(Self { files, ignored })
+    }
 }
 
 /// Merges a file into the ones before it. Its bays stand before theirs, because the first bay that matches gives the

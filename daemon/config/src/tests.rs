@@ -5,6 +5,7 @@ use model::admission::Overwrite;
 use model::layout::Boot;
 use model::units::{ByteRate, Bytes};
 
+mod doubts;
 mod limits;
 mod mistakes;
 
@@ -54,27 +55,6 @@ fn the_contract_s_example_is_read() {
     assert_eq!(config.store.budget, Bytes(20 << 30));
     assert_eq!(config.replicate.min_write_rate, Some(ByteRate(5_000_000)));
     assert_eq!(config.chosen_layout().boot, Boot::None);
-}
-
-#[test]
-fn what_is_probably_not_meant_is_told() {
-    let text = r#"
-        media.inbox = "here"
-        store.path = "here/store"
-        replicate.min_write_rate = 5
-        admission.buses = ["sata", "usb"]
-        admission.bays = [""]
-    "#;
-    let expected = [
-        "admission.buses: no drive has the bus \"sata\"; buses are ata, scsi, usb, nvme, mmc, virtio, loop, ieee1394, cciss",
-        "media.inbox: \"here\" depends on the folder in which the station is started",
-        "store.path: \"here/store\" depends on the folder in which the station is started",
-        "admission.bays: an empty pattern matches no drive",
-        "media.inbox and store.path: here and here/store should not lie in one another",
-        "replicate.min_write_rate: every drive is faster than 5 B/s; write 30MB/s or the like",
-    ];
-    assert_eq!(parse(text).unwrap().doubts(), expected);
-    assert!(parse("").unwrap().doubts().is_empty());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Speaking HTTP to the daemon over its unix socket.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use http_body_util::{BodyExt, Full};
@@ -43,18 +44,40 @@ pub(super) enum ClientError {
 impl Hint for ClientError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::Unreachable { .. } => {
-                "start prestaged, or name its socket with --socket (control.socket in its configuration)"
-            }
+            // `absence` finds out more.
+            Self::Unreachable { .. } => return None,
             Self::Ended => "start it again (`systemctl start prestaged`)",
             Self::Silent => "look into its log (`journalctl -u prestaged`)",
-            Self::Forbidden(_) => "become root, or a member of the socket's group",
-            Self::Broken(_) => "has the daemon ended?",
-            Self::Unreadable(_) => "does another program, or another version, answer there?",
+            Self::Forbidden(socket) => return Some(entry(socket)),
+            Self::Broken(_) => "try again; if it has ended: `sudo systemctl start prestaged`",
+            Self::Unreadable(_) => {
+                "another program, or another version, answers there: name the right socket with --socket"
+            }
             Self::Refused(denial) => denial.what_now(),
         };
         Some(hint.into())
     }
+}
+
+/// How somebody gets to use a socket.
+fn entry(socket: &Path) -> String {
+    let group = std::fs::symlink_metadata(socket).map(|meta| meta.gid()).unwrap_or_default();
+    let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
+    match group_name(&groups, group).filter(|_| group != 0) {
+        Some(name) => format!(
+            "become a member of the group {name} (`sudo adduser \"$USER\" {name}`, from the next login on), or root (sudo)"
+        ),
+        None => "become root (sudo); members of control.group in the configuration may, too, if it is set".into(),
+    }
+}
+
+/// The name of a group in the text of `/etc/group`.
+fn group_name(groups: &str, number: u32) -> Option<&str> {
+    groups.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let (name, _, gid) = (fields.next()?, fields.next()?, fields.next()?);
+        (gid.parse() == Ok(number)).then_some(name)
+    })
 }
 
 /// One JSON document per line, where the daemon has that to give.

@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+mod absence;
 mod arguments;
 mod audit;
 mod bays;
@@ -77,6 +78,10 @@ impl CommandError {
 
 impl From<ClientError> for CommandError {
     fn from(error: ClientError) -> Self {
+        if let ClientError::Unreachable { path, source } = &error {
+            let absence::Absence { text, hint } = absence::explain(path, source);
+            return Self::new(exit::UNAVAILABLE, text).with_hint(hint);
+        }
         let code = match &error {
             ClientError::Unreachable { .. }
             | ClientError::Ended

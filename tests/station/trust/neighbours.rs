@@ -397,7 +397,8 @@ fn a_renamed_file_does_not_get_younger() {
     let record = rig.wait_verdict(&drive.serial);
     let warned = media["warnings"][0]["code"] == "expiry_name"
         && code == 0
-        && checked.contains("warning   media.expires: \"One.wim\"");
+        && checked.contains("warning   ")
+        && checked.contains("media.expires: \"One.wim\" is");
     Case {
         line: "E.23",
         tried: "media.expires has the name in another case",

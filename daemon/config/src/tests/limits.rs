@@ -1,7 +1,7 @@
 //! Quantities that can be written and that no machine has.
 
 use super::super::*;
-use super::mistakes::mistake;
+use super::mistakes::{mistake, partitions};
 use model::units::Bytes;
 
 #[test]
@@ -59,6 +59,18 @@ fn absurd_quantities_are_mistakes() {
              { type = \"windows\", size = \"rest\" },\n{ type = \"recovery\", size = \"15EiB\" } ]",
             "a.toml:6: [[layout]] partitions.size: 17293822569102704640 bytes are too many\n\
              hint: write \"1PiB\" or less",
+        ),
+        (
+            "[admission]\nmax_size = \"1GB\"",
+            "a.toml:2: admission.max_size: 1000000000 bytes do not hold the layout \"uefi\", whose partitions have 1369440256 and more\n\
+             hint: no drive can be admitted; change one of them",
+        ),
+        (
+            &partitions(
+                "{ type = \"esp\", size = \"99GiB\" }, { type = \"windows\", size = \"rest\" }",
+            ),
+            "a.toml:1: layout \"x\": the esp partition would have 106300440576 bytes; its file system has at most 34359738368\n\
+             hint: set its size to \"32768MiB\" or less",
         ),
     ] {
         let expected = expected.replace("MEMORY", &memory.to_string());

@@ -8,7 +8,7 @@ use model::hint::Hint as _;
 use super::super::*;
 use keys::KEYS;
 
-fn written(files: &[(&str, &str)]) -> (tempfile::TempDir, PathBuf) {
+pub(super) fn written(files: &[(&str, &str)]) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("a.toml.d")).unwrap();
     for (name, text) in files {
@@ -43,7 +43,7 @@ fn windows(extra: &str) -> String {
     )
 }
 
-fn partitions(list: &str) -> String {
+pub(super) fn partitions(list: &str) -> String {
     format!("[[layout]]\nname = \"x\"\npartitions = [{list}]")
 }
 
@@ -136,6 +136,26 @@ fn mistakes_name_file_line_and_key_and_the_hint_says_how_to_mend_them() {
             "[admission]\nbuses = [\n\"usb\",\n3]",
             "a.toml:4: admission.buses: 3 is not text\n\
              hint: text stands in double quotes",
+        ),
+        (
+            "[admission]\nbuses = [\"usb\",\n\"sata\"]",
+            "a.toml:3: admission.buses: no drive is on a bus \"sata\"\n\
+             hint: write \"ata\"; buses are ata, scsi, usb, nvme, mmc, virtio, loop, ieee1394, iscsi, fc, nvme-tcp, nvme-rdma, nvme-fc",
+        ),
+        (
+            "[admission]\nbuses = [\"NVMe\"]",
+            "a.toml:2: admission.buses: no drive is on a bus \"NVMe\"\n\
+             hint: write \"nvme\"; buses are ata, scsi, usb, nvme, mmc, virtio, loop, ieee1394, iscsi, fc, nvme-tcp, nvme-rdma, nvme-fc",
+        ),
+        (
+            "[admission]\nbuses = [\"\"]",
+            "a.toml:2: admission.buses: no drive is on a bus \"\"\n\
+             hint: buses are ata, scsi, usb, nvme, mmc, virtio, loop, ieee1394, iscsi, fc, nvme-tcp, nvme-rdma, nvme-fc",
+        ),
+        (
+            "[station]\nname = \" \"",
+            "a.toml:2: station.name: \" \" is not a name\n\
+             hint: write for example \"rack-01\"",
         ),
         (
             "[admission]\nbays = [\"ok\",\n\"a[\"]",
@@ -381,7 +401,22 @@ fn a_file_that_cannot_be_read_is_named_with_the_cause() {
     assert_eq!(
         said(folder.path(), &Config::load(&path).unwrap_err()),
         "a.toml: cannot be read: No such file or directory (os error 2)\n\
-         hint: --config or PRESTAGED_CONFIG names another file"
+         hint: name the right file with --config or PRESTAGED_CONFIG"
+    );
+    // A link that leads nowhere, a folder that is none.
+    let (folder, path) = written(&[("a.toml", "")]);
+    std::os::unix::fs::symlink("nowhere", folder.path().join("a.toml.d/x.toml")).unwrap();
+    assert_eq!(
+        said(folder.path(), &Config::load(&path).unwrap_err()),
+        "a.toml.d/x.toml: cannot be read: No such file or directory (os error 2)\n\
+         hint: it is a link that leads nowhere: mend or remove it"
+    );
+    fs::remove_dir_all(folder.path().join("a.toml.d")).unwrap();
+    assert!(Config::load(&path).is_ok());
+    fs::write(folder.path().join("a.toml.d"), "").unwrap();
+    assert_eq!(
+        said(folder.path(), &Config::load(&path).unwrap_err()),
+        "a.toml.d: cannot be read: Not a directory (os error 20)"
     );
 }
 

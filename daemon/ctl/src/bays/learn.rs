@@ -39,6 +39,7 @@ impl From<LearnedError> for CommandError {
             LearnedError::Config(_)
             | LearnedError::Write { .. }
             | LearnedError::Foreign { .. }
+            | LearnedError::Shadowed { .. }
             | LearnedError::Overruled { .. } => exit::CONFIGURATION,
         };
         Self::of(code, &error)
@@ -73,6 +74,7 @@ pub(super) async fn learn(
         learned,
         given,
         prefix: &arguments.prefix,
+        allow: arguments.allow,
         named: Vec::new(),
         occupancy,
         events,
@@ -201,6 +203,8 @@ struct Walk<'a> {
     /// Names of `--names` that were not given yet.
     given: Option<VecDeque<String>>,
     prefix: &'a str,
+    /// Whether bays are also allowed, each as soon as it has its name.
+    allow: bool,
     named: Vec<Named>,
     occupancy: Occupancy,
     events: Lines,
@@ -211,8 +215,9 @@ struct Walk<'a> {
 impl Walk<'_> {
     async fn run(&mut self) -> Result<(), CommandError> {
         let file = self.learned.file().display();
+        let allowed = if self.allow { ", and the bays are allowed there" } else { "" };
         self.talk.say(&format!(
-            "Names of bays go to {file}, each as soon as it is confirmed.\n\
+            "Names of bays go to {file}, each as soon as it is confirmed{allowed}.\n\
              Drives are only looked at. Those that are plugged in already ({}) count once they are plugged in anew.\n",
             self.occupancy.count()
         ));
@@ -351,8 +356,8 @@ impl Walk<'_> {
                 self.talk.say("  left without a name");
                 return Ok(true);
             }
-            ("" | NONE, Some(current)) => self.remember(device, &current),
-            (line, Some(current)) if line == current => self.remember(device, &current),
+            ("" | NONE, Some(current)) => self.remember(device, &current)?,
+            (line, Some(current)) if line == current => self.remember(device, &current)?,
             ("", None) => {
                 let proposal = self.proposal(device)?;
                 return self.tried(device, &proposal);
@@ -379,13 +384,16 @@ impl Walk<'_> {
     fn name(&mut self, device: &DeviceView, name: &str) -> Result<(), CommandError> {
         let before = self.current(device)?.filter(|before| before != name);
         self.learned.name(name, &device.path)?;
-        self.remember(device, name);
+        self.remember(device, name)?;
         let before = before.map(|before| format!(", which was {before:?}")).unwrap_or_default();
         self.talk.say(&format!("  this is now the bay {name:?}{before}\n"));
         Ok(())
     }
 
-    fn remember(&mut self, device: &DeviceView, name: &str) {
+    fn remember(&mut self, device: &DeviceView, name: &str) -> Result<(), CommandError> {
+        if self.allow {
+            self.learned.allow(name, &device.path, &device.bus.0)?;
+        }
         self.named.retain(|named| named.path != device.path);
         self.named.push(Named {
             name: name.to_owned(),
@@ -394,6 +402,7 @@ impl Walk<'_> {
             device: device.device.clone(),
             serial: device.serial.clone(),
         });
+        Ok(())
     }
 
     fn summary(&self) -> Result<Summary, CommandError> {
@@ -442,12 +451,15 @@ impl Summary {
             "\nThe station knows the names from its next start on; drives that it writes are finished before:\n\n    {RESTART}\n\n"
         );
         if self.allowed {
-            text += "The configuration allows these bays already.\n";
+            text += "The configuration allows these bays.\n";
         } else {
             let lines = self.allow.trim_end().replace('\n', "\n    ");
+            let folder = self.file.parent().unwrap_or(&self.file).display();
             let _ = write!(
                 text,
-                "Naming a bay does not allow it. To allow exactly these bays, put this into the configuration before that:\n\n    \
+                "Naming a bay does not allow it; `bays learn --allow` does both. To allow exactly these bays by hand,\n\
+                 write this to a new file, not to one that has [admission] already:\n\n    \
+                 # {folder}/site.toml\n    \
                  {lines}\n\n"
             );
         }

@@ -34,6 +34,9 @@ pub(super) struct LearnArguments {
     /// Give these names in this order, separated by commas, instead of asking for each.
     #[arg(long, value_delimiter = ',')]
     names: Option<Vec<String>>,
+    /// Allow each bay as well, and the bus of the drive in it: drives there are imaged once the station is armed.
+    #[arg(long)]
+    allow: bool,
     /// Ask only for bays whose path matches this glob pattern, where drives come and go in other bays meanwhile.
     #[arg(long, value_name = "PATTERN")]
     only: Option<glob::Pattern>,

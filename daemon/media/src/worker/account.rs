@@ -9,33 +9,56 @@ const WORKER: &str = "prestaged";
 /// The account of workers where the package is not installed.
 const FALLBACK: &str = "nobody";
 
-/// A user or group, named in the configuration, that the machine does not have.
+/// A user or group, named in the configuration, that cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("{key}: there is no {kind} {name:?} on this machine")]
-pub struct NoAccount {
-    key: &'static str,
-    kind: &'static str,
-    name: String,
+pub enum AccountError {
+    /// The machine does not have it.
+    #[error("there is no {kind} {name:?} on this machine")]
+    #[expect(missing_docs, reason = "the message says it")]
+    Missing { key: &'static str, kind: &'static str, name: String },
+    /// Media comes from outside: who reads it must have nothing to give away.
+    #[error("{name:?} may do what media must not: it {why}")]
+    #[expect(missing_docs, reason = "the message says it")]
+    Powerful { name: String, why: &'static str },
 }
 
-impl Hint for NoAccount {
+impl AccountError {
+    /// The key of the configuration that names the account.
+    pub fn key(&self) -> &'static str {
+        match self {
+            Self::Missing { key, .. } => key,
+            Self::Powerful { .. } => "tools.user",
+        }
+    }
+}
+
+impl Hint for AccountError {
     fn hint(&self) -> Option<String> {
-        let make = match self.kind {
+        let (kind, name, key) = match self {
+            Self::Powerful { .. } => {
+                return Some(format!(
+                    "leave tools.user out, or name a user without rights, such as {FALLBACK:?}"
+                ));
+            }
+            Self::Missing { key, kind, name } => (kind, name, key),
+        };
+        let make = match *kind {
             "group" => "groupadd --system",
             _ => "useradd --system",
         };
-        Some(format!(
-            "make it with `{make} {}`, or set {} to one that is there",
-            self.name, self.key
-        ))
+        Some(format!("make it with `{make} {name}`, or set {key} to one that is there"))
     }
 }
 
 /// The account for workers; `None` if the station is not root, because then workers can only run as the station does.
+/// Members of the group `control` may command the station.
 ///
 /// # Errors
-/// [`NoAccount`] if the machine does not have the configured user, or none of the default ones.
-pub fn for_workers(configured: Option<&str>) -> Result<Option<Account>, NoAccount> {
+/// [`AccountError`] if the machine does not have the configured user, or none of the default ones, or if that has rights.
+pub fn for_workers(
+    configured: Option<&str>,
+    control: Option<u32>,
+) -> Result<Option<Account>, AccountError> {
     if !geteuid().is_root() {
         return Ok(None);
     }
@@ -46,16 +69,23 @@ pub fn for_workers(configured: Option<&str>) -> Result<Option<Account>, NoAccoun
     };
     let account = found.map(|user| Account { uid: user.uid.as_raw(), gid: user.gid.as_raw() });
     let name = || configured.unwrap_or(FALLBACK).to_owned();
-    let missing = || NoAccount { key: "tools.user", kind: "user", name: name() };
-    account.ok_or_else(missing).map(Some)
+    let missing = || AccountError::Missing { key: "tools.user", kind: "user", name: name() };
+    let account = account.ok_or_else(missing)?;
+    let why = match account {
+        Account { uid: 0, .. } => "is root",
+        Account { gid: 0, .. } => "belongs to the group of root",
+        Account { gid, .. } if Some(gid) == control => "belongs to control.group",
+        _ => return Ok(Some(account)),
+    };
+    Err(AccountError::Powerful { name: name(), why })
 }
 
 /// The number of the group that the configuration names under `key`.
 ///
 /// # Errors
-/// [`NoAccount`] if the machine does not have the group.
-pub fn group(key: &'static str, name: &str) -> Result<u32, NoAccount> {
+/// [`AccountError`] if the machine does not have the group.
+pub fn group(key: &'static str, name: &str) -> Result<u32, AccountError> {
     let found = Group::from_name(name).ok().flatten();
-    let missing = || NoAccount { key, kind: "group", name: name.to_owned() };
+    let missing = || AccountError::Missing { key, kind: "group", name: name.to_owned() };
     found.map(|group| group.gid.as_raw()).ok_or_else(missing)
 }

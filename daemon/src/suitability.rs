@@ -1,0 +1,228 @@
+//! What this machine makes impossible, or doubtful, in the configuration. Nothing is changed to find it out.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use config::{Config, ConfigError, Doubt};
+use jiff::civil::Date;
+use model::units::Bytes;
+
+/// Finds what cannot work on this machine.
+///
+/// # Errors
+/// The first of it, with file, line and key.
+pub(crate) fn check(config: &Config) -> Result<(), ConfigError> {
+    let (inbox, store) = (&config.media.inbox, &config.store.path);
+    let ledger = &config.ledger.path;
+    for (key, path) in [("media.inbox", inbox), ("store.path", store)] {
+        if path.exists() && !path.is_dir() {
+            let what = format!("{} is not a folder", path.display());
+            return Err(config.mistake(key, what, "name a folder; it is made if it is not there"));
+        }
+    }
+    if ledger.is_dir() {
+        let what = format!("{} is a folder", ledger.display());
+        let hint = format!("name the file itself, such as {}", ledger.join("ledger.db").display());
+        return Err(config.mistake("ledger.path", what, &hint));
+    }
+    // Who may fill the inbox may also rename and remove what lies in it.
+    let within = |inner: &Path, outer: &Path| real(inner).starts_with(real(outer));
+    for (key, path, what) in
+        [("store.path", store, "the store"), ("ledger.path", ledger, "the ledger")]
+    {
+        if within(path, inbox) {
+            let (path, inbox) = (path.display(), inbox.display());
+            let what = format!(
+                "{what} {path} lies in the inbox {inbox}, where others put and remove files"
+            );
+            return Err(config.mistake(key, what, "choose a place outside of media.inbox"));
+        }
+    }
+    if within(inbox, store) {
+        let (inbox, store) = (inbox.display(), store.display());
+        let what =
+            format!("the inbox {inbox} lies in the store {store}, in which nothing else may lie");
+        return Err(config.mistake("media.inbox", what, "choose a place outside of store.path"));
+    }
+    Ok(())
+}
+
+/// The path without links, as far as it exists.
+fn real(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let known = absolute.ancestors().find_map(|there| Some((there, there.canonicalize().ok()?)));
+    match known {
+        Some((there, real)) => match absolute.strip_prefix(there) {
+            Ok(rest) if rest.as_os_str() != OsStr::new("") => real.join(rest),
+            _ => real,
+        },
+        None => absolute,
+    }
+}
+
+/// The doubts of the configuration alone and those that need a look at the machine.
+pub(crate) fn doubts(config: &Config) -> Vec<Doubt> {
+    let mut doubts = config.doubts();
+    doubts.extend(inbox(config));
+    doubts.extend(budget(config));
+    doubts.extend(past(config, jiff::Zoned::now().date()));
+    doubts.extend(other_case(config));
+    doubts.extend(closed_to_the_service(config));
+    doubts
+}
+
+fn inbox(config: &Config) -> Option<Doubt> {
+    let inbox = &config.media.inbox;
+    let told = || {
+        let what = format!("{} does not exist; it will be made, empty", inbox.display());
+        config.doubt("media.inbox", what)
+    };
+    (!inbox.exists()).then(told)
+}
+
+/// A budget that the file system of the store cannot hold.
+fn budget(config: &Config) -> Option<Doubt> {
+    let (path, budget) = (&config.store.path, config.store.budget);
+    // The folder may not exist yet; the file system is the same as of the folder that it will be made in.
+    let system = path.ancestors().find_map(|folder| rustix::fs::statvfs(folder).ok())?;
+    let size = Bytes(system.f_blocks.saturating_mul(system.f_frsize));
+    let told = || {
+        let what = format!(
+            "{budget} are more than the {size} of the file system at {}, which will fill up before a master is removed",
+            path.display()
+        );
+        config.doubt("store.budget", what)
+    };
+    (budget > size).then(told)
+}
+
+/// Days in `media.expires` that are over.
+fn past(config: &Config, today: Date) -> Vec<Doubt> {
+    let expires = config.media.expires.iter();
+    let over = expires.filter(|(_, day)| **day < today);
+    let told = |(name, day): (&String, &Date)| {
+        let what =
+            format!("{name:?}: {day} is over, so drives are refused this media (media_expired)");
+        config.doubt("media.expires", what)
+    };
+    over.map(told).collect()
+}
+
+/// Names in `media.expires` that no file in the inbox has, while one has it in other upper and lower case.
+fn other_case(config: &Config) -> Vec<Doubt> {
+    if config.media.expires.is_empty() {
+        return Vec::new();
+    }
+    let files = names(&config.media.inbox);
+    let alike = |name: &String| {
+        let lower = name.to_lowercase();
+        let other = files.iter().find(|file| file.to_lowercase() == lower)?;
+        let what = format!(
+            "{name:?} is {other:?} in the inbox; the date counts, but write the name as the file has it"
+        );
+        (!files.contains(name)).then(|| config.doubt("media.expires", what))
+    };
+    config.media.expires.keys().filter_map(alike).collect()
+}
+
+/// The names of the files in a folder; none if it cannot be read.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}
+
+/// The packaged unit, which shuts the file system (`ProtectSystem`).
+const UNIT: &str = "/usr/lib/systemd/system/prestaged.service";
+/// Folders with what an administrator adds to it.
+const UNIT_DROP_INS: [&str; 2] =
+    ["/etc/systemd/system/prestaged.service.d", "/run/systemd/system/prestaged.service.d"];
+/// Where the packaged service may write.
+const OPEN: [&str; 4] = ["/var/lib/prestaged", "/srv/prestaged", "/run/prestaged", "/run/udev"];
+/// Folders that it does not even see.
+const HIDDEN: [&str; 3] = ["/home", "/root", "/run/user"];
+
+/// Paths of the service's own configuration at which the packaged unit lets nothing be written.
+fn closed_to_the_service(config: &Config) -> Vec<Doubt> {
+    if config.file != Path::new(config::DEFAULT_PATH) || !Path::new(UNIT).exists() {
+        return Vec::new();
+    }
+    let folder = |path: &Path| path.parent().unwrap_or(path).to_owned();
+    let added = added_to_the_unit();
+    let paths = [
+        ("media.inbox", config.media.inbox.clone()),
+        ("store.path", config.store.path.clone()),
+        ("ledger.path", folder(&config.ledger.path)),
+        ("control.socket", folder(&config.control.socket)),
+    ];
+    let told = |(key, path): (&str, PathBuf)| {
+        let what = closed(&path, &added)?;
+        Some(config.doubt(key, what))
+    };
+    paths.into_iter().filter_map(told).collect()
+}
+
+/// Why the packaged service cannot write to a folder; `added` is the text of the unit's drop-ins.
+fn closed(folder: &Path, added: &str) -> Option<String> {
+    let path = folder.display();
+    let within = |outer: &&str| folder.starts_with(outer);
+    if HIDDEN.iter().any(&within) {
+        let told =
+            format!("prestaged.service does not see {path} (ProtectHome); choose another place");
+        return (!added.contains("ProtectHome")).then_some(told);
+    }
+    let given = added.lines().filter_map(|line| line.trim().strip_prefix("ReadWritePaths="));
+    let mut given =
+        given.flat_map(str::split_whitespace).map(|path| path.trim_start_matches(['-', '+']));
+    if OPEN.iter().any(&within) || given.any(|outer| within(&outer)) {
+        return None;
+    }
+    Some(format!("prestaged.service may not write there: {}", open_up(folder)))
+}
+
+/// How the packaged unit is told that the station may write to a folder.
+pub(crate) fn open_up(folder: &Path) -> String {
+    let path = folder.display();
+    format!(
+        "`sudo systemctl edit prestaged`, and there [Service] and, on a line of its own, ReadWritePaths={path}"
+    )
+}
+
+fn added_to_the_unit() -> String {
+    let folders = UNIT_DROP_INS.iter().flat_map(fs::read_dir).flatten().flatten();
+    let files = folders.map(|entry| entry.path());
+    let files = files.filter(|file| file.extension().is_some_and(|e| e == "conf"));
+    files.filter_map(|file| fs::read_to_string(file).ok()).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_service_is_closed_out_of_all_but_its_places() {
+        let closed = |path: &str, added: &str| closed(Path::new(path), added);
+        for open in ["/var/lib/prestaged/masters", "/srv/prestaged/media", "/run/prestaged"] {
+            assert_eq!(closed(open, ""), None, "{open}");
+        }
+        let told = "prestaged.service may not write there: `sudo systemctl edit prestaged`, and there [Service] and, \
+                    on a line of its own, ReadWritePaths=/data/masters";
+        assert_eq!(closed("/data/masters", "").as_deref(), Some(told));
+        assert_eq!(closed("/data/masters", "[Service]\nReadWritePaths=/other -/data"), None);
+        assert!(closed("/database", "[Service]\nReadWritePaths=/data").is_some());
+        assert!(closed("/srv/prestaged2", "").is_some());
+        let told = closed("/home/x/media", "ReadWritePaths=/home/x").unwrap();
+        assert!(told.contains("ProtectHome"), "{told}");
+        assert_eq!(closed("/home/x/media", "ProtectHome=no\nReadWritePaths=/home/x"), None);
+    }
+
+    #[test]
+    fn a_path_is_followed_as_far_as_it_exists() {
+        let folder = tempfile::tempdir().unwrap();
+        let top = folder.path().canonicalize().unwrap();
+        fs::create_dir(top.join("a")).unwrap();
+        std::os::unix::fs::symlink("a", top.join("b")).unwrap();
+        assert_eq!(real(&top.join("b/c/d")), top.join("a/c/d"));
+        assert_eq!(real(&top.join("b")), top.join("a"));
+    }
+}
