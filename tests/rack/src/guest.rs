@@ -52,6 +52,11 @@ impl Guest {
         bail!("the guest agent does not answer")
     }
 
+    /// Asks the agent for something.
+    pub(crate) fn call(&mut self, name: &str, arguments: &Value) -> Result<Value> {
+        self.channel.call(name, arguments)
+    }
+
     /// Lets go of the agent, so that somebody else can speak to it.
     pub(crate) fn close(&self) {
         self.channel.close();

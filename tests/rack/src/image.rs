@@ -8,6 +8,8 @@ use anyhow::{Context as _, Result, ensure};
 use rustix::fs::{FlockOperation, flock};
 use sha2::{Digest as _, Sha256};
 
+use crate::programs::say;
+
 /// Where the recipe stands.
 const RECIPE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/guest");
 
@@ -65,6 +67,7 @@ impl Image {
                 fs::remove_dir_all(entry.path())?;
             }
         }
+        say("a Debian is built for the guest (three to five minutes, once)");
         let making = cache.join("guest-making");
         fs::create_dir_all(&making)?;
         let status = Command::new(format!("{RECIPE}/build"))

@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::image::{Image, lock, name_of};
 use crate::machine::{self, Machine, Start};
+use crate::programs::{self, say};
 
 /// What comes with the machine, on a disk that is mounted at `/mnt/cargo`.
 #[derive(Clone, Debug, Default)]
@@ -88,6 +89,11 @@ END
     )
 }
 
+/// Installs the package and does nothing else: the media stays where it came with the machine.
+fn install() -> String {
+    format!("DEBIAN_FRONTEND=noninteractive dpkg --force-unsafe-io -i /mnt/cargo/{PACKAGE}")
+}
+
 /// What every machine does after its first start: SATA drives are there from the start, and are let go; modules that
 /// the first drive of a kind would bring are loaded.
 const FIRST: &str = "
@@ -113,7 +119,19 @@ impl Ready {
     /// # Errors
     /// It does not start, or the package cannot be installed; what was said is in the error.
     pub fn made(cache: &Path, name: &str, cargo: &Cargo) -> Result<Self> {
-        let prepare = prepare();
+        Self::prepared(cache, name, cargo, &prepare())
+    }
+
+    /// A machine on which the package was installed a moment ago: disarmed, without bays, with an empty inbox.
+    ///
+    /// # Errors
+    /// As with [`Self::made`].
+    pub fn fresh(cache: &Path, name: &str, cargo: &Cargo) -> Result<Self> {
+        Self::prepared(cache, name, cargo, &install())
+    }
+
+    fn prepared(cache: &Path, name: &str, cargo: &Cargo, prepare: &str) -> Result<Self> {
+        programs::check()?;
         fs::create_dir_all(cache)?;
         // Disks name the disks that they lie on top of.
         let cache = &cache.canonicalize()?;
@@ -125,7 +143,7 @@ impl Ready {
         hash.update(machine::hardware().join(" "));
         hash.update(image.folder().to_string_lossy().as_bytes());
         hash.update(FIRST);
-        hash.update(&prepare);
+        hash.update(prepare);
         cargo.hash(&mut hash)?;
         let prefix = format!("ready-{name}-");
         let ready = Self { image, folder: cache.join(prefix.clone() + &name_of(hash)) };
@@ -142,10 +160,12 @@ impl Ready {
         fs::create_dir_all(&making)?;
         cargo.load(&making.join("cargo.img"))?;
         let system = ready.image.folder().join("system.img");
+        say("the guest is started for the first time (a minute or two, once for each package)");
         let start = Start::Cold;
         let mut machine = Machine::start(&ready.image, &system, &making.join("cargo.img"), &start)?;
         machine.guest().done(FIRST)?;
-        machine.guest().done(&prepare)?;
+        say("it has started; the package is installed in it");
+        machine.guest().done(prepare)?;
         machine.guest().done("sync; fstrim / 2>/dev/null; true")?;
         machine.save(&making.join("state"), &making.join("system.qcow2"))?;
         fs::rename(making, &ready.folder)?;

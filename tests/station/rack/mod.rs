@@ -7,6 +7,7 @@ mod faults;
 mod hotplug;
 mod many;
 mod service;
+mod set_up;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
