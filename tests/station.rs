@@ -48,6 +48,8 @@ mod rack;
 mod rights;
 #[path = "station/service.rs"]
 mod service;
+#[path = "station/setting_up.rs"]
+mod setting_up;
 #[path = "station/tidy.rs"]
 mod tidy;
 #[path = "station/trouble.rs"]

@@ -68,10 +68,21 @@ impl Page {
     }
 }
 
-/// Text with its back quotes made bold.
+/// Text with its back quotes made bold, and links into README.md made words.
 fn inlines(text: &str) -> Vec<Inline> {
+    let text = &unlinked(text);
     let part = |(at, part): (usize, &str)| if at % 2 == 1 { bold(part) } else { roman(part) };
     text.split('`').enumerate().filter(|(_, part)| !part.is_empty()).map(part).collect()
+}
+
+/// Markdown's `[words](#place)`, which are only in texts that README.md shares, as words.
+fn unlinked(text: &str) -> String {
+    let linked = text.split_once('[').and_then(|(before, rest)| {
+        let (words, rest) = rest.split_once("](#")?;
+        let (_, after) = rest.split_once(')')?;
+        Some(format!("{before}{words}: see README.md{}", unlinked(after)))
+    });
+    linked.unwrap_or_else(|| text.to_owned())
 }
 
 /// Title, name, synopsis, description and options of a command; then the rest of its page.
@@ -82,17 +93,25 @@ fn page(
     rest: impl FnOnce(&mut Page),
 ) -> Vec<u8> {
     let title = command.get_name().to_uppercase();
-    let man = Man::new(command).title(title).section(section).source(SOURCE).manual(MANUAL);
+    let man = Man::new(command.clone()).title(title).section(section).source(SOURCE).manual(MANUAL);
     let mut out = Vec::new();
     man.render_title(&mut out).unwrap();
     man.render_name_section(&mut out).unwrap();
-    man.render_synopsis_section(&mut out).unwrap();
     let mut page = Page(Roff::new());
+    page.section("SYNOPSIS");
+    let options: Vec<String> =
+        command.get_arguments().map(|option| format!("[{}]", shown(option))).collect();
+    let verb = command.get_subcommand_value_name().filter(|_| command.has_subcommands());
+    let verb = verb.map(|name| format!(" {name} …")).unwrap_or_default();
+    page.0.text([bold(command.get_name()), roman(format!(" {}{verb}", options.join(" ")))]);
     page.section("DESCRIPTION");
     page.text(description);
-    page.0.to_writer(&mut out).unwrap();
-    man.render_options_section(&mut out).unwrap();
-    let mut page = Page(Roff::new());
+    page.section("OPTIONS");
+    arguments(&mut page, &command);
+    page.item(
+        vec![bold("-h, --help"), roman("; "), bold("-V, --version")],
+        "print this or the version, and end",
+    );
     rest(&mut page);
     page.0.to_writer(&mut out).unwrap();
     out
@@ -116,7 +135,10 @@ fn daemon() -> Vec<u8> {
         for (code, text) in [
             ("0", "it was told to end, or `--check` found everything in place"),
             ("64", "wrong command line"),
-            ("78", "the configuration is wrong, or something that it needs is missing"),
+            (
+                "78",
+                "the configuration is wrong, or something that it needs is missing; systemd does not start it again by itself then",
+            ),
         ] {
             page.item(vec![bold(code)], text);
         }
@@ -124,6 +146,15 @@ fn daemon() -> Vec<u8> {
             page,
             config::VARIABLE,
             "the configuration file, where `--config` is not given",
+        );
+        page.section("EXAMPLES");
+        page.text("Check the configuration before the service reads it, and let it be read:");
+        page.example("sudo prestaged --check && sudo systemctl restart prestaged");
+        page.text("Why has the service not started?");
+        page.example("prestagectl status\nsudo journalctl -u prestaged -e");
+        page.text("Let the service write its store to another disk: set `store.path`, and");
+        page.example(
+            "sudo systemctl edit prestaged\n    [Service]\n    ReadWritePaths=/data/masters",
         );
         page.section("FILES");
         for (path, text) in [
@@ -140,19 +171,56 @@ fn daemon() -> Vec<u8> {
     })
 }
 
+/// Commands that are typed most, and what for.
+const EXAMPLES: [(&str, &str); 5] = [
+    (
+        "A new station: name each bay and allow it by plugging a drive into one after the other, then take the drives out, \
+         and let the station read its configuration anew:",
+        "sudo prestagectl bays learn --allow\nsudo prestaged --check && sudo systemctl restart prestaged",
+    ),
+    (
+        "A shift: see what is plugged in and would be imaged, arm, and watch:",
+        "prestagectl status\nprestagectl arm\nprestagectl watch",
+    ),
+    (
+        "Why a drive is refused, every reason on a line of its own; and once more, now that the cause is gone:",
+        "prestagectl drives S4EVNX0M\nprestagectl retry S4EVNX0M",
+    ),
+    ("Is what is on a drive what the media holds?", "prestagectl audit /dev/sdb"),
+    (
+        "The records of the last eight hours for a table; those that failed, for a program:",
+        "prestagectl records --since 8h --csv >shift.csv\nprestagectl --json records --verdict failed",
+    ),
+];
+
 fn operator() -> Vec<u8> {
     let about = "Shows and steers a running `prestaged`(8) over its control socket, which takes root and the members \
         of the group in `control.group`.";
     let command = ctl::Arguments::command().subcommand_value_name("VERB");
     page(command.clone(), "1", about, |page| {
         page.section("VERBS");
-        verbs(page, &command, "", "");
+        verbs(page, &command, "");
         page.section("EXIT STATUS");
         for (code, text) in exit::MEANINGS {
             page.item(vec![bold(code.to_string())], text);
         }
         let socket = "the control socket, where `--socket` is not given";
         environment(page, "PRESTAGED_SOCKET", socket);
+        page.section("EXAMPLES");
+        for (text, lines) in EXAMPLES {
+            page.text(text);
+            page.example(lines);
+            page.0.control("PP", []);
+        }
+        page.section("FILES");
+        page.item(
+            vec![italic(config::DEFAULT_SOCKET)],
+            "the control socket; `control.socket` in the configuration",
+        );
+        page.item(
+            vec![italic(format!("{}.d/{}", config::DEFAULT_PATH, config::learned::FILE))],
+            "what `bays learn` writes",
+        );
         page.section("SEE ALSO");
         page.text("`prestaged`(8), `prestaged.toml`(5), `prestaged-codes`(7)");
     })
@@ -164,12 +232,11 @@ fn environment(page: &mut Page, name: &str, text: &str) {
 }
 
 /// Every verb that does something, with its own options.
-fn verbs(page: &mut Page, command: &Command, before: &str, about: &str) {
+fn verbs(page: &mut Page, command: &Command, before: &str) {
     for verb in command.get_subcommands() {
         let name = format!("{before}{}", verb.get_name());
         if verb.has_subcommands() {
-            let about = format!("{}. ", help(verb.get_about()));
-            verbs(page, verb, &format!("{name} "), &about);
+            verbs(page, verb, &format!("{name} "));
             continue;
         }
         let mut synopsis = name;
@@ -182,16 +249,22 @@ fn verbs(page: &mut Page, command: &Command, before: &str, about: &str) {
             };
         }
         page.0.control("SS", [synopsis.as_str()]);
-        page.text(&format!("{about}{}.", help(verb.get_about())));
-        for argument in verb.get_arguments() {
-            let default: Vec<_> =
-                argument.get_default_values().iter().map(|v| v.to_string_lossy()).collect();
-            let mut text = help(argument.get_help());
-            if !default.is_empty() {
-                text += &format!(" (default: {})", default.join(" "));
-            }
-            page.item(vec![bold(shown(argument))], &text);
+        page.text(&format!("{}.", help(verb.get_about())));
+        arguments(page, verb);
+    }
+}
+
+/// What a command takes.
+fn arguments(page: &mut Page, command: &Command) {
+    for argument in command.get_arguments() {
+        let default: Vec<_> =
+            argument.get_default_values().iter().map(|v| v.to_string_lossy()).collect();
+        let mut text = help(argument.get_help());
+        let takes = argument.get_action().takes_values();
+        if !default.is_empty() && takes {
+            text += &format!(" (default: {})", default.join(" "));
         }
+        page.item(vec![bold(shown(argument))], &text);
     }
 }
 
@@ -202,10 +275,11 @@ fn help(text: Option<&clap::builder::StyledStr>) -> String {
 /// An argument as it is given: `--media MEDIA`, `DEVICE`.
 fn shown(argument: &Arg) -> String {
     let names = argument.get_value_names().unwrap_or_default();
+    let short = argument.get_short().map(|short| format!("-{short}, ")).unwrap_or_default();
     let value = names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     match argument.get_long() {
-        Some(long) if argument.get_action().takes_values() => format!("--{long} {value}"),
-        Some(long) => format!("--{long}"),
+        Some(long) if argument.get_action().takes_values() => format!("{short}--{long} {value}"),
+        Some(long) => format!("{short}--{long}"),
         None => value,
     }
 }
@@ -223,7 +297,9 @@ fn configuration() -> Vec<u8> {
     page.text(
         "TOML: the file, then its drop-ins in order of name. Later files win key by key; lists are replaced as a whole. \
          Only `[[bay]]` tables add up: those of a later file come first, and replace those with the same name or path. \
-         An unknown key is an error. The daemon reads the configuration at its start; `prestaged --check` validates it.\n\n\
+         Other files in the folder of drop-ins are ignored. What cannot work is an error, with file, line and key: the \
+         daemon does not start. What works and is probably not meant is a warning, at the start and from \
+         `prestaged --check`. The daemon reads the configuration at its start alone.\n\n\
          Sizes are numbers of bytes or text such as `\"512GB\"` and `\"20GiB\"`, rates such as `\"5MB/s\"`, times such as \
          `\"90s\"`, shares such as `\"2.5%\"`.",
     );

@@ -99,6 +99,9 @@ pub(crate) static DEB: Need = Need::new("deb", || {
     Twin::new(empty.path()).map(drop)
 });
 
+/// Debian's checker of packages; it is large, so nothing installs it.
+pub(crate) static LINTIAN: Need = Need::choice("lintian", || program("lintian", "lintian"));
+
 /// The rack: a machine with the package in QEMU.
 pub(crate) static RACK: Need = Need::new("rack", || {
     packaging("building the guest")?;

@@ -56,6 +56,10 @@ fn the_package_installs_what_it_says() {
     let twin = twin();
     let said = twin.done(INSTALL);
     assert!(!said.contains("rror") && !said.contains("arning"), "{said}");
+    let next = "next: sudo prestagectl bays learn --allow";
+    assert!(said.contains(next), "{said}");
+    let again = twin.done(INSTALL);
+    assert!(!again.contains(next), "only a new station is told how to begin: {again}");
     for expected in [
         "755 root:root /usr/bin/prestaged",
         "755 root:root /usr/bin/prestagectl",
@@ -71,6 +75,8 @@ fn the_package_installs_what_it_says() {
         "640 root:prestaged /var/lib/prestaged/ledger.db",
         "644 root:root /usr/share/man/man8/prestaged.8.gz",
         "644 root:root /usr/share/doc/prestaged/copyright",
+        "644 root:root /usr/share/doc/prestaged/README.Debian",
+        "644 root:root /usr/share/doc/prestaged/README.md",
     ] {
         let path = expected.split(' ').next_back().unwrap();
         assert_eq!(twin.done(&format!("stat -c '%a %U:%G %n' {path}")).trim(), expected);
@@ -90,14 +96,22 @@ fn the_package_installs_what_it_says() {
         );
     }
     // Nothing but the pages themselves, and nothing that groff stumbles over.
-    for (page, section, word) in [
-        ("prestaged", 8, "SIGTERM"),
-        ("prestagectl", 1, "master press"),
-        ("prestaged.toml", 5, "stall_timeout"),
+    for (page, section, words) in [
+        ("prestaged", 8, &["SIGTERM", "[--config CONFIG]", "EXAMPLES"][..]),
+        (
+            "prestagectl",
+            1,
+            &["master press", "[--socket PATH]", "EXIT STATUS", "bays learn --allow"],
+        ),
+        ("prestaged.toml", 5, &["stall_timeout", "What is proven: see README.md"]),
     ] {
         let warnings = twin.done(&format!("man --warnings=w {section} {page} 2>&1 >/tmp/page"));
         assert_eq!(warnings, "", "{page}");
-        assert!(twin.done("col -b </tmp/page").contains(word), "{page}");
+        let text = twin.done("col -b </tmp/page").split_whitespace().collect::<Vec<_>>().join(" ");
+        for word in words {
+            assert!(text.contains(word), "{page}: {word}: {text}");
+        }
+        assert!(!text.contains("](") && !text.contains('`'), "{page}: Markdown: {text}");
     }
     let complete = "COMP_WORDS=(prestagectl me) COMP_CWORD=1; _prestagectl prestagectl me prestagectl; echo ${COMPREPLY[@]}";
     let source = ". /usr/share/bash-completion/completions/prestagectl && complete -p prestagectl >/dev/null";
