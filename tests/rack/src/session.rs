@@ -33,7 +33,7 @@ impl Session {
         // Typed lines are shown where they are typed.
         guest.done(&format!(
             "rm -f /run/rack.in && mkfifo /run/rack.in && : >/run/rack.out && \
-             {{ echo stty -echo cols 100 rows 40; echo {script} | base64 -d; }} >/run/rack.sh"
+             {{ echo 'trap : INT; stty -echo cols 100 rows 40'; echo {script} | base64 -d; }} >/run/rack.sh"
         ))?;
         let run = "exec 3<>/run/rack.in; \
             TERM=xterm exec script --quiet --flush --return --command 'bash /run/rack.sh' /dev/null <&3 >/run/rack.out 2>&1";

@@ -1,3 +1,5 @@
+//! Names that are learned, and bays that are allowed, beside what other files say.
+
 use super::*;
 
 fn configured(text: &str) -> (tempfile::TempDir, PathBuf) {
