@@ -36,7 +36,7 @@ impl Session {
              {{ echo 'trap : INT; stty -echo cols 100 rows 40'; echo {script} | base64 -d; }} >/run/rack.sh"
         ))?;
         let run = "exec 3<>/run/rack.in; \
-            TERM=xterm exec script --quiet --flush --return --command 'bash /run/rack.sh' /dev/null <&3 >/run/rack.out 2>&1";
+            TERM=xterm exec script --quiet --flush --return --command 'exec bash /run/rack.sh' /dev/null <&3 >/run/rack.out 2>&1";
         let arguments = json!({ "path": "/bin/bash", "arg": ["-c", run], "capture-output": false });
         let process = guest.call("guest-exec", &arguments)?["pid"].take();
         let mut open = |path: &str, mode: &str| {

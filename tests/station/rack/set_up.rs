@@ -22,7 +22,7 @@ partitions = [ { type = "esp", size = "300MiB" }, { type = "msr", size = "16MiB"
 /// Learned, checked, restarted, armed, passed; `watch` and `bays learn` on a terminal; then a mistake in the configuration,
 /// which systemd does not try again, and which prestagectl tells.
 #[apply(test!)]
-#[needs(RACK)]
+#[needs(RACK, LONG)]
 fn by_the_readme() {
     let mut rack = Rack::restored("set up by the README");
     rack.done(&format!(
