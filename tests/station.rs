@@ -30,6 +30,8 @@ mod faults;
 mod hostile;
 #[path = "station/imaging.rs"]
 mod imaging;
+#[path = "station/machine.rs"]
+mod machine;
 #[path = "station/matrix.rs"]
 mod matrix;
 #[path = "station/media.rs"]
@@ -56,6 +58,8 @@ mod tidy;
 mod trouble;
 #[path = "station/trust/mod.rs"]
 mod trust;
+#[path = "station/verbs.rs"]
+mod verbs;
 
 fn main() -> std::process::ExitCode {
     harness::registry::main()

@@ -298,6 +298,7 @@ fn new_station(config: &Config, policy: Policy, largest_image: Bytes) -> Station
         policy,
         layout: config.chosen_layout(),
         image: config.media.image,
+        inbox: config.media.inbox.clone(),
         expires: config.media.expires.clone(),
         largest_image,
         press_ahead: config.store.press_ahead,

@@ -11,7 +11,10 @@ use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 use config::keys;
 use ctl::exit;
 use model::advice::{self, Kind};
+use model::api::routes::{Answers, Manual, Route};
+use model::api::schema::Document;
 use prestaged::service;
+use strum::VariantArray as _;
 
 /// The version that stands in the foot of every page.
 const SOURCE: &str = concat!("prestaged ", env!("CARGO_PKG_VERSION"));
@@ -23,6 +26,7 @@ pub(crate) fn write(folder: &Path) {
     fs::write(folder.join("prestagectl.1"), operator()).unwrap();
     fs::write(folder.join("prestaged.toml.5"), configuration()).unwrap();
     fs::write(folder.join("prestaged-codes.7"), codes()).unwrap();
+    fs::write(folder.join("prestaged-api.7"), api()).unwrap();
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         for mut command in [service::Arguments::command(), ctl::Arguments::command()] {
             let name = command.get_name().to_owned();
@@ -72,6 +76,7 @@ impl Page {
 fn inlines(text: &str) -> Vec<Inline> {
     let text = &unlinked(text);
     let part = |(at, part): (usize, &str)| if at % 2 == 1 { bold(part) } else { roman(part) };
+    let text = text.replace('…', "...");
     text.split('`').enumerate().filter(|(_, part)| !part.is_empty()).map(part).collect()
 }
 
@@ -167,7 +172,9 @@ fn daemon() -> Vec<u8> {
             page.item(vec![italic(path)], text);
         }
         page.section("SEE ALSO");
-        page.text("`prestagectl`(1), `prestaged.toml`(5), `prestaged-codes`(7)");
+        page.text(
+            "`prestagectl`(1), `prestaged.toml`(5), `prestaged-codes`(7), `prestaged-api`(7)",
+        );
     })
 }
 
@@ -222,7 +229,7 @@ fn operator() -> Vec<u8> {
             "what `bays learn` writes",
         );
         page.section("SEE ALSO");
-        page.text("`prestaged`(8), `prestaged.toml`(5), `prestaged-codes`(7)");
+        page.text("`prestaged`(8), `prestaged.toml`(5), `prestaged-codes`(7), `prestaged-api`(7)");
     })
 }
 
@@ -356,6 +363,7 @@ fn codes() -> Vec<u8> {
             Kind::MediaWarning => "WARNINGS ABOUT MEDIA",
             Kind::Failure => "FAILURES OF PRESSES, AUDITS AND THE STORE",
             Kind::Denial => "REQUESTS THAT ARE NOT CARRIED OUT",
+            Kind::Command => "ERRORS OF PRESTAGECTL",
         });
         for entry in advice::all().iter().filter(|entry| entry.kind == kind) {
             let verdicts: Vec<String> = entry.verdicts.iter().map(ToString::to_string).collect();
@@ -379,6 +387,62 @@ fn codes() -> Vec<u8> {
     }
     page.section("SEE ALSO");
     page.text("`prestagectl`(1), `prestaged`(8), `prestaged.toml`(5)");
+    let mut out = Vec::new();
+    page.0.to_writer(&mut out).unwrap();
+    out
+}
+
+/// Every route, from the table that the daemon makes its router of, and every document.
+fn api() -> Vec<u8> {
+    let mut page = Page(Roff::new());
+    page.0.control("TH", ["PRESTAGED-API", "7", "", SOURCE, MANUAL]);
+    page.section("NAME");
+    page.text("prestaged-api - the HTTP API of the imaging station");
+    page.section("DESCRIPTION");
+    page.text(
+        "Factory systems speak to `prestaged`(8) as `prestagectl`(1) does: with HTTP/1.1 on the Unix socket in \
+         `control.socket`. There is no network socket. Root, the station's own user and the members of `control.group` \
+         may use all routes. Bodies are JSON. Fields are added in later versions, and none is renamed or removed; \
+         take no offence at a field that you do not know.\n\n\
+         In a path, `{drive}` is a device node without its slashes, a kernel name, a serial number or a bay.",
+    );
+    page.section("ROUTES");
+    for route in Route::VARIANTS {
+        let Manual { text, takes, answers } = route.manual();
+        page.0.control("SS", [format!("{} {}", route.method(), route.path()).as_str()]);
+        let body = takes.map(|document| format!(" Body: `{document}`.")).unwrap_or_default();
+        let answer = match answers {
+            Answers::Nothing => " Answer: `{}`.".to_owned(),
+            Answers::One(document) => format!(" Answer: `{document}`."),
+            Answers::Lines(document) => format!(" Answer: a `{document}` on each line."),
+            Answers::Described => String::new(),
+        };
+        page.text(&format!("{text}{body}{answer}"));
+    }
+    page.section("DOCUMENTS");
+    page.text("`prestagectl schema NAME` prints the JSON schema of a document.");
+    for document in Document::VARIANTS {
+        page.item(vec![bold(document.to_string())], document.about());
+    }
+    page.section("ERRORS");
+    page.text(
+        "A request that is not carried out is answered with a status of 400 or above and a `denial`. Its codes are in \
+         `prestaged-codes`(7). `draining` (503) is the answer of a station that is ending, `overloaded` (503) the answer to \
+         a connection too many: 256 may be open at once, half of them of one user.",
+    );
+    page.section("LIMITS");
+    page.text(
+        "A connection is closed when a request's header or body does not come within 10 s, when it is not used for as \
+         long, and when its client leaves an answer unread for five minutes. A body has 64 KiB at most.",
+    );
+    page.section("EXAMPLES");
+    page.example(
+        "curl --unix-socket /run/prestaged/control.sock http://localhost/v1/status\n\
+         curl --unix-socket /run/prestaged/control.sock http://localhost/v1/image \\\n    \
+         --data '{\"device\": \"/dev/sdb\", \"overwrite\": \"returned lease\"}'",
+    );
+    page.section("SEE ALSO");
+    page.text("`prestagectl`(1), `prestaged`(8), `prestaged-codes`(7)");
     let mut out = Vec::new();
     page.0.to_writer(&mut out).unwrap();
     out

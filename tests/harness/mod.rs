@@ -16,6 +16,7 @@ mod shown;
 #[macro_use]
 pub(crate) mod registry;
 pub(crate) mod sample;
+pub(crate) mod schema;
 pub(crate) mod twin;
 pub(crate) mod wim;
 

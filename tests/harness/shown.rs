@@ -8,7 +8,11 @@ use insta::internals::SettingsBindDropGuard;
 use super::Rig;
 
 /// What differs from run to run, as patterns and what stands in their place.
-const DIFFERENT: [(&str, &str); 8] = [
+const DIFFERENT: [(&str, &str); 10] = [
+    // The machine's own drives are attached, too.
+    (r"(?m)^hint: attached: .*(\nhint: .*)*", "hint: attached: [drives]"),
+    // Whether a command has a line of its own depends on how long the drive's name is.
+    (r"\nhint: (`blkdiscard)", " $1"),
     (r"/dev/loop\d+", "[loop]"),
     (r"\b[0-9a-f]{64}\b", "[sha256]"),
     (r"\b[0-9a-f]{16}\b", "[digest]"),

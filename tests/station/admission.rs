@@ -138,7 +138,8 @@ fn drives_that_hold_something_are_refused_unless_it_is_ours() {
     noisy.attach(&[]);
     rig.wait_pass(&noisy.serial);
     // The station knows its own work by the disk GUID.
-    rig.ctl_ok(&["image", &noisy.node()]);
+    rig.ctl_fails(2, &["image", &noisy.node()]);
+    rig.ctl_ok(&["image", &noisy.node(), "--again"]);
 }
 
 #[apply(test!)]

@@ -103,6 +103,8 @@ fn the_package_installs_what_it_says() {
             1,
             &["master press", "[--socket PATH]", "EXIT STATUS", "bays learn --allow"],
         ),
+        ("prestaged-codes", 7, &["not_blank"]),
+        ("prestaged-api", 7, &["GET /v1/records/{job}"]),
         ("prestaged.toml", 5, &["stall_timeout", "What is proven: see README.md"]),
     ] {
         let warnings = twin.done(&format!("man --warnings=w {section} {page} 2>&1 >/tmp/page"));

@@ -7,7 +7,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::bays::BaysVerb;
 use super::since;
+use model::api::schema::Document;
 use model::units::{Bytes, SectorSize};
+use strum::VariantArray as _;
 
 /// Talk to a running prestaged.
 #[derive(Debug, Parser)]
@@ -52,17 +54,11 @@ pub(super) enum Verb {
     /// Show, press and remove the masters in the store.
     #[command(subcommand)]
     Master(MasterVerb),
-    /// Image one drive now and wait for its verdict; it is admitted or refused like a plugged one, but an earlier pass does not count.
-    Image {
-        /// Device of the drive, such as /dev/sdb.
-        device: String,
-        /// Image the drive with this media; without it, with the newest valid one.
-        #[arg(long, value_name = "NAME")]
-        media: Option<String>,
-    },
+    /// Image one drive now and wait for its verdict; it is admitted or refused like a plugged one.
+    Image(ImageArguments),
     /// Compare every file, stream and attribute on a drive with the media; the drive is only read.
     Audit {
-        /// Device of the drive, such as /dev/sdb.
+        /// Device, serial number or bay of the drive, such as /dev/sdb.
         device: String,
         /// Compare with this media; without it, with the one that the drive was imaged with.
         #[arg(long, value_name = "NAME")]
@@ -75,14 +71,20 @@ pub(super) enum Verb {
         /// The code, such as not_blank; without it, all codes are listed.
         code: Option<String>,
     },
+    /// Print the JSON schema of a document; needs no daemon.
+    Schema {
+        /// Name of the document; without it, all are listed.
+        #[arg(value_parser = PossibleValuesParser::new(names()).try_map(document))]
+        document: Option<Document>,
+    },
     /// Image an attached drive once more and wait for its verdict.
     Retry {
-        /// Serial number, device or bay of the drive.
+        /// Device, serial number or bay of the drive.
         drive: String,
     },
     /// Stop writing a drive; it is left without a partition table.
     Stop {
-        /// Serial number, device or bay of the drive.
+        /// Device, serial number or bay of the drive.
         drive: String,
     },
     /// Show a bay as empty that goes on showing the verdict of a drive that has been pulled.
@@ -93,8 +95,26 @@ pub(super) enum Verb {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct ImageArguments {
+    /// Device, serial number or bay of the drive, such as /dev/sdb.
+    pub(super) device: String,
+    /// Image the drive with this media; without it, with the newest valid one.
+    #[arg(long, value_name = "NAME")]
+    pub(super) media: Option<String>,
+    /// Image it once more if it has passed.
+    #[arg(long)]
+    pub(super) again: bool,
+    /// Consent that what this drive holds is lost; recorded with your name. No other reason against the drive is waived.
+    #[arg(long, requires = "reason")]
+    pub(super) overwrite: bool,
+    /// Why what the drive holds may be lost.
+    #[arg(long, value_name = "TEXT", requires = "overwrite", value_parser = reason)]
+    pub(super) reason: Option<String>,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct DrivesArguments {
-    /// Show only this drive, with every reason against it: its device or its serial number.
+    /// Show only this drive, with every reason against it: its device, serial number or bay.
     #[arg(value_name = "DRIVE")]
     pub(super) drive: Option<String>,
     /// Show every reason against a drive, each on a line of its own, and not only the decisive one.
@@ -170,6 +190,21 @@ pub(super) enum MasterVerb {
     },
 }
 
+fn reason(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("say why the data may go".into()),
+        text => Ok(text.to_owned()),
+    }
+}
+
+fn names() -> impl Iterator<Item = &'static str> {
+    Document::VARIANTS.iter().map(|document| (*document).into())
+}
+
+fn document(name: String) -> Result<Document, strum::ParseError> {
+    name.parse()
+}
+
 fn sector(text: String) -> Result<SectorSize, String> {
     let bytes: u32 = text.parse().map_err(|_| format!("{text:?} is not a number"))?;
     SectorSize::try_from(bytes).map_err(|error| error.to_string())
@@ -196,6 +231,9 @@ mod tests {
             "master press --media win.wim --size big",
             "master press --media win.wim --size 1TB --sector 1024",
             "imagine /dev/sdb",
+            "image /dev/sdb --overwrite",
+            "image /dev/sdb --reason lease",
+            "image /dev/sdb --overwrite --reason=",
         ] {
             let words = ["prestagectl"].into_iter().chain(line.split(' '));
             let error = Arguments::try_parse_from(words).unwrap_err();

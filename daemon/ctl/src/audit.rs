@@ -5,10 +5,10 @@ use super::output::{Output, paragraph};
 use super::progress::Progress;
 use super::table::{Cell, Keep, Table};
 use super::{CommandError, exit, words};
+use model::api::answers::Audited;
 use model::api::audit::{AuditReport, Outcome};
 use model::api::line::Line;
 use model::api::requests::DriveRequest;
-use serde::Serialize;
 
 pub(super) async fn perform(
     client: &Client,
@@ -18,20 +18,13 @@ pub(super) async fn perform(
     let lines = client.post_lines("/v1/audit", request).await?;
     let report = follow(lines, !out.json).await?;
     let outcome = report.outcome();
-    out.print(&Judged { outcome, report: &report }, |terminal| render(&report, terminal));
+    let audited = Audited { verdict: outcome, outcome, report: &report };
+    out.print(&audited, |terminal| render(&report, terminal));
     Ok(match outcome {
         Outcome::Same => exit::DONE,
         Outcome::Incomplete => exit::INCOMPLETE,
         Outcome::Different => exit::FAILED,
     })
-}
-
-/// A report with what it comes to.
-#[derive(Serialize)]
-struct Judged<'a> {
-    outcome: Outcome,
-    #[serde(flatten)]
-    report: &'a AuditReport,
 }
 
 /// Waits until everything has been compared.

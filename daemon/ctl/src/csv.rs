@@ -8,7 +8,7 @@ use model::record::Record;
 /// A column's name, and what stands in it.
 type Column = (&'static str, fn(&Record) -> String);
 
-const COLUMNS: [Column; 32] = [
+const COLUMNS: [Column; 34] = [
     ("job", |r| r.job.to_string()),
     ("station", |r| r.station.clone()),
     ("serial", |r| perhaps(r.serial.as_ref())),
@@ -46,6 +46,8 @@ const COLUMNS: [Column; 32] = [
         let programs: Vec<String> = r.boot_programs.iter().map(BootProgram::to_string).collect();
         programs.join("; ")
     }),
+    ("operator", |r| perhaps(r.operator.as_ref())),
+    ("consent_reason", |r| perhaps(r.consent.as_ref().map(|consent| &consent.reason))),
 ];
 
 fn perhaps(value: Option<impl Display>) -> String {
@@ -117,6 +119,7 @@ mod tests {
                 "old_data_sampled_places" => &json["old_data"]["sampled_places"],
                 "boot_programs" => &programs,
                 "old_data_places_with_data" => &json["old_data"]["places_with_data"],
+                "consent_reason" => &json["consent"]["reason"],
                 name => json.get(name).unwrap(),
             };
             let expected = match expected {
@@ -126,6 +129,6 @@ mod tests {
             };
             assert_eq!(cell, expected, "{head}");
         }
-        assert_eq!((heads.len(), row.len()), (32, 32));
+        assert_eq!((heads.len(), row.len()), (34, 34));
     }
 }

@@ -3,11 +3,13 @@
 use anstyle::AnsiColor;
 
 use super::arguments::DrivesArguments;
-use super::client::Client;
+use super::client::{Client, ClientError};
 use super::output::{Output, paragraph};
 use super::table::{Cell, Keep, Table};
-use super::{CommandError, exit};
+use super::{CommandError, exit, node};
 use model::api::snapshot::{Decision, DeviceView, Snapshot};
+use model::drive::Serial;
+use model::naming::{self, Names};
 
 pub(super) async fn perform(
     client: &Client,
@@ -17,23 +19,29 @@ pub(super) async fn perform(
     let snapshot: Snapshot = client.get("/v1/status").await?;
     let mut devices = snapshot.devices;
     if let Some(name) = &arguments.drive {
-        devices.retain(|device| is_called(device, name));
-        if devices.is_empty() {
-            let text = format!("no drive {name:?} is attached");
-            let error = CommandError::new(exit::REFUSED, text);
-            return Err(error.with_hint("see `prestagectl drives`"));
-        }
+        devices = called(devices, &node(name))?;
     }
     let all_reasons = arguments.verbose || arguments.drive.is_some();
     out.print(&devices, |terminal| render(&devices, all_reasons, terminal));
     Ok(exit::DONE)
 }
 
-/// Whether a drive has this device node, kernel name or serial number.
-fn is_called(device: &DeviceView, name: &str) -> bool {
-    device.device == name
-        || device.device.strip_prefix("/dev/") == Some(name)
-        || device.serial.as_ref().is_some_and(|serial| serial.as_str() == name)
+/// The drives that are called so: several may have one serial number, or be in one bay.
+fn called(devices: Vec<DeviceView>, name: &str) -> Result<Vec<DeviceView>, CommandError> {
+    let named: Vec<_> = devices.iter().map(|device| (device, names(device))).collect();
+    let found = naming::those(name, &named);
+    if found.is_empty() {
+        return Err(ClientError::from(naming::nobody(name, &named)).into());
+    }
+    Ok(found.into_iter().map(|(device, _)| (*device).clone()).collect())
+}
+
+fn names(device: &DeviceView) -> Names<'_> {
+    Names {
+        serial: device.serial.as_ref().map(Serial::as_str),
+        kernel: device.device.strip_prefix("/dev/").unwrap_or(&device.device),
+        bay: &device.bay.0,
+    }
 }
 
 fn render(devices: &[DeviceView], all_reasons: bool, terminal: Option<usize>) -> String {
@@ -105,7 +113,7 @@ fn render(devices: &[DeviceView], all_reasons: bool, terminal: Option<usize>) ->
 
 #[cfg(test)]
 mod tests {
-    use super::{is_called, render};
+    use super::{called, render};
     use crate::fixture;
 
     #[test]
@@ -116,11 +124,15 @@ mod tests {
     }
 
     #[test]
-    fn a_drive_is_found_by_node_kernel_name_and_serial() {
+    fn a_drive_is_found_by_node_kernel_name_serial_and_bay() {
         let devices = fixture::station().devices;
-        for name in ["/dev/sdc", "sdc", "S4EV0003"] {
-            let found: Vec<_> = devices.iter().filter(|device| is_called(device, name)).collect();
+        let bay = devices.iter().find(|device| device.device == "/dev/sdc").unwrap().bay.0.clone();
+        for name in ["/dev/sdc", "sdc", "S4EV0003", &bay] {
+            let found = called(devices.clone(), name).unwrap();
             assert!(found.len() == 1 && found[0].device == "/dev/sdc", "{name}");
         }
+        let error = called(devices, "sdx").unwrap_err();
+        assert_eq!(error.text, "no drive \"sdx\" is attached");
+        assert!(error.hint.unwrap().starts_with("attached: /dev/"));
     }
 }

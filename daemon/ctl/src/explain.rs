@@ -3,24 +3,12 @@
 use std::collections::BTreeSet;
 
 use model::advice::{self, Entry, Explained, Kind};
+use model::api::answers::Explanation;
 use model::failure::Reason;
-use serde::Serialize;
 
-use super::output::{Output, paragraph};
+use super::output::{Output, WIDTH, paragraph};
 use super::table::{Cell, Keep, Table, fold};
 use super::{CommandError, exit, usage};
-
-/// How wide text is where nobody says how wide the terminal is.
-const WIDTH: usize = 100;
-
-/// What is known of one code; where one name has several meanings, the first is the one of drives.
-#[derive(Serialize)]
-struct Explanation<'a> {
-    #[serde(flatten)]
-    entry: &'a Entry,
-    /// What the code means elsewhere.
-    also: &'a [Entry],
-}
 
 pub(super) fn perform(out: &Output, code: Option<&str>) -> Result<u8, CommandError> {
     let mut entries = advice::all();

@@ -3,11 +3,13 @@
 use serde_json::json;
 use uuid::Uuid;
 
+use super::arguments::ImageArguments;
 use super::client::{Client, ClientError, segment};
-use super::output::{Output, paragraph};
+use super::output::{self, Output, paragraph};
 use super::progress::Progress;
-use super::{CommandError, ended, exit, watch};
-use model::api::requests::{Attempt, DriveRequest};
+use super::{CommandError, ended, exit, node, watch};
+use model::api::answers::Unrecorded;
+use model::api::requests::{Attempt, ImageRequest};
 use model::api::snapshot::{Decision, DeviceView, DriveView, Snapshot};
 use model::code::DenialCode;
 use model::failure::{Reason, Refusal};
@@ -31,9 +33,12 @@ enum Ended {
 pub(super) async fn image(
     client: &Client,
     out: &Output,
-    request: &DriveRequest,
+    arguments: ImageArguments,
 ) -> Result<u8, CommandError> {
-    let attempt: Attempt = client.post("/v1/image", request).await?;
+    let ImageArguments { device, media, again, overwrite, reason } = arguments;
+    let overwrite = reason.filter(|_| overwrite);
+    let request = ImageRequest { device: node(&device), media, again, overwrite };
+    let attempt: Attempt = client.post("/v1/image", &request).await?;
     to_the_end(client, out, &attempt).await
 }
 
@@ -45,7 +50,11 @@ pub(super) async fn retry(client: &Client, out: &Output, drive: &str) -> Result<
 
 async fn to_the_end(client: &Client, out: &Output, attempt: &Attempt) -> Result<u8, CommandError> {
     let device = &attempt.device;
-    match follow(client, attempt, !out.json).await? {
+    let ended = tokio::select! {
+        ended = follow(client, attempt, !out.json) => ended?,
+        Ok(()) = tokio::signal::ctrl_c() => return Err(interrupted(device)),
+    };
+    match ended {
         Ended::Record(record) => {
             let hint = record.reason.as_ref().map(|reason| reason.what_now_for(device));
             let text = with_hint(record.sentence(), hint);
@@ -56,27 +65,36 @@ async fn to_the_end(client: &Client, out: &Output, attempt: &Attempt) -> Result<
             let why = reason.as_ref().map(|reason| format!(": {}", reason.sentence()));
             let hint = reason.as_ref().map(|reason| reason.what_now_for(device));
             let text = with_hint(format!("{device} {verdict}{}", why.unwrap_or_default()), hint);
-            out.print(&json!({ "verdict": verdict, "reason": reason }), |terminal| {
-                paragraph(&text, terminal)
-            });
+            let ended = Unrecorded { verdict, reason, refusals: Vec::new() };
+            out.print(&ended, |terminal| paragraph(&text, terminal));
             Ok(exit_code(verdict))
         }
         Ended::Refused(refusals) => {
-            out.print(&json!({ "verdict": "refused", "refusals": refusals }), |terminal| {
-                paragraph(&refusal(device, &refusals), terminal)
-            });
+            let text = refusal(device, &refusals);
+            let reason = refusals.first().cloned();
+            let ended = Unrecorded { verdict: Verdict::Refused, reason, refusals };
+            out.print(&ended, |terminal| paragraph(&text, terminal));
             Ok(exit::REFUSED)
         }
         Ended::Gone => Err(CommandError::new(exit::FAILED, format!("{device} was detached"))),
         Ended::Overtaken => {
-            let text = format!("another attempt at {device} has begun");
-            Err(CommandError::new(exit::FAILED, text))
+            let text = format!("another attempt at {device} has begun, so this one has no verdict");
+            let error = CommandError::new(exit::OVERTAKEN, text);
+            Err(error.with_hint(format!("`prestagectl drives {device}` tells how that one stands")))
         }
     }
 }
 
+/// Whoever ends prestagectl does not end what it has begun.
+fn interrupted(device: &str) -> CommandError {
+    let text = format!("no longer waits for {device}; the station goes on with it");
+    CommandError::new(exit::INTERRUPTED, text).with_hint(format!(
+        "`prestagectl status` shows how far it is, `prestagectl stop {device}` stops it"
+    ))
+}
+
 fn with_hint(mut text: String, hint: Option<String>) -> String {
-    text.extend(hint.map(|hint| format!("\nhint: {hint}")));
+    text.extend(hint.map(|text| format!("\n{}", output::hint(&text))));
     text
 }
 

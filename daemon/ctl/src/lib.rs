@@ -25,22 +25,24 @@ mod media;
 mod output;
 mod progress;
 mod records;
+mod schema;
 mod since;
 mod status;
 mod table;
+mod told;
 mod watch;
 mod words;
 
+use model::api::answers::{ErrorBody, ErrorDocument};
 use model::api::requests::DriveRequest;
 use model::api::snapshot::Snapshot;
 use model::code::DenialCode;
 use model::failure::{Failure, chain};
 use model::hint::Hint;
-use serde_json::{Value, json};
 
 pub use arguments::Arguments;
 use arguments::Verb;
-use client::{Client, ClientError, segment};
+use client::{Client, ClientError};
 use output::{Output, put};
 
 /// Why a verb did not end well, with the exit code it gives.
@@ -69,6 +71,11 @@ impl CommandError {
     /// An error with its causes and its hint.
     fn of(exit: u8, error: &impl Hint) -> Self {
         Self { exit, code: None, text: chain(error), hint: error.hint() }
+    }
+
+    /// The same with a code that says more than the exit code does.
+    fn with_code(self, code: DenialCode) -> Self {
+        Self { code: Some(code.to_string()), ..self }
     }
 
     fn with_hint(self, hint: impl Into<String>) -> Self {
@@ -109,6 +116,7 @@ impl From<ClientError> for CommandError {
                 | DenialCode::TooSmall
                 | DenialCode::TooLarge
                 | DenialCode::NotRunning
+                | DenialCode::AlreadyPassed
                 | DenialCode::Busy
                 | DenialCode::Stalled => exit::REFUSED,
             },
@@ -138,22 +146,47 @@ pub async fn run(arguments: Arguments) -> u8 {
         Ok(code) => code,
         Err(CommandError { exit, code, text, hint }) => {
             eprintln!("prestagectl: {text}");
-            for line in hint.iter().flat_map(|hint| hint.lines()) {
-                eprintln!("hint: {line}");
+            if let Some(hint) = &hint {
+                eprintln!("{}", output::hint(hint));
             }
             if json {
-                let mut error = json!({ "exit": exit, "detail": text });
-                if let Some(code) = code {
-                    error["code"] = code.into();
-                }
-                if let Some(hint) = hint {
-                    error["hint"] = hint.into();
-                }
-                put(&json!({ "error": error }).to_string());
+                let code = code.unwrap_or_else(|| exit::code(exit).to_string());
+                put_error(ErrorBody { code, detail: text, hint, exit });
             }
             exit
         }
     }
+}
+
+/// The error as the last document on standard output.
+fn put_error(error: ErrorBody) {
+    put(&serde_json::to_string(&ErrorDocument { error }).unwrap_or_default());
+}
+
+/// Tells what is wrong with the command line, or what was asked for instead of a verb; returns the exit code. A program
+/// that asked for JSON gets the mistake as JSON, too.
+pub fn misused(error: &clap::Error) -> u8 {
+    // Fails only where nobody reads.
+    let _ = error.print();
+    if !error.use_stderr() {
+        return exit::DONE;
+    }
+    let mut words = std::env::args_os().skip(1).take_while(|word| word != "--");
+    if words.any(|word| word == "--json") {
+        put_error(misuse(&error.render().to_string()));
+    }
+    exit::USAGE
+}
+
+/// What clap says, as an error of ours: its paragraphs are the mistake, the usage, and where to read more.
+fn misuse(told: &str) -> ErrorBody {
+    let line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut parts = told.split("\n\n").map(str::trim);
+    let detail = line(parts.next().unwrap_or_default().trim_start_matches("error: "));
+    let usage = parts.find(|part| part.starts_with("Usage: "));
+    let hint = usage.map_or_else(|| "see `prestagectl help`".to_owned(), line);
+    let code = exit::code(exit::USAGE).to_string();
+    ErrorBody { code, detail, hint: Some(hint), exit: exit::USAGE }
 }
 
 async fn perform(arguments: Arguments) -> Result<u8, CommandError> {
@@ -169,39 +202,53 @@ async fn perform(arguments: Arguments) -> Result<u8, CommandError> {
             watch::perform(&client, out.json).await?;
             Ok(exit::DONE)
         }
-        Verb::Arm => command(&client, &out, "/v1/arm", "armed").await,
-        Verb::Disarm => command(&client, &out, "/v1/disarm", "disarmed").await,
+        Verb::Arm => told::arm(&client, &out, "/v1/arm").await,
+        Verb::Disarm => told::arm(&client, &out, "/v1/disarm").await,
         Verb::Drives(arguments) => drives::perform(&client, &out, &arguments).await,
         Verb::Bays(verb) => bays::perform(&client, &out, &verb).await,
         Verb::Media(verb) => media::perform(&client, &out, &verb).await,
         Verb::Master(verb) => master::perform(&client, &out, &verb).await,
-        Verb::Image { device, media } => {
-            image::image(&client, &out, &DriveRequest { device, media }).await
-        }
+        Verb::Image(arguments) => image::image(&client, &out, arguments).await,
         Verb::Audit { device, media } => {
+            let device = node(&device);
             audit::perform(&client, &out, &DriveRequest { device, media }).await
         }
         Verb::Records(arguments) => records::perform(&client, &out, &arguments).await,
-        Verb::Retry { drive } => image::retry(&client, &out, &drive).await,
+        Verb::Retry { drive } => image::retry(&client, &out, &node(&drive)).await,
+        Verb::Schema { document } => schema::perform(&out, document),
         Verb::Explain { code } => explain::perform(&out, code.as_deref()),
-        Verb::Stop { drive } => {
-            let path = format!("/v1/drives/{}/stop", segment(&drive));
-            command(&client, &out, &path, "told to stop").await
-        }
-        Verb::Release { bay } => {
-            let path = format!("/v1/bays/{}/release", segment(&bay));
-            command(&client, &out, &path, "released").await
-        }
+        Verb::Stop { drive } => told::stop(&client, &out, &node(&drive)).await,
+        Verb::Release { bay } => told::release(&client, &out, &bay).await,
     }
 }
 
-/// Tells the daemon to do something that is done at once.
-async fn command(
-    client: &Client,
-    out: &Output,
-    path: &str,
-    done: &str,
-) -> Result<u8, CommandError> {
-    let _: Value = client.post(path, &json!({})).await?;
-    out.done(done)
+/// The node that a link such as those in /dev/disk/by-id leads to; any other name as it is.
+fn node(name: &str) -> String {
+    if !name.contains('/') {
+        return name.to_owned();
+    }
+    let target = std::fs::canonicalize(name).ok();
+    let target = target.filter(|target| target.starts_with("/dev"));
+    target.and_then(|node| node.to_str().map(str::to_owned)).unwrap_or_else(|| name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::{Arguments, misuse};
+
+    #[test]
+    fn what_is_wrong_with_the_command_line_is_an_error_like_any_other() {
+        let mut text = String::new();
+        for line in
+            ["imagine /dev/sdb", "image", "image /dev/sdb --overwrite", "records --verdict maybe"]
+        {
+            let words = ["prestagectl"].into_iter().chain(line.split(' '));
+            let error = Arguments::try_parse_from(words).unwrap_err();
+            let body = misuse(&error.render().to_string());
+            text += &format!("{}\n", serde_json::to_string(&body).unwrap());
+        }
+        crate::fixture::snapshot("misuse", &text);
+    }
 }

@@ -10,6 +10,7 @@ use super::progress::Progress;
 use super::table::{Cell, Keep, Table};
 use super::{CommandError, ended, exit, words};
 use model::api::snapshot::{MediaState, MediaView, Snapshot};
+use model::code::DenialCode;
 use model::failure::Finding;
 use model::units::Bytes;
 
@@ -43,7 +44,8 @@ async fn find(client: &Client, name: &str) -> Result<MediaView, CommandError> {
     let snapshot: Snapshot = client.get("/v1/status").await?;
     snapshot.media.into_iter().find(|media| media.name == name).ok_or_else(|| {
         let text = format!("no media named {name:?} is in the inbox");
-        CommandError::new(exit::REFUSED, text).with_hint("see `prestagectl media list`")
+        let error = CommandError::new(exit::REFUSED, text).with_code(DenialCode::NoMedia);
+        error.with_hint("see `prestagectl media list`")
     })
 }
 

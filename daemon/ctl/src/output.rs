@@ -48,6 +48,33 @@ pub(super) fn paragraph(text: &str, terminal: Option<usize>) -> String {
     terminal.map_or_else(|| text.to_owned(), |width| fold(text, width, ""))
 }
 
+/// A hint as lines that each begin with `hint:`, a line for each part of a long one.
+pub(super) fn hint(text: &str) -> String {
+    let head = "hint: ";
+    let room = WIDTH - head.len();
+    let parts: Vec<&str> = match text.chars().count() > room {
+        true => text.split("; ").collect(),
+        false => vec![text],
+    };
+    let lines: Vec<String> = parts.iter().map(|part| narrow(part, Some(room))).collect();
+    let lines = lines.iter().flat_map(|lines| lines.lines());
+    lines.map(|line| format!("{head}{line}")).collect::<Vec<_>>().join("\n")
+}
+
+/// No line is wider than this where nobody says how wide the terminal is.
+pub(super) const WIDTH: usize = 100;
+
+/// Wraps sentences also in a pipe. What stands between back quotes, such as a command, stays on one line.
+pub(super) fn narrow(text: &str, terminal: Option<usize>) -> String {
+    // A space that no line breaks at, which nobody types.
+    const HELD: &str = "\u{a0}";
+    let parts = text.split('`').enumerate();
+    let held: Vec<String> = parts
+        .map(|(at, part)| if at % 2 == 1 { part.replace(' ', HELD) } else { part.to_owned() })
+        .collect();
+    fold(&held.join("`"), terminal.unwrap_or(WIDTH).min(WIDTH), "").replace(HELD, " ")
+}
+
 pub(super) struct Output {
     pub(super) json: bool,
 }
@@ -66,5 +93,24 @@ impl Output {
     pub(super) fn done(&self, text: &str) -> Result<u8, CommandError> {
         self.print(&json!({ "done": text }), |_| text.to_owned());
         Ok(exit::DONE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{hint, narrow};
+
+    #[test]
+    fn a_long_hint_is_told_part_by_part_and_a_command_stays_whole() {
+        let command = format!("`prestagectl image /dev/sdb {}`", "--again ".repeat(6));
+        let long = format!("do one thing; or do another and then another {command} and so on");
+        let text = hint(&long);
+        assert!(text.lines().all(|line| line.starts_with("hint: ") && line.len() <= 100), "{text}");
+        assert!(
+            text.starts_with("hint: do one thing\nhint: or do") && text.contains(&command),
+            "{text}"
+        );
+        assert_eq!(hint("a; b"), "hint: a; b");
+        assert_eq!(narrow("a `b c` d", Some(5)), "a\n`b c`\nd");
     }
 }

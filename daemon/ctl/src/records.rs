@@ -4,7 +4,7 @@ use super::arguments::{RecordsArguments, VerdictFilter};
 use super::client::{Client, ClientError, segment};
 use super::output::{Output, paragraph, put_part, put_styled, terminal};
 use super::table::{Cell, Keep, Table};
-use super::{CommandError, csv, exit, explain, words};
+use super::{CommandError, csv, exit, explain, output, words};
 use model::api::line::RecordLine;
 use model::drive::Serial;
 use model::failure::{Denial, Reason};
@@ -55,9 +55,7 @@ fn broken(error: ::csv::Error) -> CommandError {
 #[expect(clippy::print_stderr, reason = "errors go to standard error")]
 fn warn(denial: &Denial) {
     eprintln!("prestagectl: {}", denial.detail);
-    for line in denial.hint.iter().flat_map(|hint| hint.lines()) {
-        eprintln!("hint: {line}");
-    }
+    eprintln!("{}", output::hint(denial.what_now()));
 }
 
 /// A listing that is being written.

@@ -142,6 +142,7 @@ impl Machine {
                 ..Policy::closed()
             };
             let candidate = Candidate {
+                consent: None,
                 drive: drive.clone(),
                 usage,
                 content: Content::Unknown,

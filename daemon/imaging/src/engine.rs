@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 use crate::Replicator;
 use crate::batch::Key;
-use crate::bottleneck::{Load, TimeSpent};
+use crate::bottleneck::TimeSpent;
 use crate::error::{JobError, read_error, write_error};
 use crate::progress::Progress;
 use crate::source::SourceError;
@@ -75,18 +75,18 @@ impl JobContext<'_> {
         let discarded = self.erase(medium)?;
 
         self.progress.enter(State::Writing)?;
-        let (start, load) = (Instant::now(), Load::now());
+        let start = Instant::now();
         let spent = self.write_body(medium, report, &mut expected)?;
         medium.flush().map_err(write_error)?;
         let rate = ByteRate::mean(report.written, start.elapsed());
         report.write_rate = Some(rate);
-        report.write_bottleneck = Some(self.bottleneck(medium, State::Writing, &spent, rate, load));
+        report.write_bottleneck = Some(self.bottleneck(medium, State::Writing, &spent, rate));
         if self.old_data == OldDataPolicy::Overwrite {
             self.overwrite(medium, report, &rest)?;
         }
 
         self.progress.enter(State::ReadingBack)?;
-        let (start, load) = (Instant::now(), Load::now());
+        let start = Instant::now();
         let spent = self.read_back(medium, report, &expected, &mut actual)?;
         let unread =
             |i: &usize| chunks[*i].stage == Stage::Body && actual[*i] != Some(expected[*i]);
@@ -96,8 +96,7 @@ impl JobContext<'_> {
         }
         let rate = ByteRate::mean(report.verified, start.elapsed());
         report.verify_rate = Some(rate);
-        report.verify_bottleneck =
-            Some(self.bottleneck(medium, State::ReadingBack, &spent, rate, load));
+        report.verify_bottleneck = Some(self.bottleneck(medium, State::ReadingBack, &spent, rate));
         match self.old_data {
             OldDataPolicy::Overwrite => self.read_back_rest(medium, report, &rest)?,
             OldDataPolicy::Discard | OldDataPolicy::Leave => {
@@ -142,11 +141,9 @@ impl JobContext<'_> {
         state: State,
         spent: &TimeSpent,
         rate: ByteRate,
-        load: Option<Load>,
     ) -> Bottleneck {
-        let busy = load.and_then(|before| Load::now()?.since(&before));
         let shared = self.replicator.batches().is_shared(&self.key(medium, state), self.job, rate);
-        spent.bottleneck(busy, shared)
+        spent.bottleneck(shared)
     }
 
     pub(super) fn key(&self, medium: &impl Medium, state: State) -> Key {

@@ -86,7 +86,7 @@ impl Progress {
         };
         let moving = matches!(inner.state, State::Writing | State::ReadingBack);
         let moving = moving && moved > Bytes(0);
-        let bottleneck = moving.then(|| inner.spent.bottleneck(None, false));
+        let bottleneck = moving.then(|| inner.spent.bottleneck(false));
         Reading { state: inner.state, percent, rate, left, bottleneck }
     }
 }

@@ -80,6 +80,7 @@ impl JobContext<'_> {
     ) -> Result<(), JobError> {
         spent.drive += took;
         self.progress.add(bytes);
+        spent.look();
         self.progress.spent(*spent);
         shared.monitor.lock().moved(bytes, took, medium)
     }

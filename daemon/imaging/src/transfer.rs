@@ -18,7 +18,7 @@ use model::units::Bytes;
 use parking_lot::Mutex;
 
 use crate::QUEUE_DEPTH;
-use crate::bottleneck::{TimeSpent, cpu_time, timed};
+use crate::bottleneck::{TimeSpent, timed};
 use crate::engine::{JobContext, LISTED_MISMATCHES};
 use crate::error::{JobError, mismatch_error, read_error, write_error};
 use crate::hash::{HashRequest, Hashed};
@@ -68,7 +68,7 @@ impl<'a, T: Send> Shared<'a, T> {
             if let Err(error) = work(&mut spent) {
                 self.error.lock().get_or_insert(error);
             }
-            spent.cpu = cpu_time();
+            spent.settle();
             self.spent.lock().add(spent);
         };
         let name = thread::current().name().unwrap_or("drive").to_owned();
@@ -179,6 +179,7 @@ impl JobContext<'_> {
             spent.drive += took;
             shared.state.lock().1 += chunk.length;
             self.progress.add(chunk.length);
+            spent.look();
             self.progress.spent(*spent);
             shared.monitor.lock().moved(chunk.length, took, medium)?;
         }
@@ -276,6 +277,7 @@ impl JobContext<'_> {
             shared.monitor.lock().moved(chunk.length, took, medium)?;
             let request = HashRequest { index, data, reply: reply.clone() };
             timed(&mut spent.hashes, || self.replicator.hashing().submit(request));
+            spent.look();
             self.progress.spent(*spent);
         }
     }

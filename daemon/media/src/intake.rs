@@ -83,7 +83,9 @@ impl Hint for IntakeError {
             Self::Wim(error) => error.hint(),
             Self::Read { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 let user = rustix::process::geteuid().as_raw();
-                Some(format!("let user {user} (tools.user) read it and its folder"))
+                Some(format!(
+                    "let user {user} (tools.user) read it and its folder, then `prestagectl media verify NAME`"
+                ))
             }
             Self::Read { .. } | Self::Changed(_) => None,
         }
@@ -371,7 +373,8 @@ impl Contents {
             }
         };
         let mut contents = Self { problems: tree.problems(complete), ..Self::default() };
-        if task.layout.boot == Boot::Prestaged {
+        // What is in a part that is not there would seem to be missing from the media.
+        if task.layout.boot == Boot::Prestaged && complete {
             let found = boot::examine(wim, task.image, task.layout.boot_manager);
             contents.boot_image = found.image;
             contents.first_start = found.first_start;

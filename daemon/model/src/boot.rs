@@ -5,7 +5,18 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// One of Microsoft's certificates by which UEFI firmware trusts a boot manager.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, strum::Display)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    schemars::JsonSchema,
+)]
 pub enum Certificate {
     /// "Microsoft Windows Production PCA 2011", which expires in 2026.
     #[serde(rename = "2011")]
@@ -41,7 +52,7 @@ impl BootManagerRule {
 }
 
 /// A program on the EFI system partition.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct BootProgram {
     /// With backslashes.
     pub path: String,

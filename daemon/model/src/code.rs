@@ -15,7 +15,7 @@ macro_rules! codes {
         $(#[$about])*
         #[derive(
             Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-            Display, EnumMessage, EnumString, IntoStaticStr, VariantArray,
+            Display, EnumMessage, EnumString, IntoStaticStr, VariantArray, schemars::JsonSchema,
         )]
         #[serde(rename_all = "snake_case")]
         #[strum(serialize_all = "snake_case")]
@@ -174,6 +174,28 @@ impl ReasonCode {
     /// Whether there is no drive that belongs to the station: no record is made of it, and views list it only as a device.
     pub fn is_out_of_scope(self) -> bool {
         matches!(self, Self::BusNotAllowed | Self::BayNotAllowed | Self::NoMedium)
+    }
+}
+
+codes! {
+    /// Why prestagectl did not do what it was told, where the daemon has given no code; each goes with an exit code.
+    CommandCode {
+        /// The drive, the media or the ledger is not as it should be.
+        Failed,
+        /// There is no such thing, or the station does not do it now; nothing was done.
+        Refused,
+        /// The command line is wrong.
+        Usage,
+        /// The daemon cannot be reached, or has ended meanwhile.
+        Unavailable,
+        /// Another attempt at the drive has begun, so the one that was waited for has no verdict.
+        Overtaken,
+        /// This user may not use the daemon, or not change the configuration.
+        NotPermitted,
+        /// The configuration is wrong, or cannot be written.
+        Configuration,
+        /// It was interrupted (Ctrl-C); what was begun on a drive goes on.
+        Interrupted,
     }
 }
 
@@ -383,6 +405,8 @@ codes! {
         TooLarge,
         /// The drive is not being imaged.
         NotRunning,
+        /// The drive has passed.
+        AlreadyPassed,
         /// The drive is being imaged.
         Busy,
         /// The drive still does not answer.

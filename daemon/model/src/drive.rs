@@ -11,7 +11,9 @@ use crate::units::{Bytes, SectorSize};
 
 /// The serial number that a drive reports; for a loop device, the name of its backing file without the extension. Never
 /// empty.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(transparent)]
 pub struct Serial(String);
 
@@ -76,7 +78,9 @@ pub fn printable(reported: &str) -> Option<String> {
 
 /// The place that a drive is plugged into: the bay's name in `[[bay]]`; without one, udev's `ID_PATH`, or
 /// `loop-<backing file name>` for a loop device.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(transparent)]
 pub struct Bay(pub String);
 
@@ -87,7 +91,7 @@ impl fmt::Display for Bay {
 }
 
 /// The bus that a drive is attached to, as written in `admission.buses`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(transparent)]
 pub struct Bus(pub String);
 
@@ -109,7 +113,19 @@ impl fmt::Display for Bus {
 
 /// The number that the kernel gives to each disk as it is attached, counted since boot (`/sys/block/*/diskseq`, Linux
 /// 5.15). A drive that is plugged in again, or replaced, gets a new number even if it gets the old kernel name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
 #[serde(transparent)]
 pub struct Diskseq(pub u64);
 
@@ -129,7 +145,7 @@ impl fmt::Display for DeviceNumber {
 
 /// The capacity and the logical sector size of a drive. A layout is computed for one geometry, and drives with equal
 /// geometry share a master.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct Geometry {
     pub size: Bytes,

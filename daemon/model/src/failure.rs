@@ -12,7 +12,9 @@ use crate::code::{DenialCode, FailureCode, FindingCode, ReasonCode};
 use crate::hint::Hint;
 
 /// A failure with its code. In JSON it is `{"code", "detail"}`, with `"hint"` if there is one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, schemars::JsonSchema,
+)]
 #[error("{detail}")]
 pub struct Coded<C> {
     /// Stable snake_case code.
@@ -79,7 +81,25 @@ pub fn chain(error: &dyn Error) -> String {
         text.push_str(&error.to_string());
         cause = error.source();
     }
-    printable(&text)
+    printable(&without_errno(&text))
+}
+
+/// The system's errors in words only: a number says nothing to who reads it.
+fn without_errno(text: &str) -> String {
+    let mut parts = text.split(" (os error ");
+    let mut words = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once(')') {
+            Some((number, rest)) if number.bytes().all(|byte| byte.is_ascii_digit()) => {
+                words.push_str(rest);
+            }
+            _ => {
+                words.push_str(" (os error ");
+                words.push_str(part);
+            }
+        }
+    }
+    words
 }
 
 fn printable(text: &str) -> String {
@@ -89,6 +109,19 @@ fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_number_of_a_system_error_is_not_told() {
+        let gone = std::io::Error::from_raw_os_error(2);
+        assert_eq!(chain(&gone), "No such file or directory");
+        for (text, words) in [
+            ("open a: Gone (os error 19): and b (os error 5)", "open a: Gone: and b"),
+            ("a file (os error x).wim", "a file (os error x).wim"),
+            ("x (os error 2", "x (os error 2"),
+        ] {
+            assert_eq!(without_errno(text), words);
+        }
+    }
 
     #[test]
     fn a_detail_names_every_cause_and_forges_no_line() {

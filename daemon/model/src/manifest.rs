@@ -18,7 +18,9 @@ pub const FORMAT: u32 = 5;
 
 /// The name of a master. It is derived from everything that determines the master's contents, so equal recipes have the
 /// same master.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(transparent)]
 pub struct MasterId(pub String);
 

@@ -61,7 +61,7 @@ pub struct MediaFile {
 pub const LISTED: u32 = 256;
 
 /// One image of a WIM, as the WIM's XML describes it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct Image {
     pub index: u32,
@@ -74,7 +74,7 @@ pub struct Image {
 }
 
 /// The contents of the image that is applied, counted in its directory tree.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct Inventory {
     /// Names in the root folder, the first [`LISTED`] of them.
@@ -102,7 +102,7 @@ pub struct Inventory {
 }
 
 /// The boot image that a drive's first start runs. An operator compares it with that of the deployed task sequence.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct BootImage {
     /// Name in its XML.
     pub name: String,

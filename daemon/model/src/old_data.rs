@@ -8,7 +8,18 @@ use crate::code::WarningCode;
 use crate::units::Bytes;
 
 /// What a job does about the space that no chunk of its master covers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum OldDataPolicy {
@@ -22,7 +33,9 @@ pub enum OldDataPolicy {
 }
 
 /// What has become of the old data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::Display, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum OldDataFate {
@@ -35,7 +48,7 @@ pub enum OldDataFate {
 }
 
 /// What a record says about old data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct OldData {
     /// What was asked for: `replicate.old_data`.
     pub policy: OldDataPolicy,

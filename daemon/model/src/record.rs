@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::admission::Content;
 use crate::boot::BootProgram;
 use crate::digest::Digest;
 use crate::drive::{Bay, Bus, Diskseq, Drive, Serial};
@@ -16,6 +17,7 @@ use crate::job::{Bottleneck, Mismatch, Outcome};
 use crate::layout::Plan;
 use crate::manifest::{Manifest, MasterId, Recipe};
 use crate::old_data::OldData;
+use crate::operator::Consent;
 use crate::units::{ByteRate, Bytes, Lba};
 use crate::verdict::Verdict;
 
@@ -43,7 +45,7 @@ mod time {
 pub const SCHEMA: u32 = 1;
 
 /// The media that a drive was imaged with.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct MediaRef {
     pub name: String,
@@ -61,7 +63,7 @@ impl From<&Recipe> for MediaRef {
 }
 
 /// The master that a drive was written from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct MasterRef {
     pub id: MasterId,
@@ -70,7 +72,7 @@ pub struct MasterRef {
 }
 
 /// One partition as it was written to the drive.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct PartitionRecord {
     /// GPT name.
@@ -88,7 +90,7 @@ pub struct PartitionRecord {
 }
 
 /// The identity that was written to a drive.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct IdentityRecord {
     pub disk_guid: Uuid,
@@ -147,7 +149,7 @@ pub fn job_id(now: Timestamp) -> Uuid {
 }
 
 /// The record of one job.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct Record {
     /// [`SCHEMA`].
@@ -200,9 +202,17 @@ pub struct Record {
     /// The programs on the drive's EFI system partition; none if it is not made bootable.
     #[serde(default)]
     pub boot_programs: Vec<BootProgram>,
+    /// Who asked for the attempt, where somebody did.
+    #[serde(default)]
+    pub operator: Option<String>,
+    /// The consent that what the drive held is lost, where somebody gave it.
+    #[serde(default)]
+    pub consent: Option<Consent>,
     #[serde(serialize_with = "time::moment")]
+    #[schemars(with = "Timestamp")]
     pub opened: Timestamp,
     #[serde(serialize_with = "time::perhaps")]
+    #[schemars(with = "Option<Timestamp>")]
     pub closed: Option<Timestamp>,
     /// Version of the program that opened the record.
     pub prestaged_version: String,
@@ -241,6 +251,8 @@ impl Record {
             cpu_milliseconds: 0,
             old_data: None,
             boot_programs: Vec::new(),
+            operator: None,
+            consent: None,
             opened: now,
             closed: None,
             prestaged_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -263,6 +275,19 @@ impl Record {
             Some(MasterRef { id: manifest.id.clone(), root_sha256: manifest.root_sha256 });
         self.warnings.extend(manifest.warnings.iter().cloned());
         self.boot_programs.clone_from(&manifest.boot_programs);
+        self
+    }
+
+    /// Adds to the consent what the drive held.
+    #[must_use]
+    pub fn with_consent_to(mut self, content: &Content) -> Self {
+        if let Some(consent) = &mut self.consent {
+            consent.held = match content {
+                Content::Foreign(what) => Some(what.clone()),
+                Content::Ours(job) => Some(format!("what job {job} has left on it")),
+                Content::Unknown | Content::Blank | Content::Unreadable(_) => None,
+            };
+        }
         self
     }
 
@@ -363,6 +388,8 @@ mod tests {
             "cpu_milliseconds",
             "old_data",
             "boot_programs",
+            "operator",
+            "consent",
         ] {
             older.as_object_mut().unwrap().remove(added).unwrap();
         }

@@ -19,7 +19,19 @@ use crate::hint::Hint;
 pub const MIB: Bytes = Bytes(1 << 20);
 
 /// A number of bytes, or a byte offset on a drive.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    schemars::JsonSchema,
+)]
 #[serde(transparent)]
 pub struct Bytes(pub u64);
 
@@ -239,7 +251,9 @@ impl FromStr for Period {
 deserialize_from_text!(Period);
 
 /// Bytes per second.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, schemars::JsonSchema,
+)]
 #[serde(transparent)]
 pub struct ByteRate(pub u64);
 
@@ -287,7 +301,19 @@ impl<'de> Deserialize<'de> for ByteRate {
 }
 
 /// Logical sector size of a drive: one of the two sizes that Windows boots from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
 #[serde(try_from = "u32", into = "u32")]
 pub enum SectorSize {
     /// 512-byte sectors (512n and 512e drives).
@@ -328,7 +354,19 @@ impl From<SectorSize> for u32 {
 }
 
 /// A logical block address: a sector number counted from the start of the drive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
 #[serde(transparent)]
 pub struct Lba(pub u64);
 

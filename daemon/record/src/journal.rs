@@ -25,6 +25,8 @@ pub fn record(record: &Record) {
     let media = record.media.as_ref().map(|m| m.sha256.to_string()).unwrap_or_default();
     let readback = record.readback_sha256.map(|d| d.to_string()).unwrap_or_default();
     let sentence = record.sentence();
+    let operator = record.operator.as_deref().unwrap_or_default();
+    let consent = record.consent.as_ref().map_or("", |consent| consent.reason.as_str());
     let write_rate = record.write_bytes_per_second.unwrap_or_default().0;
     let verify_rate = record.verify_bytes_per_second.unwrap_or_default().0;
     // `tracing` fixes the level of an entry at the call, so every level is a call of its own with the same fields.
@@ -43,6 +45,8 @@ pub fn record(record: &Record) {
                 PRESTAGED_READBACK_SHA256 = readback,
                 PRESTAGED_WRITE_BPS = write_rate,
                 PRESTAGED_VERIFY_BPS = verify_rate,
+                PRESTAGED_OPERATOR = operator,
+                PRESTAGED_CONSENT = consent,
                 "{sentence}"
             )
         };

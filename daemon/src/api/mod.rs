@@ -10,29 +10,34 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes as Chunk};
+use axum::extract::connect_info::ConnectInfo;
 use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use axum::{Json, Router};
-use model::api::command::Command;
-use model::api::requests::{Attempt, DriveRequest, PressRequest};
+use model::api::command::{Command, ImageOrder};
+use model::api::requests::{Attempt, DriveRequest, ImageRequest, PressRequest};
+use model::api::routes::Route;
 use model::api::snapshot::Snapshot;
 use model::code::DenialCode as Code;
 use model::drive::Geometry;
 use model::failure::{Denial, chain};
 use model::manifest::MasterId;
+use model::operator::Consent;
 use model::units::SectorSize;
 use record::ledger::{Ledger, LedgerError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use station::{Answer, Event};
+use strum::VariantArray as _;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::{ReceiverStream, WatchStream};
 
 use crate::runner::OpenMaster;
+use peer::Peer;
 
 /// The largest body of a request, in bytes.
 const BODY_LIMIT: usize = 64 << 10;
@@ -88,6 +93,7 @@ impl IntoResponse for Problem {
             | Code::TooSmall
             | Code::TooLarge
             | Code::NotRunning
+            | Code::AlreadyPassed
             | Code::Busy
             | Code::AmbiguousDrive
             | Code::Stalled
@@ -102,21 +108,8 @@ impl IntoResponse for Problem {
 
 /// All routes of the API.
 pub fn router(context: Context) -> Router {
-    Router::new()
-        .route("/v1/status", get(status))
-        .route("/v1/events", get(events))
-        .route("/v1/arm", post(|c| arm(c, true)))
-        .route("/v1/disarm", post(|c| arm(c, false)))
-        .route("/v1/image", post(image))
-        .route("/v1/audit", post(audit))
-        .route("/v1/drives/{drive}/retry", post(retry))
-        .route("/v1/drives/{drive}/stop", post(stop))
-        .route("/v1/bays/{bay}/release", post(release))
-        .route("/v1/media/{name}/verify", post(verify_media))
-        .route("/v1/masters", post(press))
-        .route("/v1/masters/{id}", delete(remove_master))
-        .route("/v1/records", get(records::records))
-        .route("/v1/records/{job}", get(records::record_of))
+    let all = Route::VARIANTS.iter();
+    all.fold(Router::new(), |router, route| router.route(route.path(), handler(*route)))
         .fallback(|uri: Uri| async move {
             Problem::new(Code::NoSuchPath, format!("there is no path {}", uri.path()))
         })
@@ -128,6 +121,26 @@ pub fn router(context: Context) -> Router {
         .layer(from_fn(in_our_form))
         .layer(from_fn_with_state(context.clone(), peer::guard))
         .with_state(context)
+}
+
+/// What answers a route.
+fn handler(route: Route) -> MethodRouter<Context> {
+    match route {
+        Route::Status => get(status),
+        Route::Events => get(events),
+        Route::Arm => post(|context| arm(context, true)),
+        Route::Disarm => post(|context| arm(context, false)),
+        Route::Image => post(image),
+        Route::Audit => post(audit),
+        Route::Retry => post(retry),
+        Route::Stop => post(stop),
+        Route::Release => post(release),
+        Route::VerifyMedia => post(verify_media),
+        Route::Press => post(press),
+        Route::RemoveMaster => delete(remove_master),
+        Route::Records => get(records::records),
+        Route::RecordOf => get(records::record_of),
+    }
 }
 
 /// Turns refusals of the HTTP library into the API's own form: of a body that is too large, of a query it cannot read.
@@ -166,6 +179,8 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
 fn answered(answer: Answer) -> Response {
     match answer {
         Answer::Done => Json(serde_json::json!({})).into_response(),
+        Answer::Armed(report) => Json(report).into_response(),
+        Answer::Stopped(report) => Json(report).into_response(),
         Answer::Attempt { device, attempt } => Json(Attempt { device, attempt }).into_response(),
         Answer::Master(id) => Json(serde_json::json!({ "id": id })).into_response(),
         Answer::Audit(lines) => stream(ReceiverStream::new(lines)),
@@ -195,18 +210,31 @@ async fn arm(State(context): State<Context>, armed: bool) -> Result<Response> {
     ask(&context, Command::Arm(armed)).await.map(answered)
 }
 
-async fn image(State(context): State<Context>, body: Chunk) -> Result<Response> {
-    let DriveRequest { device, media } = parse(&body)?;
-    ask(&context, Command::Image { device, media }).await.map(answered)
+async fn image(
+    State(context): State<Context>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    body: Chunk,
+) -> Result<Response> {
+    let ImageRequest { device: drive, media, again, overwrite } = parse(&body)?;
+    let by = peer.operator().await?;
+    let consent = overwrite.map(|reason| Consent::new(&reason, &by)).transpose();
+    let consent = consent.map_err(|error| bad_request(format!("overwrite: {error}")))?;
+    let order = ImageOrder { drive, media, again, consent, by };
+    ask(&context, Command::Image(order)).await.map(answered)
 }
 
 async fn audit(State(context): State<Context>, body: Chunk) -> Result<Response> {
-    let DriveRequest { device, media } = parse(&body)?;
-    ask(&context, Command::Audit { device, media }).await.map(answered)
+    let DriveRequest { device: drive, media } = parse(&body)?;
+    ask(&context, Command::Audit { drive, media }).await.map(answered)
 }
 
-async fn retry(State(context): State<Context>, Path(drive): Path<String>) -> Result<Response> {
-    ask(&context, Command::Retry { drive }).await.map(answered)
+async fn retry(
+    State(context): State<Context>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Path(drive): Path<String>,
+) -> Result<Response> {
+    let by = peer.operator().await?;
+    ask(&context, Command::Retry { drive, by }).await.map(answered)
 }
 
 async fn stop(State(context): State<Context>, Path(drive): Path<String>) -> Result<Response> {

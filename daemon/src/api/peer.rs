@@ -9,6 +9,8 @@ use tokio::net::UnixStream;
 
 use super::{Context, Problem, groups};
 use model::code::DenialCode;
+use model::operator::Operator;
+use nix::unistd::{Uid, User};
 
 /// A process that has connected. An unknown user is `None`, and may do nothing.
 #[derive(Clone, Debug)]
@@ -29,6 +31,16 @@ impl Peer {
     /// Its user; `None` if that is not known.
     pub(super) fn user(&self) -> Option<u32> {
         self.uid
+    }
+
+    /// Its user with the name, for records.
+    pub(super) async fn operator(&self) -> Result<Operator, Problem> {
+        let unknown = || Problem::new(DenialCode::NotPermitted, "nobody knows which user asks");
+        let uid = self.uid.ok_or_else(unknown)?;
+        // Names may come from a directory on the network.
+        let name = move || User::from_uid(Uid::from_raw(uid)).ok().flatten();
+        let user = tokio::task::spawn_blocking(name).await.ok().flatten();
+        Ok(Operator { uid, name: user.map(|user| user.name) })
     }
 
     /// Whether the process belongs to root, to the station's own user, or to a member of the control group.

@@ -3,15 +3,12 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use ctl::{Arguments, exit};
+use ctl::Arguments;
 
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(error) => {
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::DONE });
-        }
+        Err(error) => return ExitCode::from(ctl::misused(&error)),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime {

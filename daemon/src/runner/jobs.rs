@@ -227,7 +227,7 @@ fn run(
     if let Some(refusal) = objection {
         return refused(refusal);
     }
-    let looked = last_look(services, &claim);
+    let looked = last_look(services, &claim, record.consent.as_ref());
     if !go_on() {
         return stopped();
     }
@@ -247,7 +247,9 @@ fn run(
         stop: &stop,
         progress,
     };
-    if content == Content::Blank && services.blank_check == BlankCheck::Deep {
+    // Whoever has consented to lose what the drive holds need not know whether it holds anything.
+    let deep = services.blank_check == BlankCheck::Deep && record.consent.is_none();
+    if content == Content::Blank && deep {
         match deep_objection(services, &claim, &context) {
             Ok(None) => {}
             Ok(Some(refusal)) => return refused(refusal),
@@ -256,6 +258,7 @@ fn run(
     }
     let record = open.amend(|record| {
         Record { opened: Timestamp::now(), ..record }
+            .with_consent_to(&content)
             .with_master(manifest)
             .with_identity(&manifest.plan, &identity)
     })?;

@@ -12,6 +12,7 @@ use model::admission::{Content, Overwrite, Usage, content_objection};
 use model::code::ReasonCode;
 use model::drive::{Drive, Serial};
 use model::failure::{Refusal, chain};
+use model::operator::Consent;
 use model::record::Record;
 use model::verdict::Verdict;
 use record::ledger::LedgerError;
@@ -109,7 +110,11 @@ fn seen(
 ///
 /// # Errors
 /// What speaks against overwriting it.
-pub(super) fn last_look(services: &Services, claim: &Claim) -> Result<Content, Refusal> {
+pub(super) fn last_look(
+    services: &Services,
+    claim: &Claim,
+    consent: Option<&Consent>,
+) -> Result<Content, Refusal> {
     let drive = claim.drive();
     if services.overwrite == Overwrite::Any {
         return Ok(Content::Unknown);
@@ -122,7 +127,7 @@ pub(super) fn last_look(services: &Services, claim: &Claim) -> Result<Content, R
     match look() {
         Ok(Content::Unreadable(_)) if claim.check_present().is_err() => Err(gone()),
         Ok(content) => {
-            content_objection(drive, &content, services.overwrite).map_or(Ok(content), Err)
+            content_objection(drive, &content, services.overwrite, consent).map_or(Ok(content), Err)
         }
         Err(error) => Err(no_records(drive, &error)),
     }
@@ -144,7 +149,7 @@ pub(super) fn deep_objection(
         Err(JobError::Read(error)) => Content::Unreadable(chain(&error)),
         Err(error) => return Err(error),
     };
-    Ok(content_objection(claim.drive(), &content, services.overwrite))
+    Ok(content_objection(claim.drive(), &content, services.overwrite, None))
 }
 
 fn gone() -> Refusal {

@@ -16,6 +16,8 @@ use model::units::Bytes;
 #[derive(Debug, Default)]
 pub(crate) struct MediaCatalog {
     entries: BTreeMap<PathBuf, Entry>,
+    /// The inbox.
+    folder: PathBuf,
     /// Whether the inbox has been listed at least once.
     listed: bool,
     /// What else was seen in the inbox.
@@ -29,6 +31,13 @@ pub(crate) enum MediaUnavailable {
     Undecided,
     /// There is no media for the drive.
     Missing(Refusal),
+}
+
+impl MediaCatalog {
+    /// A catalog of a folder that was not listed yet.
+    pub(crate) fn of(folder: PathBuf) -> Self {
+        Self { folder, ..Self::default() }
+    }
 }
 
 impl MediaUnavailable {
@@ -220,10 +229,18 @@ impl MediaCatalog {
             (None, Some(name)) => {
                 let detail = format!("no media named {name:?} is in the inbox");
                 let refusal = Refusal::new(ReasonCode::NoMedia, detail);
-                missing(refusal.with_hint("see `prestagectl media list`"))
+                let names: Vec<String> = self.views().into_iter().map(|view| view.name).collect();
+                missing(refusal.with_hint(match &names[..] {
+                    [] => "the inbox is empty; copy a prestaged WIM there".to_owned(),
+                    names => format!("media in the inbox: {}", names.join(", ")),
+                }))
             }
             (None, None) => {
-                let refusal = Refusal::new(ReasonCode::NoMedia, "no media is in the inbox");
+                let detail = match self.folder.as_os_str().is_empty() {
+                    true => "no media is in the inbox".to_owned(),
+                    false => format!("no media is in the inbox {}", self.folder.display()),
+                };
+                let refusal = Refusal::new(ReasonCode::NoMedia, detail);
                 missing(refusal.with_hint("copy a prestaged WIM there"))
             }
         }

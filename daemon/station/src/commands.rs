@@ -3,16 +3,19 @@
 use jiff::Timestamp;
 use model::admission::MaximumSize;
 use model::api::audit::AuditTask;
-use model::api::command::Command;
+use model::api::command::{Command, ImageOrder};
+use model::api::requests::{Armed, Stopped};
 use model::code::{DenialCode, ReasonCode};
 use model::drive::{Bay, Geometry};
 use model::failure::{Denial, Reason, Refusal};
 use model::job::StopReason;
 use model::layout::LayoutError;
+use model::naming;
 use model::verdict::Verdict;
 
 use crate::Station;
-use crate::insertion::{Insertion, Key, Phase};
+use crate::catalog::MediaUnavailable;
+use crate::insertion::{Insertion, Key, Lack, Phase, Wish};
 use crate::message::{Answer, Effect, Reply};
 use crate::press_queue::Priority;
 
@@ -40,7 +43,7 @@ impl<M: Clone> Station<M> {
         let result = match command {
             Command::Arm(true)
             | Command::Retry { .. }
-            | Command::Image { .. }
+            | Command::Image(_)
             | Command::Press { .. }
                 if self.draining =>
             {
@@ -48,12 +51,11 @@ impl<M: Clone> Station<M> {
                 Err(Denial::new(DenialCode::Draining, detail))
             }
             Command::Arm(armed) => Ok(self.arm(armed, &mut effects)),
-            Command::Retry { drive } => {
-                self.find_drive(&drive).and_then(|key| self.begin_anew(&key, None, &mut effects))
-            }
-            Command::Image { device, media } => {
-                self.find_device(&device).and_then(|key| self.begin_anew(&key, media, &mut effects))
-            }
+            Command::Retry { drive, by } => self.find(&drive).and_then(|key| {
+                let wish = Wish { media: None, even_if_passed: true, consent: None, by };
+                self.begin_anew(&key, wish, &mut effects)
+            }),
+            Command::Image(order) => self.image(order, &mut effects),
             Command::Stop { drive } => self.stop(&drive, now, &mut effects),
             Command::Release { bay } => match self.departed.forget(&Bay(bay.clone())) {
                 true => Ok(Answer::Done),
@@ -85,7 +87,7 @@ impl<M: Clone> Station<M> {
                 Ok(Answer::Done)
             }
             Command::RemoveMaster { id } => return vec![Effect::RemoveMaster(id, reply)],
-            Command::Audit { device, media } => match self.audit_task(&device, media.as_deref()) {
+            Command::Audit { drive, media } => match self.audit_task(&drive, media.as_deref()) {
                 Ok(task) => return vec![Effect::Audit(task, reply)],
                 Err(denial) => Err(denial),
             },
@@ -97,9 +99,20 @@ impl<M: Clone> Station<M> {
     fn arm(&mut self, armed: bool, effects: &mut Vec<Effect<M>>) -> Answer {
         let done = if armed { "armed" } else { "disarmed" };
         tracing::warn!(armed, "the operator {done} the station");
+        let labels = |which: &dyn Fn(&Insertion) -> bool| -> Vec<String> {
+            let those = self.insertions.values().filter(|one| !one.departed && which(one));
+            those.map(|one| one.drive.label()).collect()
+        };
+        let report = Armed {
+            armed,
+            already: self.setup.policy.armed == armed,
+            starting: labels(&|one| armed && one.lacks(Lack::Arming)),
+            waiting: labels(&|one| armed && one.lacks(Lack::ArmingAndMedia)),
+            running: labels(&Insertion::is_running),
+        };
         self.setup.policy.armed = armed;
         effects.extend(self.judge_changeable());
-        Answer::Done
+        Answer::Armed(report)
     }
 
     fn stop(
@@ -108,22 +121,28 @@ impl<M: Clone> Station<M> {
         now: Timestamp,
         effects: &mut Vec<Effect<M>>,
     ) -> Result<Answer, Denial> {
-        let key = self.find_drive(drive)?;
-        match self.insertions.get(&key).map(Insertion::phase) {
-            Some(Phase::Running { stop, .. }) => {
+        let key = self.find(drive)?;
+        let stopped = |one: &Insertion, running| {
+            let (device, drive) = (one.drive.node.display().to_string(), one.drive.label());
+            Ok(Answer::Stopped(Stopped { device, drive, running }))
+        };
+        let insertion = self.insertions.get(&key).ok_or_else(detached)?;
+        match insertion.phase() {
+            Phase::Running { stop, .. } => {
                 stop.request(StopReason::Operator);
-                Ok(Answer::Done)
+                stopped(insertion, true)
             }
-            Some(Phase::AwaitingMaster(_)) => {
+            Phase::AwaitingMaster(_) => {
+                let answer = stopped(insertion, false);
                 let detail = "stopped before anything was written to the drive";
                 let reason = Reason::new(ReasonCode::OperatorStop, detail);
                 effects.extend(self.close_awaiting(&key, Verdict::Stopped, &reason, now));
-                Ok(Answer::Done)
+                answer
             }
             phase => {
                 let detail = format!("drive {drive} is not being imaged");
                 let denial = Denial::new(DenialCode::NotRunning, detail);
-                let undecided = matches!(phase, Some(Phase::Judging | Phase::AwaitingMedia));
+                let undecided = matches!(phase, Phase::Judging | Phase::AwaitingMedia);
                 Err(if undecided {
                     denial.with_hint("disarm the station, or detach the drive")
                 } else {
@@ -133,53 +152,50 @@ impl<M: Clone> Station<M> {
         }
     }
 
-    fn find_device(&self, device: &str) -> Result<Key, Denial> {
-        let name = device.strip_prefix("/dev/").unwrap_or(device);
-        let mut found =
-            self.insertions.values().filter(|one| one.drive.name == name && !one.departed);
-        found.next().map(Insertion::key).ok_or_else(|| {
-            let detail = format!("no drive {device:?} is attached");
-            let denial = Denial::new(DenialCode::NoSuchDrive, detail);
-            denial.with_hint("see `prestagectl drives`")
-        })
+    /// The attached drive that is called so.
+    fn find(&self, called: &str) -> Result<Key, Denial> {
+        let attached = self.insertions.values().filter(|one| !one.departed);
+        let named: Vec<_> = attached.map(|one| (one.key(), one.names())).collect();
+        naming::find(called, &named)
     }
 
-    /// The drive with this serial number; where none has it, the one with this node, or in this bay. Several are none:
-    /// whoever gives the command means one, and nobody but him knows which.
-    fn find_drive(&self, called: &str) -> Result<Key, Denial> {
-        let attached = || self.insertions.values().filter(|one| !one.departed);
-        let by_serial = |one: &&Insertion| {
-            one.drive.serial.as_ref().is_some_and(|serial| serial.as_str() == called)
-        };
-        let node = called.strip_prefix("/dev/").unwrap_or(called);
-        let found = [
-            attached().filter(by_serial).collect::<Vec<_>>(),
-            attached().filter(|one| one.drive.name == node).collect(),
-            attached().filter(|one| one.drive.bay.0 == called).collect(),
-        ];
-        match found.iter().find(|those| !those.is_empty()).map(Vec::as_slice) {
-            Some([one]) => Ok(one.key()),
-            Some(several) => {
-                let place = |one: &&Insertion| {
-                    format!("{} in bay {}", one.drive.node.display(), one.drive.bay)
-                };
-                let places: Vec<String> = several.iter().map(place).collect();
-                let detail = format!("{called:?} is {}", places.join(", and also "));
-                let denial = Denial::new(DenialCode::AmbiguousDrive, detail);
-                Err(denial.with_hint("name the one that is meant by its device"))
-            }
-            None => {
-                let detail = format!("no drive with serial number {called:?} is attached");
-                let denial = Denial::new(DenialCode::NoSuchDrive, detail);
-                Err(denial.with_hint("see `prestagectl drives`"))
-            }
+    /// Begins an attempt that was ordered; what is mistyped begins none.
+    fn image(&mut self, order: ImageOrder, effects: &mut Vec<Effect<M>>) -> Result<Answer, Denial> {
+        let ImageOrder { drive, media, again, consent, by } = order;
+        let key = self.find(&drive)?;
+        let wanted = self.catalog.choose(media.as_deref());
+        if let (Some(_), Err(MediaUnavailable::Missing(refusal))) = (&media, &wanted) {
+            return Err(without_media(refusal.clone()));
         }
+        let insertion = self.insertions.get(&key).ok_or_else(detached)?;
+        let again = again || self.setup.policy.reimage || insertion.holds_other(wanted.ok());
+        let (node, label) = (insertion.drive.node.display(), insertion.drive.label());
+        if insertion.has_passed() && !again {
+            let detail = format!("{label} has passed, and is still attached as {node}");
+            let denial = Denial::new(DenialCode::AlreadyPassed, detail);
+            return Err(denial.with_hint(format!(
+                "take it out: it is done. `prestagectl image {node} --again` images it once more"
+            )));
+        }
+        let (asked, agreed) = (by.to_string(), consent.clone());
+        let wish = Wish { media, even_if_passed: again, consent, by };
+        let answer = self.begin_anew(&key, wish, effects)?;
+        if let Some(consent) = agreed {
+            tracing::warn!(
+                PRESTAGED_SERIAL = label,
+                PRESTAGED_OPERATOR = asked,
+                PRESTAGED_CONSENT = consent.reason,
+                "{asked} consents that what drive {label} holds is lost: {}",
+                consent.reason
+            );
+        }
+        Ok(answer)
     }
 
     fn begin_anew(
         &mut self,
         key: &Key,
-        requested_media: Option<String>,
+        wish: Wish,
         effects: &mut Vec<Effect<M>>,
     ) -> Result<Answer, Denial> {
         let insertion = self.insertions.get_mut(key).ok_or_else(detached)?;
@@ -191,12 +207,12 @@ impl<M: Clone> Station<M> {
         // on.
         let under_way =
             matches!(insertion.phase(), Phase::Running { .. } | Phase::AwaitingMaster(_));
-        if under_way && requested_media.is_some() {
+        if under_way && (wish.media.is_some() || wish.consent.is_some()) {
             let detail = format!("{} is being imaged", insertion.drive.node.display());
             return Err(Denial::new(DenialCode::Busy, detail).with_hint("stop it first"));
         }
         if !under_way {
-            insertion.begin_anew(requested_media);
+            insertion.begin_anew(wish);
         }
         let (device, attempt) = (insertion.drive.node.display().to_string(), insertion.attempt);
         if !under_way {
@@ -221,7 +237,7 @@ impl<M: Clone> Station<M> {
         })?;
         let MaximumSize { most, why, hint } = self.limit();
         if geometry.size > most {
-            let detail = format!("drives of at most {} bytes can be imaged: {why}", most.0);
+            let detail = format!("drives of at most {most} can be imaged: {why}");
             return Err(Denial { hint, ..Denial::new(DenialCode::TooLarge, detail) });
         }
         let id = recipe.id();
@@ -231,8 +247,8 @@ impl<M: Clone> Station<M> {
         Ok(Answer::Master(id))
     }
 
-    fn audit_task(&self, device: &str, requested: Option<&str>) -> Result<AuditTask, Denial> {
-        let key = self.find_device(device)?;
+    fn audit_task(&self, drive: &str, requested: Option<&str>) -> Result<AuditTask, Denial> {
+        let key = self.find(drive)?;
         let insertion = self.insertions.get(&key).ok_or_else(detached)?;
         if insertion.is_running() {
             let detail = format!("{} is being imaged", insertion.drive.node.display());

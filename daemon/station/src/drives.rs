@@ -55,6 +55,10 @@ impl<M: Clone> Station<M> {
         };
         let relevant = decisive(&insertion.drive) != decisive(&drive);
         insertion.drive = drive;
+        if relevant {
+            // Whoever has consented meant the drive as it was.
+            insertion.consent = None;
+        }
         // The drive may have been missing from only one look at the devices. Its job has been stopped all the same.
         insertion.departed = false;
         let undecided = match insertion.phase() {
@@ -242,7 +246,7 @@ impl<M: Clone> Station<M> {
         let insertion = self.insertions.get(key)?;
         let drive = insertion.drive.clone();
         let twins = self.twins(&drive);
-        let last = facts.last.filter(|_| !insertion.by_hand);
+        let last = facts.last.filter(|_| !insertion.even_if_passed);
         let passed = match (media, drive.geometry()) {
             (Ok(media), Some(geometry)) => {
                 // The record alone does not say what stands on the drive, or that it is this drive.
@@ -253,8 +257,8 @@ impl<M: Clone> Station<M> {
         };
         let wanted = self.wanted(media, drive.geometry());
         let DriveFacts { usage, content, .. } = facts;
-        let limit = self.limit();
-        Some(Candidate { drive, usage, content, twins, passed, wanted, limit })
+        let (limit, consent) = (self.limit(), insertion.consent.clone());
+        Some(Candidate { drive, usage, content, twins, passed, wanted, limit, consent })
     }
 
     /// The other attached drives with the same serial number.
@@ -280,7 +284,7 @@ impl<M: Clone> Station<M> {
         Some(format!("{closed:.0}, job {}", last.job))
     }
 
-    fn minimum_size(&self, media: &Media, geometry: Option<Geometry>) -> MinimumSize {
+    pub(crate) fn minimum_size(&self, media: &Media, geometry: Option<Geometry>) -> MinimumSize {
         let sector = geometry.map_or(SectorSize::B512, |geometry| geometry.sector);
         let content = media.inventory.least_bytes;
         let (least, arithmetic) = self.setup.layout.least_drive(content, sector);
@@ -349,7 +353,11 @@ impl<M: Clone> Station<M> {
     /// A new record for this attempt. If the drive was refused before, it replaces the record of the refusal.
     pub(crate) fn record_for(&self, key: &Key, now: Timestamp) -> Option<Record> {
         let insertion = self.insertions.get(key)?;
-        let fresh = Record::open(&self.setup.name, &insertion.drive, now);
+        let fresh = Record {
+            operator: insertion.operator.as_ref().map(ToString::to_string),
+            consent: insertion.consent.clone(),
+            ..Record::open(&self.setup.name, &insertion.drive, now)
+        };
         let refused = insertion.record.as_ref().filter(|record| record.is_refusal());
         Some(match refused {
             Some(old) => Record { job: old.job, ..fresh },
@@ -366,6 +374,7 @@ impl<M: Clone> Station<M> {
         let Some(record) = self.record_for(key, now) else { return Vec::new() };
         let Some(insertion) = self.insertions.get_mut(key) else { return Vec::new() };
         let first = refusals.first().cloned();
+        insertion.consent = None;
         insertion.enter(Phase::Refused(refusals));
         let Some(first) = first.filter(|_| !insertion.is_out_of_scope()) else {
             return Vec::new();

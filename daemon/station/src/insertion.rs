@@ -1,11 +1,16 @@
 //! The insertion of a drive: what the station knows of it from its being attached to its being detached.
 
+use std::sync::Arc;
+
 use model::api::snapshot::{Decision, DeviceView, DriveView};
 use model::code::ReasonCode;
-use model::drive::{Diskseq, Drive};
+use model::drive::{Diskseq, Drive, Serial};
 use model::failure::{Reason, Refusal};
 use model::job::{Reading, State, Stop};
 use model::manifest::{MasterId, Recipe};
+use model::media::Media;
+use model::naming::Names;
+use model::operator::{Consent, Operator};
 use model::record::{MediaRef, Record};
 use model::units::Bytes;
 use model::verdict::Verdict;
@@ -21,6 +26,26 @@ pub struct Ticket {
     pub(crate) attempt: u64,
 }
 
+/// What an operator wants of another attempt at a drive.
+#[derive(Debug)]
+pub(crate) struct Wish {
+    /// Name of the media.
+    pub(crate) media: Option<String>,
+    /// Also if the drive has passed.
+    pub(crate) even_if_passed: bool,
+    pub(crate) consent: Option<Consent>,
+    pub(crate) by: Operator,
+}
+
+/// What keeps a drive from being begun, beside nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lack {
+    /// The station is disarmed.
+    Arming,
+    /// The station is disarmed, and there is no media yet.
+    ArmingAndMedia,
+}
+
 /// One insertion.
 #[derive(Debug)]
 pub(crate) struct Insertion {
@@ -32,6 +57,12 @@ pub(crate) struct Insertion {
     pub(crate) by_hand: bool,
     /// The store has failed a job of the current attempt, and the station has begun another one.
     again: bool,
+    /// The drive is imaged even if it has passed: the operator has asked for that.
+    pub(crate) even_if_passed: bool,
+    /// Who asked for the current attempt.
+    pub(crate) operator: Option<Operator>,
+    /// Consent to lose what the drive holds. It is good for the current attempt, until that is refused.
+    pub(crate) consent: Option<Consent>,
     /// Name of the media that the operator asked for.
     pub(crate) requested_media: Option<String>,
     phase: Phase,
@@ -101,6 +132,9 @@ impl Insertion {
             by_hand: false,
             again: false,
             settled: false,
+            even_if_passed: false,
+            operator: None,
+            consent: None,
             requested_media: None,
             phase: Phase::Judging,
             record: None,
@@ -143,6 +177,9 @@ impl Insertion {
     /// Takes up the closed record of a job. The states that the job went through were checked by the job.
     pub(crate) fn finish(&mut self, record: Record) {
         if let Some(verdict) = record.verdict {
+            if verdict == Verdict::Refused {
+                self.consent = None;
+            }
             self.settled |= verdict != Verdict::Refused;
             self.held = record.media.clone().or(self.held.take());
             self.phase = Phase::Done(verdict);
@@ -172,12 +209,36 @@ impl Insertion {
     }
 
     /// Begins another attempt, by an operator's command.
-    pub(crate) fn begin_anew(&mut self, requested_media: Option<String>) {
+    pub(crate) fn begin_anew(&mut self, wish: Wish) {
+        let Wish { media, even_if_passed, consent, by } = wish;
         self.attempt += 1;
         self.by_hand = true;
         self.again = false;
-        self.requested_media = requested_media;
+        self.even_if_passed = even_if_passed;
+        self.operator = Some(by);
+        self.consent = consent;
+        self.requested_media = media;
         self.phase = Phase::Judging;
+    }
+
+    /// Whether the drive is done: it has passed in this insertion, and nobody has asked for another attempt since.
+    pub(crate) fn has_passed(&self) -> bool {
+        matches!(self.phase, Phase::Done(Verdict::Passed))
+    }
+
+    /// Whether the drive was imaged with other media than this.
+    pub(crate) fn holds_other(&self, wanted: Option<Arc<Media>>) -> bool {
+        let held = self.record.as_ref().and_then(|record| record.media.as_ref());
+        held.zip(wanted).is_some_and(|(held, wanted)| held.sha256 != wanted.sha256)
+    }
+
+    /// All that the drive can be called.
+    pub(crate) fn names(&self) -> Names<'_> {
+        Names {
+            serial: self.drive.serial.as_ref().map(Serial::as_str),
+            kernel: &self.drive.name,
+            bay: &self.drive.bay.0,
+        }
     }
 
     /// Begins the current attempt again, after a job that the store has failed; returns whether that may be: it may once.
@@ -235,6 +296,22 @@ impl Insertion {
             }
             _ => false,
         }
+    }
+
+    /// Whether the drive is refused for exactly this, and nothing that a drive could be blamed for.
+    pub(crate) fn lacks(&self, lack: Lack) -> bool {
+        let Phase::Refused(refusals) = &self.phase else { return false };
+        let is = |refusal: &Refusal| match lack {
+            Lack::Arming => refusal.code == ReasonCode::NotArmed,
+            Lack::ArmingAndMedia => {
+                matches!(refusal.code, ReasonCode::NotArmed | ReasonCode::NoMedia)
+            }
+        };
+        let only_arming = refusals.iter().all(|one| one.code == ReasonCode::NotArmed);
+        !self.settled
+            && refusals.iter().all(is)
+            && (lack == Lack::Arming || !only_arming)
+            && refusals.iter().any(|one| one.code == ReasonCode::NotArmed)
     }
 
     /// Whether the drive was refused because another one has its serial number. It is judged again when that one is

@@ -60,6 +60,8 @@ pub struct Setup {
     pub layout: Layout,
     /// Index of the image that is applied.
     pub image: u32,
+    /// The inbox; empty if it is not known.
+    pub inbox: PathBuf,
     /// The last day on which a media may be used, by the name of the media.
     pub expires: BTreeMap<String, Date>,
     /// The largest image of a master that the store can hold; it is as large as the drive.
@@ -90,9 +92,9 @@ impl<M: Clone> Station<M> {
     /// A station without drives and media.
     pub fn new(setup: Setup) -> Self {
         Self {
+            catalog: MediaCatalog::of(setup.inbox.clone()),
             setup,
             draining: false,
-            catalog: MediaCatalog::default(),
             insertions: BTreeMap::new(),
             departed: Departed::default(),
             ready: BTreeMap::new(),

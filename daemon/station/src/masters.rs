@@ -231,7 +231,9 @@ impl<M: Clone> Station<M> {
         let Some(media) = self.catalog.valid_with(media) else { return };
         for geometry in geometries {
             let recipe = self.recipe(&media, *geometry);
-            let fits = recipe.layout.plan(*geometry).is_ok() && geometry.size <= self.limit().most;
+            let least = self.minimum_size(&media, Some(*geometry)).least;
+            let fits = recipe.layout.plan(*geometry).is_ok()
+                && (least..=self.limit().most).contains(&geometry.size);
             if fits && !self.masters.iter().any(|master| master.id == recipe.id()) {
                 self.want_press(recipe, Priority::Ahead);
             }

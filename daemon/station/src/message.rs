@@ -7,6 +7,7 @@ use model::admission::{Admitted, Content, Usage};
 use model::api::audit::AuditTask;
 use model::api::command::Command;
 use model::api::line::{Line, Progress};
+use model::api::requests::{Armed, Stopped};
 use model::api::snapshot::MasterView;
 use model::digest::Digest;
 use model::drive::{Change, Drive, Geometry};
@@ -28,6 +29,10 @@ pub enum Answer {
     /// An attempt at a drive has begun. `device` is the drive's node; views show the same number with it.
     #[expect(missing_docs, reason = "the names say it")]
     Attempt { device: String, attempt: u64 },
+    /// The station was armed or disarmed.
+    Armed(Armed),
+    /// A drive was stopped, or told to stop.
+    Stopped(Stopped),
     /// This master is in the store, or is being pressed.
     Master(MasterId),
     /// An audit runs; this receives its lines.

@@ -1,5 +1,6 @@
 //! Paths through the station, event by event, without a drive or a runtime.
 
+mod by_hand;
 mod departed;
 mod store;
 mod twins;
@@ -15,6 +16,7 @@ use model::failure::{Failure, Reason, Refusal};
 use model::job::State;
 use model::manifest::{Manifest, Recipe};
 use model::media::{IntakeOutcome, Inventory, Media, Stamp};
+use model::operator::Operator;
 use model::record::{IdentityRecord, Record};
 use model::units::SectorSize;
 use model::verdict::Verdict;
@@ -40,6 +42,11 @@ impl Bench {
     }
 }
 
+/// Whoever gives the commands.
+pub(crate) fn somebody() -> Operator {
+    Operator { uid: 1000, name: Some("anna".into()) }
+}
+
 pub(crate) fn station() -> Bench {
     let policy = Policy {
         armed: true,
@@ -54,6 +61,7 @@ pub(crate) fn station() -> Bench {
         policy,
         layout: Layout::default(),
         image: 1,
+        inbox: PathBuf::new(),
         expires: BTreeMap::from([("win.wim".into(), Date::constant(2027, 6, 30))]),
         largest_image: Bytes(16 << 40),
         press_ahead: true,
@@ -379,7 +387,7 @@ fn a_drive_that_has_passed_is_imaged_again_only_if_asked_for() {
     station.apply(Event::Judged(ticket, wiped.map(Box::new)));
     assert!(waits(&station, "sde", 4));
     let (reply, _answer) = tokio::sync::oneshot::channel();
-    let retry = Command::Retry { drive: "S2".into() };
+    let retry = Command::Retry { drive: "S2".into(), by: somebody() };
     let ticket = judge(station.apply(Event::Command(retry, reply)));
     station.apply(Event::Judged(ticket, passed(&recipe)));
     assert!(waits(&station, "sdc", 2));
@@ -421,7 +429,7 @@ fn a_stuck_drive_holds_neither_the_end_nor_a_retry_forever() {
     station.apply(Event::JobStuck(order.ticket.clone(), Box::new(record)));
     let retry = |station: &mut Bench| {
         let (reply, _answer) = tokio::sync::oneshot::channel();
-        station.apply(Event::Command(Command::Retry { drive: "S1".into() }, reply))
+        station.apply(Event::Command(Command::Retry { drive: "S1".into(), by: somebody() }, reply))
     };
     assert!(matches!(&retry(&mut station)[..], [Effect::Answer(_, Err(_))]), "its thread is there");
     station.apply(Event::DriveAnswered(order.ticket));

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 
 use model::admission::Usage;
-use model::api::command::Command;
+use model::api::command::{Command, ImageOrder};
 use model::code::{FailureCode, ReasonCode};
 use model::digest::Digest;
 use model::drive::{Change, Diskseq, Geometry};
@@ -13,13 +13,16 @@ use model::failure::{Failure, Reason, Refusal};
 use model::job::StopReason;
 use model::manifest::{MasterId, Recipe};
 use model::media::{IntakeOutcome, Listing, Media, Stamp};
+use model::operator::Consent;
 use model::record::Record;
 use model::units::{Bytes, SectorSize};
 use model::verdict::Verdict;
 use proptest::prelude::*;
 
 use crate::insertion::Phase;
-use crate::tests::{Bench, Effects, MASTER, NOW, STAMP, drive, media, nothing_known, station};
+use crate::tests::{
+    Bench, Effects, MASTER, NOW, STAMP, drive, media, nothing_known, somebody, station,
+};
 use crate::{DriveFacts, Effect, Event, JobOrder, Ticket};
 
 /// Something that the station waits for.
@@ -230,12 +233,22 @@ impl World {
             Step::Arm(armed) => self.command(Command::Arm(armed)),
             Step::Retry(number) => {
                 let Some(serial) = self.some_drive(number) else { return };
-                self.command(Command::Retry { drive: format!("S{serial}") });
+                self.command(Command::Retry { drive: format!("S{serial}"), by: somebody() });
             }
             Step::Image(number) => {
                 let Some(device) = self.some_drive(number) else { return };
                 let media = Some("win.wim".to_owned());
-                self.command(Command::Image { device: format!("sd{device}"), media });
+                let again = number % 2 == 0;
+                let consent =
+                    (number % 3 == 0).then(|| Consent::new("a walk", &somebody()).ok()).flatten();
+                let order = ImageOrder {
+                    drive: format!("sd{device}"),
+                    media,
+                    again,
+                    consent,
+                    by: somebody(),
+                };
+                self.command(Command::Image(order));
             }
             Step::Stop(number) => {
                 let Some(serial) = self.some_drive(number) else { return };

@@ -15,6 +15,7 @@ pub use policy::{BlankCheck, NamedBay, Overwrite, Policy};
 use crate::code::ReasonCode as Code;
 use crate::drive::{Drive, Geometry, Kinship, Serial, Twin, UnitKind};
 use crate::failure::Refusal;
+use crate::operator::Consent;
 use crate::units::Bytes;
 use policy::listed;
 
@@ -122,6 +123,8 @@ pub struct Candidate {
     pub wanted: Wanted,
     /// For which drives a master can be made.
     pub limit: MaximumSize,
+    /// Somebody's consent that what this drive holds is lost.
+    pub consent: Option<Consent>,
 }
 
 /// Proof that a drive is admitted. It cannot be copied, and making a claim uses it up.
@@ -221,14 +224,16 @@ fn objections(candidate: &Candidate, policy: &Policy) -> Vec<Refusal> {
     {
         let detail = format!("the drive has passed with this media: {when}");
         let refusal = Refusal::new(Code::AlreadyPassed, detail);
-        let hint = format!("`prestagectl retry {}` images it again", drive.label());
+        let hint =
+            format!("`prestagectl image {} --again` images it once more", drive.node.display());
         all.push(refusal.with_hint(hint));
     }
     // If nobody has looked, something else speaks against the drive; if not, nobody having looked does.
     let stays_unknown = candidate.content == Content::Unknown
         && all.iter().any(|refusal| !refusal.code.lies_with_station());
     if !stays_unknown {
-        all.extend(content_objection(drive, &candidate.content, policy.overwrite));
+        let consent = candidate.consent.as_ref();
+        all.extend(content_objection(drive, &candidate.content, policy.overwrite, consent));
     }
     if let Wanted::Missing(refusal) = &candidate.wanted {
         all.push(refusal.clone());
@@ -305,11 +310,13 @@ fn twin_objection(twins: &[Twin]) -> Option<Refusal> {
     Some(Refusal::new(Code::DuplicateSerial, detail).with_hint(hint))
 }
 
-/// The objection to overwriting what a drive holds, if there is one.
+/// The objection to overwriting what a drive holds, if there is one. Consent takes away `not_blank`, and nothing else: a drive
+/// that cannot be read stays refused.
 pub fn content_objection(
     drive: &Drive,
     content: &Content,
     overwrite: Overwrite,
+    consent: Option<&Consent>,
 ) -> Option<Refusal> {
     let detail = match (content, overwrite) {
         (_, Overwrite::Any) | (Content::Blank, _) | (Content::Ours(_), Overwrite::BlankOrOurs) => {
@@ -324,14 +331,15 @@ pub fn content_objection(
         (Content::Ours(_), _) => "the drive holds an earlier image of this station".to_owned(),
         (Content::Unknown, _) => "nobody has looked at what the drive holds".to_owned(),
     };
-    // wipefs takes away signatures only, and the data stays.
-    let node = drive.node.display();
-    let policy = match content {
-        Content::Ours(_) => "blank_or_ours",
-        _ => "any",
-    };
+    // Consent is to the loss of data, and to nothing else.
+    if consent.is_some() {
+        return None;
+    }
+    let (node, label) = (drive.node.display(), drive.label());
     let hint = format!(
-        "if nobody needs that, wipe all of it with `blkdiscard -z {node}`, or set admission.overwrite = \"{policy}\""
+        "if nobody needs that, `prestagectl image {node} --overwrite --reason TEXT` lets it go; or wipe all of it with \
+         `blkdiscard -f {node}`, where it cannot discard `blkdiscard -f -z {node}`; then `prestagectl retry {label}`; \
+         wipefs and sgdisk are not enough, as they leave the data"
     );
     Some(Refusal::new(Code::NotBlank, detail).with_hint(hint))
 }
@@ -353,8 +361,8 @@ fn size_objections(
     }
     let mut too_small = |least: Bytes, why: &str| {
         if size < least {
-            let detail = format!("the drive has {} bytes, but needs {} ({why})", size.0, least.0);
-            object(Code::TooSmall, detail);
+            let (size, least) = apart(size, least);
+            object(Code::TooSmall, format!("the drive has {size}, but needs {least} ({why})"));
         }
     };
     too_small(policy.min_size.unwrap_or_default(), "admission.min_size");
@@ -364,9 +372,9 @@ fn size_objections(
     if let Some(most) = policy.max_size
         && size > most
     {
-        let (size, most) = (size.0, most.0);
+        let (size, most) = apart(size, most);
         let detail =
-            format!("the drive has {size} bytes; at most {most} are allowed (admission.max_size)");
+            format!("the drive has {size}; at most {most} are allowed (admission.max_size)");
         object(Code::TooLarge, detail);
     }
     if !policy.has_size(size) {
@@ -378,9 +386,18 @@ fn size_objections(
     }
     let MaximumSize { most, why, hint } = limit;
     if size > *most {
-        let (size, most) = (size.0, most.0);
-        let detail = format!("the drive has {size} bytes; at most {most} can be imaged: {why}");
+        let (size, most) = apart(size, *most);
+        let detail = format!("the drive has {size}; at most {most} can be imaged: {why}");
         all.push(Refusal { hint: hint.clone(), ..Refusal::new(Code::TooLarge, detail) });
     }
     all
+}
+
+/// Two sizes as people say them; in bytes where they would look the same.
+fn apart(one: Bytes, other: Bytes) -> (String, String) {
+    let (shown, beside) = (one.to_string(), other.to_string());
+    match shown == beside {
+        true => (format!("{} bytes", one.0), format!("{} bytes", other.0)),
+        false => (shown, beside),
+    }
 }

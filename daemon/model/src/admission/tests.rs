@@ -6,6 +6,7 @@ use crate::units::Share;
 
 fn candidate() -> Candidate {
     Candidate {
+        consent: None,
         drive: Drive {
             name: "sdb".into(),
             node: "/dev/sdb".into(),

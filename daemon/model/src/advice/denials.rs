@@ -82,6 +82,11 @@ impl Explained for DenialCode {
                 operator: "See in `prestagectl status` what the drive is doing.",
                 engineer: "Only a drive that waits for its master or is being written can be stopped.",
             },
+            Self::AlreadyPassed => Advice {
+                now: "take it out: it is done. `prestagectl image DEVICE --again` images it once more",
+                operator: "The drive is finished. Take it out and put it with the good ones.",
+                engineer: "Only a drive that somebody asks for again is imaged once more.",
+            },
             Self::Busy => Advice {
                 now: "wait until it is done, or stop it first",
                 operator: "Wait for the drive's verdict, or use `prestagectl stop DRIVE`.",

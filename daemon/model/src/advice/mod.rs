@@ -3,6 +3,7 @@
 //! The one table of it is the `match` of each enum in the files below, so a new code does not compile without its row.
 //! `prestagectl explain`, prestaged-codes(7) and the hints on screen all read it.
 
+mod commands;
 mod denials;
 mod failures;
 mod findings;
@@ -12,12 +13,12 @@ mod warnings;
 use serde::Serialize;
 use strum::VariantArray;
 
-use crate::code::{DenialCode, FailureCode, FindingCode, ReasonCode, WarningCode};
+use crate::code::{CommandCode, DenialCode, FailureCode, FindingCode, ReasonCode, WarningCode};
 use crate::failure::{Coded, Reason};
 use crate::verdict::Verdict;
 
 /// What to do about a code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Advice {
     /// What to do now, on one line, as a hint. `DRIVE` stands for any name of the drive in question, `DEVICE` for its device.
     #[serde(rename = "what_now")]
@@ -52,7 +53,7 @@ impl Reason {
 }
 
 /// Where a code is met.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// In the reason of a drive that has not passed.
@@ -67,17 +68,20 @@ pub enum Kind {
     Failure,
     /// In the answer to a request that was not carried out.
     Denial,
+    /// In an error of prestagectl itself.
+    Command,
 }
 
 impl Kind {
     /// Every kind, in the order of [`all`].
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Drive,
         Self::RecordWarning,
         Self::MediaProblem,
         Self::MediaWarning,
         Self::Failure,
         Self::Denial,
+        Self::Command,
     ];
 
     /// What has a code of this kind, in a word or two.
@@ -89,12 +93,13 @@ impl Kind {
             Self::MediaWarning => "warning about media",
             Self::Failure => "failure",
             Self::Denial => "denied request",
+            Self::Command => "error of prestagectl",
         }
     }
 }
 
 /// All that is to be said about a code.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Entry {
     /// The code as it stands on every wire.
     pub code: &'static str,
@@ -135,6 +140,7 @@ pub fn all() -> Vec<Entry> {
         of(FindingCode::meaning, media, |_| &[]),
         of(FailureCode::meaning, |_| Kind::Failure, |_| &[]),
         of(DenialCode::meaning, |_| Kind::Denial, |_| &[]),
+        of(CommandCode::meaning, |_| Kind::Command, |_| &[]),
     ]
     .concat()
 }

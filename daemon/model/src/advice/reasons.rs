@@ -114,17 +114,19 @@ impl Explained for ReasonCode {
                     NVMe namespaces and LUNs share a number. The detail says which it is.",
             },
             Self::AlreadyPassed => Advice {
-                now: "take it out: it is done. `prestagectl retry DRIVE` images it once more",
+                now: "take it out: it is done. `prestagectl image DRIVE --again` images it once more",
                 operator: "The drive is finished and as it was then. Take it out and put it with the good ones.",
                 engineer: "`admission.reimage = true` images such drives again without being asked.",
             },
             Self::NotBlank => Advice {
-                now: "make sure that nobody needs the data, then wipe all of the drive, not only its tables",
-                operator: "The drive holds data. Find out whose it is. If nobody needs it, wipe the drive as the \
-                    message says, then retry it.",
+                now: "if nobody needs the data: `prestagectl image DRIVE --overwrite --reason TEXT`",
+                operator: "The drive holds data. Find out whose it is. If nobody needs it, and you may decide that, \
+                    consent to its loss: `prestagectl image DRIVE --overwrite --reason TEXT`. Your name and the \
+                    reason are kept in the record.",
                 engineer: "`wipefs` and `sgdisk -Z` take tables and signatures away and leave the data, which still \
-                    counts: blank is looked for all over the drive. `blkdiscard DEVICE`, or `blkdiscard -z DEVICE` \
-                    where the drive does not discard, removes it all. `admission.overwrite` sets what may go.",
+                    counts: blank is looked for all over the drive. `blkdiscard -f DEVICE`, or `blkdiscard -f -z \
+                    DEVICE` where the drive does not discard, removes it all. `admission.overwrite` sets what \
+                    every drive may lose, `image --overwrite` what one may.",
             },
             Self::NoMedia => Advice {
                 now: "copy a prestaged WIM to the inbox; the drive is then taken up by itself",

@@ -26,7 +26,7 @@ pub struct AuditTask {
 }
 
 /// One difference between drive and media.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Difference {
     /// Path on the volume, with `/` between names.
     pub path: String,
@@ -35,7 +35,7 @@ pub struct Difference {
 }
 
 /// What a comparison comes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// The drive holds exactly what the media holds.
@@ -47,7 +47,7 @@ pub enum Outcome {
 }
 
 /// What an audit has compared, and the differences it found.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct AuditReport {
     /// Name of the media.

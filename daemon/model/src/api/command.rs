@@ -2,18 +2,19 @@
 
 use crate::drive::Geometry;
 use crate::manifest::MasterId;
+use crate::operator::{Consent, Operator};
 
-/// A command of an operator. `device` is a device node or a kernel name, `media` the name of a media; `drive` may also be a serial
-/// number or a bay.
+/// A command of an operator. `drive` is any name of an attached drive ([`crate::naming`]), `media` the name of a media, `by` who
+/// gives the command.
 #[derive(Debug)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Command {
     /// Arm the station (true) or disarm it.
     Arm(bool),
     /// Image a drive once more.
-    Retry { drive: String },
-    /// Image a drive, if admission allows it; with the newest valid media if none is named.
-    Image { device: String, media: Option<String> },
+    Retry { drive: String, by: Operator },
+    /// Image a drive, if admission allows it.
+    Image(ImageOrder),
     /// Stop the job of a drive.
     Stop { drive: String },
     /// Forget what a bay shows of a drive that has been detached.
@@ -25,5 +26,20 @@ pub enum Command {
     /// Remove a master, or cancel its press.
     RemoveMaster { id: MasterId },
     /// Compare a drive with a media; with the one in its record if none is named.
-    Audit { device: String, media: Option<String> },
+    Audit { drive: String, media: Option<String> },
+}
+
+/// What an operator wants of one drive.
+#[derive(Debug)]
+pub struct ImageOrder {
+    /// Any name of the drive.
+    pub drive: String,
+    /// The name of the media; the newest valid one if none is named.
+    pub media: Option<String>,
+    /// Also if the drive has passed.
+    pub again: bool,
+    /// Consent to lose what the drive holds.
+    pub consent: Option<Consent>,
+    /// Who gives the order.
+    pub by: Operator,
 }

@@ -8,7 +8,7 @@ use crate::failure::{Denial, Failure};
 use crate::record::Record;
 
 /// One line of a worker's output.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Line {
     /// How far the task has come.
@@ -31,7 +31,7 @@ impl Line {
 }
 
 /// How far a worker has come with its task.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Progress {
     /// The current step in words.
     pub step: String,
@@ -40,7 +40,7 @@ pub struct Progress {
 }
 
 /// One row of the ledger.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RecordLine {
     /// Its record.

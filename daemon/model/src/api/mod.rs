@@ -1,7 +1,10 @@
 //! The types that go over the control socket, in both directions.
 
+pub mod answers;
 pub mod audit;
 pub mod command;
 pub mod line;
 pub mod requests;
+pub mod routes;
+pub mod schema;
 pub mod snapshot;

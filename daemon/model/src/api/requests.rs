@@ -4,19 +4,62 @@ use serde::{Deserialize, Serialize};
 
 use crate::units::Bytes;
 
-/// A request to image or audit a drive.
-#[derive(Debug, Serialize, Deserialize)]
+/// A request to audit a drive.
+#[derive(Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DriveRequest {
-    /// Device node or kernel name.
+    /// Device node, kernel name, serial number or bay.
     pub device: String,
     /// Name of the media; if absent, the station chooses.
     #[serde(default)]
     pub media: Option<String>,
 }
 
+/// A request to image a drive.
+#[derive(Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ImageRequest {
+    /// Device node, kernel name, serial number or bay.
+    pub device: String,
+    /// Name of the media; if absent, the station chooses.
+    #[serde(default)]
+    pub media: Option<String>,
+    /// Also a drive that has passed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub again: bool,
+    /// Why what the drive holds may be lost; if absent, `admission.overwrite` decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overwrite: Option<String>,
+}
+
+/// What arming or disarming has changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Armed {
+    /// Whether the station may write now.
+    pub armed: bool,
+    /// Whether it was so before.
+    pub already: bool,
+    /// The drives that nothing else speaks against, and that are begun now.
+    pub starting: Vec<String>,
+    /// The drives that are begun when their media has been verified.
+    pub waiting: Vec<String>,
+    /// The drives that are being imaged; they are finished.
+    pub running: Vec<String>,
+}
+
+/// What stopping a drive has done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Stopped {
+    /// Device node.
+    pub device: String,
+    /// Serial number, or the device where there is none.
+    pub drive: String,
+    /// Whether its job had begun; if not, nothing was written to the drive.
+    pub running: bool,
+}
+
 /// A request to press a master for drives of this capacity and sector size.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct PressRequest {
@@ -26,7 +69,7 @@ pub struct PressRequest {
 }
 
 /// The attempt at a drive that a request has begun; a client finds it in the snapshot by both fields.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct Attempt {
     /// Device node.
@@ -35,7 +78,7 @@ pub struct Attempt {
 }
 
 /// Which records to list: all that match every field given.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct RecordQuery {

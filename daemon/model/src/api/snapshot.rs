@@ -17,7 +17,7 @@ use crate::units::{ByteRate, Bytes};
 use crate::verdict::Verdict;
 
 /// The live state at one moment.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct Snapshot {
     pub station: String,
@@ -57,7 +57,7 @@ pub struct Snapshot {
 }
 
 /// The inbox, beside its media.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct InboxView {
     /// How many files wait to be taken up, because there are too many.
     pub waiting: u64,
@@ -66,7 +66,7 @@ pub struct InboxView {
 }
 
 /// A file that does not answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct SilentView {
     pub name: String,
@@ -74,7 +74,7 @@ pub struct SilentView {
 }
 
 /// A bay that has a name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct BayView {
     pub name: String,
@@ -83,7 +83,7 @@ pub struct BayView {
 }
 
 /// Whether media may be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MediaState {
     /// It is being verified.
@@ -95,7 +95,7 @@ pub enum MediaState {
 }
 
 /// One media in the inbox.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct MediaView {
     pub name: String,
@@ -132,7 +132,7 @@ pub struct MediaView {
 }
 
 /// One file of media.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct FileView {
     pub name: String,
@@ -140,7 +140,7 @@ pub struct FileView {
 }
 
 /// One master in the store.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct MasterView {
     pub id: MasterId,
@@ -160,7 +160,7 @@ pub struct MasterView {
 }
 
 /// One press.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct PressView {
     /// Name of the master that it makes.
@@ -178,7 +178,7 @@ pub struct PressView {
 }
 
 /// Where a press stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PressState {
     /// It waits until other presses have ended.
@@ -190,7 +190,7 @@ pub enum PressState {
 }
 
 /// One drive in a bay of the station.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct DriveView {
     pub serial: Option<Serial>,
@@ -234,7 +234,7 @@ impl DriveView {
 
 /// A drive that has been detached, with its verdict. Its bay shows it until another drive comes, or an operator releases
 /// the bay.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct DepartedView {
     /// As it was shown last.
     pub drive: DriveView,
@@ -243,7 +243,7 @@ pub struct DepartedView {
 }
 
 /// Whether a device was admitted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Decision {
     /// The decision is still due: the drive or its media is being looked at.
@@ -255,7 +255,7 @@ pub enum Decision {
 }
 
 /// One attached block device.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct DeviceView {
     /// Device node.

@@ -23,6 +23,10 @@ fn wire_names_are_pinned() {
          out_of_memory internal_error operator_stop station_shutdown station_interrupted"
     );
     assert_eq!(
+        names::<CommandCode>().join(" "),
+        "failed refused usage unavailable overtaken not_permitted configuration interrupted"
+    );
+    assert_eq!(
         names::<WarningCode>().join(" "),
         "rewritten not_compared not_kept slow_for_its_batch writers_not_counted cached_read_back old_data_left tables_removed"
     );
@@ -42,7 +46,7 @@ fn wire_names_are_pinned() {
     assert_eq!(
         names::<DenialCode>().join(" "),
         "bad_request no_such_path wrong_method not_permitted draining overloaded no_such_drive ambiguous_drive no_such_master \
-         no_such_record no_media media_invalid too_small too_large not_running busy stalled store_error \
+         no_such_record no_media media_invalid too_small too_large not_running already_passed busy stalled store_error \
          ledger_unavailable internal_error unexpected_answer"
     );
 }
@@ -52,6 +56,7 @@ fn every_code_says_what_it_means() {
     let meanings = ReasonCode::VARIANTS
         .iter()
         .map(|code| code.meaning())
+        .chain(CommandCode::VARIANTS.iter().map(|code| code.meaning()))
         .chain(WarningCode::VARIANTS.iter().map(|code| code.meaning()))
         .chain(FindingCode::VARIANTS.iter().map(|code| code.meaning()))
         .chain(FailureCode::VARIANTS.iter().map(|code| code.meaning()))

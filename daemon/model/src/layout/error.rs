@@ -2,6 +2,7 @@
 
 use super::Role;
 use crate::hint::Hint;
+use crate::units::Bytes;
 use crate::units::MIB;
 
 /// A layout that cannot be used.
@@ -42,7 +43,7 @@ pub enum LayoutError {
     )]
     DriveLetter { layout: String, role: Role },
     /// `arithmetic` shows how `needed` adds up.
-    #[error("layout {layout:?} needs {needed} bytes ({arithmetic}), the drive has {size}")]
+    #[error("layout {layout:?} needs {} ({arithmetic}), the drive has {}", Bytes(*needed), Bytes(*size))]
     DriveTooSmall { layout: String, needed: u64, arithmetic: String, size: u64 },
 }
 

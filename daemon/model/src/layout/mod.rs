@@ -289,7 +289,7 @@ impl Layout {
     /// lower bound: a smaller drive certainly does not suffice.
     pub fn least_drive(&self, content: Bytes, sector: SectorSize) -> (Bytes, String) {
         let mut total = 2 * MIB.0;
-        let mut terms = vec![format!("{total} tables")];
+        let mut terms = vec![format!("{} tables", Bytes(total))];
         for partition in &self.partitions {
             let least = least_size(partition.role, sector);
             let least = if partition.role == Role::Windows { least.max(content) } else { least };
@@ -298,7 +298,7 @@ impl Layout {
                 Extent::Rest => least,
             };
             let size = size.align_up(MIB.0);
-            terms.push(format!("{} {}", size.0, partition.role));
+            terms.push(format!("{size} {}", partition.role));
             total = total.saturating_add(size.0);
         }
         (Bytes(total), terms.join(" + "))
@@ -308,13 +308,13 @@ impl Layout {
     /// would be too large for its file system.
     pub fn largest_drive(&self) -> (Bytes, String) {
         let mut total = 2 * MIB.0;
-        let mut terms = vec![format!("{total} tables")];
+        let mut terms = vec![format!("{} tables", Bytes(total))];
         for partition in &self.partitions {
             let size = match partition.size {
                 Extent::Fixed(size) => size.align_up(MIB.0),
                 Extent::Rest => most_size(partition.role),
             };
-            terms.push(format!("{} {}", size.0, partition.role));
+            terms.push(format!("{size} {}", partition.role));
             total = total.saturating_add(size.0);
         }
         (Bytes(total), terms.join(" + "))
@@ -332,7 +332,7 @@ impl Layout {
         let tail = Plan::backup_table(geometry).align_up(MIB.0);
         let mut sizes = Vec::with_capacity(self.partitions.len());
         let mut needed = head.0 + tail.0;
-        let mut terms = vec![format!("{} tables", head.0 + tail.0)];
+        let mut terms = vec![format!("{} tables", head + tail)];
         for partition in &self.partitions {
             let least = least_size(partition.role, sector);
             let size = match partition.size {
@@ -347,7 +347,7 @@ impl Layout {
                     least: least.0,
                 });
             }
-            terms.push(format!("{} {}", size.0, partition.role));
+            terms.push(format!("{size} {}", partition.role));
             needed = needed.saturating_add(size.0);
             sizes.push(size);
         }
@@ -435,7 +435,7 @@ mod tests {
     fn the_largest_drive_is_the_largest_that_can_be_planned() {
         for sector in [SectorSize::B512, SectorSize::B4096] {
             let (most, arithmetic) = Layout::default().largest_drive();
-            assert!(arithmetic.starts_with("2097152 tables + 314572800 esp"), "{arithmetic}");
+            assert!(arithmetic.starts_with("2.1 MB tables + 314.6 MB esp"), "{arithmetic}");
             assert!(Layout::default().plan(geometry(most.0, sector)).is_ok());
             let error = Layout::default().plan(geometry((most + MIB).0, sector)).unwrap_err();
             assert!(matches!(error, LayoutError::Large { role: Role::Windows, .. }), "{error}");
@@ -450,8 +450,8 @@ mod tests {
         let error = Layout::default().plan(geometry(1 << 30, SectorSize::B512)).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "layout \"uefi\" needs 1388314624 bytes (2097152 tables + 314572800 esp + 16777216 msr \
-             + 16777216 windows + 1038090240 recovery), the drive has 1073741824"
+            "layout \"uefi\" needs 1.4 GB (2.1 MB tables + 314.6 MB esp + 16.8 MB msr + 16.8 MB windows \
+             + 1.0 GB recovery), the drive has 1.1 GB"
         );
     }
 

@@ -40,8 +40,10 @@ fn a_command_for_a_twin_names_the_one_that_is_meant() {
         });
         answer.unwrap()
     };
-    for command in [Command::Stop { drive: "SAME".into() }, Command::Retry { drive: "SAME".into() }]
-    {
+    for command in [
+        Command::Stop { drive: "SAME".into() },
+        Command::Retry { drive: "SAME".into(), by: somebody() },
+    ] {
         let denial = tell(command).unwrap_err();
         assert_eq!(denial.code, DenialCode::AmbiguousDrive);
         assert!(denial.detail.contains("/dev/sdb") && denial.detail.contains("/dev/sdc"));
@@ -55,7 +57,7 @@ fn a_command_for_a_twin_names_the_one_that_is_meant() {
         DenialCode::NotRunning,
         "the second is refused as its twin"
     );
-    assert!(tell(Command::Retry { drive: "/dev/sdc".into() }).is_ok());
+    assert!(tell(Command::Retry { drive: "/dev/sdc".into(), by: somebody() }).is_ok());
     assert_eq!(
         tell(Command::Stop { drive: "SDX".into() }).unwrap_err().code,
         DenialCode::NoSuchDrive

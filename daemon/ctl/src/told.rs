@@ -1,0 +1,127 @@
+//! `arm`, `disarm` and `stop`: what the station does at once, and what that means for the drives.
+
+use serde_json::{Value, json};
+
+use super::client::{Client, segment};
+use super::output::{Output, narrow};
+use super::{CommandError, exit};
+use model::api::answers::Done;
+use model::api::requests::{Armed, Stopped};
+
+/// How many drives are named.
+const NAMED: usize = 8;
+
+pub(super) async fn arm(client: &Client, out: &Output, path: &str) -> Result<u8, CommandError> {
+    let report: Armed = client.post(path, &json!({})).await?;
+    let done = if report.armed { "armed" } else { "disarmed" };
+    out.print(&Done { done, report: &report }, |terminal| narrow(&armed(&report), terminal));
+    Ok(exit::DONE)
+}
+
+pub(super) async fn stop(client: &Client, out: &Output, drive: &str) -> Result<u8, CommandError> {
+    let path = format!("/v1/drives/{}/stop", segment(drive));
+    let report: Stopped = client.post(&path, &json!({})).await?;
+    out.print(&Done { done: "told to stop", report: &report }, |terminal| {
+        narrow(&stopped(&report), terminal)
+    });
+    Ok(exit::DONE)
+}
+
+/// Takes the verdict of a pulled drive off its bay.
+pub(super) async fn release(client: &Client, out: &Output, bay: &str) -> Result<u8, CommandError> {
+    let path = format!("/v1/bays/{}/release", segment(bay));
+    let _: Value = client.post(&path, &json!({})).await?;
+    out.done("released")
+}
+
+fn armed(report: &Armed) -> String {
+    let Armed { armed, already, starting, waiting, running } = report;
+    let mut lines = vec![match (armed, already) {
+        (true, true) => "armed, as it was before".to_owned(),
+        (true, false) => "armed".to_owned(),
+        (false, _) => "disarmed".to_owned(),
+    }];
+    if *armed {
+        lines.push(match starting.len() {
+            0 => "no drive starts now".to_owned(),
+            _ => format!("{} now: {}", starts(starting), named(starting)),
+        });
+        if !waiting.is_empty() {
+            let what = starts(waiting);
+            lines.push(format!("{what} when the media is verified: {}", named(waiting)));
+        }
+        lines.push(
+            "from now on every admitted drive that is plugged in is imaged, until `prestagectl disarm` or the \
+             station's restart"
+                .to_owned(),
+        );
+    } else if !running.is_empty() {
+        let what = if running.len() == 1 { "drive is" } else { "drives are" };
+        let count = running.len();
+        lines.push(format!("{count} {what} being imaged, and finished: {}", named(running)));
+    }
+    lines.join("\n")
+}
+
+fn starts(those: &[String]) -> String {
+    match those.len() {
+        1 => "1 drive starts".to_owned(),
+        count => format!("{count} drives start"),
+    }
+}
+
+fn named(those: &[String]) -> String {
+    let shown = those[..those.len().min(NAMED)].join(", ");
+    match those.len().saturating_sub(NAMED) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+fn stopped(report: &Stopped) -> String {
+    let Stopped { device, drive, running } = report;
+    let called = if drive == device { device.clone() } else { format!("{drive} ({device})") };
+    match running {
+        true => format!(
+            "told {called} to stop: it is left without a partition table, and `prestagectl retry {drive}` images it anew"
+        ),
+        false => format!(
+            "stopped {called} before anything was written to it; `prestagectl retry {drive}` begins it anew"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Armed, Stopped, armed, narrow, stopped};
+
+    #[test]
+    fn who_arms_hears_what_begins_and_until_when() {
+        let drive = |n: usize| format!("S4EV{n:04}");
+        let mut text = String::new();
+        for (is_armed, already, starting, waiting, running) in [
+            (true, false, 0, 0, 0),
+            (true, false, 1, 0, 2),
+            (true, false, 2, 1, 0),
+            (true, true, 0, 13, 0),
+            (false, false, 0, 0, 0),
+            (false, false, 0, 0, 1),
+            (false, true, 0, 0, 24),
+        ] {
+            let those = |count: usize| (1..=count).map(drive).collect::<Vec<_>>();
+            let report = Armed {
+                armed: is_armed,
+                already,
+                starting: those(starting),
+                waiting: those(waiting),
+                running: those(running),
+            };
+            text += &format!("{}\n\n", narrow(&armed(&report), None));
+        }
+        for (drive, running) in [("S4EV0001", true), ("S4EV0001", false), ("/dev/sdb", true)] {
+            let report = Stopped { device: "/dev/sdb".into(), drive: drive.into(), running };
+            text += &format!("{}\n", narrow(&stopped(&report), None));
+        }
+        crate::fixture::snapshot("told", &text);
+    }
+}

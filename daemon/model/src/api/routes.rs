@@ -1,0 +1,170 @@
+//! The routes of the HTTP API. The daemon makes its router of them, and prestaged-api(7) is made of them.
+
+use strum::VariantArray;
+
+use super::schema::Document;
+
+/// How a route is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display)]
+#[strum(serialize_all = "UPPERCASE")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Method {
+    Get,
+    Post,
+    Delete,
+}
+
+/// A method and a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
+#[expect(missing_docs, reason = "`manual` says it")]
+pub enum Route {
+    Status,
+    Events,
+    Arm,
+    Disarm,
+    Image,
+    Retry,
+    Stop,
+    Release,
+    Audit,
+    VerifyMedia,
+    Press,
+    RemoveMaster,
+    Records,
+    RecordOf,
+}
+
+/// What a route does, for its manual.
+#[derive(Clone, Copy, Debug)]
+pub struct Manual {
+    /// In sentences; back quotes as in Markdown.
+    pub text: &'static str,
+    /// The document that it takes as its body.
+    pub takes: Option<Document>,
+    /// The document that it answers with, and whether there is one on each line of a stream.
+    pub answers: Answers,
+}
+
+/// What a route answers with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answers {
+    /// An empty object.
+    Nothing,
+    /// One document.
+    One(Document),
+    /// A document on each line, for as long as the connection is open or the work takes.
+    Lines(Document),
+    /// What `text` describes.
+    Described,
+}
+
+impl Route {
+    /// How it is asked.
+    pub fn method(self) -> Method {
+        match self {
+            Self::Status | Self::Events | Self::Records | Self::RecordOf => Method::Get,
+            Self::RemoveMaster => Method::Delete,
+            Self::Arm
+            | Self::Disarm
+            | Self::Image
+            | Self::Retry
+            | Self::Stop
+            | Self::Release
+            | Self::Audit
+            | Self::VerifyMedia
+            | Self::Press => Method::Post,
+        }
+    }
+
+    /// Its path; a name in braces stands for one segment, which is percent-encoded.
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Status => "/v1/status",
+            Self::Events => "/v1/events",
+            Self::Arm => "/v1/arm",
+            Self::Disarm => "/v1/disarm",
+            Self::Image => "/v1/image",
+            Self::Retry => "/v1/drives/{drive}/retry",
+            Self::Stop => "/v1/drives/{drive}/stop",
+            Self::Release => "/v1/bays/{bay}/release",
+            Self::Audit => "/v1/audit",
+            Self::VerifyMedia => "/v1/media/{name}/verify",
+            Self::Press => "/v1/masters",
+            Self::RemoveMaster => "/v1/masters/{id}",
+            Self::Records => "/v1/records",
+            Self::RecordOf => "/v1/records/{job}",
+        }
+    }
+
+    /// What it does.
+    pub fn manual(self) -> Manual {
+        let nothing = |text| Manual { text, takes: None, answers: Answers::Nothing };
+        let one = |text, document| Manual { text, takes: None, answers: Answers::One(document) };
+        match self {
+            Self::Status => one(
+                "The station with its media, masters, presses, drives and devices, at this moment.",
+                Document::Status,
+            ),
+            Self::Events => Manual {
+                text: "The station, and the station again whenever something changes, several times a second at most.",
+                takes: None,
+                answers: Answers::Lines(Document::Status),
+            },
+            Self::Arm => one(
+                "Allows the station to write, until it is disarmed or restarted. The answer has the drives that \
+                 nothing else speaks against.",
+                Document::Armed,
+            ),
+            Self::Disarm => one(
+                "Forbids writing. Drives that are being imaged are finished; the answer has them.",
+                Document::Armed,
+            ),
+            Self::Image => Manual {
+                text: "Begins an attempt at one drive, through the same admission as when it is plugged in. `again` \
+                       goes for a drive that has passed with the same media. `overwrite` is the reason for which what \
+                       the drive holds may be lost; it waives `not_blank` and nothing else, is good for this attempt, \
+                       and is kept in the record with the user at the other end of the socket. How the attempt goes \
+                       on is in the status, under the same device and the same number of the attempt.",
+                takes: Some(Document::ImageRequest),
+                answers: Answers::One(Document::Attempt),
+            },
+            Self::Retry => one(
+                "Begins another attempt at an attached drive, also one that has passed. A drive that is being \
+                 imaged goes on.",
+                Document::Attempt,
+            ),
+            Self::Stop => one(
+                "Stops a drive that is being imaged, or waits for its master.",
+                Document::Stopped,
+            ),
+            Self::Release => nothing(
+                "Takes the verdict of a drive that was pulled off its bay, as acknowledged.",
+            ),
+            Self::Audit => Manual {
+                text: "Compares a drive with media, and only reads. Lines `{\"progress\": {\"step\", \"fraction\"}}` come \
+                       while it runs, and at last `{\"done\": REPORT}` or `{\"failed\": {\"code\", \"detail\"}}`.",
+                takes: Some(Document::AuditRequest),
+                answers: Answers::Described,
+            },
+            Self::VerifyMedia => nothing(
+                "Reads media again from end to end and verifies it. How far it is stands in the status.",
+            ),
+            Self::Press => Manual {
+                text: "Presses a master for drives of this size, unless there is one. The answer is `{\"id\"}`, its \
+                       name; how far it is stands in the status.",
+                takes: Some(Document::PressRequest),
+                answers: Answers::Described,
+            },
+            Self::RemoveMaster => nothing("Removes a master from the store, or cancels its press."),
+            Self::Records => Manual {
+                text: "Records, oldest first. The query `serial`, `since` (a time by RFC 3339) and `verdict` selects \
+                       some. With `Accept: application/x-ndjson` a line for each row of the ledger: `{\"record\": …}`, \
+                       `{\"unreadable\": {\"code\", \"detail\", \"hint\"}}` for a row that holds no record, and at last \
+                       `{\"failed\": …}` if the ledger cannot be read to its end.",
+                takes: None,
+                answers: Answers::One(Document::Records),
+            },
+            Self::RecordOf => one("The record of one job.", Document::Record),
+        }
+    }
+}
