@@ -18,6 +18,8 @@ mod boot;
 mod boot_managers;
 #[path = "station/boot_media.rs"]
 mod boot_media;
+#[path = "station/boot_walk.rs"]
+mod boot_walk;
 #[path = "station/corpus.rs"]
 mod corpus;
 #[path = "station/crowd.rs"]

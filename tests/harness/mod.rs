@@ -13,6 +13,7 @@ pub(crate) mod needs;
 pub(crate) mod odd_wim;
 mod setup;
 mod shown;
+pub(crate) mod signed;
 #[macro_use]
 pub(crate) mod registry;
 pub(crate) mod sample;

@@ -8,17 +8,15 @@ use serde_json::{Value, json};
 use super::boot_media::{Media, codes, good, program};
 use crate::harness::odd_wim::{file, folder};
 use crate::harness::sample::{AMD64, run};
+use crate::harness::signed::{NEW, OLD, signed as by};
 use crate::harness::{Drive, Rig, Setup, partitions, wait_for};
-
-const OLD: &str = "Microsoft Windows Production PCA 2011";
-const NEW: &str = "Windows UEFI CA 2023";
 
 /// Media whose boot managers are signed by these certificates, if it has them: in `\Windows\Boot\EFI`, in `EFI_EX` beside
 /// it, in `\EFI\Microsoft\Boot`, in `\EFI\Boot`.
 fn signed(certificates: [Option<&str>; 4]) -> Media {
     let mut media = Media { manager: Vec::new(), ..good() };
     let [windows, ex, microsoft, fallback] =
-        certificates.map(|name| name.map(|name| program(AMD64, 10, name)));
+        certificates.map(|name| name.map(|name| by(program(AMD64, 10, ""), &[name])));
     // Their ends say where they come from.
     let named = |name: &str, place: u8, data: Option<Vec<u8>>| {
         data.map(|mut data| {
@@ -64,6 +62,32 @@ fn the_boot_manager_is_taken_by_the_rule() {
     }
 }
 
+/// A name that stands anywhere else in a program is no signature.
+#[apply(test!)]
+fn only_signatures_say_by_whom_a_program_is_signed() {
+    let both = format!("{NEW} {OLD}");
+    let with = |data: Vec<u8>| Media { manager: vec![file("bootmgfw.efi", data)], ..good() };
+    for (data, says, warnings) in [
+        (program(AMD64, 10, NEW), "not signed", &["boot_manager_unsigned"][..]),
+        (program(AMD64, 10, &both), "not signed", &["boot_manager_unsigned"]),
+        (by(program(AMD64, 10, NEW), &["A"]), "by none of Microsoft's", &["boot_manager_unsigned"]),
+        (by(program(AMD64, 10, NEW), &[OLD]), "certificate of 2011", &["boot_manager_2011"]),
+        (by(program(AMD64, 10, ""), &[OLD, NEW]), "certificate of 2011 and 2023", &[]),
+        (by(program(AMD64, 10, ""), &["A", NEW]), "certificate of 2023", &[]),
+    ] {
+        let judged = with(data).judged_with(1 << 30, "newest");
+        assert_eq!(judged["problems"], json!([]), "{judged:#}");
+        assert_eq!(codes(&judged, "warnings"), warnings, "{judged:#}");
+        let step = judged["first_start"][0].as_str().unwrap();
+        assert!(step.contains(says), "{says}: {step}");
+    }
+    // One of 2011 that has the newer one's name in its code is not taken in place of the newer one.
+    let mut media = with(by(program(AMD64, 10, NEW), &[OLD]));
+    media.fallback = vec![file("bootx64.efi", by(program(AMD64, 10, ""), &[NEW]))];
+    let step = media.judged_with(1 << 30, "newest")["first_start"][0].to_string();
+    assert!(step.contains("bootx64.efi and signed by Microsoft's certificate of 2023"), "{step}");
+}
+
 /// What was chosen is what lies on the ESP, and the record says by whom it is signed.
 #[apply(test!)]
 #[needs(LOOP)]
@@ -97,13 +121,13 @@ fn the_record_says_who_has_signed_the_boot_manager() {
     }
     let font = contents(&drive, &record, "::/EFI/Microsoft/Boot/Fonts/segoe_slboot.ttf");
     assert_eq!(font, b"a newer font");
-    let by = |certificate: &str| {
+    let listed = |certificate: &str| {
         json!([
             { "path": "\\efi\\boot\\bootx64.efi", "certificates": [certificate] },
             { "path": "\\efi\\microsoft\\boot\\bootmgfw.efi", "certificates": [certificate] },
         ])
     };
-    assert_eq!(record["boot_programs"], by("2023"));
+    assert_eq!(record["boot_programs"], listed("2023"));
     let line = rig.ctl_ok(&["records", "--csv"]);
     assert!(line.contains("\\efi\\boot\\bootx64.efi: 2023"), "{line}");
     drive.detach();
@@ -115,7 +139,7 @@ fn the_record_says_who_has_signed_the_boot_manager() {
         for path in both {
             assert_eq!(contents(&drive, &record, path).last(), Some(&last), "{path}");
         }
-        assert_eq!(record["boot_programs"], by(certificate));
+        assert_eq!(record["boot_programs"], listed(certificate));
         drive
     };
     // Another rule is another master.

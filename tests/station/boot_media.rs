@@ -14,6 +14,7 @@ use crate::harness::bcd;
 use crate::harness::hive::{self, LOADER, MANAGER, OPTIONS};
 use crate::harness::odd_wim::{ARCHIVE, Entry, OddWim, REPARSE, file, folder};
 use crate::harness::sample::{AMD64, head, run};
+use crate::harness::signed::{NEW, signed};
 use crate::harness::wim::{intake, intake_task, layout};
 use crate::harness::{Rig, Setup, wait_for};
 
@@ -23,12 +24,17 @@ const ARM64: u16 = 0xaa64;
 /// The tag of a file that Windows has compressed.
 const WOF: u32 = 0x8000_0017;
 
-/// A program with this text in it.
+/// A program that is not signed, with this text in it.
 pub(crate) fn program(machine: u16, subsystem: u16, text: &str) -> Vec<u8> {
     let mut data = vec![b'm'; 9000];
     head(&mut data, machine, subsystem);
     data[5000..5000 + text.len()].copy_from_slice(text.as_bytes());
     data
+}
+
+/// A boot manager that is signed as those of today are.
+pub(crate) fn manager(machine: u16) -> Vec<u8> {
+    signed(program(machine, 10, ""), &[NEW])
 }
 
 /// The architecture in winnt.h.
@@ -39,12 +45,12 @@ fn boot_image(architecture: u32) -> OddWim {
         .boot(1)
 }
 
-fn boot_wim(architecture: u32) -> Vec<u8> {
+pub(crate) fn boot_wim(architecture: u32) -> Vec<u8> {
     boot_image(architecture).raw().0
 }
 
 /// A file that Windows has compressed, as an offline capture holds it.
-fn compressed(name: &str, data: &[u8]) -> Entry {
+pub(crate) fn compressed(name: &str, data: &[u8]) -> Entry {
     file(name, vec![0; data.len()])
         .attributes(0x200 | ARCHIVE)
         .reparse(WOF, [1, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0])
@@ -72,13 +78,13 @@ pub(crate) struct Media {
 }
 
 /// The BCD of good media.
-fn good_bcd() -> &'static [u8] {
+pub(crate) fn good_bcd() -> &'static [u8] {
     static BCD: OnceLock<Vec<u8>> = OnceLock::new();
     BCD.get_or_init(|| hive::bcd(tempfile::tempdir().unwrap().path()))
 }
 
 /// The BCD of good media with one element set anew.
-fn bcd_with(object: &str, element: &str, value: &str) -> Entry {
+pub(crate) fn bcd_with(object: &str, element: &str, value: &str) -> Entry {
     file("BCD", bcd::set(good_bcd(), object, element, value))
 }
 
@@ -92,7 +98,7 @@ pub(crate) fn good() -> Media {
     Media {
         microsoft: vec![file("BCD", good_bcd())],
         fallback: Vec::new(),
-        manager: vec![file("bootmgfw.efi", program(AMD64, 10, ""))],
+        manager: vec![file("bootmgfw.efi", manager(AMD64))],
         windows: vec![folder("Fonts", [file("segoe_slboot.ttf", "a font")])],
         sdi: vec![file("boot.sdi", "a system deployment image")],
         sources: vec![file("boot.wim", boot_wim(9))],
@@ -101,15 +107,15 @@ pub(crate) fn good() -> Media {
 }
 
 impl Media {
-    fn with_bcd(self, bcd: Entry) -> Self {
+    pub(crate) fn with_bcd(self, bcd: Entry) -> Self {
         Self { microsoft: vec![bcd], ..self }
     }
 
-    fn with_manager(self, data: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn with_manager(self, data: impl Into<Vec<u8>>) -> Self {
         Self { manager: vec![file("bootmgfw.efi", data)], ..self }
     }
 
-    fn with_boot_wim(self, data: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn with_boot_wim(self, data: impl Into<Vec<u8>>) -> Self {
         Self { sources: vec![file("boot.wim", data)], ..self }
     }
 
@@ -155,7 +161,7 @@ impl Media {
     }
 
     /// What intake says of it.
-    fn judged(self) -> Value {
+    pub(crate) fn judged(self) -> Value {
         let work = TempDir::new().unwrap();
         let path = work.path().join("boot.wim");
         self.wim().write(&path);
@@ -171,7 +177,7 @@ pub(crate) fn codes(media: &Value, what: &str) -> Vec<String> {
 
 /// Media with this one problem, whose detail has these words.
 #[track_caller]
-fn refused(name: &str, media: Media, code: &str, words: &str) {
+pub(crate) fn refused(name: &str, media: Media, code: &str, words: &str) {
     let judged = media.judged();
     assert_eq!(codes(&judged, "problems"), [code], "{name}: {judged:#}");
     let detail = judged["problems"][0]["detail"].as_str().unwrap();
@@ -180,7 +186,7 @@ fn refused(name: &str, media: Media, code: &str, words: &str) {
 
 /// Media without a problem and with no warnings but these.
 #[track_caller]
-fn accepted(name: &str, media: Media, warnings: &[&str]) -> Value {
+pub(crate) fn accepted(name: &str, media: Media, warnings: &[&str]) -> Value {
     let judged = media.judged();
     assert_eq!(judged["problems"], json!([]), "{name}");
     assert_eq!(codes(&judged, "warnings"), warnings, "{name}: {judged:#}");
@@ -191,7 +197,7 @@ fn accepted(name: &str, media: Media, warnings: &[&str]) -> Value {
 fn good_media_is_told_step_by_step() {
     let judged = accepted("good", good(), &[]);
     let steps = [
-        "firmware of amd64 starts \\EFI\\BOOT\\BOOTX64.EFI, which is \\Windows\\Boot\\EFI\\bootmgfw.efi and not signed by Microsoft",
+        "firmware of amd64 starts \\EFI\\BOOT\\BOOTX64.EFI, which is \\Windows\\Boot\\EFI\\bootmgfw.efi and signed by Microsoft's certificate of 2023",
         "the boot manager takes the default entry",
         "it loads \\sources\\boot.wim into memory, by \\boot\\boot.sdi",
         "it starts \\windows\\system32\\boot\\winload.efi from there",
@@ -203,13 +209,13 @@ fn good_media_is_told_step_by_step() {
 #[apply(test!)]
 fn boot_files_that_windows_has_compressed_are_named() {
     let code = "boot_files_compressed";
-    let manager = || compressed("bootmgfw.efi", &program(AMD64, 10, ""));
+    let compact = || compressed("bootmgfw.efi", &program(AMD64, 10, ""));
     let font = || folder("Fonts", [compressed("segoe_slboot.ttf", &[1; 9000])]);
-    let media = Media { manager: vec![manager()], ..good() };
+    let media = Media { manager: vec![compact()], ..good() };
     refused("manager", media, code, "\\Windows\\Boot\\EFI\\bootmgfw.efi is compressed by Windows");
     let media = Media { windows: vec![font()], ..good() };
     refused("font", media, code, "\\Windows\\Boot\\Fonts\\segoe_slboot.ttf");
-    let media = Media { windows: vec![font()], manager: vec![manager()], ..good() };
+    let media = Media { windows: vec![font()], manager: vec![compact()], ..good() };
     refused("both", media, code, "and so are 1 others of the boot files");
     let media = Media { microsoft: vec![compressed("BCD", good_bcd())], ..good() };
     refused("BCD", media, code, "\\EFI\\Microsoft\\Boot\\BCD");
@@ -236,9 +242,10 @@ fn a_boot_manager_is_a_program_for_firmware() {
     ] {
         refused(name, good().with_manager(data), "boot_manager_invalid", words);
     }
-    let mut unclear = program(AMD64, 10, "");
+    let mut unclear = manager(AMD64);
     unclear[0x98] = b'm';
-    accepted("no optional header", good().with_manager(unclear), &["boot_manager_unclear"]);
+    let warnings = ["boot_manager_unclear", "boot_manager_unsigned"];
+    accepted("no optional header", good().with_manager(unclear), &warnings);
     refused("none", Media { manager: Vec::new(), ..good() }, "boot_files_missing", "bootia32.efi");
 }
 
@@ -251,12 +258,12 @@ fn the_boot_manager_of_each_machine_is_found_by_firmware() {
         (ARM64, 12, "BOOTAA64.EFI"),
     ] {
         let media = good().with_boot_wim(boot_wim(architecture));
-        let judged = accepted(name, media.clone().with_manager(program(machine, 10, "")), &[]);
+        let judged = accepted(name, media.clone().with_manager(manager(machine)), &[]);
         let starts = format!("starts \\EFI\\BOOT\\{name}, which is ");
         let step = judged["first_start"][0].as_str().unwrap();
         assert!(step.contains(&starts), "{step}");
         // Without one of Windows, the program at that place will do.
-        let own = file(name.to_lowercase(), program(machine, 10, ""));
+        let own = file(name.to_lowercase(), manager(machine));
         let media = Media { manager: Vec::new(), fallback: vec![own], ..media };
         let judged = accepted(name, media, &[]);
         let step = judged["first_start"][0].as_str().unwrap();
@@ -301,7 +308,10 @@ fn a_boot_image_is_read_to_its_last_blob() {
 #[apply(test!)]
 fn what_the_bcd_starts_is_looked_up() {
     let path = |path: &str| bcd_with(LOADER, "12000002", &hive::text(path));
-    let image = |path: &str| bcd_with(LOADER, "11000001", &bcd::ramdisk(path));
+    let image = |path: &str| {
+        let one = bcd::set(good_bcd(), LOADER, "11000001", &bcd::ramdisk(path));
+        file("BCD", bcd::set(&one, LOADER, "21000001", &bcd::ramdisk(path)))
+    };
     let sdi = |path: &str| bcd_with(OPTIONS, "32000004", &hive::text(path));
 
     let bios = path("\\windows\\system32\\boot\\winload.exe");
@@ -369,7 +379,10 @@ fn a_large_boot_image_is_read_a_piece_at_a_time() {
 #[needs(LOOP)]
 fn a_32_bit_boot_manager_lies_where_its_firmware_looks() {
     let rig = Rig::new(Setup::default());
-    let media = good().with_manager(program(X86, 10, "")).with_boot_wim(boot_wim(0));
+    let mut media = good().with_manager(manager(X86)).with_boot_wim(boot_wim(0));
+    let names = ["ü.txt", "Ü2.TXT", "Français.txt", "ß.txt", "日本.txt", "a b.txt"];
+    media.fallback.extend(names.map(|name| file(name, name)));
+    media.fallback.push(folder("größe", [file("ö.efi.mui", "1")]));
     media.wim().write(&rig.path("x86.wim"));
     rig.add_media(&rig.path("x86.wim"), "x86.wim");
     rig.start();
@@ -384,4 +397,9 @@ fn a_32_bit_boot_manager_lies_where_its_firmware_looks() {
     let listed = run("mdir", &["-b", "-/", "-i", &esp, "::/EFI"]).to_uppercase();
     assert!(listed.contains("/EFI/BOOT/BOOTIA32.EFI"), "{listed}");
     assert!(!listed.contains("BOOTX64.EFI"), "{listed}");
+    // mdir is not the reader by which a press is checked.
+    let listed = run("mdir", &["-b", "-/", "-i", &esp, "::/EFI"]);
+    for name in names.into_iter().chain(["größe/ö.efi.mui"]) {
+        assert!(listed.lines().any(|line| line.ends_with(&format!("/{name}"))), "{name}: {listed}");
+    }
 }

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use macro_rules_attribute::apply;
 
 use crate::harness::sample::{AMD64, Sample, head, run};
-use crate::harness::{Rig, Setup, sample, wait_for};
+use crate::harness::{Rig, Setup, sample, signed, wait_for};
 
 #[apply(test!)]
 #[needs(LOOP)]
@@ -143,7 +143,7 @@ fn wrong_boot_files_are_told_at_intake() {
     let _shown = rig.shown();
     let mut signed = vec![0; 1000];
     head(&mut signed, AMD64, 10);
-    signed.extend(b"signed by Microsoft Windows Production PCA 2011");
+    let signed = signed::signed(signed, &[signed::OLD]);
     for (name, media, code) in [
         ("x86.wim", Sample { architecture: 0, ..small.clone() }, "boot_image_architecture"),
         ("dirty.wim", Sample { bcd: Some(dirty), ..small.clone() }, "bcd_invalid"),

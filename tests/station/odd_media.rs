@@ -272,6 +272,14 @@ fn boot_files_must_fit_onto_the_esp() {
         assert_one(&media, "esp_too_small", &sizes);
         let hint = media["problems"][0]["hint"].as_str().unwrap();
         assert!(hint.contains("layout"), "{hint}");
+        let detail = media["problems"][0]["detail"].as_str().unwrap();
+        assert!(detail.contains("the largest are \\EFI\\OEM\\recovery.bin ("), "{detail}");
+        // The size that it names is enough.
+        let words = hint.split(' ').collect::<Vec<_>>();
+        let place = words.iter().position(|word| *word == "MiB").unwrap();
+        let enough = words[place - 1].parse::<u32>().unwrap();
+        let entries = recovery(mib);
+        assert_eq!(judged_for_esp(entries, enough)["problems"], json!([]), "{hint}");
     }
     assert_eq!(judged_for_esp(recovery(30), 40)["problems"], json!([]));
     assert_eq!(judged_for_esp(recovery(45), 64)["problems"], json!([]));
@@ -284,18 +292,44 @@ fn boot_files_must_fit_onto_the_esp() {
 #[apply(test!)]
 #[needs(LOOP)]
 fn names_of_boot_files_must_fit_onto_fat() {
-    for name in
-        ["what?", "star*.efi", "dot.", "quote\".txt", "con", "grin\u{1f600}.txt", "\u{fc}.txt"]
-    {
+    for name in ["what?", "star*.efi", "dot.", "quote\".txt", "con", "grin\u{1f600}.txt"] {
         let media = judged_for_esp(bootable([folder("OEM", [file(name, "1")])]), 40);
         assert_one(&media, "esp_names_invalid", &[&format!("{name:?}")]);
     }
     let half: Vec<u16> = vec![0x41, 0xd800];
     let media = judged_for_esp(bootable([folder("OEM", [file(half, "1")])]), 40);
     assert_one(&media, "esp_names_invalid", &["A\u{fffd}"]);
-    let fine = ["\u{fc}ber acht Zeichen.txt", "a b.c.d", "\u{65e5}\u{672c}", "A~1"];
+    let fine = [
+        "\u{fc}ber acht Zeichen.txt",
+        "a b.c.d",
+        "\u{65e5}\u{672c}",
+        "A~1",
+        "\u{fc}.txt",
+        "\u{dc}2.txt",
+        "\u{df}.txt",
+    ];
     let media = judged_for_esp(bootable(fine.map(|name| file(name, "1"))), 40);
     assert_eq!(media["problems"], json!([]));
+}
+
+/// Names that FAT takes for one, though NTFS does not, or that one of two files has as its short name.
+#[apply(test!)]
+#[needs(LOOP)]
+fn boot_files_that_fat_takes_for_one_are_told() {
+    for (first, second) in [
+        ("\u{212a}.txt", "k.txt"),
+        ("\u{17f}.txt", "s.txt"),
+        ("\u{131}.txt", "i.txt"),
+        ("\u{3c2}.txt", "\u{3a3}.txt"),
+        ("longfi~1.txt", "longfilename.txt"),
+    ] {
+        let both = [file(first, "first"), file(second, "second")];
+        let media = judged_for_esp(bootable([folder("OEM", both)]), 40);
+        let named = [format!("{first:?}"), format!("{second:?}")];
+        assert_one(&media, "esp_names_invalid", &named.each_ref().map(String::as_str));
+        let detail = media["problems"][0].to_string();
+        assert!(!detail.contains("mcopy") && !detail.contains("/tmp"), "{detail}");
+    }
 }
 
 /// A split set of three parts, as `m.swm`, `m2.swm` and `m3.swm` in a folder of its own.

@@ -373,19 +373,21 @@ impl Contents {
             }
         };
         let mut contents = Self { problems: tree.problems(complete), ..Self::default() };
+        let mut of_boot_files = Vec::new();
         // What is in a part that is not there would seem to be missing from the media.
         if task.layout.boot == Boot::Prestaged && complete {
             let found = boot::examine(wim, task.image, task.layout.boot_manager);
             contents.boot_image = found.image;
             contents.first_start = found.first_start;
             contents.problems.extend(found.problems);
-            contents.warnings.extend(found.warnings);
+            of_boot_files = found.warnings;
         }
         contents.warnings.extend(tree.miscounted(wim, task.image));
         contents.warnings.extend(tree.losses());
         contents.warnings.extend(boot::losses(wim, task.image));
         contents.entries = Some(tree.entries());
         contents.warnings.extend(tree.warning());
+        contents.warnings.extend(of_boot_files);
         contents.inventory = tree.inventory;
         contents
     }

@@ -3,10 +3,12 @@
 //! `$PATH` is never searched: a station started by hand and one started by systemd must run the same programs.
 
 use std::ffi::OsStr;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use model::hint::Hint;
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde::{Deserialize, Serialize};
 
 /// The paths of the programs.
@@ -40,6 +42,9 @@ pub enum ToolError {
     /// `stderr` is the end of the program's output, and may be empty.
     #[error("{command} failed ({status}){}", after_colon(stderr))]
     Failed { command: String, status: String, stderr: String },
+    /// It was ended after so many seconds of computing.
+    #[error("{name} came to no end in {seconds} seconds of computing")]
+    Endless { name: String, seconds: u64 },
 }
 
 fn after_colon(text: &str) -> String {
@@ -83,7 +88,7 @@ impl Hint for ToolError {
             Self::Missing { package, .. } => {
                 Some(format!("install Debian's package {package}, or add a folder to tools.search"))
             }
-            Self::Start { .. } | Self::Failed { .. } => None,
+            Self::Start { .. } | Self::Failed { .. } | Self::Endless { .. } => None,
         }
     }
 }
@@ -91,18 +96,31 @@ impl Hint for ToolError {
 /// How many bytes from the end of a program's output are kept.
 const KEEP: usize = 1024;
 
+/// Seconds that a program may compute; none needs more than a few, and one that goes round in circles would block its
+/// worker. The kernel counts and ends it: a worker may not send signals. What waits for a disk is not counted.
+const LONGEST: u64 = 20;
+
 /// Runs a program to its end, with no environment but what it needs.
 ///
 /// # Errors
-/// [`ToolError`] with the command line, the exit status, and the end of stderr, or of stdout if stderr is empty.
+/// [`ToolError::Endless`] after [`LONGEST`], or [`ToolError`] with the command line, the exit status, and the end of stderr, or of stdout if stderr is empty.
 pub fn run<A: AsRef<OsStr>>(program: &Path, arguments: &[A]) -> Result<(), ToolError> {
+    run_for(LONGEST, program, arguments)
+}
+
+fn run_for<A: AsRef<OsStr>>(
+    seconds: u64,
+    program: &Path,
+    arguments: &[A],
+) -> Result<(), ToolError> {
     let shown = || {
         let arguments = arguments.iter().map(|a| a.as_ref().to_string_lossy().into_owned());
         let all: Vec<String> =
             std::iter::once(program.display().to_string()).chain(arguments).collect();
         all.join(" ")
     };
-    let output = Command::new(program)
+    let failed = |source| ToolError::Start { command: shown(), source };
+    let child = Command::new(program)
         .args(arguments)
         .env_clear()
         .env("LC_ALL", "C.UTF-8")
@@ -111,10 +129,20 @@ pub fn run<A: AsRef<OsStr>>(program: &Path, arguments: &[A]) -> Result<(), ToolE
         // Makes the times in the ESP equal for equal media.
         .env("SOURCE_DATE_EPOCH", "1577836800")
         .stdin(Stdio::null())
-        .output()
-        .map_err(|source| ToolError::Start { command: shown(), source })?;
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(failed)?;
+    let limit = Rlimit { current: Some(seconds), maximum: Some(seconds + 5) };
+    // If it has ended already, it needs no limit.
+    let _ = prlimit(Some(Pid::from_child(&child)), Resource::Cpu, limit);
+    let output = child.wait_with_output().map_err(failed)?;
     if output.status.success() {
         return Ok(());
+    }
+    if output.status.signal() == Some(libc::SIGXCPU) {
+        let name = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy();
+        return Err(ToolError::Endless { name: name.into_owned(), seconds });
     }
     let mut said = output.stderr;
     if said.is_empty() {
@@ -141,6 +169,12 @@ mod tests {
         assert!(error.to_string().starts_with("mkfs.vfat is not in "), "{error}");
         let hint = error.hint().unwrap();
         assert!(hint.starts_with("install Debian's package dosfstools"), "{hint}");
+    }
+
+    #[test]
+    fn a_program_that_goes_round_in_circles_is_ended() {
+        let error = run_for(1, Path::new("/bin/sh"), &["-c", "while :; do :; done"]).unwrap_err();
+        assert_eq!(error.to_string(), "sh came to no end in 1 seconds of computing");
     }
 
     #[test]

@@ -18,14 +18,24 @@ use serde::{Deserialize, Serialize};
     schemars::JsonSchema,
 )]
 pub enum Certificate {
-    /// "Microsoft Windows Production PCA 2011", which expires in 2026.
+    /// The one that expires in 2026.
     #[serde(rename = "2011")]
     #[strum(serialize = "2011")]
     Of2011,
-    /// "Windows UEFI CA 2023", its successor, which older firmware does not know.
+    /// Its successor, which older firmware does not know.
     #[serde(rename = "2023")]
     #[strum(serialize = "2023")]
     Of2023,
+}
+
+impl Certificate {
+    /// What the certificate calls itself (its common name).
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Of2011 => "Microsoft Windows Production PCA 2011",
+            Self::Of2023 => "Windows UEFI CA 2023",
+        }
+    }
 }
 
 /// Which boot manager a drive gets where the media holds several.

@@ -302,6 +302,14 @@ codes! {
         #[serde(rename = "boot_manager_2011")]
         #[strum(serialize = "boot_manager_2011")]
         BootManager2011,
+        /// Warning: the boot manager is not signed, or by none of Microsoft's certificates.
+        BootManagerUnsigned,
+        /// Warning: boot.wim is compressed in a way that Windows' boot manager is not known to read.
+        BootImageCompression,
+        /// Warning: `osdevice` of an entry of the BCD is not its `device`; drives get `device` for both.
+        BootOsDevice,
+        /// Warning: boot.wim does not have the folder that the BCD names as its Windows (`systemroot`).
+        BootSystemRootMissing,
         /// Warning: `media.expires` has the file's name in other upper and lower case.
         ExpiryName,
     }
@@ -323,6 +331,10 @@ impl FindingCode {
                 | Self::BootImageUnknown
                 | Self::BootImageArchitectureUnknown
                 | Self::BootManager2011
+                | Self::BootManagerUnsigned
+                | Self::BootImageCompression
+                | Self::BootOsDevice
+                | Self::BootSystemRootMissing
                 | Self::ExpiryName
         )
     }

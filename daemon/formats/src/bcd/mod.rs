@@ -83,9 +83,13 @@ impl Hint for BcdError {
             Self::NoOptions(_) | Self::NoSdi(_) => {
                 "set ramdisksdidevice and ramdisksdipath of {ramdiskoptions} with bcdedit"
             }
-            Self::Hive(_) | Self::TooLarge(_) | Self::Missing(_) | Self::Wrong { .. } => {
-                return None;
+            Self::Hive(_) | Self::TooLarge(_) => {
+                "make the media anew with a BCD that `bcdedit /store BCD /enum all` can read"
             }
+            Self::Missing(_) => {
+                "make the media anew with the BCD of its boot image: boot manager, loader and ramdisk options"
+            }
+            Self::Wrong { .. } => return None,
         };
         Some(hint.into())
     }

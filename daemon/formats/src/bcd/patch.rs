@@ -7,11 +7,9 @@ use uuid::Uuid;
 
 use super::BcdError;
 use super::device::{partition, ramdisk_on_windows};
-use super::start::{DEVICE, Start};
+use super::start::{DEVICE, OS_DEVICE, Start};
 use super::store::{BOOT_MANAGER, Store};
 
-/// `BcdOSLoaderDevice_OSDevice`
-const OS_DEVICE: u32 = 0x2100_0001;
 /// `BcdDeviceData_SdiDevice`, on the ramdisk options.
 const SDI_DEVICE: u32 = 0x3100_0003;
 

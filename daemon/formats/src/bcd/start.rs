@@ -18,6 +18,10 @@ const BOOT_SEQUENCE: u32 = 0x2400_0002;
 const TIMEOUT: u32 = 0x2500_0004;
 /// `BcdLibraryDevice_ApplicationDevice`
 pub(super) const DEVICE: u32 = 0x1100_0001;
+/// `BcdOSLoaderDevice_OSDevice`
+pub(super) const OS_DEVICE: u32 = 0x2100_0001;
+/// `BcdOSLoaderString_SystemRoot`
+const SYSTEM_ROOT: u32 = 0x2200_0002;
 /// `BcdLibraryString_ApplicationPath`
 const PATH: u32 = 0x1200_0002;
 /// `BcdLibraryString_Description`
@@ -74,6 +78,19 @@ pub struct Started {
     pub sdi: String,
     /// The program in the ramdisk that is started.
     pub loader: String,
+    /// What `osdevice` names, if that is not the same ramdisk.
+    pub(super) os_device: Option<OsDevice>,
+    /// The folder of the ramdisk in which the loader looks for Windows; the path as it stands.
+    pub system_root: Option<String>,
+}
+
+/// What `osdevice` names in place of the ramdisk in `device`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum OsDevice {
+    /// A ramdisk of this file.
+    Ramdisk(String),
+    /// Something else, in words.
+    Other(String),
 }
 
 /// What the boot manager starts: the boot sequence's entries, then the default.
@@ -167,7 +184,15 @@ fn started(store: &Store, object: Option<Uuid>, turn: Turn) -> Result<Started, B
     let sdi = store.element(options, SDI_PATH).and_then(file).ok_or(BcdError::NoSdi(turn))?;
     let title = store.element(object, DESCRIPTION).and_then(text);
     let title = title.map(|title| title.chars().take(LONGEST_TITLE).collect());
-    Ok(Started { object, options, turn, title, image, sdi, loader })
+    let os_device = match store.element(object, OS_DEVICE).map(Device::parse) {
+        Some(Device::Ramdisk { path, .. }) if path.to_lowercase() == image.to_lowercase() => None,
+        Some(Device::Ramdisk { path, .. }) if is_path(&path) => Some(OsDevice::Ramdisk(path)),
+        Some(Device::Ramdisk { .. }) => Some(OsDevice::Other("a ramdisk without a file".into())),
+        Some(Device::Other(words)) => Some(OsDevice::Other(words)),
+        None => None,
+    };
+    let system_root = store.element(object, SYSTEM_ROOT).and_then(text);
+    Ok(Started { object, options, turn, title, image, sdi, loader, os_device, system_root })
 }
 
 /// The kind of an object, in words (`Description\Type`: kind of object, of image, of application).

@@ -88,6 +88,12 @@ fn two_loaders() -> Bcd {
     adk().with(MANAGER, SHOWN, list(&[SETUP, OTHER])).object(OTHER, OS_LOADER, elements)
 }
 
+/// The ADK's store with another file as its ramdisk.
+fn in_ramdisk(path: &str) -> Bcd {
+    let image = || ramdisk(path, OPTIONS);
+    adk().with(SETUP, DEVICE, image()).with(SETUP, OS_DEVICE, image())
+}
+
 fn shapes() -> Vec<(&'static str, Bcd)> {
     let memory_test = || list(&[MEMORY_TEST]);
     vec![
@@ -133,18 +139,9 @@ fn shapes() -> Vec<(&'static str, Bcd)> {
             adk().with(SETUP, PATH, text("\\windows\\system32\\boot\\winload.exe")),
         ),
         ("a loader without a path", adk().without(SETUP, PATH)),
-        (
-            "a ramdisk in a folder",
-            adk().with(SETUP, DEVICE, ramdisk("\\SMS\\pe\\WinPE.wim", OPTIONS)),
-        ),
-        (
-            "a ramdisk that the media lacks",
-            adk().with(SETUP, DEVICE, ramdisk("\\SMS\\boot.wim", OPTIONS)),
-        ),
-        (
-            "a ramdisk whose path is a folder",
-            adk().with(SETUP, DEVICE, ramdisk("\\sources", OPTIONS)),
-        ),
+        ("a ramdisk in a folder", in_ramdisk("\\SMS\\pe\\WinPE.wim")),
+        ("a ramdisk that the media lacks", in_ramdisk("\\SMS\\boot.wim")),
+        ("a ramdisk whose path is a folder", in_ramdisk("\\sources")),
         (
             "a ramdisk on a partition that is searched for",
             adk().with(SETUP, DEVICE, ramdisk_in(&locate_block(BOOT_WIM), BOOT_WIM, OPTIONS)),
@@ -188,6 +185,26 @@ fn shapes() -> Vec<(&'static str, Bcd)> {
             adk().with(SETUP, DEVICE, on_partition()),
         ),
         ("a device that is searched for", adk().with(SETUP, DEVICE, locate("\\windows"))),
+        (
+            "osdevice is another ramdisk that is there",
+            adk().with(SETUP, OS_DEVICE, ramdisk("\\SMS\\pe\\WinPE.wim", OPTIONS)),
+        ),
+        (
+            "osdevice is a ramdisk that the media lacks",
+            adk().with(SETUP, OS_DEVICE, ramdisk("\\other.wim", OPTIONS)),
+        ),
+        ("osdevice is a partition", adk().with(SETUP, OS_DEVICE, on_partition())),
+        (
+            "osdevice is the same ramdisk in other case",
+            adk().with(SETUP, OS_DEVICE, ramdisk(&BOOT_WIM.to_uppercase(), OPTIONS)),
+        ),
+        ("without osdevice", adk().without(SETUP, OS_DEVICE)),
+        ("a systemroot that boot.wim lacks", adk().with(SETUP, 0x2200_0002, text("\\nowhere"))),
+        ("a systemroot that is a file", adk().with(SETUP, 0x2200_0002, text(WINLOAD))),
+        (
+            "a systemroot with a backslash at its end",
+            adk().with(SETUP, 0x2200_0002, text("\\Windows\\")),
+        ),
         ("a device [boot]", adk().with(SETUP, DEVICE, boot())),
         ("a virtual disk", adk().with(SETUP, DEVICE, virtual_disk("\\win.vhdx"))),
         ("a device of an unknown type", adk().with(SETUP, DEVICE, bytes(&[9; 40]))),
@@ -266,6 +283,9 @@ fn shapes_are_judged_and_explained() {
                 for lacking in walk.lacking {
                     let _ = writeln!(told, "lacking: {lacking:?}");
                 }
+                for words in walk.differing {
+                    let _ = writeln!(told, "differing: {words}");
+                }
             }
         }
     }
@@ -307,6 +327,8 @@ fn every_entry_that_is_started_names_the_drives_own_partitions() {
         assert!(check(&after, &others).is_err(), "{name}");
         let mut same = Start::of(&after).unwrap();
         same.menu = start.menu;
+        let mut start = start;
+        start.entries.iter_mut().for_each(|entry| entry.os_device = None);
         assert_eq!(same, start, "{name}: nothing but the devices is changed");
         patched += 1;
     }

@@ -1,6 +1,6 @@
 //! The walk of the boot manager through the media, told in words.
 
-use super::start::{Start, Started, Turn};
+use super::start::{OsDevice, Start, Started, Turn};
 
 /// Where a file is looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +35,20 @@ pub enum Lacking {
     Image(String),
     /// boot.sdi.
     Sdi(String),
+    /// The file of the ramdisk that `osdevice` names, where `device` names another.
+    OsImage {
+        /// Whose `osdevice` it is.
+        turn: Turn,
+        /// The file.
+        path: String,
+    },
+    /// The folder in the ramdisk in which the loader looks for Windows.
+    SystemRoot {
+        /// The folder.
+        path: String,
+        /// The ramdisk's file.
+        image: String,
+    },
     /// The loader in the ramdisk.
     Loader {
         /// The loader's path.
@@ -51,6 +65,8 @@ pub struct Walk {
     pub steps: Vec<String>,
     /// What the walk does not find, each once.
     pub lacking: Vec<Lacking>,
+    /// Each entry whose `osdevice` is something else than its `device`, a sentence each.
+    pub differing: Vec<String>,
 }
 
 impl Walk {
@@ -94,7 +110,7 @@ impl Start {
         look: &mut dyn FnMut(Place<'_>, &str) -> Lookup,
         walk: &mut Walk,
     ) {
-        let Started { turn, title, image, sdi, loader, .. } = entry;
+        let Started { turn, title, image, sdi, loader, system_root, .. } = entry;
         let named = title.as_ref().map(|title| format!(" {title:?}")).unwrap_or_default();
         let once = match turn {
             Turn::Sequence(1) => "at the first start only, the boot manager takes",
@@ -120,13 +136,29 @@ impl Start {
         if !suffices(found_sdi) {
             walk.lacks(Lacking::Sdi(sdi.clone()));
         }
-        let found = match found {
-            Lookup::File => look(Place::Image(image), loader),
-            _ => Lookup::Unknown,
+        match &entry.os_device {
+            None => {}
+            Some(OsDevice::Ramdisk(path)) if !suffices(look(Place::Media, path)) => {
+                walk.lacks(Lacking::OsImage { turn: *turn, path: path.clone() });
+            }
+            Some(OsDevice::Ramdisk(other) | OsDevice::Other(other)) => walk.differing.push(format!(
+                "osdevice of {turn} is {other}, and its device is a ramdisk of {image}; drives get the latter for both"
+            )),
+        }
+        let is_open = found == Lookup::File;
+        let mut inside = |path: &str| {
+            if is_open { look(Place::Image(image), path) } else { Lookup::Unknown }
         };
+        let found = inside(loader);
         walk.steps.push(format!("it starts {loader} from there{}", but(found)));
         if !suffices(found) {
             walk.lacks(Lacking::Loader { path: loader.clone(), image: image.clone() });
+        }
+        let Some(root) = system_root else { return };
+        let found = inside(root.trim_end_matches('\\'));
+        if !matches!(found, Lookup::Folder | Lookup::Unknown) {
+            walk.steps.push(format!("it finds no Windows there: {root} is missing or no folder"));
+            walk.lacks(Lacking::SystemRoot { path: root.clone(), image: image.clone() });
         }
     }
 }

@@ -11,7 +11,7 @@ use model::media::BootImage;
 use model::units::Bytes;
 use sha2::{Digest as _, Sha256};
 
-use crate::wim::{self, Flow, Thing, Wim};
+use crate::wim::{self, Flow, Info, Thing, Wim};
 
 /// How a system deployment image begins, which is no WIM and can be a ramdisk all the same.
 const SDI_MAGIC: &[u8] = b"$SDI0001";
@@ -24,6 +24,8 @@ pub(super) enum Examined {
         about: BootImage,
         wim: Wim,
         index: u32,
+        /// How it is compressed, in words, if no boot manager is known to read that.
+        odd: Option<String>,
     },
     /// A ramdisk that is no WIM.
     Other,
@@ -33,7 +35,9 @@ impl Examined {
     /// What its bootable image has at a path.
     pub(super) fn thing(&mut self, path: &str) -> Option<Thing> {
         match self {
-            Self::Wim { wim, index, .. } => wim.thing(*index, path),
+            Self::Wim { wim, index, .. } => wim
+                .thing(*index, path)
+                .or_else(|| wim.long(*index, path).and_then(|long| wim.thing(*index, &long))),
             Self::Other => None,
         }
     }
@@ -56,9 +60,14 @@ pub(super) fn examine(path: &Path) -> Result<Examined, String> {
     if start != wim::MAGIC {
         return Err("is no WIM file".into());
     }
-    let damaged = |error| format!("is damaged: {}", chain(&error));
+    // Where it was unpacked to says nothing to anybody.
+    let own = path.display().to_string();
+    let damaged = |error| format!("is damaged: {}", chain(&error).replace(&own, "it"));
     let mut wim = Wim::open(path, |_| Flow::Continue).map_err(damaged)?;
     let info = wim.info().map_err(damaged)?;
+    if info.write_in_progress {
+        return Err("is damaged: its header says that its writer has not finished".into());
+    }
     if info.parts > 1 {
         return Err(format!("is part {} of a split set", info.part));
     }
@@ -84,7 +93,25 @@ pub(super) fn examine(path: &Path) -> Result<Examined, String> {
         sha256,
         size_bytes,
     };
-    Ok(Examined::Wim { about, wim, index })
+    Ok(Examined::Wim { about, wim, index, odd: odd(&info) })
+}
+
+/// A chunk of what Windows' own programs write.
+const CHUNK: u32 = 32 << 10;
+
+/// How a WIM is compressed, if not as Windows' boot manager is known to read it. Microsoft's own boot images are LZX or
+/// XPRESS in chunks of 32 KiB, as DISM's `/Compress:max` and `fast` make them. wimlib says of solid archives, LZMS and other
+/// chunks that Microsoft's software has "limited support" for them, which grows with its version (wimcapture(1),
+/// `--chunk-size` and NOTES).
+fn odd(info: &Info) -> Option<String> {
+    if info.solid {
+        return Some("LZMS or solid".into());
+    }
+    match info.compression.as_str() {
+        "None" => None,
+        "XPRESS" | "LZX" if info.chunk <= CHUNK => None,
+        other => Some(format!("{other} in chunks of {} KiB", info.chunk >> 10)),
+    }
 }
 
 /// The digest and the length of a file.

@@ -18,7 +18,8 @@ struct Candidate {
     path: String,
     machine: Machine,
     is_clear: bool,
-    certificates: Vec<Certificate>,
+    /// `None` if it is not signed.
+    certificates: Option<Vec<Certificate>>,
 }
 
 /// Reads a boot manager; a problem if it starts no computer.
@@ -58,28 +59,40 @@ pub(super) fn judge(
     found: &mut Examined,
 ) -> Option<Chosen> {
     let mut all: Vec<Candidate> = Vec::new();
+    let mut unusable_path = None;
     for origin in Origin::ALL {
         let path = origin.path();
         // What Windows has compressed was told of among the reparse points.
-        if !is_there(media, &path) || matches!(media.thing(&path), Some(Thing::Reparse(_))) {
+        if !is_there(media, &path) {
+            continue;
+        }
+        if matches!(media.thing(&path), Some(Thing::Reparse(_))) {
+            unusable_path.get_or_insert(path);
             continue;
         }
         match (read(media, &path, origin), origin) {
             (Ok(candidate), Origin::Fallback(machine)) if candidate.machine != machine => {}
             (Ok(candidate), _) => all.push(candidate),
             (Err(_), Origin::Fallback(_)) => {}
-            (Err(problem), _) => found.problems.push(problem),
+            (Err(problem), _) => {
+                unusable_path.get_or_insert(path);
+                found.problems.push(problem);
+            }
         }
     }
     // Only boot managers of one machine stand for each other.
     let machine = all.first().map(|first| first.machine);
     let equals: Vec<&Candidate> =
         all.iter().filter(|other| Some(other.machine) == machine).collect();
-    let certificates: Vec<_> = equals.iter().map(|other| other.certificates.clone()).collect();
+    let certificates: Vec<_> =
+        equals.iter().map(|other| other.certificates.clone().unwrap_or_default()).collect();
     let chosen = rule.choose(&certificates).map(|place| equals[place]);
     judge_remaining(media, chosen.map(|chosen| chosen.machine), found);
     let Some(chosen) = chosen else {
         found.problems.extend(none(media, rule, !equals.is_empty()));
+        let words =
+            "firmware finds no boot manager that could be taken; with one, this would follow";
+        found.boot_manager = Some(words.into());
         return None;
     };
     if !chosen.is_clear {
@@ -87,20 +100,30 @@ pub(super) fn judge(
         found.warning(Code::BootManagerUnclear, detail);
     }
     judge_signer(chosen, found);
-    found.boot_manager = Some(format!(
+    found.boot_manager = Some(match unusable_path {
+        // What is taken without it may not be what is taken once it is put right.
+        Some(path) => format!("which boot manager firmware starts is open: {path} cannot be used"),
+        None => starts(chosen),
+    });
+    Some(Chosen { origin: chosen.origin, machine: chosen.machine })
+}
+
+/// What firmware does first.
+fn starts(chosen: &Candidate) -> String {
+    format!(
         "firmware of {} starts {}, which is {} and {}",
         chosen.machine.architecture(),
         format_args!("\\EFI\\BOOT\\{}", chosen.machine.fallback_name()),
         chosen.path,
-        signers(&chosen.certificates)
-    ));
-    Some(Chosen { origin: chosen.origin, machine: chosen.machine })
+        signers(chosen.certificates.as_deref())
+    )
 }
 
-fn signers(certificates: &[Certificate]) -> String {
+fn signers(certificates: Option<&[Certificate]>) -> String {
+    let Some(certificates) = certificates else { return "not signed".into() };
     let names: Vec<String> = certificates.iter().map(Certificate::to_string).collect();
     match &names[..] {
-        [] => "not signed by Microsoft".into(),
+        [] => "signed, but by none of Microsoft's certificates".into(),
         names => format!("signed by Microsoft's certificate of {}", names.join(" and ")),
     }
 }
@@ -118,7 +141,9 @@ fn none(media: &mut Unpacker<'_>, rule: BootManagerRule, are_others: bool) -> Op
         return None;
     }
     let detail = format!("no boot manager: none of {}", paths.join(", "));
-    Some(Finding::new(Code::BootFilesMissing, detail))
+    let hint =
+        "make the media with the boot manager of its Windows, or set boot = \"none\" in the layout";
+    Some(Finding::new(Code::BootFilesMissing, detail).with_hint(hint))
 }
 
 /// Judges the programs that firmware of other machines finds: the media's own, which stay where they are.
@@ -141,7 +166,18 @@ fn judge_remaining(media: &mut Unpacker<'_>, replaced: Option<Machine>, found: &
 }
 
 fn judge_signer(chosen: &Candidate, found: &mut Examined) {
-    if chosen.certificates == [Certificate::Of2011] {
+    let certificates = chosen.certificates.as_deref();
+    if certificates.is_none_or(<[_]>::is_empty) {
+        let detail = format!(
+            "the boot manager {} is {}; firmware with Secure Boot does not start it",
+            chosen.path,
+            signers(certificates)
+        );
+        let hint =
+            "make the media with the boot manager of its Windows, or see that Secure Boot is off";
+        found.warnings.push(Finding::new(Code::BootManagerUnsigned, detail).with_hint(hint));
+    }
+    if certificates == Some(&[Certificate::Of2011]) {
         let detail = format!(
             "the boot manager {} is signed by the certificate of 2011 only, which expires in 2026; computers that trust only that of 2023 will not start it",
             chosen.path

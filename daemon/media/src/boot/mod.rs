@@ -112,13 +112,23 @@ enum NotUnpacked {
 
 impl Unpacker<'_> {
     fn thing(&mut self, path: &str) -> Option<Thing> {
-        self.wim.thing(self.image, path)
+        let found = self.wim.thing(self.image, path);
+        found.or_else(|| {
+            let long = self.wim.long(self.image, path)?;
+            self.wim.thing(self.image, &long)
+        })
     }
 
     /// Unpacks a file and returns its path.
     fn unpack(&mut self, path: &str) -> Result<PathBuf, NotUnpacked> {
         let Some(Thing::File(size)) = self.thing(path) else { return Err(NotUnpacked::Missing) };
-        let failed = |detail| NotUnpacked::Failed(Finding::new(Code::UnpackFailed, detail));
+        let long =
+            if self.wim.has(self.image, path) { None } else { self.wim.long(self.image, path) };
+        let path = long.as_deref().unwrap_or(path);
+        let at = format!("{}/", self.folder.display());
+        let failed = |words: String| {
+            NotUnpacked::Failed(Finding::new(Code::UnpackFailed, words.replace(&at, "")))
+        };
         check_room(path, size, self.folder).map_err(NotUnpacked::Failed)?;
         self.wim
             .extract_paths(self.image, self.folder, &[path])
@@ -215,7 +225,9 @@ fn read_bcd(media: &mut Unpacker<'_>, found: &mut Examined) -> Option<Start> {
         Some(Thing::Reparse(WOF)) => return None,
         Some(Thing::Folder | Thing::Reparse(_)) | None => {
             let detail = format!("no boot configuration: {BCD} is missing");
-            found.problem(Code::BcdMissing, detail);
+            let hint =
+                "make the media with its boot configuration, or set boot = \"none\" in the layout";
+            found.problems.push(Finding::new(Code::BcdMissing, detail).with_hint(hint));
             return None;
         }
     }

@@ -67,6 +67,10 @@ pub(super) fn follow(
     for (path, tag) in points {
         found.problems.push(behind_reparse_point(&path, tag, 0));
     }
+    for words in walk.differing {
+        let hint = "set osdevice of the entry to its device with bcdedit";
+        found.warnings.push(Finding::new(Code::BootOsDevice, words).with_hint(hint));
+    }
     for lacking in walk.lacking {
         judge_lacking(&lacking, found);
     }
@@ -97,7 +101,8 @@ fn examine(
         (thing, Err(NotUnpacked::Missing)) => {
             if thing.is_none() && path == BOOT_WIM {
                 let detail = format!("no boot image: {path} is missing");
-                found.problem(Code::BootImageMissing, detail);
+                let hint = "make the media with the boot image of its task sequence";
+                found.problems.push(Finding::new(Code::BootImageMissing, detail).with_hint(hint));
             }
             return None;
         }
@@ -114,10 +119,18 @@ fn examine(
             found.warning(Code::BootImageUnknown, detail);
             Some(Image::Other)
         }
-        Ok(Image::Wim { about, wim, index }) => {
+        Ok(Image::Wim { about, wim, index, odd }) => {
+            if let Some(words) = &odd {
+                let detail = format!(
+                    "{path} is compressed as {words}; Windows' boot manager is known to read XPRESS and LZX in chunks of 32 KiB"
+                );
+                let hint = "export it with `wimlib-imagex export --compress=LZX --boot`, or `dism /Export-Image`";
+                let finding = Finding::new(Code::BootImageCompression, detail);
+                found.warnings.push(finding.with_hint(hint));
+            }
             judge_architecture(&about, machine, found);
             found.image.get_or_insert_with(|| about.clone());
-            Some(Image::Wim { about, wim, index })
+            Some(Image::Wim { about, wim, index, odd })
         }
     }
 }
@@ -142,6 +155,19 @@ fn judge_lacking(lacking: &Lacking, found: &mut Examined) {
             );
             let hint = "put boot.sdi there, or name its place in the BCD (ramdisksdipath)";
             found.problems.push(Finding::new(Code::BootSdiMissing, detail).with_hint(hint));
+        }
+        Lacking::OsImage { turn, path } => {
+            let detail = format!("osdevice of {turn} names {path}, which is no file of the media");
+            let hint = "set osdevice of the entry to its device with bcdedit";
+            let finding = Finding::new(Code::BootImageMissing, detail).with_hint(hint);
+            found.problems.push(finding);
+        }
+        Lacking::SystemRoot { path, image } => {
+            let detail = format!(
+                "the BCD names {path} as systemroot, which the bootable image of {image} does not have as a folder"
+            );
+            let hint = "set systemroot of the entry to \\windows with bcdedit";
+            found.warnings.push(Finding::new(Code::BootSystemRootMissing, detail).with_hint(hint));
         }
         Lacking::Loader { path, image } => {
             let detail =

@@ -75,7 +75,7 @@ impl Found {
             machine: Program::parse(&data).ok().map(|program| program.machine),
             program: is_program.then(|| BootProgram {
                 path: format!("\\{}", path.replace('/', "\\")),
-                certificates: pe::certificates(&data),
+                certificates: pe::certificates(&data).unwrap_or_default(),
             }),
             bcd: path.eq_ignore_ascii_case(BCD).then_some(data),
         }

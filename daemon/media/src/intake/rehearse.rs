@@ -15,6 +15,7 @@ use crate::press::build::PressError;
 use crate::press::esp::EspError;
 use crate::press::fits::FitError;
 use crate::press::rehearsal::Rehearsal;
+use crate::tools::ToolError;
 use crate::wim::{BareError, Wim};
 
 /// How many entries libwim shows in the image, and what is free for them.
@@ -131,9 +132,9 @@ fn refused(folder: &Path, error: &PressError) -> Finding {
         PressError::Esp(EspError::Fit(fit @ FitError::Full { .. })) => {
             Finding::of(Code::EspTooSmall, fit)
         }
-        PressError::Esp(EspError::Fit(fit @ FitError::Name(_))) => {
-            Finding::of(Code::EspNamesInvalid, fit)
-        }
+        PressError::Esp(EspError::Fit(
+            fit @ (FitError::Name(_) | FitError::Clash(..) | FitError::Lost(_)),
+        )) => Finding::of(Code::EspNamesInvalid, fit),
         PressError::Esp(EspError::Folder(folder @ CaselessError::Name(_))) => {
             Finding::of(Code::EspNamesInvalid, folder)
         }
@@ -142,8 +143,16 @@ fn refused(folder: &Path, error: &PressError) -> Finding {
             let hint = "capture the media without it, or with what NTFS can hold";
             return Finding::new(Code::NotApplicable, said).with_hint(hint);
         }
+        PressError::Tool(ToolError::Failed { command, status, stderr }) => {
+            let name = command.split(' ').next().and_then(|path| path.rsplit('/').next());
+            let detail = format!("{} failed ({status}): {stderr}", name.unwrap_or(command));
+            Finding::new(Code::NotApplicable, detail)
+        }
         other => Finding::of(Code::NotApplicable, other),
     };
+    // Where it was tried says nothing to anybody.
+    let detail = finding.detail.replace(&format!("{}/", folder.display()), "");
+    let finding = Finding { detail, ..finding };
     match error.hint() {
         Some(hint) => finding.with_hint(hint),
         None => finding,

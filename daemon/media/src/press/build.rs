@@ -3,6 +3,7 @@
 //! Everything happens in one folder of the store. The station takes the image over when the worker has ended; until
 //! then the folder may be removed at any time, so no step needs to be undone.
 
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -23,7 +24,8 @@ use model::layout::{
 use model::units::{Bytes, SectorSize};
 
 use super::esp::{self, EspError};
-use super::{PressTask, fits};
+use super::fits::FitError;
+use super::{PressTask, fits, long_names};
 use crate::inheritance;
 use crate::tools::{self, ToolError, Tools};
 use crate::unchanged::{MediaChanged, check_unchanged};
@@ -312,12 +314,16 @@ pub(super) fn fill_esp(
     if let Some(places) = plan.places(&Identity::placeholder(plan.partitions.len())) {
         esp::set_places(contents, &programs.hivexsh, &places)?;
     }
-    let mut arguments = vec!["-s".into(), "-Q".into(), "-i".into(), volume.as_os_str().to_owned()];
+    // It skips a name that it takes for one that is there, where it would ask for ever; the check afterwards tells of it.
+    let options = ["-s", "-Q", "-D", "s", "-i"];
+    let mut arguments: Vec<OsString> = options.map(OsString::from).into();
+    arguments.push(volume.as_os_str().to_owned());
     for entry in fs::read_dir(contents).map_err(store("read the boot files"))? {
         arguments.push(entry.map_err(store("read the boot files"))?.path().into_os_string());
     }
     arguments.push("::/".into());
     tools::run(&programs.mcopy, &arguments)?;
+    long_names::complete(contents, volume).map_err(FitError::from).map_err(EspError::from)?;
     Ok(fits::check_after(contents, volume).map_err(EspError::from)?)
 }
 

@@ -5,7 +5,9 @@
 
 pub mod build;
 pub mod esp;
+mod fat_names;
 pub(crate) mod fits;
+mod long_names;
 pub(crate) mod rehearsal;
 
 use std::path::PathBuf;

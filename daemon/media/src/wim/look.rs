@@ -39,6 +39,24 @@ impl Wim {
         thing
     }
 
+    /// The path by long names of what NTFS has at a path, whose names may be short ones (8.3).
+    pub fn long(&mut self, image: u32, path: &str) -> Option<String> {
+        let mut place = String::new();
+        for wanted in path.strip_prefix('\\')?.split('\\') {
+            let same = |name: &str| name.to_lowercase() == wanted.to_lowercase();
+            let mut found = None;
+            let each = |entry: &Entry<'_>| {
+                if same(entry.name) || entry.short_name.is_some_and(same) {
+                    found.get_or_insert_with(|| entry.name.to_owned());
+                }
+            };
+            let folder = if place.is_empty() { "\\" } else { &place };
+            self.iterate(image, folder, sys::ITERATE_FLAG_CHILDREN, each).ok()?;
+            place = format!("{place}\\{}", found?);
+        }
+        Some(place)
+    }
+
     /// Calls `each` for a folder and everything below it, parents first; not at all if there is none.
     pub fn below(&mut self, image: u32, folder: &str, each: impl FnMut(&Entry<'_>)) {
         // If the path does not exist, nothing is there.

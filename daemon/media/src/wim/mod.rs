@@ -149,6 +149,9 @@ fn begins_as_wim(path: &Path) -> io::Result<bool> {
     Ok(start == MAGIC || start == PIPABLE_MAGIC)
 }
 
+/// The version in the header of a WIM with solid resources (wimlib, include/wimlib/header.h: `WIM_VERSION_SOLID`).
+const VERSION_SOLID: u32 = 0xe00;
+
 /// What the header of a WIM file says.
 #[derive(Clone, Debug, Serialize)]
 pub struct Info {
@@ -164,6 +167,10 @@ pub struct Info {
     pub parts: u16,
     /// Compression, by libwim's name: None, XPRESS, LZX, LZMS.
     pub compression: String,
+    /// Bytes of a chunk that is compressed by itself.
+    pub chunk: u32,
+    /// Whether the file has, or may have, many contents compressed as one (WIM version 0xe00).
+    pub solid: bool,
     #[expect(missing_docs, reason = "the name says it")]
     pub integrity_table: bool,
     /// Whether the header says that the WIM's writer has not finished.
@@ -337,6 +344,8 @@ impl Wim {
             part: info.part_number,
             parts: info.total_parts,
             compression: compression.unwrap_or_default(),
+            chunk: info.chunk_size,
+            solid: info.wim_version == VERSION_SOLID,
             integrity_table: info.flags & 1 != 0,
             write_in_progress: info.flags & (1 << 6) != 0,
         })

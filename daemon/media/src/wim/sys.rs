@@ -19,6 +19,7 @@ pub(super) const EXTRACT_FLAG_NO_ACLS: c_int = 0x40;
 pub(super) const EXTRACT_FLAG_NORPFIX: c_int = 0x200;
 pub(super) const EXTRACT_FLAG_NO_ATTRIBUTES: c_int = 0x10_0000;
 pub(super) const ITERATE_FLAG_RECURSIVE: c_int = 0x1;
+pub(super) const ITERATE_FLAG_CHILDREN: c_int = 0x2;
 pub(super) const EXPORT_FLAG_NO_NAMES: c_int = 0x2;
 pub(super) const EXPORT_FLAG_NO_DESCRIPTIONS: c_int = 0x4;
 pub(super) const WRITE_FLAG_SKIP_EXTERNAL_WIMS: c_int = 0x200;

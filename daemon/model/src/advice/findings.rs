@@ -196,6 +196,30 @@ impl Explained for FindingCode {
                 engineer: "Computers whose firmware has revoked the certificate of 2011 do not start it with Secure \
                     Boot. Update the boot image, or set `boot_manager` in `[[layout]]`.",
             },
+            Self::BootManagerUnsigned => Advice {
+                now: "make the media with the boot manager of its Windows if the computers have Secure Boot",
+                operator: NOTHING,
+                engineer: "`prestagectl media show NAME` says which file it is. With Secure Boot, firmware starts only what \
+                    is signed by a certificate that it trusts.",
+            },
+            Self::BootImageCompression => Advice {
+                now: "export boot.wim with LZX or XPRESS, and start one drive before you ship others",
+                operator: NOTHING,
+                engineer: "Windows' boot manager reads XPRESS and LZX in chunks of 32 KiB. `wimlib-imagex export boot.wim all \
+                    NEW.wim --compress=LZX --boot` makes such a file, as does `dism /Export-Image`.",
+            },
+            Self::BootOsDevice => Advice {
+                now: "set `osdevice` of the entry to its `device` with bcdedit, and make the media again",
+                operator: NOTHING,
+                engineer: "Boot manager and Windows PE must start from the same ramdisk. Each drive's BCD gets `device` for \
+                    both.",
+            },
+            Self::BootSystemRootMissing => Advice {
+                now: "set `systemroot` of the entry to `\\windows` with bcdedit, and make the media again",
+                operator: NOTHING,
+                engineer: "The loader looks for Windows PE in this folder of boot.wim. `bcdedit /store BCD /set {default} \
+                    systemroot \\windows` sets it.",
+            },
             Self::ExpiryName => Advice {
                 now: "write the file's name in `media.expires` exactly as it is",
                 operator: NOTHING,
