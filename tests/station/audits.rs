@@ -7,6 +7,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
 use macro_rules_attribute::apply;
+use rustix::fs::XattrFlags;
 use serde_json::Value;
 
 use crate::harness::odd_wim::{ARCHIVE, DIRECTORY, Entry, OddWim, file, folder};
@@ -532,4 +533,58 @@ fn everything_on_a_drive_is_compared() {
     }
     let (code, text) = rig.ctl(&["audit", &drive.node()]);
     assert_eq!(code, SAME, "{text}");
+}
+
+/// A file has attributes, times and streams once; media that says two things of it is told, wherever it is looked at.
+#[apply(test!)]
+#[needs(LOOP)]
+fn names_of_one_file_that_contradict_each_other() {
+    let imaged = Imaged::with([
+        file("first", "one file").linked(7),
+        file("second", "one file").linked(7).attributes(ARCHIVE | 1).stream("zone", "lost"),
+        file("same", "another").linked(8),
+        file("again", "another").linked(8),
+        file("other contents", "x").linked(9),
+        file("of their own", "y").linked(9).attributes(ARCHIVE | 1),
+    ]);
+    let media = imaged.rig.json(&["media", "show", "odd.wim"]);
+    let warnings = media["warnings"].as_array().unwrap();
+    let differ: Vec<_> = warnings.iter().filter(|w| w["code"] == "links_differ").collect();
+    assert!(differ.len() == 1, "{warnings:#?}");
+    let detail = differ[0]["detail"].as_str().unwrap();
+    assert!(detail.starts_with("1 names") && detail.contains("/second and /first"), "{detail}");
+    assert!(imaged.warnings().iter().any(|warning| warning.starts_with("not_kept")));
+    let told = imaged.record["media"]["warnings"].as_array().unwrap();
+    assert!(told.contains(&"links_differ".into()), "{told:?}");
+    imaged.is(INCOMPLETE, &["/second", "the media says something else of /first"]);
+}
+
+/// Nothing may be added to a file.
+#[apply(test!)]
+#[needs(LOOP, FUSE)]
+fn what_is_added_to_files_is_told() {
+    let imaged = Imaged::with([file("plain", "x"), file("known", "y").object_id(&[5; 16])]);
+    imaged.is(SAME, &[]);
+    let (_, offset, size) = partitions(&imaged.record)[2].clone();
+    let mount = imaged.rig.path("mount");
+    std::fs::create_dir(&mount).unwrap();
+    // One entry of `struct FILE_FULL_EA_INFORMATION`: its length, no flags, the lengths of name and value, both.
+    let extended: &[u8] = b"\x10\0\0\0\0\x03\x04\0KEY\0VALU";
+    for (attribute, value, told) in [
+        ("system.ntfs_ea", extended, "/plain: has extended attributes"),
+        ("system.ntfs_object_id", &[1; 16], "/plain: the object ID differs"),
+    ] {
+        let before = imaged.drive.contents();
+        let (offset, size) = (offset.to_string(), size.to_string());
+        let file = imaged.drive.file.to_str().unwrap();
+        let node = crate::harness::attach(file, &["--offset", &offset, "--sizelimit", &size]);
+        run("ntfs-3g", &[&node, mount.to_str().unwrap()]);
+        let path = mount.join("plain");
+        rustix::fs::setxattr(&path, attribute, value, XattrFlags::empty()).unwrap();
+        run("umount", &[mount.to_str().unwrap()]);
+        run("losetup", &["-d", &node]);
+        imaged.is(DIFFERENT, &[told]);
+        put(file, 0, &before);
+    }
+    imaged.is(SAME, &[]);
 }

@@ -164,18 +164,18 @@ fn security_descriptors_are_tried() {
 #[apply(test!)]
 fn names_that_a_volume_refuses_are_tried() {
     let long = |units: usize| [folder("d", [file("n".repeat(units), "1")])];
-    assert_problem([file("$MFT", "1")], "not_applicable", &["/$MFT", "File exists"]);
-    assert_problem([file("$Bitmap", "1")], "not_applicable", &["/$Bitmap"]);
-    assert_problem([folder("$Extend", [])], "not_applicable", &["/$Extend"]);
+    assert_problem([file("$MFT", "1")], "names_twice", &["/$MFT", "volume's own"]);
+    assert_problem([file("$Bitmap", "1")], "names_twice", &["/$Bitmap"]);
+    assert_problem([folder("$Extend", [])], "names_twice", &["/$Extend"]);
     assert_valid([folder("d", [file("$MFT", "1"), file("$Bitmap", "1")])]);
     for units in [256, 300, 512, 600] {
         assert_problem(long(units), "names_invalid", &["/d/nnn", "255"]);
     }
     assert_valid(long(255));
     let taken = [file("PROGRA~1", "1"), folder("Program Files", []).short("PROGRA~1")];
-    assert_problem(taken, "not_applicable", &["PROGRA~1"]);
+    assert_problem(taken, "names_twice", &["PROGRA~1"]);
     let both = [file("first one", "1").short("FIRST~1"), file("first two", "2").short("FIRST~1")];
-    assert_problem(both, "not_applicable", &["/first two"]);
+    assert_problem(both, "names_twice", &["/first two"]);
     let stream = |units: usize| [file("w", "1").stream("n".repeat(units), "1")];
     for units in [256, 300, 512] {
         assert_problem(stream(units), "names_invalid", &["/w:nnn"]);
@@ -479,4 +479,31 @@ fn too_small_is_said_of_room() {
         let log = rig.log();
         (log.contains("the content does not fit") && log.contains("No space left")).then_some(())
     });
+}
+
+/// NTFS finds a file by each of its names, and the volume has files of its own.
+#[apply(test!)]
+fn names_that_ntfs_takes_for_equal() {
+    let short_names =
+        [file("Long one", "1").short("LONGON~1"), file("Long two", "2").short("longon~1")];
+    assert_problem(short_names, "names_twice", &["/Long two", "longon~1"]);
+    let long_and_short = [file("progra~1", "1"), folder("Program Files", []).short("PROGRA~1")];
+    assert_problem(long_and_short, "names_twice", &["/Program Files", "PROGRA~1"]);
+    assert_problem([file("$bitmap", "x")], "names_twice", &["/$bitmap", "volume's own"]);
+    assert_problem([folder("$extend", [file("in", "x")])], "names_twice", &["/$extend"]);
+    assert_valid([
+        file("SAME.TXT", "1").short("SAME.TXT"),
+        file("same2.txt", "2").short("SAME2.TXT"),
+        folder("dir", [file("$mft", "in a folder"), file("Long one", "1").short("LONGON~1")]),
+        file("Long one", "1").short("LONGON~1"),
+    ]);
+}
+
+/// What a rehearsal without contents, or libwim, does not tell.
+#[apply(test!)]
+fn what_no_press_could_hold() {
+    let many = (0..600).fold(file("many", "x"), |file, at| file.stream(format!("{at:0>200}"), "y"));
+    assert_problem([many], "not_applicable", &["/many", "streams"]);
+    let stub = folder("cloud", [file("below", "x")]).reparse(0x9000_001a, vec![1, 0, 0, 0]);
+    assert_problem([stub], "not_applicable", &["/cloud/below", "reparse points"]);
 }

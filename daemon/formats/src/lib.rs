@@ -16,5 +16,4 @@ pub mod ntfs;
 pub mod pe;
 pub mod security;
 pub mod text;
-pub mod wim;
 pub mod wim_tree;

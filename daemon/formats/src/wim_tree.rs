@@ -1,10 +1,13 @@
 //! The directory tree of an image, as it stands in the metadata of a WIM (layout: Microsoft's "Windows Imaging File Format"
 //! paper, and wimlib's src/dentry.c).
 //!
-//! libwim reads it too. But it leaves out what no volume can hold without telling its caller, and gives names in an
-//! encoding that loses some of them.
+//! libwim reads it too. But it leaves out what no volume can hold without telling its caller, gives names in an encoding
+//! that loses some of them, makes one file of all names that have a number in common, and tells no contents that lie behind
+//! a reparse point.
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+
+use crate::text;
 
 /// `FILE_ATTRIBUTE_DIRECTORY`.
 const DIRECTORY: u32 = 0x10;
@@ -43,20 +46,57 @@ pub struct Entry {
     pub place: usize,
     /// Its name in UTF-16, which need not be valid.
     pub name: Box<[u16]>,
+    /// Its short name; empty if it has none.
+    pub short_name: Box<[u16]>,
     /// Windows file attributes.
     pub attributes: u32,
     /// Number of its security descriptor; negative if it has none.
     pub security: i32,
     /// Where its own entries begin in the metadata; 0 if it has none. Those of a file are not read.
     pub children: u64,
-    /// The names of its named streams.
-    pub streams: Vec<Box<[u16]>>,
+    /// Creation, last access and last write, in units of 100 ns since 1601.
+    pub times: [u64; 3],
+    /// The same number for all names of one file; 0 if it has one name, and for a reparse point.
+    pub link_group: u64,
+    /// The digests of the streams without a name: that of the reparse point first, if the entry is one. All zeros for an
+    /// empty stream. Never empty.
+    pub unnamed: Vec<[u8; 20]>,
+    /// Its named streams.
+    pub streams: Vec<Stream>,
+    /// What follows its names, such as an object ID, as it stands there.
+    pub items: Box<[u8]>,
+}
+
+/// A named stream of an entry.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Stream {
+    pub name: Box<[u16]>,
+    pub sha1: [u8; 20],
 }
 
 impl Entry {
     /// Whether it is a folder.
     pub fn is_folder(&self) -> bool {
         self.attributes & DIRECTORY != 0
+    }
+
+    /// Whether it is a reparse point.
+    pub fn is_reparse(&self) -> bool {
+        self.attributes & REPARSE != 0
+    }
+
+    /// The digest of the contents that lie behind a reparse point; all zeros if they are empty. `None` if the entry is no
+    /// reparse point, or has no contents.
+    pub fn behind(&self) -> Option<[u8; 20]> {
+        self.unnamed.get(1).copied().filter(|_| self.is_reparse())
+    }
+
+    /// Everything that all names of one file must agree on, but for its security descriptor's number.
+    fn of_file(&self) -> impl PartialEq + '_ {
+        let mut streams: Vec<&Stream> = self.streams.iter().collect();
+        streams.sort();
+        (self.attributes, self.security, self.times, streams, &self.items)
     }
 }
 
@@ -122,17 +162,39 @@ impl Tree {
             .collect()
     }
 
-    /// The path of an entry, with `/` between names; what is no Unicode in it is replaced.
+    /// The names of files that say something else of their file than an earlier name of it does, each with that one.
+    /// A volume has one file for all of them. Which names are of one file is decided as Windows and libwim do (wimlib's
+    /// src/inode_fixup.c): they have the same number and the same contents.
+    pub fn contradictions(&self) -> Vec<(usize, usize)> {
+        let mut first: HashMap<(u64, [u8; 20]), usize> = HashMap::new();
+        let mut found = Vec::new();
+        for (place, entry) in self.entries.iter().enumerate() {
+            if entry.link_group == 0 || entry.is_folder() || entry.is_reparse() {
+                continue;
+            }
+            let group = (entry.link_group, entry.unnamed[0]);
+            let other = *first.entry(group).or_insert(place);
+            if self.entries[other].of_file() != entry.of_file() {
+                found.push((place, other));
+            }
+        }
+        found
+    }
+
+    /// The path of an entry, with `/` between names, each as [`text`] writes it; `/` for the root.
     pub fn path(&self, place: usize) -> String {
         let mut names = Vec::new();
         let mut next = self.entries.get(place);
         while let Some(entry) = next
             && let Some(folder) = entry.folder
         {
-            names.push(String::from_utf16_lossy(&entry.name));
+            names.push(text::of_units(entry.name.iter().copied()));
             next = self.entries.get(folder);
         }
-        names.iter().rev().map(|name| format!("/{name}")).collect()
+        match names[..] {
+            [] => "/".to_owned(),
+            _ => names.iter().rev().map(|name| format!("/{name}")).collect(),
+        }
     }
 }
 
@@ -190,6 +252,16 @@ impl Metadata<'_> {
         let attributes = self.u32(start + 8)?;
         let length = self.u16(start + 100)?;
         let name = self.name(start + ENTRY, length, end)?;
+        // A name is followed by a zero that its length does not count.
+        let after = |at: usize, length: usize| if length == 0 { at } else { at + length + 2 };
+        let short = after(start + ENTRY, length);
+        let short_length = self.u16(start + 98)?;
+        let short_name = self.name(short, short_length, end)?;
+        let items = after(short, short_length).next_multiple_of(8);
+        let items = self.0.get(items..end).unwrap_or_default().into();
+        let times = [self.u64(start + 40)?, self.u64(start + 48)?, self.u64(start + 56)?];
+        let is_reparse = attributes & REPARSE != 0;
+        let link_group = if is_reparse { 0 } else { self.u64(start + 88)? };
         let security = i32::from_le_bytes(self.bytes(start + 12)?);
         let children = self.u64(start + 16)?;
 
@@ -202,27 +274,36 @@ impl Metadata<'_> {
                 0 => unnamed.push(*at + 16),
                 length => {
                     named.push(*at + 16);
-                    streams.push(self.name(*at + STREAM, length, next)?);
+                    let name = self.name(*at + STREAM, length, next)?;
+                    streams.push(Stream { name, sha1: self.bytes(*at + 16)? });
                 }
             }
             *at = next;
         }
-        let entry = Entry { folder, place: start, name, attributes, security, children, streams };
+        // The digest in the entry itself counts if it is not zero; otherwise it stands for what no other one does.
+        if unnamed.len() > 1 && self.bytes::<20>(unnamed[0])? == [0; 20] {
+            unnamed.remove(0);
+        }
+        let digests = unnamed.iter().map(|at| self.bytes(*at)).collect::<Result<_, _>>()?;
+        let entry = Entry {
+            folder,
+            place: start,
+            name,
+            short_name,
+            attributes,
+            security,
+            children,
+            times,
+            link_group,
+            unnamed: digests,
+            streams,
+            items,
+        };
         if !entry.is_folder() {
-            let reparse =
-                (attributes & REPARSE != 0).then(|| self.reparse_data(&unnamed)).transpose()?;
-            contents.extend(unnamed.into_iter().filter(|place| Some(*place) != reparse));
+            contents.extend(unnamed.into_iter().skip(usize::from(is_reparse)));
             contents.extend(named);
         }
         Ok(Some(entry))
-    }
-
-    /// Where the digest of a reparse point's data stands: the first one that an unnamed stream has. The one in the entry
-    /// itself counts only if it is not zero, or the only one.
-    fn reparse_data(&self, unnamed: &[usize]) -> Result<usize, TreeError> {
-        let own = unnamed[0];
-        let has_own = self.bytes::<20>(own)? != [0; 20];
-        Ok(if has_own { own } else { unnamed.get(1).copied().unwrap_or(own) })
     }
 }
 
@@ -288,9 +369,11 @@ mod tests {
         ]);
         let tree = Tree::parse(&data).unwrap();
         let paths: Vec<String> = (0..tree.entries.len()).map(|place| tree.path(place)).collect();
-        assert_eq!(paths, ["", "/a", "/link", "/both", "/dir"]);
-        let zone: Box<[u16]> = "zone".encode_utf16().collect();
+        assert_eq!(paths, ["/", "/a", "/link", "/both", "/dir"]);
+        let zone = Stream { name: "zone".encode_utf16().collect(), sha1: [2; 20] };
         assert_eq!(tree.entries[1].streams, [zone]);
+        let behind: Vec<_> = tree.entries.iter().map(Entry::behind).collect();
+        assert_eq!(behind, [None, None, Some([2; 20]), Some([2; 20]), None]);
         // Of the reparse points, the digest in the entry is that of the reparse data.
         assert_eq!(tree.contents.len(), 3 + 1 + 2);
         assert!(tree.contents.iter().all(|at| [1, 2].contains(&data[*at])));

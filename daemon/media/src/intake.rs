@@ -167,9 +167,14 @@ fn intake(task: &IntakeTask) -> Result<IntakeOutcome, IntakeError> {
     let images = images(&wim, &info);
     let contents = Contents::of(&mut wim, task, &info, complete);
     problems.extend(contents.problems);
+    let mut warnings = others.warnings;
+    warnings.extend(contents.warnings);
     if complete && let Some(entries) = contents.entries {
         let shown = Shown { entries, is_sound: problems.is_empty() };
-        problems.extend(rehearse::problems(&mut wim, task, &parts, &shown));
+        let found = rehearse::findings(&mut wim, task, &parts, &shown).into_iter();
+        let (odd, wrong): (Vec<_>, Vec<_>) = found.partition(|finding| finding.code.is_warning());
+        warnings.extend(odd);
+        problems.extend(wrong);
     }
     check_unchanged(&files)?;
     let name = task.path.file_name().unwrap_or_default().to_string_lossy();
@@ -188,7 +193,7 @@ fn intake(task: &IntakeTask) -> Result<IntakeOutcome, IntakeError> {
         boot_image: contents.boot_image,
         first_start: contents.first_start,
         problems,
-        warnings: others.warnings.into_iter().chain(contents.warnings).collect(),
+        warnings,
     })))
 }
 

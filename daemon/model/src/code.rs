@@ -290,6 +290,8 @@ codes! {
         AttributesNotKept,
         /// Warning: short names of files are not kept, because a file with several names has one.
         ShortNamesNotKept,
+        /// Warning: names of one file have attributes, times, streams or descriptors that are not the same; the file gets those of one of them.
+        LinksDiffer,
         /// Warning: boot.wim does not have the loader that the BCD starts.
         BootLoaderMissing,
         /// Warning: a boot manager does not say that it is an application for UEFI.
@@ -326,6 +328,7 @@ impl FindingCode {
                 | Self::ExtendedAttributes
                 | Self::AttributesNotKept
                 | Self::ShortNamesNotKept
+                | Self::LinksDiffer
                 | Self::BootLoaderMissing
                 | Self::BootManagerUnclear
                 | Self::BootImageUnknown

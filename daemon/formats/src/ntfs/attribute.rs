@@ -15,6 +15,8 @@ pub mod kind {
     pub const INDEX_ROOT: u32 = 0x90;
     pub const INDEX_ALLOCATION: u32 = 0xa0;
     pub const REPARSE_POINT: u32 = 0xc0;
+    pub const EA_INFORMATION: u32 = 0xd0;
+    pub const EA: u32 = 0xe0;
     pub(crate) const END: u32 = 0xffff_ffff;
 }
 

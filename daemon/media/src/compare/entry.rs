@@ -48,8 +48,16 @@ pub(super) fn compare<'a>(
     if volume.security(file) != want.security {
         report.differs(path, "the security descriptor differs");
     }
-    if want.object_id != [0; 16] && file.object_id != Some(want.object_id) {
+    let object_id = Some(want.object_id).filter(|id| *id != [0; 16]);
+    if file.object_id != object_id {
         report.differs(path, "the object ID differs");
+    }
+    if file.has_extended_attributes {
+        report.differs(path, "has extended attributes, which no press writes");
+    }
+    if let Some(other) = &want.contradicts {
+        let what = format!("the media says something else of {other}, which is the same file");
+        report.loses(path, what);
     }
     let listed = |name: &str| want.streams.iter().any(|stream| stream.name == name);
     for stream in file.streams.iter().filter(|s| !s.name.is_empty() && !listed(&s.name)) {

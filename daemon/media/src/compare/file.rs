@@ -21,6 +21,7 @@ pub(super) struct File {
     /// The security descriptor that the file has for itself.
     pub(super) security: Option<Place>,
     pub(super) object_id: Option<[u8; 16]>,
+    pub(super) has_extended_attributes: bool,
     /// The long names with their folders, sorted; folders have copies of them. There is one for each hard link.
     pub(super) names: Vec<(u64, String)>,
     /// The name that a short one belongs to, with its folder.
@@ -128,6 +129,7 @@ impl File {
         }
         for attribute in record.attributes() {
             let Attribute { kind, name, is_compressed, value } = attribute?;
+            self.has_extended_attributes |= [kind::EA, kind::EA_INFORMATION].contains(&kind);
             match value {
                 Value::Here(data) => self.take_value(kind, name, data)?,
                 // Needed before anything is put together; it never comes in several stretches.

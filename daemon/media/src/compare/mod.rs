@@ -17,7 +17,7 @@ use std::io;
 use std::path::Path;
 
 use formats::ntfs::Reference;
-use formats::wim;
+use formats::wim_tree::Tree;
 use model::api::audit::AuditReport as Report;
 use model::media::MediaFile;
 use model::units::Bytes;
@@ -55,6 +55,8 @@ pub struct Expected {
     link_group: u64,
     /// Whether another link to the same file has a short name as well; a file has only one.
     shares_short_name: bool,
+    /// An earlier name of the same file, of which the media says something else.
+    contradicts: Option<String>,
     /// Creation, last write and last access, in units of 100 ns since 1601.
     times: [u64; 3],
     /// All zeros if the entry has none.
@@ -103,6 +105,7 @@ impl Expected {
             links: entry.links,
             link_group: entry.link_group,
             shares_short_name: false,
+            contradicts: None,
             times: entry.times,
             object_id: entry.object_id,
             streams: streams.collect(),
@@ -152,25 +155,21 @@ pub(crate) fn expected_in(
     for want in all.iter_mut().filter(|want| want.links > 1) {
         want.shares_short_name = short_names.get(&want.link_group).is_some_and(|count| *count > 1);
     }
-    if all.iter().any(Expected::is_reparse)
+    if all.iter().any(|want| want.is_reparse() || want.links > 1)
         && let Ok((metadata, sizes)) = wim.metadata(image, first)
+        && let Ok(tree) = Tree::parse(&metadata)
     {
-        look_behind(&mut all, &metadata, &sizes);
+        look_behind(&mut all, &tree, &sizes);
+        contradict(&mut all, &tree);
     }
     Ok(all)
 }
 
 /// Adds what libwim does not tell of reparse points. What the metadata does not say, either, stays unknown.
-fn look_behind(all: &mut [Expected], metadata: &[u8], sizes: &Sizes) {
-    let mut found = HashMap::new();
-    let walked = wim::entries(metadata, |entry| {
-        if entry.attributes & REPARSE != 0 {
-            found.insert(entry.path.clone(), entry.behind());
-        }
-    });
-    if walked.is_err() {
-        return;
-    }
+fn look_behind(all: &mut [Expected], tree: &Tree, sizes: &Sizes) {
+    let points = tree.entries.iter().enumerate().filter(|(_, entry)| entry.is_reparse());
+    let found: HashMap<String, Option<[u8; 20]>> =
+        points.map(|(place, entry)| (tree.path(place), entry.behind())).collect();
     for want in all.iter_mut().filter(|want| want.is_reparse()) {
         want.behind = match found.get(&want.path) {
             Some(None | Some(NOTHING)) => Behind::Nothing,
@@ -183,6 +182,16 @@ fn look_behind(all: &mut [Expected], metadata: &[u8], sizes: &Sizes) {
             },
             None => Behind::Unknown,
         };
+    }
+}
+
+/// Notes which names of files say something else of their file than another name of it.
+fn contradict(all: &mut [Expected], tree: &Tree) {
+    let found = tree.contradictions();
+    let mut found: HashMap<String, String> =
+        found.into_iter().map(|(place, other)| (tree.path(place), tree.path(other))).collect();
+    for want in all.iter_mut().filter(|want| want.links > 1) {
+        want.contradicts = found.remove(&want.path);
     }
 }
 

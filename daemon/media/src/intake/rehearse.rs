@@ -25,8 +25,8 @@ pub(super) struct Shown {
     pub(super) is_sound: bool,
 }
 
-/// The problems that a press of complete media would have.
-pub(super) fn problems(
+/// The problems that a press of complete media would have, and warnings of what it makes of it.
+pub(super) fn findings(
     wim: &mut Wim,
     task: &IntakeTask,
     parts: &[Part],
@@ -35,7 +35,7 @@ pub(super) fn problems(
     try_all(wim, task, parts, shown).unwrap_or_else(|finding| vec![finding])
 }
 
-/// As [`problems`]; an error is the one problem after which nothing more can be tried.
+/// As [`findings`]; an error is the one problem after which nothing more can be tried.
 fn try_all(
     wim: &mut Wim,
     task: &IntakeTask,
@@ -60,16 +60,17 @@ fn try_all(
     let volume = rehearsal.volume(entries).map_err(failed)?;
     let capitals = volume.capitals().map_err(|error| Finding::of(Code::CheckFailed, &error))?;
     let upcase = |unit: u16| capitals.get(usize::from(unit)).copied().unwrap_or(unit);
-    let mut problems = names::problems(&tree, upcase);
-    if problems.is_empty() && entries != shown.entries {
+    let mut found = names::findings(&tree, upcase);
+    let has_problem = |found: &[Finding]| found.iter().any(|finding| !finding.code.is_warning());
+    if !has_problem(&found) && entries != shown.entries {
         let detail = format!(
             "the directory tree has {entries} entries, of which libwim shows {}",
             shown.entries
         );
-        problems.push(Finding::new(Code::WimDamaged, detail).with_hint("make the media anew"));
+        found.push(Finding::new(Code::WimDamaged, detail).with_hint("make the media anew"));
     }
-    if !problems.is_empty() || !shown.is_sound {
-        return Ok(problems);
+    if has_problem(&found) || !shown.is_sound {
+        return Ok(found);
     }
     volume.apply(&bare, parts).map_err(failed)?;
     let report =
@@ -85,7 +86,7 @@ fn try_all(
     if task.layout.boot == Boot::Prestaged {
         rehearsal.fill_esp(wim, task.image).map_err(failed)?;
     }
-    Ok(problems)
+    Ok(found)
 }
 
 /// Fails if more than half of the free space in `folder` would be taken. The station's ledger may lie on the same file

@@ -169,6 +169,13 @@ impl Explained for FindingCode {
                 operator: NOTHING,
                 engineer: "NTFS keeps one short name per file here. Old installers may store paths with short names.",
             },
+            Self::LinksDiffer => Advice {
+                now: "nothing, if the files that it names do not matter; look at them on one drive",
+                operator: NOTHING,
+                engineer: "A file has its attributes, times, streams and descriptor once, whatever the number of its \
+                           names. In this media the names say different things of it. Windows applies the media in \
+                           the same way. Capture the media anew if that was not meant.",
+            },
             Self::BootLoaderMissing => Advice {
                 now: "start one drive of this media before you ship others",
                 operator: NOTHING,
