@@ -112,8 +112,13 @@ fn power_lost() {
     });
     assert_eq!(rack.records("LOST").len(), 2);
     rack.check_tables("LOST");
+}
 
-    // Told to reboot, the machine waits for the drive.
+/// Told to reboot, the machine waits for the drive that it writes.
+#[apply(test!)]
+#[needs(LONG, RACK)]
+fn told_to_reboot() {
+    let mut rack = Rack::restored("told to reboot in the middle of a job");
     rack.plug(&Spec::new(Bus::Scsi, "AWAITED").rate(SLOW));
     rack.wait_state("AWAITED", "writing", 0.0);
     rack.machine.reboot().unwrap();
