@@ -54,6 +54,8 @@ mod rights;
 mod service;
 #[path = "station/setting_up.rs"]
 mod setting_up;
+#[path = "station/spoilt.rs"]
+mod spoilt;
 #[path = "station/tidy.rs"]
 mod tidy;
 #[path = "station/trouble.rs"]

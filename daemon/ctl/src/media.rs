@@ -74,10 +74,15 @@ fn state(media: &MediaView) -> (&'static str, Style) {
     }
 }
 
-/// What speaks against media: the first problem, where there are several.
+/// What speaks against media: the first problem, where there are several, or the codes of its warnings.
 fn why(media: &MediaView) -> String {
     match &media.problems[..] {
-        [] => String::new(),
+        [] if media.warnings.is_empty() => String::new(),
+        [] => {
+            let count = words::plural(media.warnings.len(), "warning", "warnings");
+            let codes: Vec<String> = media.warnings.iter().map(|w| w.code.to_string()).collect();
+            format!("{count}: {}", codes.join(", "))
+        }
         [only] => only.sentence(),
         [first, rest @ ..] => format!("{} (and {} more)", first.sentence(), rest.len()),
     }

@@ -6,6 +6,7 @@ use super::words::{self, Going, Standing};
 use super::{master, media};
 use model::api::snapshot::{DriveView, InboxView, SilentView, Snapshot};
 use model::rack;
+use model::units::Bytes;
 
 pub(super) fn render(snapshot: &Snapshot, terminal: Option<usize>) -> String {
     [
@@ -31,6 +32,23 @@ fn station(snapshot: &Snapshot, terminal: Option<usize>) -> String {
 /// What is to be said of the inbox beside its media; usually nothing.
 fn inbox(inbox: &InboxView, terminal: Option<usize>) -> String {
     let mut text = String::new();
+    if let Some(trouble) = &inbox.trouble {
+        let told = paragraph(&format!("inbox: cannot be read: {trouble}\n"), terminal);
+        text += &format!("{}{told}{:#}", words::BAD, words::BAD);
+    }
+    for name in &inbox.growing {
+        text += &paragraph(&format!("inbox: {name} is still being written\n"), terminal);
+    }
+    if inbox.ignored > 0 {
+        let entries = words::plural(inbox.ignored, "entry is", "entries are");
+        let names = inbox.ignored_names.join(", ");
+        let more =
+            if inbox.ignored > Bytes::of(inbox.ignored_names.len()).0 { ", …" } else { "" };
+        let ignored = format!(
+            "inbox: {entries} ignored ({names}{more}): media is a file named *.wim, *.swm or *.esd\n"
+        );
+        text += &paragraph(&ignored, terminal);
+    }
     if inbox.waiting > 0 {
         let files = words::plural(inbox.waiting, "file waits", "files wait");
         let waiting = format!("inbox: {files}; take out what is no media\n");

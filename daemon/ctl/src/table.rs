@@ -43,12 +43,19 @@ impl Cell {
     }
 
     pub(super) fn styled(text: impl ToString, style: Style) -> Self {
-        Self { text: text.to_string().replace(char::is_control, "?"), style }
+        Self { text: text.to_string().replace(is_unprintable, "?"), style }
     }
 
     pub(super) fn perhaps(text: Option<impl ToString>) -> Self {
         text.map(Self::new).unwrap_or_default()
     }
+}
+
+/// Whether a letter could reach for the terminal, or turn the order of those after it around (Unicode's explicit
+/// directional formatting).
+fn is_unprintable(letter: char) -> bool {
+    let turns = matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    letter.is_control() || turns
 }
 
 /// A table of `N` columns.
@@ -297,9 +304,9 @@ mod tests {
     #[test]
     fn names_cannot_reach_the_terminal() {
         let mut table = Table::new([("NAME", Keep::Always)]);
-        table.row([Cell::new("a\u{1b}[31m\nb")]);
+        table.row([Cell::new("a\u{1b}[31m\n\u{202e}b")]);
         for width in [None, Some(80)] {
-            assert!(table.render(width).contains("a?[31m?b"));
+            assert!(table.render(width).contains("a?[31m??b"));
         }
     }
 }

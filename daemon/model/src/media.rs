@@ -36,6 +36,12 @@ pub struct Inbox {
     pub waiting: u64,
     /// Files that do not answer when they are looked at, since when.
     pub silent: BTreeMap<PathBuf, Timestamp>,
+    /// The names of files that are still being written.
+    pub growing: Vec<String>,
+    /// What is not looked at, because of its name or because it is no file: how many, and the first names.
+    pub ignored: (u64, Vec<String>),
+    /// Why the folder cannot be read; what is known of it is from before.
+    pub trouble: Option<String>,
 }
 
 impl From<Listing> for Inbox {

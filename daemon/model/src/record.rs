@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::admission::Content;
 use crate::boot::BootProgram;
+use crate::code::FindingCode;
 use crate::digest::Digest;
 use crate::drive::{Bay, Bus, Diskseq, Drive, Serial};
 use crate::failure::{Reason, Refusal};
@@ -53,12 +54,15 @@ pub struct MediaRef {
     pub sha256: Digest,
     /// Index of the image, counted from 1.
     pub image: u32,
+    /// The codes of what intake has warned of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<FindingCode>,
 }
 
 impl From<&Recipe> for MediaRef {
     fn from(recipe: &Recipe) -> Self {
         let name = recipe.media_name.clone();
-        Self { name, sha256: recipe.media_sha256, image: recipe.image }
+        Self { name, sha256: recipe.media_sha256, image: recipe.image, warnings: Vec::new() }
     }
 }
 

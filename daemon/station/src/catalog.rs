@@ -80,12 +80,19 @@ enum EntryState {
 impl MediaCatalog {
     /// Takes up the current files of the inbox; returns those to be checked, the oldest first.
     pub(crate) fn update(&mut self, inbox: Inbox) -> Vec<PathBuf> {
-        let Inbox { files: listing, strangers, waiting, silent } = inbox;
+        let Inbox { files: listing, strangers, waiting, silent, growing, ignored, trouble } = inbox;
         self.listed = true;
         self.entries.retain(|path, _| listing.contains_key(path) || strangers.contains_key(path));
         let silent = silent.into_iter();
         let silent = silent.map(|(path, since)| SilentView { name: file_name(&path), since });
-        self.inbox = InboxView { waiting, silent: silent.collect() };
+        let (ignored, ignored_names) = ignored;
+        let silent = silent.collect();
+        if let Some(trouble) = &trouble
+            && self.inbox.trouble.is_none()
+        {
+            tracing::error!("cannot read the inbox: {trouble}");
+        }
+        self.inbox = InboxView { waiting, silent, growing, ignored, ignored_names, trouble };
         for (path, stamp) in strangers {
             let known = self.entries.get(&path).is_some_and(|entry| entry.stamp == stamp);
             if !known {
@@ -207,7 +214,11 @@ impl MediaCatalog {
         let missing = |refusal| Err(MediaUnavailable::Missing(refusal));
         let fits = |media: &Arc<Media>| requested.is_none_or(|name| media.name == name);
         if let Some(media) = self.valid().into_iter().find(fits) {
-            return Ok(media);
+            // What comes now gets the newest, so it waits until newer media is known to be good or bad.
+            return match requested.is_none() && self.is_checking_newer(&media) {
+                true => Err(MediaUnavailable::Undecided),
+                false => Ok(media),
+            };
         }
         let mut others = self.views();
         others.retain(|view| requested.is_none_or(|name| view.name == name));
@@ -244,6 +255,15 @@ impl MediaCatalog {
                 missing(refusal.with_hint("copy a prestaged WIM there"))
             }
         }
+    }
+
+    /// Whether media that is newer than this is still being checked.
+    fn is_checking_newer(&self, media: &Media) -> bool {
+        let own = media.files.first().and_then(|file| self.entries.get(&file.path));
+        let Some(own) = own.map(|entry| entry.stamp.modified_ns) else { return false };
+        self.entries.values().any(|entry| {
+            matches!(entry.state, EntryState::Checking { .. }) && entry.stamp.modified_ns > own
+        })
     }
 
     /// Whether a check is running.
@@ -385,6 +405,8 @@ mod tests {
             strangers: HashMap::from([(path("text.wim"), stamp(0))]),
             waiting: 7,
             silent: BTreeMap::from([(path("link.wim"), Timestamp::UNIX_EPOCH)]),
+            growing: vec!["big.wim".into()],
+            ..Inbox::default()
         };
         let checked = catalog.update(inbox.clone());
         assert_eq!(checked, ["b.wim", "c.wim", "a.wim"].map(path));

@@ -336,7 +336,8 @@ impl<M: Clone> Station<M> {
             };
         };
         let stop = Stop::default();
-        let media = MediaRef::from(&recipe);
+        let warnings = media.warnings.iter().map(|finding| finding.code).collect();
+        let media = MediaRef { warnings, ..MediaRef::from(&recipe) };
         record.media = Some(media.clone());
         insertion.enter(Phase::Running { stop: stop.clone(), job: record.job, master: id, media });
         self.forget_ready();

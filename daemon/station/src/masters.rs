@@ -28,9 +28,13 @@ impl<M: Clone> Station<M> {
     ) -> Vec<Effect<M>> {
         let mut effects = Vec::new();
         match &result {
-            Ok(IntakeOutcome::Media(media)) if media.problems.is_empty() => {
-                let (media, sha256) = (&media.name, media.sha256);
-                tracing::info!(media, %sha256, "media {media} is valid");
+            Ok(IntakeOutcome::Media(checked)) if checked.problems.is_empty() => {
+                let (media, sha256) = (&checked.name, checked.sha256);
+                let warnings: Vec<String> =
+                    checked.warnings.iter().map(|finding| finding.code.to_string()).collect();
+                let with = if warnings.is_empty() { "" } else { ", with warnings: " };
+                let warnings = warnings.join(", ");
+                tracing::info!(media, %sha256, "media {media} is valid{with}{warnings}");
                 if let Some(doubt) = expiry::doubt(&self.setup.expires, media) {
                     tracing::warn!(media, "{}", doubt.detail);
                 }

@@ -107,6 +107,11 @@ fn head(snapshot: &Snapshot, tiles: &[Tile<'_>], lost: Option<&Lost>, width: usi
         let text = format!("NO DATA since {}: {why}", words::clock(*since));
         lines.insert(0, cut(&text, width));
     }
+    if let Some(trouble) = &snapshot.inbox.trouble {
+        let bad = words::BAD;
+        let text = cut(&format!("inbox: cannot be read: {trouble}"), width);
+        lines.push(format!("{bad}{text}{bad:#}"));
+    }
     if let Some(reason) = &snapshot.ledger {
         let bad = words::BAD;
         let text = cut(&format!("no records: {}", reason.detail), width);

@@ -27,6 +27,9 @@ const FILES: usize = 1000;
 /// So many files that are no WIMs are told.
 const STRANGERS: usize = 100;
 
+/// So many names of what is ignored are told.
+const IGNORED: usize = 10;
+
 /// What was seen at a path.
 #[derive(Clone, Copy, Debug)]
 enum Seen {
@@ -70,7 +73,13 @@ impl Scan {
         let Some(listed) = self.looker.at(inbox, list) else {
             return Ok(self.replace(Inbox { silent: self.looker.silent(), ..self.known.clone() }));
         };
-        let mut paths = listed?;
+        let Listed { mut paths, mut ignored } = match listed {
+            Ok(listed) => listed,
+            Err(error) => {
+                let trouble = Some(format!("{}: {error}", inbox.display()));
+                return Ok(self.replace(Inbox { trouble, ..self.known.clone() }));
+            }
+        };
         // Those that are in use are looked at first.
         paths.sort_by_cached_key(|path| (Reverse(self.stamp_of(path).is_some()), path.clone()));
         let beyond = paths.len().saturating_sub(NAMES);
@@ -103,10 +112,16 @@ impl Scan {
                 }
                 // What is known of a file that does not answer stays; a worker finds out whether it can be read.
                 (None, Some(stamp)) if was_wim => files.push((path, stamp)),
+                (Some(Seen::Nothing), _) => ignored.push(name(&path)),
                 _ => {}
             }
         }
         self.pending = pending;
+        let mut growing: Vec<String> = self.pending.keys().map(|path| name(path)).collect();
+        growing.sort();
+        ignored.sort();
+        let count = u64::try_from(ignored.len()).unwrap_or(u64::MAX);
+        ignored.truncate(IGNORED);
         let waiting =
             beyond + self.oldest(&mut files, FILES) + self.oldest(&mut strangers, STRANGERS);
         Ok(self.replace(Inbox {
@@ -114,6 +129,9 @@ impl Scan {
             strangers: strangers.into_iter().collect(),
             waiting: u64::try_from(waiting).unwrap_or(u64::MAX),
             silent: self.looker.silent(),
+            growing,
+            ignored: (count, ignored),
+            trouble: None,
         }))
     }
 
@@ -139,16 +157,32 @@ impl Scan {
     }
 }
 
-/// The paths in a folder that have a WIM's name.
-fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut paths = Vec::new();
+/// What is in a folder.
+#[derive(Debug, Default)]
+struct Listed {
+    /// What has a WIM's name.
+    paths: Vec<PathBuf>,
+    /// The names of everything else that is not hidden.
+    ignored: Vec<String>,
+}
+
+fn list(folder: &Path) -> io::Result<Listed> {
+    let mut listed = Listed::default();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if is_wim(&path) {
-            paths.push(path);
+            listed.paths.push(path);
+        } else if !is_hidden(&path) && listed.ignored.len() < NAMES {
+            listed.ignored.push(name(&path));
         }
     }
-    Ok(paths)
+    Ok(listed)
+}
+
+/// A file's name as it is shown.
+fn name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.replace(char::is_control, "?")
 }
 
 /// Looks at a file. It may vanish at any moment; the next scan will show it.
@@ -178,11 +212,14 @@ fn look(path: &Path, known: Option<Stamp>) -> Seen {
 /// Whether a file is a WIM, or a part of one, by its name. Hidden files do not count: programs that copy write into
 /// them.
 fn is_wim(path: &Path) -> bool {
-    let hidden = path.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.'));
     let known = |e: &std::ffi::OsStr| {
         ["wim", "swm", "esd"].iter().any(|known| e.eq_ignore_ascii_case(known))
     };
-    !hidden && path.extension().is_some_and(known)
+    !is_hidden(path) && path.extension().is_some_and(known)
+}
+
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
 }
 
 #[cfg(test)]

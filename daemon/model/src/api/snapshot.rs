@@ -63,6 +63,18 @@ pub struct InboxView {
     pub waiting: u64,
     /// Files, or the inbox itself, that do not answer.
     pub silent: Vec<SilentView>,
+    /// The names of files that are still being written.
+    #[serde(default)]
+    pub growing: Vec<String>,
+    /// How many files and folders are ignored: their names are none of media, or they are no files.
+    #[serde(default)]
+    pub ignored: u64,
+    /// The names of some of them.
+    #[serde(default)]
+    pub ignored_names: Vec<String>,
+    /// Why the inbox cannot be read; media is shown as it was before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
 }
 
 /// A file that does not answer.
