@@ -50,6 +50,8 @@ fn other_buses_and_bays_are_none_of_its_business() {
     let stranger = stranger_to(&rig);
     refused(&rig, &stranger, &[], "bay_not_allowed");
     assert!(rig.records(&stranger.serial).is_empty());
+    let text = rig.ctl_fails(2, &["audit", &stranger.node()]);
+    assert!(text.contains("does not belong to the station"), "{text}");
 }
 
 /// A drive in a bay that is not the rig's.

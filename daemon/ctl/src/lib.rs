@@ -118,6 +118,7 @@ impl From<ClientError> for CommandError {
                 | DenialCode::NotRunning
                 | DenialCode::AlreadyPassed
                 | DenialCode::Busy
+                | DenialCode::OutOfScope
                 | DenialCode::Stalled => exit::REFUSED,
             },
         };

@@ -424,6 +424,8 @@ codes! {
         AlreadyPassed,
         /// The drive is being imaged.
         Busy,
+        /// The drive is on a bus or in a bay that does not belong to the station.
+        OutOfScope,
         /// The drive still does not answer.
         Stalled,
         /// The store cannot be changed.

@@ -95,6 +95,7 @@ impl IntoResponse for Problem {
             | Code::NotRunning
             | Code::AlreadyPassed
             | Code::Busy
+            | Code::OutOfScope
             | Code::AmbiguousDrive
             | Code::Stalled
             | Code::StoreError => StatusCode::CONFLICT,

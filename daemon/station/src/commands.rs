@@ -254,6 +254,11 @@ impl<M: Clone> Station<M> {
             let detail = format!("{} is being imaged", insertion.drive.node.display());
             return Err(Denial::new(DenialCode::Busy, detail).with_hint("wait until it is done"));
         }
+        if !self.setup.policy.may_hold(&insertion.drive) {
+            let bay = &insertion.drive.bay;
+            let detail = format!("bay {bay}, or its bus, does not belong to the station");
+            return Err(Denial::new(DenialCode::OutOfScope, detail));
+        }
         // What the drive holds is known by its digest: the file may have another name by now.
         let media = match (requested, &insertion.held) {
             (None, Some(held)) => self.catalog.valid_with(held.sha256).ok_or_else(|| {

@@ -92,6 +92,12 @@ impl Explained for DenialCode {
                 operator: "Wait for the drive's verdict, or use `prestagectl stop DRIVE`.",
                 engineer: "A drive has one job at a time, media one check.",
             },
+            Self::OutOfScope => Advice {
+                now: "put the drive into a bay of the station",
+                operator: "The station opens no drive on other buses and in other bays, not even to read it. \
+                           Put the drive into a bay of the station.",
+                engineer: "admission.buses and admission.bays say which those are.",
+            },
             Self::Stalled => Advice {
                 now: "take the drive out",
                 operator: "Take the drive out; it still does not answer.",
