@@ -239,7 +239,9 @@ mod tests {
         let mut scan = Scan::default();
         let mut file = File::create(&path).unwrap();
         file.write_all(&WIM[..5]).unwrap();
-        assert!(!scan.run(inbox.path()).unwrap());
+        assert!(scan.run(inbox.path()).unwrap());
+        assert!(scan.known.files.is_empty());
+        assert_eq!(scan.known.growing.len(), 1);
         assert!(!scan.run(inbox.path()).unwrap(), "not even if it rests");
         file.write_all(&WIM[5..]).unwrap();
         drop(file);
@@ -260,8 +262,10 @@ mod tests {
         rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
         fs::create_dir(inbox.path().join("folder.wim")).unwrap();
         let mut scan = Scan::default();
-        assert!(!scan.run(inbox.path()).unwrap());
+        assert!(scan.run(inbox.path()).unwrap());
         assert!(scan.known.files.is_empty() && scan.pending.is_empty());
+        let ignored = ["fifo.wim", "folder.wim"].map(str::to_owned).into();
+        assert_eq!(scan.known.ignored, (2, ignored));
     }
 
     #[test]

@@ -34,7 +34,7 @@ fn wire_names_are_pinned() {
         names::<FindingCode>().join(" "),
         "wim_damaged wim_unfinished wim_incomplete media_unreadable check_failed split_part_missing \
          image_missing encrypted_files names_invalid names_twice not_applicable esp_too_small esp_names_invalid boot_files_missing boot_files_compressed boot_manager_invalid bcd_missing bcd_invalid \
-         boot_image_missing boot_image_damaged boot_image_architecture unpack_failed boot_sdi_missing split_part_copies counts_differ no_security_descriptor extended_attributes attributes_not_kept short_names_not_kept \
+         boot_image_missing boot_image_damaged boot_image_architecture unpack_failed boot_sdi_missing split_part_copies counts_differ no_security_descriptor extended_attributes attributes_not_kept short_names_not_kept links_differ \
          boot_loader_missing boot_manager_unclear boot_image_unknown boot_image_architecture_unknown boot_manager_2011 boot_manager_unsigned boot_image_compression boot_os_device boot_system_root_missing expiry_name"
     );
     assert_eq!(
@@ -46,7 +46,7 @@ fn wire_names_are_pinned() {
     assert_eq!(
         names::<DenialCode>().join(" "),
         "bad_request no_such_path wrong_method not_permitted draining overloaded no_such_drive ambiguous_drive no_such_master \
-         no_such_record no_media media_invalid too_small too_large not_running already_passed busy stalled store_error \
+         no_such_record no_media media_invalid too_small too_large not_running already_passed busy out_of_scope stalled store_error \
          ledger_unavailable internal_error unexpected_answer"
     );
 }
