@@ -124,23 +124,40 @@ pub(super) struct DrivesArguments {
 
 #[derive(Debug, Args)]
 pub(super) struct RecordsArguments {
-    /// List only records of the drive with this serial number.
-    #[arg(long)]
+    /// Take only records of the drive with this serial number.
+    #[arg(long, global = true)]
     pub(super) serial: Option<String>,
-    /// List only records opened since then: a date, an RFC 3339 time, or how long ago, such as 8h.
-    #[arg(long, value_name = "TIME", value_parser = since::parse)]
+    /// Take only records opened since then: `today`, a time of the day such as 17:00, a date, an RFC 3339 time, or how long ago, such as 8h.
+    #[arg(long, global = true, value_name = "TIME", value_parser = since::parse)]
     pub(super) since: Option<String>,
     /// List only records with this verdict.
-    #[arg(long)]
+    #[arg(long, ignore_case = true)]
     pub(super) verdict: Option<VerdictFilter>,
+    /// List only the last so many of them.
+    #[arg(long, value_name = "N")]
+    pub(super) last: Option<usize>,
     /// Print comma-separated values, with a line of column names first.
     #[arg(long, conflicts_with = "json")]
     pub(super) csv: bool,
+    #[command(subcommand)]
+    pub(super) what: Option<RecordsVerb>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum RecordsVerb {
+    /// Count verdicts by shift, causes, and bays, with rates.
+    Summary {
+        /// When shifts begin.
+        #[arg(long, value_name = "TIMES", value_delimiter = ',', default_value = "06:00,14:00,22:00", value_parser = since::time_of_day)]
+        shifts: Vec<jiff::civil::Time>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum VerdictFilter {
+    #[value(alias = "pass")]
     Passed,
+    #[value(alias = "fail")]
     Failed,
     Refused,
     Stopped,

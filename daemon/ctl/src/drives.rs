@@ -6,7 +6,7 @@ use super::arguments::DrivesArguments;
 use super::client::{Client, ClientError};
 use super::output::{Output, paragraph};
 use super::table::{Cell, Keep, Table};
-use super::{CommandError, exit, node};
+use super::{CommandError, exit, explain, node};
 use model::api::snapshot::{Decision, DeviceView, Snapshot};
 use model::drive::Serial;
 use model::naming::{self, Names};
@@ -103,6 +103,13 @@ fn render(devices: &[DeviceView], all_reasons: bool, terminal: Option<usize>) ->
         }
     }
     let mut text = table.render(terminal);
+    if terminal.is_some() {
+        let decisive = devices.iter().filter_map(|device| device.refusals.first());
+        let ours = decisive.filter(|reason| !reason.code.is_out_of_scope());
+        let hints = explain::hints(ours, terminal);
+        text += if hints.is_empty() { "" } else { "\n" };
+        text += &hints;
+    }
     if hidden > 0 && terminal.is_some() {
         let reasons = if hidden == 1 { "reason" } else { "reasons" };
         let more = format!("\n{hidden} further {reasons} with --verbose\n");

@@ -3,9 +3,9 @@
 use super::output::paragraph;
 use super::table::{Cell, Keep, Table};
 use super::words::{self, Going, Standing};
-use super::{master, media};
+use super::{explain, master, media};
 use model::api::snapshot::{DriveView, InboxView, SilentView, Snapshot};
-use model::rack;
+use model::rack::{self, Light};
 use model::units::Bytes;
 
 pub(super) fn render(snapshot: &Snapshot, terminal: Option<usize>) -> String {
@@ -91,10 +91,19 @@ fn drives(snapshot: &Snapshot, terminal: Option<usize>) -> String {
             Cell::perhaps(tile.drive().and_then(|drive| drive.media.as_ref())),
             Cell::perhaps(tile.drive().map(|drive| drive.size_bytes)),
             Cell::perhaps(tile.drive().and_then(|drive| drive.limited_by)),
-            Cell::new(standing.why),
+            Cell::new(standing.row(terminal)),
         ]);
     }
-    table.render(terminal)
+    let shown =
+        tiles.iter().filter_map(|tile| tile.drive()).filter(|d| Light::of(d) != Light::Passed);
+    let hints = match terminal {
+        Some(_) => explain::hints(shown.filter_map(|drive| drive.reason.as_ref()), terminal),
+        None => String::new(),
+    };
+    match hints.as_str() {
+        "" => table.render(terminal),
+        hints => format!("{}\n{hints}", table.render(terminal)),
+    }
 }
 
 #[cfg(test)]

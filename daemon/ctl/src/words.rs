@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::table::Cell;
+use model::advice::Explained as _;
 use model::api::snapshot::{DepartedView, DriveView, Snapshot};
 use model::failure::Coded;
 use model::job::State;
@@ -37,21 +38,25 @@ pub(super) struct Standing {
     word: &'static str,
     style: Style,
     pub(super) why: String,
+    /// What to do now, where somebody must do something: for this case, and in short with the code.
+    now: Option<(String, String)>,
 }
 
 impl Standing {
     /// The standing of what a bay shows.
     pub(super) fn of_tile(tile: &Tile<'_>) -> Self {
         match tile.content {
-            Content::Empty => {
-                Self { word: "empty", style: Style::new().dimmed(), why: String::new() }
-            }
+            Content::Empty => Self::plain("empty", Style::new().dimmed(), String::new()),
             Content::Drive(drive) => Self::of(drive),
             Content::Departed(DepartedView { drive, since }) => {
                 let standing = Self::of(drive);
                 let pulled = format!("pulled at {}", clock(*since));
-                let why = [pulled, standing.why].into_iter().filter(|part| !part.is_empty());
-                Self { why: why.collect::<Vec<_>>().join("; "), ..standing }
+                let after = |text: &str| match text {
+                    "" => pulled.clone(),
+                    text => format!("{pulled}; {text}"),
+                };
+                let now = standing.now.as_ref().map(|(now, short)| (now.clone(), after(short)));
+                Self { why: after(&standing.why), now, ..standing }
             }
         }
     }
@@ -59,11 +64,17 @@ impl Standing {
     pub(super) fn of(drive: &DriveView) -> Self {
         if rack::has_passed_before(drive) {
             let detail = drive.reason.as_ref().map(|reason| reason.detail.clone());
-            return Self { word: "PASS earlier", style: GOOD, why: detail.unwrap_or_default() };
+            return Self::plain("PASS earlier", GOOD, detail.unwrap_or_default());
         }
         if let Some(ended) = drive.verdict {
             let (word, style) = verdict(ended);
-            return Self { word, style, why: why(drive.reason.as_ref(), &drive.warnings) };
+            let now = drive.reason.as_ref().map(|reason| {
+                let short = reason.code.advice().now.replace("DRIVE", drive.name());
+                let short = short.replace("DEVICE", &drive.device);
+                (reason.what_now_for(drive.name()), format!("{}: {short}", reason.code))
+            });
+            let why = why(drive.reason.as_ref(), &drive.warnings);
+            return Self { now, ..Self::plain(word, style, why) };
         }
         let word = match drive.state {
             State::WaitingForMaster => "awaits master",
@@ -77,7 +88,24 @@ impl Standing {
             State::Committing => "committing",
             State::Refused | State::Passed | State::Failed | State::Stopped => "done",
         };
-        Self { word, style: Style::new(), why: String::new() }
+        Self::plain(word, Style::new(), String::new())
+    }
+
+    fn plain(word: &'static str, style: Style, why: String) -> Self {
+        Self { word, style, why, now: None }
+    }
+
+    /// Why. In a pipe, where each row stands for itself, also what to do now; a terminal has that below the table.
+    pub(super) fn row(&self, terminal: Option<usize>) -> String {
+        match &self.now {
+            Some((now, _)) if terminal.is_none() => format!("{}; hint: {now}", self.why),
+            _ => self.why.clone(),
+        }
+    }
+
+    /// What to do now, for a line that is short; why, where nothing is to be done.
+    pub(super) fn in_short(&self) -> &str {
+        self.now.as_ref().map_or(&self.why, |(_, short)| short)
     }
 
     pub(super) fn cell(&self) -> Cell {
@@ -97,7 +125,7 @@ impl Standing {
 
     /// Both on one line.
     pub(super) fn line(&self) -> String {
-        let Self { word, style, why } = self;
+        let Self { word, style, why, .. } = self;
         format!("{style}{word}{style:#} {why}").trim_end().to_owned()
     }
 }

@@ -172,7 +172,7 @@ fn table(tiles: &[Tile<'_>], width: usize) -> String {
         ("RATE", Keep::Spare),
         ("SERIAL", Keep::Spare),
         ("MEDIA", Keep::Spare),
-        ("WHY", Keep::Text),
+        ("NOW", Keep::Text),
     ])
     .cut();
     for tile in tiles {
@@ -187,7 +187,7 @@ fn table(tiles: &[Tile<'_>], width: usize) -> String {
             Cell::perhaps(rate),
             Cell::perhaps(drive.map(|drive| drive.name())),
             Cell::perhaps(drive.and_then(|drive| drive.media.as_ref())),
-            Cell::new(standing.why),
+            Cell::new(standing.in_short()),
         ]);
     }
     table.render(Some(width))

@@ -1,15 +1,23 @@
-//! `records`: the ledger, as a table or as comma-separated values.
+//! `records`: the ledger, as a table or as comma-separated values, or summed up.
 
-use super::arguments::{RecordsArguments, VerdictFilter};
-use super::client::{Client, ClientError, segment};
-use super::output::{Output, paragraph, put_part, put_styled, terminal};
-use super::table::{Cell, Keep, Table};
-use super::{CommandError, csv, exit, explain, output, words};
+mod summary;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+
+use crate::arguments::{RecordsArguments, RecordsVerb, VerdictFilter};
+use crate::client::{Client, ClientError, Records, segment};
+use crate::output::{Output, paragraph, put_part, put_styled, terminal};
+use crate::table::{Cell, Keep, Table};
+use crate::{CommandError, csv, exit, explain, output, words};
 use model::api::line::RecordLine;
 use model::drive::Serial;
 use model::failure::{Denial, Reason};
 use model::record::Record;
 use model::verdict::Verdict;
+use summary::Summary;
 
 /// How many rows of the table are laid out at once: memory does not grow with the ledger.
 const PAGE: usize = 500;
@@ -21,6 +29,9 @@ pub(super) async fn perform(
     arguments: &RecordsArguments,
 ) -> Result<u8, CommandError> {
     let mut rows = client.records(&path(arguments)).await?;
+    if let Some(RecordsVerb::Summary { shifts }) = &arguments.what {
+        return summarise(rows, out, Summary::of(shifts)).await;
+    }
     let mut listing = if arguments.csv {
         Listing::csv(csv::heads().map_err(broken)?)
     } else if out.json {
@@ -28,14 +39,33 @@ pub(super) async fn perform(
     } else {
         Listing::table(terminal())
     };
+    let mut last = VecDeque::new();
+    let code = each(&mut rows, |record| {
+        last.push_back(record);
+        match arguments.last {
+            // Only so many are kept.
+            Some(most) if last.len() > most => drop(last.pop_front()),
+            Some(_) => {}
+            None => last.drain(..).try_for_each(|record| listing.take(record))?,
+        }
+        Ok(())
+    })
+    .await?;
+    last.into_iter().try_for_each(|record| listing.take(record))?;
+    let text = listing.end();
+    listing.show(&text);
+    Ok(code)
+}
+
+/// Gives every record to `take`, as it comes. Returns the exit code: 1 if a row cannot be read.
+async fn each(
+    rows: &mut Records,
+    mut take: impl FnMut(Record) -> Result<(), CommandError>,
+) -> Result<u8, CommandError> {
     let mut code = exit::DONE;
     while let Some(row) = rows.next().await? {
         match row {
-            RecordLine::Record(record) => {
-                if let Some(text) = listing.add(*record)? {
-                    listing.show(&text);
-                }
-            }
+            RecordLine::Record(record) => take(*record)?,
             RecordLine::Unreadable(denial) => {
                 code = exit::FAILED;
                 warn(&denial);
@@ -43,8 +73,20 @@ pub(super) async fn perform(
             RecordLine::Failed(denial) => return Err(ClientError::from(denial).into()),
         }
     }
-    let text = listing.end();
-    listing.show(&text);
+    Ok(code)
+}
+
+async fn summarise(
+    mut rows: Records,
+    out: &Output,
+    mut summary: Summary,
+) -> Result<u8, CommandError> {
+    let code = each(&mut rows, |record| {
+        summary.add(&record, &TimeZone::system());
+        Ok(())
+    })
+    .await?;
+    out.print(&summary, |terminal| summary.render(terminal));
     Ok(code)
 }
 
@@ -101,6 +143,14 @@ impl Listing {
         Ok(self.full())
     }
 
+    /// Takes a record, and shows what is to be shown now.
+    fn take(&mut self, record: Record) -> Result<(), CommandError> {
+        if let Some(text) = self.add(record)? {
+            self.show(&text);
+        }
+        Ok(())
+    }
+
     /// What has been gathered, if it is enough to be shown.
     fn full(&mut self) -> Option<String> {
         match self {
@@ -111,7 +161,7 @@ impl Listing {
                 let page = std::mem::take(page);
                 let is_first = std::mem::take(is_first);
                 let render = if is_first { render } else { render_more };
-                render(&page, *terminal)
+                render(&page, *terminal, &TimeZone::system())
             }),
         }
     }
@@ -124,9 +174,11 @@ impl Listing {
                 let end = if *is_empty { "]\n" } else { "\n]\n" };
                 std::mem::take(text) + end
             }
-            Self::Table { terminal, page, is_first: true } => render(page, *terminal),
+            Self::Table { terminal, page, is_first: true } => {
+                render(page, *terminal, &TimeZone::system())
+            }
             Self::Table { page, .. } if page.is_empty() => String::new(),
-            Self::Table { terminal, page, .. } => render_more(page, *terminal),
+            Self::Table { terminal, page, .. } => render_more(page, *terminal, &TimeZone::system()),
         }
     }
 
@@ -158,12 +210,13 @@ fn path(arguments: &RecordsArguments) -> String {
     format!("/v1/records?{}", query.join("&"))
 }
 
-const COLUMNS: [(&str, Keep); 9] = [
+const COLUMNS: [(&str, Keep); 10] = [
     ("OPENED", Keep::Always),
     ("VERDICT", Keep::Always),
     ("SERIAL", Keep::Always),
     ("BAY", Keep::Useful),
     ("MEDIA", Keep::Useful),
+    ("TOOK", Keep::Useful),
     ("WRITTEN", Keep::Spare),
     ("WRITE", Keep::Spare),
     ("READ BACK", Keep::Spare),
@@ -171,19 +224,24 @@ const COLUMNS: [(&str, Keep); 9] = [
 ];
 
 /// The first page of the table, or all of it.
-fn render(records: &[Record], terminal: Option<usize>) -> String {
+fn render(records: &[Record], terminal: Option<usize>, zone: &TimeZone) -> String {
     if records.is_empty() {
         return paragraph("no records\n", terminal);
     }
-    fill(Table::new(COLUMNS), records, terminal)
+    fill(Table::new(COLUMNS), records, terminal, zone)
 }
 
 /// A further page, which has no heads.
-fn render_more(records: &[Record], terminal: Option<usize>) -> String {
-    fill(Table::headless(COLUMNS.map(|(_, keep)| keep)), records, terminal)
+fn render_more(records: &[Record], terminal: Option<usize>, zone: &TimeZone) -> String {
+    fill(Table::headless(COLUMNS.map(|(_, keep)| keep)), records, terminal, zone)
 }
 
-fn fill(mut table: Table<9>, records: &[Record], terminal: Option<usize>) -> String {
+fn fill(
+    mut table: Table<10>,
+    records: &[Record],
+    terminal: Option<usize>,
+    zone: &TimeZone,
+) -> String {
     for record in records {
         let verdict = match record.verdict.map(words::verdict) {
             Some((word, style)) => Cell::styled(word, style),
@@ -191,11 +249,12 @@ fn fill(mut table: Table<9>, records: &[Record], terminal: Option<usize>) -> Str
         };
         let written = (record.written_bytes.0 > 0).then_some(record.written_bytes);
         table.row([
-            Cell::new(format!("{:.3}", record.opened)),
+            Cell::new(opened(record, zone)),
             verdict,
             Cell::perhaps(record.serial.as_ref()),
             Cell::new(&record.bay),
             Cell::perhaps(record.media.as_ref().map(|media| &media.name)),
+            Cell::perhaps(took(record)),
             Cell::perhaps(written),
             Cell::perhaps(record.write_bytes_per_second),
             Cell::perhaps(record.verify_bytes_per_second),
@@ -207,6 +266,16 @@ fn fill(mut table: Table<9>, records: &[Record], terminal: Option<usize>) -> Str
         Some(_) if !hints.is_empty() => format!("{}\n{hints}", table.render(terminal)),
         _ => table.render(terminal),
     }
+}
+
+/// When a record was opened, in the time of this place; the offset tells UTC.
+fn opened(record: &Record, zone: &TimeZone) -> String {
+    record.opened.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S%:z").to_string()
+}
+
+fn took(record: &Record) -> Option<String> {
+    let seconds = record.closed?.duration_since(record.opened).as_secs();
+    Some(words::duration(Duration::from_secs(u64::try_from(seconds).unwrap_or(0))))
 }
 
 fn reasons(records: &[Record]) -> impl Iterator<Item = &Reason> {
@@ -228,6 +297,8 @@ fn why(record: &Record, terminal: Option<usize>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use jiff::tz::TimeZone;
+
     use super::{Listing, path, render};
     use crate::arguments::{RecordsArguments, VerdictFilter};
     use crate::fixture;
@@ -235,8 +306,9 @@ mod tests {
     #[test]
     fn records() {
         let records = fixture::records();
-        fixture::outputs("records", |terminal| render(&records, terminal));
-        fixture::outputs("records-none", |terminal| render(&[], terminal));
+        let zone = TimeZone::fixed(jiff::tz::offset(1));
+        fixture::outputs("records", |terminal| render(&records, terminal, &zone));
+        fixture::outputs("records-none", |terminal| render(&[], terminal, &zone));
     }
 
     /// What is printed is one JSON document, and the one that was printed when records came all at once.
@@ -273,7 +345,9 @@ mod tests {
             serial: Some("S4/EV 1".into()),
             since: None,
             verdict: Some(VerdictFilter::Failed),
+            last: None,
             csv: false,
+            what: None,
         };
         assert_eq!(path(&arguments), "/v1/records?serial=S4%2FEV%201&verdict=failed");
     }
