@@ -40,6 +40,8 @@ mod matrix;
 mod media;
 #[path = "station/odd_media.rs"]
 mod odd_media;
+#[path = "station/odd_names.rs"]
+mod odd_names;
 #[path = "station/odd_random.rs"]
 mod odd_random;
 #[path = "station/package.rs"]

@@ -35,8 +35,7 @@ fn at(text: &str, now: &Zoned) -> Result<Timestamp, String> {
         return local(time);
     }
     let ago: SignedDuration = text.parse().map_err(|_| {
-        "write today, a time of the day, a date, an RFC 3339 time, or how long ago, such as 17:00, 2026-11-22 or 8h"
-            .to_owned()
+        "write today, 17:00, 8h, a date such as 2026-11-22, or an RFC 3339 time".to_owned()
     })?;
     now.timestamp().checked_sub(ago).map_err(|error| error.to_string())
 }
