@@ -259,13 +259,15 @@ fn who_holds_a_new_drive_for_a_moment_is_waited_for() {
     }
     .saw(&said(&rig.wait_verdict(&drive.serial)));
     rig.ctl(&["retry", &drive.serial]);
+    let last = || rig.records(&drive.serial).pop().filter(|record| record["verdict"] == "refused");
+    let refused = wait_for("the record of the refusal", last);
     Case {
         line: "A.7",
         tried: "held exclusively for good",
         right: "refused in_use",
         before: "refused in_use",
     }
-    .saw(&said(&rig.wait_recorded(&drive.serial)));
+    .saw(&said(&refused));
     drop(holder);
 }
 
