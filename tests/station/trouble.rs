@@ -50,7 +50,8 @@ fn rewrites_do_not_help_a_drive_that_is_too_small() {
 #[needs(LOOP, FUSE)]
 fn a_drive_much_slower_than_its_batch_is_told_or_fails() {
     let short = Setup::default().set("replicate.rate_window", "200ms");
-    let strict = short.clone().set("replicate.min_batch_share", "40%");
+    // The slow one is at a twenty-fifth of the others, and they share a busy machine.
+    let strict = short.clone().set("replicate.min_batch_share", "25%");
     for (setup, verdict) in [(short, "passed"), (strict, "failed")] {
         let rig = Rig::started(setup);
         // With a master at hand all drives start together.
