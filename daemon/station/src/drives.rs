@@ -94,7 +94,7 @@ impl<M: Clone> Station<M> {
         effects
     }
 
-    /// Takes out a drive that has been detached. Its bay goes on showing its verdict.
+    /// Takes out a drive that has been detached. Its bay goes on showing its verdict, unless another drive is in it.
     fn leave(&mut self, key: &Key, now: Timestamp) {
         let Some(insertion) = self.insertions.remove(key) else { return };
         let ours = self.setup.policy.may_hold(&insertion.drive) && !insertion.is_out_of_scope();
