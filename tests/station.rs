@@ -34,6 +34,8 @@ mod hostile;
 mod imaging;
 #[path = "station/machine.rs"]
 mod machine;
+#[path = "station/manuals.rs"]
+mod manuals;
 #[path = "station/matrix.rs"]
 mod matrix;
 #[path = "station/media.rs"]

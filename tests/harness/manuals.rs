@@ -1,5 +1,5 @@
-//! The manual pages and shell completions of the package, made from the code: command lines from clap, keys from
-//! [`config::keys`]. What is written out here is only what no code knows.
+//! The manual pages and shell completions of the package. Command lines come from clap, keys from [`config::keys`], codes
+//! from [`model::advice`]; what people must be told beside that comes from `daemon/manual`.
 
 use std::fs;
 use std::path::Path;
@@ -10,11 +10,16 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 use config::keys;
 use ctl::exit;
-use model::advice::{self, Kind};
-use model::api::routes::{Answers, Manual, Route};
-use model::api::schema::Document;
 use prestaged::service;
-use strum::VariantArray as _;
+
+#[path = "manuals/prose.rs"]
+mod prose;
+#[path = "manuals/reference.rs"]
+mod reference;
+
+/// All pages, at the end of each.
+const SEE_ALSO: &str = "`prestagectl`(1), `prestaged.toml`(5), `prestaged-station`(7), `prestaged-drives`(7), \
+    `prestaged-media`(7), `prestaged-records`(7), `prestaged-codes`(7), `prestaged-api`(7), `prestaged`(8)";
 
 /// The version that stands in the foot of every page.
 const SOURCE: &str = concat!("prestaged ", env!("CARGO_PKG_VERSION"));
@@ -25,8 +30,11 @@ pub(crate) fn write(folder: &Path) {
     fs::write(folder.join("prestaged.8"), daemon()).unwrap();
     fs::write(folder.join("prestagectl.1"), operator()).unwrap();
     fs::write(folder.join("prestaged.toml.5"), configuration()).unwrap();
-    fs::write(folder.join("prestaged-codes.7"), codes()).unwrap();
-    fs::write(folder.join("prestaged-api.7"), api()).unwrap();
+    fs::write(folder.join("prestaged-codes.7"), reference::codes()).unwrap();
+    fs::write(folder.join("prestaged-api.7"), reference::api()).unwrap();
+    for (name, about, text) in PROSE {
+        fs::write(folder.join(format!("prestaged-{name}.7")), told(name, about, text)).unwrap();
+    }
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         for mut command in [service::Arguments::command(), ctl::Arguments::command()] {
             let name = command.get_name().to_owned();
@@ -34,6 +42,29 @@ pub(crate) fn write(folder: &Path) {
         }
     }
 }
+
+/// What a manual page of section 7 is called, what it is about, and its text.
+const PROSE: [(&str, &str, &str); 4] = [
+    ("station", "the imaging station as a service", include_str!("../../daemon/manual/station.md")),
+    (
+        "drives",
+        "which drives the imaging station touches",
+        include_str!("../../daemon/manual/drives.md"),
+    ),
+    (
+        "media",
+        "what the imaging station makes of prestaged media",
+        include_str!("../../daemon/manual/media.md"),
+    ),
+    (
+        "records",
+        "what the imaging station writes down, and what a pass proves",
+        include_str!("../../daemon/manual/records.md"),
+    ),
+];
+
+/// What clap does not know of prestagectl.
+const OPERATING: &str = include_str!("../../daemon/manual/prestagectl.md");
 
 /// One page's text behind what clap knows of it.
 struct Page(Roff);
@@ -72,7 +103,7 @@ impl Page {
     }
 }
 
-/// Text with its back quotes made bold, and links into README.md made words.
+/// Text with its back quotes made bold, and links to other pages made words.
 fn inlines(text: &str) -> Vec<Inline> {
     let text = &unlinked(text);
     let part = |(at, part): (usize, &str)| if at % 2 == 1 { bold(part) } else { roman(part) };
@@ -80,12 +111,13 @@ fn inlines(text: &str) -> Vec<Inline> {
     text.split('`').enumerate().filter(|(_, part)| !part.is_empty()).map(part).collect()
 }
 
-/// Markdown's `[words](#place)`, which are only in texts that README.md shares, as words.
+/// Markdown's `[words](page)`, which are only in texts that the pages of `daemon/manual` share, as words.
 fn unlinked(text: &str) -> String {
     let linked = text.split_once('[').and_then(|(before, rest)| {
-        let (words, rest) = rest.split_once("](#")?;
-        let (_, after) = rest.split_once(')')?;
-        Some(format!("{before}{words}: see README.md{}", unlinked(after)))
+        let (words, rest) = rest.split_once("](")?;
+        let (page, after) = rest.split_once(')')?;
+        let page = prose::installed(page)?;
+        Some(format!("{before}{words}: see {page}{}", unlinked(after)))
     });
     linked.unwrap_or_else(|| text.to_owned())
 }
@@ -172,9 +204,7 @@ fn daemon() -> Vec<u8> {
             page.item(vec![italic(path)], text);
         }
         page.section("SEE ALSO");
-        page.text(
-            "`prestagectl`(1), `prestaged.toml`(5), `prestaged-codes`(7), `prestaged-api`(7)",
-        );
+        page.text(SEE_ALSO);
     })
 }
 
@@ -211,6 +241,8 @@ fn operator() -> Vec<u8> {
         for (code, text) in exit::MEANINGS {
             page.item(vec![bold(code.to_string())], text);
         }
+        let (_, notes) = OPERATING.split_once("## How drives are called").unwrap();
+        page.0.extend([prose::page(&format!("## How drives are called{notes}"))]);
         let socket = "the control socket, where `--socket` is not given";
         environment(page, "PRESTAGED_SOCKET", socket);
         page.section("EXAMPLES");
@@ -229,7 +261,7 @@ fn operator() -> Vec<u8> {
             "what `bays learn` writes",
         );
         page.section("SEE ALSO");
-        page.text("`prestaged`(8), `prestaged.toml`(5), `prestaged-codes`(7), `prestaged-api`(7)");
+        page.text(SEE_ALSO);
     })
 }
 
@@ -338,111 +370,23 @@ fn configuration() -> Vec<u8> {
         "names of bays, written by `prestagectl bays learn`",
     );
     page.section("SEE ALSO");
-    page.text("`prestaged`(8), `prestagectl`(1)");
+    page.text(SEE_ALSO);
     let mut out = Vec::new();
     page.0.to_writer(&mut out).unwrap();
     out
 }
 
-/// Every code, from the table that `prestagectl explain` reads.
-fn codes() -> Vec<u8> {
+/// A page of `daemon/manual`.
+fn told(name: &str, about: &str, text: &str) -> Vec<u8> {
     let mut page = Page(Roff::new());
-    page.0.control("TH", ["PRESTAGED-CODES", "7", "", SOURCE, MANUAL]);
+    let title = format!("PRESTAGED-{}", name.to_uppercase());
+    page.0.control("TH", [title.as_str(), "7", "", SOURCE, MANUAL]);
     page.section("NAME");
-    page.text("prestaged-codes - what the codes of the imaging station mean, and what to do");
+    page.text(&format!("prestaged-{name} - {about}"));
     page.section("DESCRIPTION");
-    page.text(
-        "Whatever does not go well has a code. Codes are the same in text, in JSON, in the ledger and in the journal, and \
-         never change their meaning. `prestagectl explain CODE` says what stands here, also without a daemon.",
-    );
-    for kind in Kind::ALL {
-        page.section(match kind {
-            Kind::Drive => "DRIVES THAT HAVE NOT PASSED",
-            Kind::RecordWarning => "WARNINGS IN RECORDS",
-            Kind::MediaProblem => "PROBLEMS OF MEDIA",
-            Kind::MediaWarning => "WARNINGS ABOUT MEDIA",
-            Kind::Failure => "FAILURES OF PRESSES, AUDITS AND THE STORE",
-            Kind::Denial => "REQUESTS THAT ARE NOT CARRIED OUT",
-            Kind::Command => "ERRORS OF PRESTAGECTL",
-        });
-        for entry in advice::all().iter().filter(|entry| entry.kind == kind) {
-            let verdicts: Vec<String> = entry.verdicts.iter().map(ToString::to_string).collect();
-            let verdicts = match verdicts.is_empty() {
-                true => String::new(),
-                false => format!(" ({})", verdicts.join(", ")),
-            };
-            page.item(vec![bold(entry.code), roman(verdicts)], entry.meaning);
-            page.0.control("RS", []);
-            for (who, what) in [
-                ("What now", entry.advice.now),
-                ("Operator", entry.advice.operator),
-                ("Engineer", entry.advice.engineer),
-            ] {
-                page.0.control("TP", ["10"]);
-                page.0.text([italic(who)]);
-                page.0.text(inlines(what));
-            }
-            page.0.control("RE", []);
-        }
-    }
+    page.0.extend([prose::page(text)]);
     page.section("SEE ALSO");
-    page.text("`prestagectl`(1), `prestaged`(8), `prestaged.toml`(5)");
-    let mut out = Vec::new();
-    page.0.to_writer(&mut out).unwrap();
-    out
-}
-
-/// Every route, from the table that the daemon makes its router of, and every document.
-fn api() -> Vec<u8> {
-    let mut page = Page(Roff::new());
-    page.0.control("TH", ["PRESTAGED-API", "7", "", SOURCE, MANUAL]);
-    page.section("NAME");
-    page.text("prestaged-api - the HTTP API of the imaging station");
-    page.section("DESCRIPTION");
-    page.text(
-        "Factory systems speak to `prestaged`(8) as `prestagectl`(1) does: with HTTP/1.1 on the Unix socket in \
-         `control.socket`. There is no network socket. Root, the station's own user and the members of `control.group` \
-         may use all routes. Bodies are JSON. Fields are added in later versions, and none is renamed or removed; \
-         take no offence at a field that you do not know.\n\n\
-         In a path, `{drive}` is a device node without its slashes, a kernel name, a serial number or a bay.",
-    );
-    page.section("ROUTES");
-    for route in Route::VARIANTS {
-        let Manual { text, takes, answers } = route.manual();
-        page.0.control("SS", [format!("{} {}", route.method(), route.path()).as_str()]);
-        let body = takes.map(|document| format!(" Body: `{document}`.")).unwrap_or_default();
-        let answer = match answers {
-            Answers::Nothing => " Answer: `{}`.".to_owned(),
-            Answers::One(document) => format!(" Answer: `{document}`."),
-            Answers::Lines(document) => format!(" Answer: a `{document}` on each line."),
-            Answers::Described => String::new(),
-        };
-        page.text(&format!("{text}{body}{answer}"));
-    }
-    page.section("DOCUMENTS");
-    page.text("`prestagectl schema NAME` prints the JSON schema of a document.");
-    for document in Document::VARIANTS {
-        page.item(vec![bold(document.to_string())], document.about());
-    }
-    page.section("ERRORS");
-    page.text(
-        "A request that is not carried out is answered with a status of 400 or above and a `denial`. Its codes are in \
-         `prestaged-codes`(7). `draining` (503) is the answer of a station that is ending, `overloaded` (503) the answer to \
-         a connection too many: 256 may be open at once, half of them of one user.",
-    );
-    page.section("LIMITS");
-    page.text(
-        "A connection is closed when a request's header or body does not come within 10 s, when it is not used for as \
-         long, and when its client leaves an answer unread for five minutes. A body has 64 KiB at most.",
-    );
-    page.section("EXAMPLES");
-    page.example(
-        "curl --unix-socket /run/prestaged/control.sock http://localhost/v1/status\n\
-         curl --unix-socket /run/prestaged/control.sock http://localhost/v1/image \\\n    \
-         --data '{\"device\": \"/dev/sdb\", \"overwrite\": \"returned lease\"}'",
-    );
-    page.section("SEE ALSO");
-    page.text("`prestagectl`(1), `prestaged`(8), `prestaged-codes`(7)");
+    page.text(SEE_ALSO);
     let mut out = Vec::new();
     page.0.to_writer(&mut out).unwrap();
     out

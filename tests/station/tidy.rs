@@ -6,9 +6,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use macro_rules_attribute::apply;
-use model::advice::{self, Kind};
-use model::code::{FindingCode, ReasonCode};
-use strum::VariantArray as _;
 
 fn top() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -133,52 +130,4 @@ fn every_test_is_registered() {
         let found = text.lines().any(|line| line.trim() == "#[test]");
         assert!(!found, "{} has a #[test], not an #[apply(test!)]", path.display());
     }
-}
-
-/// The rows of the table under a heading of README.md.
-fn table<'a>(readme: &'a str, heading: &str) -> Vec<&'a str> {
-    let (_, after) = readme.split_once(&format!("\n{heading}\n")).unwrap();
-    let section = after.split("\n#").next().unwrap();
-    section.lines().filter(|line| line.starts_with("| `")).collect()
-}
-
-/// Factory systems compare codes, so each is in README.md with what it means.
-#[apply(test!)]
-fn the_readme_has_every_code() {
-    let text = fs::read_to_string(top().join("README.md")).unwrap();
-    let verdicts = |code: ReasonCode| {
-        code.verdicts().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-    };
-    let meaning = |text: &str| text.trim_end_matches('.').to_owned();
-    let reasons: Vec<String> = ReasonCode::VARIANTS
-        .iter()
-        .map(|code| format!("| `{code}` | {} | {} |", verdicts(*code), meaning(code.meaning())))
-        .collect();
-    assert_eq!(table(&text, "### Codes"), reasons, "it should be\n{}", reasons.join("\n"));
-    let findings: Vec<String> = FindingCode::VARIANTS
-        .iter()
-        .map(|code| format!("| `{code}` | {} |", meaning(code.meaning())))
-        .collect();
-    assert_eq!(table(&text, "## Media"), findings, "it should be\n{}", findings.join("\n"));
-    let others: Vec<String> = advice::all()
-        .iter()
-        .filter(|entry| {
-            !matches!(entry.kind, Kind::Drive | Kind::MediaProblem | Kind::MediaWarning)
-        })
-        .map(|entry| {
-            format!("| `{}` | {} | {} |", entry.code, entry.kind.word(), meaning(entry.meaning))
-        })
-        .collect();
-    assert_eq!(table(&text, "### Other codes"), others, "it should be\n{}", others.join("\n"));
-}
-
-#[apply(test!)]
-fn the_readme_has_every_key() {
-    let text = fs::read_to_string(top().join("README.md")).unwrap();
-    let table = |line: &&str| line.starts_with("| `") && line.matches(" | ").count() == 2;
-    let (_, after) = text.split_once("## Configuration\n").unwrap();
-    let found: Vec<&str> = after.split("\n## ").next().unwrap().lines().filter(table).collect();
-    let expected: Vec<String> = config::keys::KEYS.iter().map(|key| key.row()).collect();
-    assert_eq!(found, expected, "the table should be\n{}", expected.join("\n"));
-    assert!(text.contains(config::DEFAULT_LAYOUT.replace('\n', "\n    ").trim_end()));
 }

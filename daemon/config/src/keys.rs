@@ -1,4 +1,4 @@
-//! Every key with its kind, its default and what it does: for checking files, prestaged.toml(5) and README.md.
+//! Every key with its kind, its default and what it does: for checking files, prestaged.toml(5) and `daemon/manual/configuration.md`.
 //!
 //! The texts are Markdown of the simplest kind: back quotes only. A test compares the keys and the defaults with what
 //! the configuration really knows, so that neither can be forgotten here.
@@ -59,7 +59,7 @@ impl Key {
         path(self.section, self.name)
     }
 
-    /// Its row in README.md.
+    /// Its row in `daemon/manual/configuration.md`.
     pub fn row(&self) -> String {
         // A bar would end the cell.
         let cell = |text: &str| text.replace('|', "\\|");
@@ -261,7 +261,7 @@ pub const KEYS: [Key; 44] = [
         "overwrite",
         OneOf(&["blank_or_ours", "blank_only", "any"]),
         Value("\"blank_or_ours\""),
-        "which drives may be overwritten, by what they are proven to hold: blank ones and those that are as this station left them; `blank_only`; or `any`. [What is proven](#what-is-proven-of-a-drive)",
+        "which drives may be overwritten, by what they are proven to hold: blank ones and those that are as this station left them; `blank_only`; or `any`. [What is proven](drives.md#what-is-proven-of-a-drive)",
     ),
     key(
         "admission",

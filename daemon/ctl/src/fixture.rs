@@ -186,6 +186,20 @@ pub(super) fn rack(count: usize) -> Snapshot {
     Snapshot { drives, departed, bays: bays.collect(), devices: Vec::new(), ..station() }
 }
 
+/// A station with eight bays at work.
+pub(super) fn small_rack() -> Snapshot {
+    let station = rack(24);
+    let bays: Vec<BayView> = station.bays.into_iter().take(8).collect();
+    let here = |drive: &DriveView| bays.iter().any(|bay| bay.name == drive.bay.0);
+    Snapshot {
+        drives: station.drives.into_iter().filter(here).collect(),
+        media: vec![media()],
+        presses: Vec::new(),
+        bays,
+        ..rack(0)
+    }
+}
+
 fn media() -> MediaView {
     MediaView {
         name: "win11-23h2-factory.wim".into(),

@@ -1,7 +1,7 @@
 //! All codes of prestaged, with their meanings. Factory systems compare codes, so they are an interface and are never
 //! renamed.
 //!
-//! The doc comment of a code is its entry in README.md, and a test compares the two. The wire names are pinned by the
+//! The doc comment of a code is its entry in `daemon/manual`, and a test compares the two. The wire names are pinned by the
 //! test at the end of this file.
 
 use serde::{Deserialize, Serialize};

@@ -249,6 +249,13 @@ mod tests {
         fixture::snapshot("watch-colours", &fixture::colours(&text));
     }
 
+    /// README.md shows this screen; `scripts/architecture/watch` draws it.
+    #[test]
+    fn the_screen_in_the_readme() {
+        let text = frame(&fixture::small_rack(), None, (132, 16));
+        fixture::snapshot("watch-readme", &fixture::colours(&text));
+    }
+
     /// A daemon that has ended must not leave a green screen.
     #[test]
     fn what_is_old_is_not_green() {

@@ -162,7 +162,7 @@ impl Explained for FindingCode {
             Self::AttributesNotKept => Advice {
                 now: "nothing, unless a program in the image needs them",
                 operator: NOTHING,
-                engineer: "README.md lists these attributes. Drives get the warning `not_kept` in their records.",
+                engineer: "prestaged-media(7) lists these attributes. Drives get the warning `not_kept` in their records.",
             },
             Self::ShortNamesNotKept => Advice {
                 now: "nothing, unless a program uses the short names of files with several names",
