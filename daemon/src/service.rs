@@ -24,6 +24,7 @@ use model::admission::Policy;
 use model::drive::Change;
 use model::failure::Failure;
 use model::hint::Hint;
+use model::offer::Offers;
 use model::units::Bytes;
 use record::ledger::{Ledger, LedgerError, Location};
 use record::writer::RecordWriter;
@@ -167,7 +168,8 @@ pub async fn run(config: Config) -> Result<()> {
         let report = move |trouble| drop(sender.blocking_send(Event::Ledger(trouble)));
         RecordWriter::start(ledger.clone(), report)?
     };
-    let station = new_station(&config, policy.clone(), store.largest_file());
+    let offers = known_offers(&config, &ledger)?;
+    let station = new_station(&config, policy.clone(), store.largest_file(), offers);
     let (publish, snapshot) = watch::channel(Arc::new(station.snapshot(&|_| None)));
     let services = Services {
         store: Arc::clone(&store),
@@ -291,7 +293,19 @@ pub fn settle_ledger(config: &Config, choice: LedgerChoice) -> Result<String> {
     })
 }
 
-fn new_station(config: &Config, policy: Policy, largest_image: Bytes) -> Station<OpenMaster> {
+/// What the configuration and operators have said of media.
+fn known_offers(config: &Config, ledger: &Ledger) -> Result<Offers, LedgerError> {
+    let mut offers = Offers::configured(config.media.offer, config.media.offers.clone());
+    ledger.offers()?.into_iter().for_each(|change| offers.take(change));
+    Ok(offers)
+}
+
+fn new_station(
+    config: &Config,
+    policy: Policy,
+    largest_image: Bytes,
+    offers: Offers,
+) -> Station<OpenMaster> {
     Station::new(Setup {
         name: config.station.name.clone(),
         file: config.file.clone(),
@@ -299,6 +313,7 @@ fn new_station(config: &Config, policy: Policy, largest_image: Bytes) -> Station
         layout: config.chosen_layout(),
         image: config.media.image,
         inbox: config.media.inbox.clone(),
+        offers,
         expires: config.media.expires.clone(),
         largest_image,
         press_ahead: config.store.press_ahead,

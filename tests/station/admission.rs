@@ -172,7 +172,11 @@ fn a_drive_that_has_passed_is_left_alone_until_retried() {
     // Other media is another job.
     drive.detach();
     rig.wait_gone(&drive.serial);
+    rig.ctl_ok(&["media", "offer", "win.wim", "by_hand"]);
     rig.add_media(&sample(&["--compress=none"]), "newer.wim");
+    wait_for("the media to be seen", || {
+        rig.json(&["media", "list"]).to_string().contains("newer.wim").then_some(())
+    });
     rig.wait_media("newer.wim", "valid");
     drive.attach(&[]);
     rig.wait_state(&drive.serial, &["passed"]);

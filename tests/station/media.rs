@@ -182,9 +182,10 @@ fn the_inventory_counts_what_makes_media_difficult() {
     assert_eq!(media["sha256"], sum.split(' ').next().unwrap());
 }
 
+/// A second file changes nothing by itself: somebody decides, and that lasts.
 #[apply(test!)]
 #[needs(LOOP)]
-fn new_media_is_pressed_ahead_and_wins() {
+fn new_media_is_pressed_ahead_and_nothing_is_guessed() {
     let rig = Rig::started(Setup::default());
     let first = rig.attached("A", 160, 512);
     rig.wait_pass(&first.serial);
@@ -195,10 +196,77 @@ fn new_media_is_pressed_ahead_and_wins() {
         let all = rig.json(&["master", "list"]);
         (all.as_array().unwrap().len() == 2).then_some(())
     });
-    let second = rig.attached("B", 160, 512);
-    assert_eq!(rig.wait_pass(&second.serial)["media"]["name"], "newer.wim");
+    let second = rig.drive("B", 160);
+    let before = second.checksum();
+    second.attach(&[]);
+    let refused = rig.wait_verdict(&second.serial);
+    assert_eq!(refused["reason"]["code"], "media_ambiguous", "{refused:#}");
+    let detail = refused["reason"]["detail"].as_str().unwrap();
+    assert!(detail.contains("newer.wim") && detail.contains("win.wim"), "{detail}");
+    let status = rig.json(&["status"]);
+    assert_eq!(status["no_media"]["code"], "media_ambiguous", "{status:#}");
+    rig.ctl_fails(2, &["image", &second.node()]);
+    second.assert_untouched(&before);
+    // The age of a file decides nothing.
+    let touched = File::options().write(true).open(rig.path("inbox/win.wim")).unwrap();
+    touched.set_modified(std::time::SystemTime::now()).unwrap();
+    drop(touched);
+    rig.ctl_ok(&["media", "verify", "win.wim"]);
+    rig.wait_refused(&second.serial, "media_ambiguous");
     rig.ctl_ok(&["image", &second.node(), "--media", "win.wim"]);
-    assert_eq!(rig.records(&second.serial)[1]["media"]["name"], "win.wim");
+    assert_eq!(rig.wait_pass(&second.serial)["media"]["name"], "win.wim");
+    // What is offered by hand is not pressed ahead, and not taken.
+    let third = rig.attached("C", 160, 512);
+    rig.wait_refused(&third.serial, "media_ambiguous");
+    rig.ctl_ok(&["media", "offer", "win.wim", "by_hand"]);
+    rig.wait_state(&third.serial, &["passed"]);
+    assert_eq!(rig.wait_pass(&third.serial)["media"]["name"], "newer.wim");
+}
+
+/// An offer lasts across a restart, goes with a file that is replaced or copied, and says who has made it.
+#[apply(test!)]
+#[needs(LOOP)]
+fn an_offer_is_kept_with_who_and_when() {
+    let offers = toml::Table::from_iter([("Spare.wim".to_owned(), "hidden".into())]);
+    let rig = Rig::new(Setup::default().set("media.offers", offers));
+    let wim = rig.path("spare.wim");
+    Sample { seed: 3, ..Sample::default() }.make(&wim, &["--compress=XPRESS"]);
+    rig.add_media(&wim, "spare.wim");
+    rig.start_with_media();
+    let listed = |all: &[&str]| {
+        let media = rig.json(&[&["media", "list"], all].concat());
+        let offer = |m: &serde_json::Value| format!("{} {}", m["name"], m["offer"]);
+        media.as_array().unwrap().iter().map(offer).collect::<Vec<_>>().join(", ").replace('"', "")
+    };
+    let checked = |count: usize| {
+        wait_for("all media to be checked", || {
+            let all = rig.json(&["media", "list", "--all"]);
+            let all = all.as_array().unwrap();
+            (all.len() == count && all.iter().all(|media| media["state"] == "valid")).then_some(())
+        });
+    };
+    checked(2);
+    assert_eq!(listed(&[]), "win.wim automatic");
+    assert_eq!(listed(&["--all"]), "spare.wim hidden, win.wim automatic");
+    let first = rig.attached("A", 160, 512);
+    assert_eq!(rig.wait_pass(&first.serial)["media"]["name"], "win.wim");
+    let text = rig.ctl_fails(2, &["image", &first.node(), "--media", "spare.wim"]);
+    assert!(text.contains("is hidden"), "{text}");
+    let text = rig.ctl_fails(2, &["media", "offer", "wni.wim", "hidden"]);
+    assert!(text.contains("no media named"), "{text}");
+    rig.ctl_fails(64, &["media", "offer", "win.wim", "sometimes"]);
+    rig.ctl_ok(&["media", "offer", "win.wim", "hidden"]);
+    rig.ctl_ok(&["media", "offer", "spare.wim", "by_hand"]);
+    rig.kill();
+    rig.start();
+    rig.add_media(&sample(&["--compress=LZX"]), "copy.wim");
+    checked(3);
+    assert_eq!(listed(&["--all"]), "copy.wim hidden, spare.wim by_hand, win.wim hidden");
+    let win = rig.json(&["media", "show", "win.wim"]);
+    assert!(win["offered"]["at"].is_string() && win["offered"]["by"].is_string(), "{win:#}");
+    let second = rig.attached("B", 160, 512);
+    rig.wait_refused(&second.serial, "no_media");
+    rig.ctl_ok(&["image", &second.node(), "--media", "spare.wim"]);
 }
 
 #[apply(test!)]

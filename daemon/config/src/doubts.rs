@@ -82,10 +82,11 @@ impl Config {
             );
             doubts.push(self.doubt("ledger.path", what));
         }
-        let names = self.media.expires.keys().filter(|name| name.contains('/'));
-        doubts.extend(names.map(|name| {
+        let expires = self.media.expires.keys().map(|name| ("media.expires", name));
+        let names = expires.chain(self.media.offers.keys().map(|name| ("media.offers", name)));
+        doubts.extend(names.filter(|(_, name)| name.contains('/')).map(|(key, name)| {
             let what = format!("{name:?}: write the name of the file alone, without its folder");
-            self.doubt("media.expires", what)
+            self.doubt(key, what)
         }));
         doubts
     }

@@ -9,8 +9,8 @@ pub use kind::Kind;
 
 use Fallback::{Absent, Required, Value};
 use Kind::{
-    AttributeBits, Count, Dates, Mode, OneOf, PartitionSize, Path, Rate, Share, Size, Sizes,
-    Switch, Tables, Text, Texts, Time,
+    AttributeBits, Count, Dates, Mode, Offers, OneOf, PartitionSize, Path, Rate, Share, Size,
+    Sizes, Switch, Tables, Text, Texts, Time,
 };
 
 /// What holds where a key is not given.
@@ -133,7 +133,7 @@ const fn key(
 }
 
 /// Every key of the configuration, in the order in which they are explained.
-pub const KEYS: [Key; 44] = [
+pub const KEYS: [Key; 46] = [
     key("station", "name", Text, Absent("host name"), "name of the station in every record"),
     key(
         "media",
@@ -148,6 +148,20 @@ pub const KEYS: [Key; 44] = [
         Count,
         Value("1"),
         "index of the image in the WIM that is applied, counted from 1",
+    ),
+    key(
+        "media",
+        "offer",
+        OneOf(&["automatic", "by_hand", "hidden"]),
+        Value("\"automatic\""),
+        "[to which drives](media.md#several-media) media is made available of which nothing else is said: `automatic`, `by_hand` or `hidden`",
+    ),
+    key(
+        "media",
+        "offers",
+        Offers,
+        Absent("none"),
+        "the same for single media, by file name: `\"win11.wim\" = \"by_hand\"`. What `prestagectl media offer` has said counts more",
     ),
     key(
         "media",

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::DEFAULT_SOCKET;
 use model::admission::{BlankCheck, Overwrite};
+use model::offer::Offer;
 use model::old_data::OldDataPolicy;
 use model::units::{ByteRate, Bytes, Period, Share};
 
@@ -30,6 +31,10 @@ pub struct Station {
 pub struct Media {
     pub inbox: PathBuf,
     pub image: u32,
+    /// The offer of media that nothing else is said of.
+    pub offer: Offer,
+    /// By file name, to which drives the media is made available.
+    pub offers: BTreeMap<String, Offer>,
     /// By file name, the last day on which the media's certificate is valid. The certificate is encrypted inside the
     /// media, so the station cannot read the day from it.
     pub expires: BTreeMap<String, Date>,
@@ -138,7 +143,13 @@ impl Default for Station {
 
 impl Default for Media {
     fn default() -> Self {
-        Self { inbox: "/srv/prestaged/media".into(), image: 1, expires: BTreeMap::new() }
+        Self {
+            inbox: "/srv/prestaged/media".into(),
+            image: 1,
+            offer: Offer::Automatic,
+            offers: BTreeMap::new(),
+            expires: BTreeMap::new(),
+        }
     }
 }
 

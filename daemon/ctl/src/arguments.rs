@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::bays::BaysVerb;
 use super::since;
 use model::api::schema::Document;
+use model::offer::Offer;
 use model::units::{Bytes, SectorSize};
 use strum::VariantArray as _;
 
@@ -98,7 +99,7 @@ pub(super) enum Verb {
 pub(super) struct ImageArguments {
     /// Device, serial number or bay of the drive, such as /dev/sdb.
     pub(super) device: String,
-    /// Image the drive with this media; without it, with the newest valid one.
+    /// Image the drive with this media; without it, with the one that is offered automatically.
     #[arg(long, value_name = "NAME")]
     pub(super) media: Option<String>,
     /// Image it once more if it has passed.
@@ -165,12 +166,24 @@ pub(super) enum VerdictFilter {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum MediaVerb {
-    /// List the media in the inbox and whether it may be used.
-    List,
+    /// List the media in the inbox, whether it may be used, and to which drives it is offered.
+    List {
+        /// Also media that is hidden.
+        #[arg(long)]
+        all: bool,
+    },
     /// Show digests, images, contents and problems of one media.
     Show {
         /// File name of the media in the inbox.
         name: String,
+    },
+    /// Make media available to other drives than before.
+    Offer {
+        /// File name of the media in the inbox.
+        name: String,
+        /// To every admitted drive, to those for which somebody or an order names it, or to those of an order alone.
+        #[arg(value_parser = PossibleValuesParser::new(OFFERS).try_map(offer))]
+        offer: Offer,
     },
     /// Read one media again from end to end and verify it.
     Verify {
@@ -220,6 +233,13 @@ fn names() -> impl Iterator<Item = &'static str> {
 
 fn document(name: String) -> Result<Document, strum::ParseError> {
     name.parse()
+}
+
+/// The offers, the widest first.
+const OFFERS: [&str; 3] = ["automatic", "by_hand", "hidden"];
+
+fn offer(text: String) -> Result<Offer, strum::ParseError> {
+    text.parse()
 }
 
 fn sector(text: String) -> Result<SectorSize, String> {

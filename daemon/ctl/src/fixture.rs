@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use model::api::snapshot::{
     BayView, Decision, DepartedView, DeviceView, DriveView, FileView, MasterView, MediaState,
-    MediaView, PressState, PressView, Snapshot,
+    MediaView, OfferedView, PressState, PressView, Snapshot,
 };
 use model::code::{FailureCode, FindingCode, ReasonCode as Code};
 use model::digest::Digest;
@@ -13,6 +13,7 @@ use model::failure::{Failure, Finding, Reason, Refusal};
 use model::job::{Bottleneck, State};
 use model::manifest::MasterId;
 use model::media::{BootImage, Image, Inventory};
+use model::offer::Offer;
 use model::record::Record;
 use model::units::{ByteRate, Bytes, SectorSize};
 use model::verdict::Verdict;
@@ -205,6 +206,8 @@ fn media() -> MediaView {
         name: "win11-23h2-factory.wim".into(),
         state: MediaState::Valid,
         current: true,
+        offer: Offer::Automatic,
+        offered: Some(OfferedView { by: "anna".into(), at: jiff::Timestamp::UNIX_EPOCH }),
         percent: None,
         checking_since: None,
         sha256: Some(digest("win11")),
@@ -269,6 +272,8 @@ fn blank(name: &str, state: MediaState) -> MediaView {
         name: name.into(),
         state,
         current: false,
+        offer: Offer::ByHand,
+        offered: None,
         percent: None,
         checking_since: None,
         sha256: None,

@@ -113,6 +113,7 @@ impl From<ClientError> for CommandError {
                 | DenialCode::NoSuchRecord
                 | DenialCode::NoMedia
                 | DenialCode::MediaInvalid
+                | DenialCode::MediaAmbiguous
                 | DenialCode::TooSmall
                 | DenialCode::TooLarge
                 | DenialCode::NotRunning

@@ -9,9 +9,11 @@ use super::output::{Output, paragraph};
 use super::progress::Progress;
 use super::table::{Cell, Keep, Table};
 use super::{CommandError, ended, exit, words};
+use model::api::requests::OfferRequest;
 use model::api::snapshot::{MediaState, MediaView, Snapshot};
 use model::code::DenialCode;
 use model::failure::Finding;
+use model::offer::Offer;
 use model::units::Bytes;
 
 pub(super) async fn perform(
@@ -20,10 +22,17 @@ pub(super) async fn perform(
     verb: &MediaVerb,
 ) -> Result<u8, CommandError> {
     match verb {
-        MediaVerb::List => {
+        MediaVerb::List { all } => {
             let snapshot: Snapshot = client.get("/v1/status").await?;
-            out.print(&snapshot.media, |terminal| list(&snapshot.media, terminal));
+            let media = if *all { snapshot.media } else { shown(snapshot.media) };
+            out.print(&media, |terminal| list(&media, terminal));
             Ok(exit::DONE)
+        }
+        MediaVerb::Offer { name, offer } => {
+            let path = format!("/v1/media/{}/offer", segment(name));
+            let request = OfferRequest { offer: *offer };
+            let _: serde_json::Value = client.post(&path, &request).await?;
+            out.done(&format!("offered {name}: {offer}"))
         }
         MediaVerb::Show { name } => {
             let media = find(client, name).await?;
@@ -38,6 +47,12 @@ pub(super) async fn perform(
             Ok(if media.state == MediaState::Valid { exit::DONE } else { exit::FAILED })
         }
     }
+}
+
+/// Media without what is hidden.
+pub(super) fn shown(mut all: Vec<MediaView>) -> Vec<MediaView> {
+    all.retain(|media| media.offer != Offer::Hidden);
+    all
 }
 
 async fn find(client: &Client, name: &str) -> Result<MediaView, CommandError> {
@@ -101,6 +116,7 @@ pub(super) fn list(all: &[MediaView], terminal: Option<usize>) -> String {
     let mut table = Table::new([
         ("MEDIA", Keep::Always),
         ("STATE", Keep::Always),
+        ("OFFER", Keep::Useful),
         ("FOR", Keep::Useful),
         ("SIZE", Keep::Useful),
         ("SHA-256", Keep::Spare),
@@ -112,6 +128,7 @@ pub(super) fn list(all: &[MediaView], terminal: Option<usize>) -> String {
         table.row([
             Cell::new(&media.name),
             Cell::styled(state, style),
+            Cell::new(media.offer),
             Cell::perhaps(media.current.then_some("new drives")),
             Cell::new(media.size_bytes),
             Cell::perhaps(digest.as_deref().and_then(|digest| digest.get(..16))),
@@ -132,6 +149,10 @@ fn show(media: &MediaView, terminal: Option<usize>) -> String {
     let (state, style) = state(media);
     table.row([Cell::new("media"), Cell::new(&media.name)]);
     table.row([Cell::new("state"), Cell::styled(state, style)]);
+    let by = media.offered.as_ref();
+    let by = by.map(|offered| format!(", by {} at {:.0}", offered.by, offered.at));
+    let offer = format!("{}{}", media.offer, by.unwrap_or_default());
+    table.row([Cell::new("offer"), Cell::new(offer)]);
     let current = media.current.then_some("drives that come now get it");
     current.into_iter().for_each(|text| table.row([Cell::new("use"), Cell::new(text)]));
     let mut line = |name: &str, value: String| table.row([Cell::new(name), Cell::new(value)]);

@@ -3,7 +3,7 @@
 use super::output::paragraph;
 use super::table::{Cell, Keep, Table};
 use super::words::{self, Going, Standing};
-use super::{explain, master, media};
+use super::{explain, master, media as inventory};
 use model::api::snapshot::{DriveView, InboxView, SilentView, Snapshot};
 use model::rack::{self, Light};
 use model::units::Bytes;
@@ -11,7 +11,7 @@ use model::units::Bytes;
 pub(super) fn render(snapshot: &Snapshot, terminal: Option<usize>) -> String {
     [
         station(snapshot, terminal) + &inbox(&snapshot.inbox, terminal),
-        media::list(&snapshot.media, terminal),
+        media(snapshot, terminal),
         master::list(&snapshot.masters, &snapshot.presses, terminal),
         drives(snapshot, terminal),
     ]
@@ -27,6 +27,16 @@ fn station(snapshot: &Snapshot, terminal: Option<usize>) -> String {
         table.row([Cell::new("no records"), Cell::styled(&reason.detail, words::BAD)]);
     }
     table.render(terminal)
+}
+
+/// The media, and why drives get none of it by themselves, where there is some.
+fn media(snapshot: &Snapshot, terminal: Option<usize>) -> String {
+    let mut text = inventory::list(&inventory::shown(snapshot.media.clone()), terminal);
+    if let Some(reason) = snapshot.no_media.as_ref().filter(|_| !snapshot.media.is_empty()) {
+        let why = format!("drives get no media unless it is named: {}\n", reason.sentence());
+        text += &paragraph(&why, terminal);
+    }
+    text
 }
 
 /// What is to be said of the inbox beside its media; usually nothing.

@@ -71,8 +71,10 @@ codes! {
         AlreadyPassed,
         /// The drive holds something that `admission.overwrite` does not give up.
         NotBlank,
-        /// No media is in the inbox, or none with the name that was asked for.
+        /// No media is in the inbox, none is offered to the drive, or none has the name that was asked for.
         NoMedia,
+        /// Several media are offered automatically, and nothing decides between them.
+        MediaAmbiguous,
         /// The media has a problem.
         MediaInvalid,
         /// The media is past its date in `media.expires`.
@@ -139,6 +141,7 @@ impl ReasonCode {
             | C::AlreadyPassed
             | C::NotBlank
             | C::NoMedia
+            | C::MediaAmbiguous
             | C::MediaInvalid
             | C::MediaExpired
             | C::DriveChanged
@@ -165,6 +168,7 @@ impl ReasonCode {
             self,
             Self::NotArmed
                 | Self::NoMedia
+                | Self::MediaAmbiguous
                 | Self::MediaInvalid
                 | Self::MediaExpired
                 | Self::LedgerUnavailable
@@ -412,6 +416,8 @@ codes! {
         NoSuchRecord,
         /// There is no such media.
         NoMedia,
+        /// Several media are offered automatically, and none was named.
+        MediaAmbiguous,
         /// The media has a problem.
         MediaInvalid,
         /// The layout does not fit a drive of this size.

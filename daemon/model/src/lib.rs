@@ -25,6 +25,7 @@ pub mod layout;
 pub mod manifest;
 pub mod media;
 pub mod naming;
+pub mod offer;
 pub mod old_data;
 pub mod operator;
 pub mod rack;

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::error::LedgerError;
 use crate::file::{BESIDE, Held, Stamp, beside};
 use crate::ledger::{TABLES, VERSION};
+use crate::offers;
 
 /// How long a write waits for other programs that write to the ledger.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -75,6 +76,8 @@ pub(crate) fn prepare(db: &Connection, path: &Path) -> Result<(), LedgerError> {
         VERSION => {}
         found => return Err(LedgerError::Newer { path: path.to_owned(), found }),
     }
+    // Ledgers of older programs lack these tables; those programs do not mind them.
+    db.execute_batch(offers::TABLE).map_err(&failed)?;
     if id_of(db).is_none() {
         // Ledgers of older programs have none; those programs do not mind it.
         let table = "CREATE TABLE IF NOT EXISTS ledger (id TEXT NOT NULL) STRICT";

@@ -8,7 +8,9 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use parking_lot::Mutex;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{
+    Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params,
+};
 
 use crate::connection::{
     PATIENCE, connect, count, holds, id_of, last_job, log_length, opening, prepare, querying, stamp,
@@ -42,6 +44,27 @@ verdict = excluded.verdict, opened = excluded.opened, record = excluded.record
 WHERE (records.verdict IS NULL AND excluded.verdict IS NOT 'refused'
     OR records.verdict IS 'refused'
     OR records.verdict IS excluded.verdict)";
+
+/// The tables beside the records. What the open ledger has in them is the truth; a copy of it may be older.
+const CARRIED: [&str; 1] = ["offers"];
+
+/// Makes a table in a copy what it is in the open ledger.
+fn carry_table(former: &Connection, copy: &Transaction<'_>, table: &str) -> rusqlite::Result<()> {
+    let mut read = former.prepare(&format!("SELECT * FROM {table}"))?;
+    let names: Vec<String> = read.column_names().map(str::to_owned).collect();
+    let places: Vec<String> = (1..=names.len()).map(|number| format!("?{number}")).collect();
+    let (names, places) = (names.join(", "), places.join(", "));
+    copy.execute(&format!("DELETE FROM {table}"), [])?;
+    let mut write = copy.prepare(&format!("INSERT INTO {table} ({names}) VALUES ({places})"))?;
+    let columns = read.column_count();
+    let mut rows = read.query([])?;
+    while let Some(row) = rows.next()? {
+        let values: Vec<rusqlite::types::Value> =
+            (0..columns).map(|column| row.get(column)).collect::<Result<_, _>>()?;
+        write.execute(rusqlite::params_from_iter(values))?;
+    }
+    Ok(())
+}
 
 /// The one connection that writes.
 #[derive(Debug)]
@@ -364,6 +387,9 @@ impl Database {
                     carried += write.execute(rusqlite::params_from_iter(values))?;
                 }
             }
+            for table in CARRIED {
+                carry_table(former, &transaction, table)?;
+            }
             transaction.commit()?;
             Ok(carried)
         };
@@ -421,6 +447,24 @@ impl Database {
             place.counterfoils.write(&self.counterfoil);
         }
         Ok(())
+    }
+
+    /// Does something in a transaction of its own.
+    pub(crate) fn transact<T>(
+        &mut self,
+        place: &Location,
+        doing: &'static str,
+        act: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, LedgerError> {
+        let failed = querying(&place.path, doing);
+        let Some(db) = &mut self.db else {
+            return Err(LedgerError::Moved { path: place.path.clone() });
+        };
+        let transaction =
+            db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&failed)?;
+        let done = act(&transaction).map_err(&failed)?;
+        transaction.commit().map_err(&failed)?;
+        Ok(done)
     }
 
     /// Takes back an open row that may have gone to a file that nobody will see.

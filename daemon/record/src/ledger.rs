@@ -17,7 +17,7 @@ use model::record::Record;
 use model::units::Bytes;
 use model::verdict::Verdict;
 use parking_lot::Mutex;
-use rusqlite::{Connection, Row as Found, params};
+use rusqlite::{Connection, Row as Found, Transaction, params};
 use uuid::Uuid;
 
 use crate::connection::{is_ledger, querying};
@@ -253,6 +253,21 @@ impl Ledger {
             database.take_back(location, &row.job);
         }
         settled
+    }
+
+    /// Changes something beside the records, durably, in a transaction of its own.
+    pub(crate) fn change<T>(
+        &self,
+        doing: &'static str,
+        change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, LedgerError> {
+        let Shared { location, reader, database, .. } = &*self.0;
+        let mut database = database.lock();
+        database.settle(location, reader)?;
+        let changed = database.transact(location, doing, change)?;
+        // A copy that takes the ledger's place meanwhile gets the change, too.
+        database.settle(location, reader)?;
+        Ok(changed)
     }
 
     /// Closes the records that an earlier station left open because it was killed, and returns them.

@@ -15,6 +15,7 @@ mod error;
 mod file;
 pub mod journal;
 pub mod ledger;
+mod offers;
 pub mod open;
 mod rows;
 pub mod writer;

@@ -18,7 +18,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post};
 use axum::{Json, Router};
 use model::api::command::{Command, ImageOrder};
-use model::api::requests::{Attempt, DriveRequest, ImageRequest, PressRequest};
+use model::api::requests::{Attempt, DriveRequest, ImageRequest, OfferRequest, PressRequest};
 use model::api::routes::Route;
 use model::api::snapshot::Snapshot;
 use model::code::DenialCode as Code;
@@ -90,6 +90,7 @@ impl IntoResponse for Problem {
             Code::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
             Code::Draining | Code::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Code::MediaInvalid
+            | Code::MediaAmbiguous
             | Code::TooSmall
             | Code::TooLarge
             | Code::NotRunning
@@ -137,6 +138,7 @@ fn handler(route: Route) -> MethodRouter<Context> {
         Route::Stop => post(stop),
         Route::Release => post(release),
         Route::VerifyMedia => post(verify_media),
+        Route::OfferMedia => post(offer_media),
         Route::Press => post(press),
         Route::RemoveMaster => delete(remove_master),
         Route::Records => get(records::records),
@@ -251,6 +253,17 @@ async fn verify_media(
     Path(name): Path<String>,
 ) -> Result<Response> {
     ask(&context, Command::VerifyMedia { name }).await.map(answered)
+}
+
+async fn offer_media(
+    State(context): State<Context>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Path(media): Path<String>,
+    body: Chunk,
+) -> Result<Response> {
+    let OfferRequest { offer } = parse(&body)?;
+    let by = peer.operator().await?;
+    ask(&context, Command::Offer { media, offer, by }).await.map(answered)
 }
 
 async fn press(State(context): State<Context>, body: Chunk) -> Result<Response> {

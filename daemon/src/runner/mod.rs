@@ -25,6 +25,7 @@ use model::digest::Digest;
 use model::drive::Drive;
 use model::failure::{Denial, Failure, chain};
 use model::manifest::{MasterId, Recipe};
+use model::offer::OfferChange;
 use station::{Answer, Effect, Event, Look, Reply, Station, Ticket};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -132,6 +133,7 @@ impl Performer {
             Effect::CancelPress => self.cancel_press(),
             Effect::RemoveMaster(id, reply) => self.remove_master(id, reply),
             Effect::Record(record) => self.services.writer.write(*record),
+            Effect::Offer(change, reply) => self.note_offer(change, reply),
             Effect::LookForGeometries(media) => self.look_for_geometries(media),
             Effect::Job(order) => self.jobs.start(&self.services, &self.sender, *order),
             Effect::Clean(admitted, record) => {
@@ -153,6 +155,19 @@ impl Performer {
             if let Some(event) = work() {
                 // Fails only if the station has ended.
                 let _ = sender.blocking_send(event);
+            }
+        });
+    }
+
+    fn note_offer(&self, change: OfferChange, reply: Reply) {
+        let ledger = self.services.ledger.clone();
+        self.in_background(move || match ledger.note_offer(&change) {
+            Ok(()) => Some(Event::Offered(change, reply)),
+            Err(error) => {
+                let denial = Denial::of(DenialCode::LedgerUnavailable, &error);
+                // The operator may have gone away.
+                let _ = reply.send(Err(denial.with_hint_of(&error)));
+                None
             }
         });
     }

@@ -1,16 +1,21 @@
 //! The media in the inbox, as the station knows them. The package's runner has them checked.
 
+mod choice;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use model::api::snapshot::{FileView, InboxView, MediaState, MediaView, SilentView};
-use model::code::{FailureCode, FindingCode, ReasonCode};
+use model::api::snapshot::{FileView, InboxView, MediaState, MediaView, OfferedView, SilentView};
+use model::code::{FailureCode, FindingCode};
 use model::digest::Digest;
-use model::failure::{Failure, Finding, Refusal};
+use model::failure::{Failure, Finding};
 use model::media::{Inbox, IntakeOutcome, Media, Stamp};
+use model::offer::{Offer, OfferChange, Offers};
 use model::units::Bytes;
+
+pub(crate) use choice::MediaUnavailable;
 
 /// All media in the inbox.
 #[derive(Debug, Default)]
@@ -18,37 +23,18 @@ pub(crate) struct MediaCatalog {
     entries: BTreeMap<PathBuf, Entry>,
     /// The inbox.
     folder: PathBuf,
+    /// To which drives each media is made available.
+    offers: Offers,
     /// Whether the inbox has been listed at least once.
     listed: bool,
     /// What else was seen in the inbox.
     inbox: InboxView,
 }
 
-/// Why there is no media for a drive.
-#[derive(Debug, Clone)]
-pub(crate) enum MediaUnavailable {
-    /// The media will be known soon: the inbox is being read, or media is being verified.
-    Undecided,
-    /// There is no media for the drive.
-    Missing(Refusal),
-}
-
 impl MediaCatalog {
     /// A catalog of a folder that was not listed yet.
-    pub(crate) fn of(folder: PathBuf) -> Self {
-        Self { folder, ..Self::default() }
-    }
-}
-
-impl MediaUnavailable {
-    /// The refusal of a request that does not wait until the media is known.
-    pub(crate) fn refusal(self) -> Refusal {
-        match self {
-            Self::Undecided => {
-                Refusal::new(ReasonCode::NoMedia, "the media is still being verified")
-            }
-            Self::Missing(refusal) => refusal,
-        }
+    pub(crate) fn of(folder: PathBuf, offers: Offers) -> Self {
+        Self { folder, offers, ..Self::default() }
     }
 }
 
@@ -61,6 +47,14 @@ struct Entry {
 impl EntryState {
     /// It waits to be checked.
     const WAITING: Self = Self::Checking { since: None, done: 0.0 };
+
+    /// The digest of the media, once it is known.
+    fn sha256(&self) -> Option<Digest> {
+        match self {
+            Self::Media(media) => Some(media.sha256),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -188,20 +182,13 @@ impl MediaCatalog {
         again
     }
 
-    /// All valid media, the newest first.
+    /// All valid media, by name.
     pub(crate) fn valid(&self) -> Vec<Arc<Media>> {
-        let mut valid: Vec<(Stamp, Arc<Media>)> = self
-            .entries
-            .values()
-            .filter_map(|entry| match &entry.state {
-                EntryState::Media(media) if media.problems.is_empty() => {
-                    Some((entry.stamp, Arc::clone(media)))
-                }
-                _ => None,
-            })
-            .collect();
-        valid.sort_by(|a, b| (b.0.modified_ns, &b.1.name).cmp(&(a.0.modified_ns, &a.1.name)));
-        valid.into_iter().map(|(_, media)| media).collect()
+        let valid = self.entries.values().filter_map(|entry| match &entry.state {
+            EntryState::Media(media) if media.problems.is_empty() => Some(Arc::clone(media)),
+            _ => None,
+        });
+        valid.collect()
     }
 
     /// The valid media with this digest.
@@ -209,61 +196,15 @@ impl MediaCatalog {
         self.valid().into_iter().find(|media| media.sha256 == sha256)
     }
 
-    /// The media for a drive: the requested one, else the newest valid one.
-    pub(crate) fn choose(&self, requested: Option<&str>) -> Result<Arc<Media>, MediaUnavailable> {
-        let missing = |refusal| Err(MediaUnavailable::Missing(refusal));
-        let fits = |media: &Arc<Media>| requested.is_none_or(|name| media.name == name);
-        if let Some(media) = self.valid().into_iter().find(fits) {
-            // What comes now gets the newest, so it waits until newer media is known to be good or bad.
-            return match requested.is_none() && self.is_checking_newer(&media) {
-                true => Err(MediaUnavailable::Undecided),
-                false => Ok(media),
-            };
-        }
-        let mut others = self.views();
-        others.retain(|view| requested.is_none_or(|name| view.name == name));
-        if !self.listed || others.iter().any(|view| view.state == MediaState::Checking) {
-            return Err(MediaUnavailable::Undecided);
-        }
-        match (others.iter().find(|view| view.state == MediaState::Invalid), requested) {
-            (Some(view), _) => {
-                let why: Vec<&str> = view.problems.iter().map(|p| p.detail.as_str()).collect();
-                let detail = format!("media {} is not usable: {}", view.name, why.join("; "));
-                let hints: Vec<&str> =
-                    view.problems.iter().filter_map(|p| p.hint.as_deref()).collect();
-                let refusal = Refusal::new(ReasonCode::MediaInvalid, detail);
-                missing(match &hints[..] {
-                    [] => refusal,
-                    _ => refusal.with_hint(hints.join("; ")),
-                })
-            }
-            (None, Some(name)) => {
-                let detail = format!("no media named {name:?} is in the inbox");
-                let refusal = Refusal::new(ReasonCode::NoMedia, detail);
-                let names: Vec<String> = self.views().into_iter().map(|view| view.name).collect();
-                missing(refusal.with_hint(match &names[..] {
-                    [] => "the inbox is empty; copy a prestaged WIM there".to_owned(),
-                    names => format!("media in the inbox: {}", names.join(", ")),
-                }))
-            }
-            (None, None) => {
-                let detail = match self.folder.as_os_str().is_empty() {
-                    true => "no media is in the inbox".to_owned(),
-                    false => format!("no media is in the inbox {}", self.folder.display()),
-                };
-                let refusal = Refusal::new(ReasonCode::NoMedia, detail);
-                missing(refusal.with_hint("copy a prestaged WIM there"))
-            }
-        }
+    /// Takes up what an operator has said of media.
+    pub(crate) fn take_offer(&mut self, change: OfferChange) {
+        self.offers.take(change);
     }
 
-    /// Whether media that is newer than this is still being checked.
-    fn is_checking_newer(&self, media: &Media) -> bool {
-        let own = media.files.first().and_then(|file| self.entries.get(&file.path));
-        let Some(own) = own.map(|entry| entry.stamp.modified_ns) else { return false };
-        self.entries.values().any(|entry| {
-            matches!(entry.state, EntryState::Checking { .. }) && entry.stamp.modified_ns > own
-        })
+    /// Whether media of this name is in the inbox; its digest, if that is known.
+    pub(crate) fn known(&self, name: &str) -> Option<Option<Digest>> {
+        let (_, entry) = self.entries.iter().find(|(path, _)| file_name(path) == name)?;
+        (!matches!(entry.state, EntryState::LaterPart)).then(|| entry.state.sha256())
     }
 
     /// Whether a check is running.
@@ -272,7 +213,15 @@ impl MediaCatalog {
     }
 
     pub(crate) fn views(&self) -> Vec<MediaView> {
-        self.entries.iter().filter_map(|(path, entry)| view(path, entry)).collect()
+        let offered = |mut view: MediaView| {
+            let offered = self.offers.of(&view.name, view.sha256);
+            view.offer = offered.offer;
+            view.offered =
+                offered.said.map(|said| OfferedView { by: said.by.clone(), at: said.at });
+            view
+        };
+        let entries = self.entries.iter();
+        entries.filter_map(|(path, entry)| view(path, entry)).map(offered).collect()
     }
 }
 
@@ -304,6 +253,9 @@ fn view(path: &Path, entry: &Entry) -> Option<MediaView> {
         name: file_name(path),
         state: MediaState::Checking,
         current: false,
+        // Filled in by the catalog.
+        offer: Offer::default(),
+        offered: None,
         percent: None,
         checking_since: None,
         sha256: None,
@@ -358,40 +310,7 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
-    use crate::tests::{STAMP, media};
-
-    /// With several media, the newest valid one; with a name, that one or the reason why not.
-    #[test]
-    fn media_are_chosen_by_name_or_by_age() {
-        let mut catalog = MediaCatalog::default();
-        let unavailable = |catalog: &MediaCatalog, name| match catalog.choose(name) {
-            Ok(media) => media.name.clone(),
-            Err(MediaUnavailable::Undecided) => "undecided".into(),
-            Err(MediaUnavailable::Missing(refusal)) => refusal.code.to_string(),
-        };
-        assert_eq!(unavailable(&catalog, None), "undecided", "the inbox has not been listed");
-        let path = |name: &str| PathBuf::from("/inbox").join(name);
-        let stamp = |at| Stamp { modified_ns: at, ..STAMP };
-        let listing = [("old.wim", 1), ("new.wim", 2), ("bad.wim", 3)];
-        let listing = HashMap::from(listing.map(|(name, at)| (path(name), stamp(at))));
-        assert_eq!(catalog.update(listing.clone().into()).len(), 3);
-        assert_eq!(unavailable(&catalog, Some("new.wim")), "undecided", "it is being verified");
-        for name in ["old.wim", "new.wim"] {
-            let media = Media { name: name.into(), ..media() };
-            catalog.checked(&path(name), Ok(IntakeOutcome::Media(Box::new(media))));
-        }
-        let failure = Failure::new(FailureCode::MediaUnreadable, "x");
-        catalog.checked(&path("bad.wim"), Err(failure));
-        assert_eq!(unavailable(&catalog, None), "new.wim");
-        assert_eq!(unavailable(&catalog, Some("old.wim")), "old.wim");
-        assert_eq!(unavailable(&catalog, Some("bad.wim")), "media_invalid");
-        assert_eq!(unavailable(&catalog, Some("none.wim")), "no_media");
-        assert_eq!(
-            catalog.update(listing.clone().into()),
-            Vec::<PathBuf>::new(),
-            "nothing has changed"
-        );
-    }
+    use crate::tests::STAMP;
 
     #[test]
     fn the_oldest_are_checked_first_and_what_is_no_wim_never() {

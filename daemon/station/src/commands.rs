@@ -11,6 +11,8 @@ use model::failure::{Denial, Reason, Refusal};
 use model::job::StopReason;
 use model::layout::LayoutError;
 use model::naming;
+use model::offer::OfferChange;
+use model::operator::Operator;
 use model::verdict::Verdict;
 
 use crate::Station;
@@ -23,10 +25,16 @@ fn detached() -> Denial {
     Denial::new(DenialCode::NoSuchDrive, "the drive has just been detached")
 }
 
+fn no_such_media(name: &str) -> Denial {
+    let detail = format!("no media named {name:?} is in the inbox");
+    Denial::new(DenialCode::NoMedia, detail).with_hint("see `prestagectl media list --all`")
+}
+
 /// The answer to an operator if there is no media.
 fn without_media(refusal: Refusal) -> Denial {
     let code = match refusal.code {
         ReasonCode::MediaInvalid => DenialCode::MediaInvalid,
+        ReasonCode::MediaAmbiguous => DenialCode::MediaAmbiguous,
         _ => DenialCode::NoMedia,
     };
     Denial { code, detail: refusal.detail, hint: refusal.hint }
@@ -70,11 +78,16 @@ impl<M: Clone> Station<M> {
                     effects.push(Effect::Intake(path));
                     Ok(Answer::Done)
                 }
-                None => {
-                    let detail = format!("no media named {name:?} is in the inbox");
-                    let denial = Denial::new(DenialCode::NoMedia, detail);
-                    Err(denial.with_hint("see `prestagectl media list`"))
+                None => Err(no_such_media(&name)),
+            },
+            Command::Offer { media, offer, by } => match self.catalog.known(&media) {
+                Some(sha256) => {
+                    let Operator { uid, .. } = by;
+                    let change =
+                        OfferChange { media, sha256, offer, by: by.to_string(), uid, at: now };
+                    return vec![Effect::Offer(change, reply)];
                 }
+                None => Err(no_such_media(&media)),
             },
             Command::Press { media, geometry } => self.press_by_hand(&media, geometry),
             Command::RemoveMaster { id } if !id.is_valid() => {
@@ -222,8 +235,7 @@ impl<M: Clone> Station<M> {
     }
 
     fn press_by_hand(&mut self, media: &str, geometry: Geometry) -> Result<Answer, Denial> {
-        let media =
-            self.catalog.choose(Some(media)).map_err(|error| without_media(error.refusal()))?;
+        let media = self.catalog.named(media).map_err(|error| without_media(error.refusal()))?;
         let recipe = self.recipe(&media, geometry);
         let planned = recipe.layout.plan(geometry);
         planned.map_err(|error| {
@@ -270,7 +282,10 @@ impl<M: Clone> Station<M> {
                 Denial::new(DenialCode::NoMedia, detail).with_hint(hint)
             })?,
             (name, _) => {
-                self.catalog.choose(name).map_err(|error| without_media(error.refusal()))?
+                // To compare gives nobody anything, so hidden media can be named, too.
+                let media =
+                    name.map_or_else(|| self.catalog.choose(None), |n| self.catalog.named(n));
+                media.map_err(|error| without_media(error.refusal()))?
             }
         };
         Ok(AuditTask {

@@ -37,12 +37,13 @@ use model::failure::Refusal;
 use model::job::{Reading, StopReason};
 use model::layout::Layout;
 use model::manifest::MasterId;
+use model::offer::Offers;
 use model::units::Bytes;
 use uuid::Uuid;
 
 pub use message::{Answer, DriveFacts, Effect, Event, JobOrder, Look, Reply, Ticket};
 
-use catalog::MediaCatalog;
+use catalog::{MediaCatalog, MediaUnavailable};
 use departed::Departed;
 use insertion::{Insertion, Key, Phase};
 use press_queue::PressQueue;
@@ -62,6 +63,8 @@ pub struct Setup {
     pub image: u32,
     /// The inbox; empty if it is not known.
     pub inbox: PathBuf,
+    /// To which drives each media is made available.
+    pub offers: Offers,
     /// The last day on which a media may be used, by the name of the media.
     pub expires: BTreeMap<String, Date>,
     /// The largest image of a master that the store can hold; it is as large as the drive.
@@ -83,6 +86,8 @@ pub struct Station<M> {
     /// The masters that are being looked for in the store.
     looking: BTreeSet<MasterId>,
     presses: PressQueue,
+    /// Which media drives get that nobody names, as the log was told last.
+    told_media: String,
     masters: Vec<MasterView>,
     /// Why the ledger cannot be used, while it cannot.
     ledger_trouble: Option<Refusal>,
@@ -92,7 +97,7 @@ impl<M: Clone> Station<M> {
     /// A station without drives and media.
     pub fn new(setup: Setup) -> Self {
         Self {
-            catalog: MediaCatalog::of(setup.inbox.clone()),
+            catalog: MediaCatalog::of(setup.inbox.clone(), setup.offers.clone()),
             setup,
             draining: false,
             insertions: BTreeMap::new(),
@@ -100,6 +105,7 @@ impl<M: Clone> Station<M> {
             ready: BTreeMap::new(),
             looking: BTreeSet::new(),
             presses: PressQueue::default(),
+            told_media: String::new(),
             masters: Vec::new(),
             ledger_trouble: None,
         }
@@ -155,6 +161,7 @@ impl<M: Clone> Station<M> {
                 }
                 Vec::new()
             }
+            Event::Offered(change, reply) => self.offered(change, reply),
             Event::Ledger(trouble) => {
                 self.ledger_trouble = trouble;
                 if self.ledger_trouble.is_none() { self.judge_changeable() } else { Vec::new() }
@@ -180,6 +187,7 @@ impl<M: Clone> Station<M> {
                 running.then_some(Effect::CancelPress).into_iter().collect()
             }
         };
+        self.tell_media();
         effects.extend(self.next_press());
         if self.draining && !self.insertions.values().any(Insertion::is_running) {
             effects.push(Effect::Exit);
@@ -205,6 +213,7 @@ impl<M: Clone> Station<M> {
             armed: self.setup.policy.armed,
             draining: self.draining,
             media: self.media_views(),
+            no_media: self.catalog.choose(None).err().and_then(MediaUnavailable::missing),
             inbox: self.catalog.inbox_view(),
             masters: self.masters.clone(),
             presses: self.presses.views(),

@@ -10,14 +10,16 @@ use model::drive::Geometry;
 use model::failure::{Coded, Failure, Reason, Refusal};
 use model::manifest::{MasterId, Recipe};
 use model::media::{IntakeOutcome, Media};
+use model::offer::{Offer, OfferChange};
 use model::record::{MediaRef, Record};
 use model::units::Bytes;
 use model::verdict::Verdict;
 
 use crate::Station;
+use crate::catalog::MediaUnavailable;
 use crate::expiry;
 use crate::insertion::{Insertion, Key, Phase};
-use crate::message::Effect;
+use crate::message::{Answer, Effect, Reply};
 use crate::press_queue::Priority;
 
 impl<M: Clone> Station<M> {
@@ -38,9 +40,6 @@ impl<M: Clone> Station<M> {
                 if let Some(doubt) = expiry::doubt(&self.setup.expires, media) {
                     tracing::warn!(media, "{}", doubt.detail);
                 }
-                if self.setup.press_ahead {
-                    effects.push(Effect::LookForGeometries(sha256));
-                }
             }
             Ok(IntakeOutcome::Media(media)) => {
                 let why: Vec<String> = media.problems.iter().map(Coded::sentence).collect();
@@ -53,8 +52,51 @@ impl<M: Clone> Station<M> {
                 tracing::error!(media, "cannot check {media}: {}", failure.sentence());
             }
         }
+        let checked = match &result {
+            Ok(IntakeOutcome::Media(media)) if media.problems.is_empty() => Some(media.sha256),
+            _ => None,
+        };
         effects.extend(self.catalog.checked(path, result).into_iter().map(Effect::Intake));
+        effects.extend(checked.and_then(|media| self.look_ahead(media)));
         effects.extend(self.judge_changeable());
+        effects
+    }
+
+    /// Tells the log which media drives get that nobody names, where that has changed.
+    pub(crate) fn tell_media(&mut self) {
+        let now = match self.catalog.choose(None) {
+            Ok(media) => format!(
+                "drives get {}, unless an order or an operator names other media",
+                media.name
+            ),
+            Err(MediaUnavailable::Undecided) => return,
+            Err(MediaUnavailable::Missing(refusal)) => {
+                format!("drives get no media unless it is named: {}", refusal.sentence())
+            }
+        };
+        if now != self.told_media {
+            tracing::warn!("{now}");
+            self.told_media = now;
+        }
+    }
+
+    /// The question for which drives media that has come should be pressed ahead. What drives get only by hand is pressed
+    /// when somebody asks for it: each master takes the room of others.
+    fn look_ahead(&self, media: Digest) -> Option<Effect<M>> {
+        let found = self.catalog.valid_with(media)?;
+        let ahead = self.setup.press_ahead && self.catalog.offer(&found) == Offer::Automatic;
+        ahead.then_some(Effect::LookForGeometries(media))
+    }
+
+    /// An operator's word about media is in the ledger: from now on it counts.
+    pub(crate) fn offered(&mut self, change: OfferChange, reply: Reply) -> Vec<Effect<M>> {
+        let OfferChange { media, sha256, offer, by, .. } = &change;
+        tracing::warn!(media, PRESTAGED_OPERATOR = by, "{by} offers media {media}: {offer}");
+        let sha256 = *sha256;
+        self.catalog.take_offer(change);
+        let mut effects = self.judge_changeable();
+        effects.extend(sha256.and_then(|media| self.look_ahead(media)));
+        effects.push(Effect::Answer(reply, Ok(Answer::Done)));
         effects
     }
 

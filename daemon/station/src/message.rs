@@ -15,6 +15,7 @@ use model::failure::{Denial, Failure, Refusal};
 use model::job::Stop;
 use model::manifest::{MasterId, Recipe};
 use model::media::{Inbox, IntakeOutcome, MediaFile};
+use model::offer::OfferChange;
 use model::record::Record;
 use model::units::Bytes;
 use tokio::sync::{mpsc, oneshot};
@@ -90,6 +91,8 @@ pub enum Event<M> {
     JobStuck(Ticket, Box<Record>),
     /// The thread of such a job has ended after all.
     DriveAnswered(Ticket),
+    /// What an operator has said of media is in the ledger.
+    Offered(OfferChange, Reply),
     /// The ledger has become unusable, or usable if there is no refusal.
     Ledger(Option<Refusal>),
     /// An operator has given a command.
@@ -137,6 +140,8 @@ pub enum Effect<M> {
     RemoveMaster(MasterId, Reply),
     /// Put a record into the ledger.
     Record(Box<Record>),
+    /// Put what an operator has said of media into the ledger; [`Event::Offered`] is the answer.
+    Offer(OfferChange, Reply),
     /// Look up the geometries of drives imaged before: the media with this digest is to be pressed for them.
     LookForGeometries(Digest),
     /// Run a job.

@@ -62,6 +62,7 @@ pub(crate) fn station() -> Bench {
         layout: Layout::default(),
         image: 1,
         inbox: PathBuf::new(),
+        offers: Offers::default(),
         expires: BTreeMap::from([("win.wim".into(), Date::constant(2027, 6, 30))]),
         largest_image: Bytes(16 << 40),
         press_ahead: true,

@@ -121,7 +121,11 @@ impl World {
                 }
                 Effect::RemoveMaster(id, _) => drop(self.store.remove(&id)),
                 Effect::Exit => self.exits = true,
-                Effect::Record(_) | Effect::Clean(..) | Effect::Audit(..) | Effect::Answer(..) => {}
+                Effect::Record(_)
+                | Effect::Offer(..)
+                | Effect::Clean(..)
+                | Effect::Audit(..)
+                | Effect::Answer(..) => {}
             }
         }
     }

@@ -22,6 +22,8 @@ pub enum Kind {
     Date,
     /// A table of dates.
     Dates,
+    /// A table of offers.
+    Offers,
     /// One of these texts.
     OneOf(&'static [&'static str]),
     Table,
@@ -39,6 +41,7 @@ impl Kind {
             Self::Texts => Self::Text,
             Self::Sizes => Self::Size,
             Self::Dates => Self::Date,
+            Self::Offers => Self::OneOf(&["automatic", "by_hand", "hidden"]),
             Self::Tables => Self::Table,
             alone => alone,
         }
@@ -60,6 +63,7 @@ impl Kind {
             Self::Sizes => "a list of sizes",
             Self::Date => "a date",
             Self::Dates => "a table of dates",
+            Self::Offers => "a table of offers",
             Self::OneOf(choices) => {
                 let choices: Vec<String> = choices.iter().map(|c| format!("{c:?}")).collect();
                 return format!("one of {}", choices.join(", "));
@@ -90,6 +94,7 @@ impl Kind {
             Self::Sizes => "write for example [\"512GB\", \"1TB\"]",
             Self::Date => "write for example \"2027-06-30\"",
             Self::Dates => "write for example { \"win11.wim\" = \"2027-06-30\" }",
+            Self::Offers => "write for example { \"win11.wim\" = \"by_hand\" }",
             Self::OneOf(choices) => {
                 let near = near(written.trim_matches(['"', '\'']), choices)?;
                 return Some(format!("did you mean {near:?}?"));

@@ -62,6 +62,11 @@ impl Explained for DenialCode {
                 operator: "Check the name of the media.",
                 engineer: "Media is named by its file; of a split set, by the first part.",
             },
+            Self::MediaAmbiguous => Advice {
+                now: "name the media with `--media NAME`",
+                operator: "Name the media. `prestagectl media list` shows what is in the inbox.",
+                engineer: "`prestagectl media offer NAME by_hand` for all but one makes that one the media of drives.",
+            },
             Self::MediaInvalid => Advice {
                 now: "see `prestagectl media show NAME` for what to mend",
                 operator: "Tell the engineer.",

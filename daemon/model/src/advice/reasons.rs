@@ -131,8 +131,14 @@ impl Explained for ReasonCode {
             Self::NoMedia => Advice {
                 now: "copy a prestaged WIM to the inbox; the drive is then taken up by itself",
                 operator: "Ask the engineer for the media. `prestagectl media list` shows what is in the inbox.",
-                engineer: "Copy the WIM, or all parts of a split set, to `media.inbox`, readable to the user in \
+                engineer: "If it is there, see with `prestagectl media list --all` to which drives it is offered. Copy the WIM, or all parts of a split set, to `media.inbox`, readable to the user in \
                     `tools.user`. Media is taken up when it has been read to its end without a problem.",
+            },
+            Self::MediaAmbiguous => Advice {
+                now: "`prestagectl media offer NAME by_hand` for all but one; drives are then taken up by themselves",
+                operator: "Ask the engineer which media it is. For one drive: `prestagectl image DRIVE --media NAME`.",
+                engineer: "Take media that is not needed out of the inbox, or offer it by hand \
+                    (`prestagectl media offer NAME by_hand`). The age of a file decides nothing.",
             },
             Self::MediaInvalid => Advice {
                 now: "see `prestagectl media list`, and put mended media into the inbox",

@@ -2,6 +2,7 @@
 
 use crate::drive::Geometry;
 use crate::manifest::MasterId;
+use crate::offer::Offer;
 use crate::operator::{Consent, Operator};
 
 /// A command of an operator. `drive` is any name of an attached drive ([`crate::naming`]), `media` the name of a media, `by` who
@@ -21,6 +22,8 @@ pub enum Command {
     Release { bay: String },
     /// Verify a media again.
     VerifyMedia { name: String },
+    /// Make media available to other drives than before.
+    Offer { media: String, offer: Offer, by: Operator },
     /// Press a master for drives of this geometry, before there is one.
     Press { media: String, geometry: Geometry },
     /// Remove a master, or cancel its press.
@@ -34,7 +37,7 @@ pub enum Command {
 pub struct ImageOrder {
     /// Any name of the drive.
     pub drive: String,
-    /// The name of the media; the newest valid one if none is named.
+    /// The name of the media; the one that is offered automatically if none is named.
     pub media: Option<String>,
     /// Also if the drive has passed.
     pub again: bool,

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::offer::Offer;
 use crate::units::Bytes;
 
 /// A request to audit a drive.
@@ -66,6 +67,14 @@ pub struct PressRequest {
     pub media: String,
     pub size_bytes: Bytes,
     pub logical_sector_bytes: u32,
+}
+
+/// A request to make media available to other drives.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OfferRequest {
+    /// To which drives.
+    pub offer: Offer,
 }
 
 /// The attempt at a drive that a request has begun; a client finds it in the snapshot by both fields.

@@ -28,6 +28,7 @@ pub enum Route {
     Release,
     Audit,
     VerifyMedia,
+    OfferMedia,
     Press,
     RemoveMaster,
     Records,
@@ -72,6 +73,7 @@ impl Route {
             | Self::Release
             | Self::Audit
             | Self::VerifyMedia
+            | Self::OfferMedia
             | Self::Press => Method::Post,
         }
     }
@@ -89,6 +91,7 @@ impl Route {
             Self::Release => "/v1/bays/{bay}/release",
             Self::Audit => "/v1/audit",
             Self::VerifyMedia => "/v1/media/{name}/verify",
+            Self::OfferMedia => "/v1/media/{name}/offer",
             Self::Press => "/v1/masters",
             Self::RemoveMaster => "/v1/masters/{id}",
             Self::Records => "/v1/records",
@@ -149,6 +152,12 @@ impl Route {
             Self::VerifyMedia => nothing(
                 "Reads media again from end to end and verifies it. How far it is stands in the status.",
             ),
+            Self::OfferMedia => Manual {
+                text: "Makes media available to other drives than before: `automatic`, `by_hand` or `hidden`. The change \
+                       is in the ledger, with the user at the other end of the socket, before it is answered.",
+                takes: Some(Document::OfferRequest),
+                answers: Answers::Nothing,
+            },
             Self::Press => Manual {
                 text: "Presses a master for drives of this size, unless there is one. The answer is `{\"id\"}`, its \
                        name; how far it is stands in the status.",

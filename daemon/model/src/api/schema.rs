@@ -8,7 +8,7 @@ use super::answers::{
     ArmedDocument, Audited, ErrorDocument, Explanation, StoppedDocument, Unrecorded,
 };
 use super::line::RecordLine;
-use super::requests::{Attempt, DriveRequest, ImageRequest, PressRequest};
+use super::requests::{Attempt, DriveRequest, ImageRequest, OfferRequest, PressRequest};
 use super::snapshot::{DeviceView, MasterView, MediaView, Snapshot};
 use crate::advice::Entry;
 use crate::failure::Denial;
@@ -56,6 +56,8 @@ pub enum Document {
     ImageRequest,
     /// The body of POST /v1/audit.
     AuditRequest,
+    /// The body of POST /v1/media/{name}/offer.
+    OfferRequest,
     /// The body of POST /v1/masters.
     PressRequest,
     /// The answer to POST /v1/image and POST /v1/drives/{drive}/retry.
@@ -89,6 +91,7 @@ impl Document {
             Self::Denial => of::<Denial>(),
             Self::ImageRequest => of::<ImageRequest>(),
             Self::AuditRequest => of::<DriveRequest>(),
+            Self::OfferRequest => of::<OfferRequest>(),
             Self::PressRequest => of::<PressRequest>(),
             Self::Attempt => of::<Attempt>(),
         }

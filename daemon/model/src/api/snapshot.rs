@@ -13,6 +13,7 @@ use crate::failure::{Failure, Finding, Reason, Refusal};
 use crate::job::{Bottleneck, State};
 use crate::manifest::MasterId;
 use crate::media::{BootImage, Image, Inventory};
+use crate::offer::Offer;
 use crate::units::{ByteRate, Bytes};
 use crate::verdict::Verdict;
 
@@ -28,6 +29,10 @@ pub struct Snapshot {
     pub draining: bool,
     /// Media in the inbox.
     pub media: Vec<MediaView>,
+    /// Why a drive that comes now gets no media, unless somebody names it; absent where it gets some, or that is still
+    /// being verified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_media: Option<Reason>,
     /// What else is to be said of the inbox.
     #[serde(default)]
     pub inbox: InboxView,
@@ -115,6 +120,12 @@ pub struct MediaView {
     /// Whether drives that come now get it.
     #[serde(default)]
     pub current: bool,
+    /// To which drives it is made available.
+    #[serde(default)]
+    pub offer: Offer,
+    /// Who has offered it so; absent if the configuration decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offered: Option<OfferedView>,
     /// How much of the check is done, 0 to 100, while it runs.
     pub percent: Option<f64>,
     /// When the check began, while it runs; absent while the media waits for it.
@@ -141,6 +152,14 @@ pub struct MediaView {
     pub problems: Vec<Finding>,
     /// Findings with which it may be used.
     pub warnings: Vec<Finding>,
+}
+
+/// Who has made media available to which drives, and when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct OfferedView {
+    pub by: String,
+    pub at: Timestamp,
 }
 
 /// One file of media.
