@@ -48,6 +48,8 @@ mod odd_names;
 mod odd_random;
 #[path = "station/package.rs"]
 mod package;
+#[path = "station/parcel/mod.rs"]
+mod parcel;
 #[path = "station/pressing.rs"]
 mod pressing;
 #[path = "station/rack/mod.rs"]

@@ -10,19 +10,24 @@ use config::Config;
 use drives::{content::signatures, usage::Host};
 use formats::gpt::{self, Tables};
 use formats::ntfs::{Block, Boot, Record, listed, root, security};
+use formats::wim_table::{self, Header};
 use formats::wim_tree::Tree;
 use formats::{bcd, pe, text};
 use masters::allocation::{self, Slice};
 use media::intake::IntakeTask;
 use media::worker::{Probe, Task};
 use model::api::line::Line;
+use model::digest::Digest;
 use model::drive::Geometry;
 use model::identity::{GPT_HEADER_BYTES, Identity};
 use model::layout::{Layout, Places, Plan, Role};
 use model::manifest::Manifest;
 use model::media::IntakeOutcome;
+use model::parcel::{FileClaim, IndexClaim, PackClaim, ParcelManifest};
 use model::ranges::Range;
 use model::units::{ByteRate, Bytes, MIB, SectorSize};
+use parcel::{Distrust, Have, Index, Signers};
+use signing::Envelope;
 use uuid::Uuid;
 
 /// A function that reads hostile bytes.
@@ -37,9 +42,12 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("host", host),
     ("manifest", manifest),
     ("ntfs", ntfs),
+    ("parcel_index", parcel_index),
+    ("parcel_manifest", parcel_manifest),
     ("pe", pe),
     ("probe", probe),
     ("units", units),
+    ("wim_table", wim_table),
     ("wim_tree", wim_tree),
     ("worker", worker),
 ];
@@ -175,6 +183,49 @@ pub fn manifest(data: &[u8]) {
     }
 }
 
+/// Reads the bytes as the index of a parcel with a pack and a base, signed whatever it says.
+pub fn parcel_index(data: &[u8]) {
+    let file = |size_bytes| FileClaim { name: "a.wim".into(), sha256: Digest::of(b""), size_bytes };
+    let Ok(product) = "p".parse() else { return };
+    let entry = |data: &[u8]| data.try_into().map(u32::from_le_bytes).unwrap_or_default();
+    let sizes = data.chunks_exact(48).map(|e| (e[4], u64::from(entry(&e[..4]))));
+    let sum = |kind| Bytes(sizes.clone().filter(|(k, _)| kind == *k).map(|(_, s)| s).sum());
+    let manifest = ParcelManifest {
+        product,
+        sequence: 1,
+        version: None,
+        created: jiff::Timestamp::UNIX_EPOCH,
+        not_before: None,
+        expires: None,
+        offer: None,
+        file: file(sum(0).saturating_add(sum(1))),
+        guid: String::new(),
+        images: 1,
+        index: IndexClaim {
+            sha256: Digest::of(data),
+            pieces: Bytes::of(data.chunks_exact(48).len()).0,
+        },
+        packs: vec![PackClaim { size_bytes: sum(0) }],
+        bases: vec![file(Bytes(1 << 40))],
+        made_by: String::new(),
+    };
+    if let Ok(index) = Index::parse(data, &manifest) {
+        assert_eq!(index.to_bytes(), data);
+        let total: Bytes = index.pieces().iter().map(|piece| piece.length).sum();
+        assert_eq!(total, manifest.file.size_bytes);
+        assert_eq!(index.offsets().len(), index.pieces().len());
+    }
+}
+
+/// Reads the bytes as the manifest of a parcel that nobody vouches for, and as a list of what a receiver has.
+pub fn parcel_manifest(data: &[u8]) {
+    let vouched = Envelope::parse(data).map_err(Distrust::from);
+    if let Ok(vouched) = vouched.and_then(|envelope| Signers::default().judge(&envelope)) {
+        assert!(model::parcel::is_media_name(&vouched.manifest.file.name) && vouched.by.is_empty());
+    }
+    let _ = (ParcelManifest::parse(data).is_ok(), Have::parse(data).is_ok());
+}
+
 /// Reads the bytes as a boot manager.
 pub fn pe(data: &[u8]) {
     let _ = (pe::Program::parse(data), pe::certificates(data));
@@ -197,6 +248,14 @@ pub fn units(data: &[u8]) {
     }
     if let Ok(rate) = text.parse::<ByteRate>() {
         let _ = rate.to_string();
+    }
+}
+
+/// Reads the bytes as the header of a WIM, and what follows it as its table of blobs.
+pub fn wim_table(data: &[u8]) {
+    if let Ok(header) = Header::parse(data) {
+        let bounds = wim_table::bounds(&header, &data[wim_table::HEADER..]);
+        assert!(bounds.is_sorted() && !bounds.is_empty());
     }
 }
 

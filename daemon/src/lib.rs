@@ -17,12 +17,14 @@
 
 pub mod api;
 pub mod audit;
+pub mod clock;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod log;
 pub mod runner;
 pub mod service;
 mod signals;
+pub mod signers;
 mod socket;
 mod suitability;
 mod udev_rules;

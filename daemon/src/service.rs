@@ -21,6 +21,7 @@ use media::worker::account::{self, AccountError};
 use media::worker::pool::Workers;
 use media::worker::{Probe, Probed};
 use model::admission::Policy;
+use model::api::snapshot::SignerView;
 use model::drive::Change;
 use model::failure::Failure;
 use model::hint::Hint;
@@ -29,14 +30,16 @@ use model::units::Bytes;
 use record::ledger::{Ledger, LedgerError, Location};
 use record::writer::RecordWriter;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use station::{Event, Setup, Station};
+use station::{Event, History, Setup, Station};
 use tokio::net::UnixListener;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::timeout;
 
 use crate::api;
+use crate::clock::Clock;
 use crate::runner::{self, OpenMaster, Services};
 use crate::signals;
+use crate::signers;
 use crate::socket::{ControlSocket, SocketError};
 use crate::suitability::{self, doubts};
 use crate::udev_rules;
@@ -75,6 +78,7 @@ const LACKING: &str = "workers are not fully kept apart: this kernel lacks";
 /// The first of them that is missing, with a hint how to get it.
 pub async fn check(config: &Config) -> Result<(Tools, Workers, Probed)> {
     suitability::check(config)?;
+    signers::read(config)?;
     let tools = Tools::find(&config.tools.search)?;
     let group = control_group(config)?;
     let account = account::for_workers(config.tools.user.as_deref(), group);
@@ -152,6 +156,7 @@ pub async fn run(config: Config) -> Result<()> {
         tracing::warn!("{doubt}");
     }
     let policy = config.policy()?;
+    let (signers, signer_views) = signers::read(&config)?;
     let host = supported_host()?;
 
     refuse_second(&config.control.socket)?;
@@ -169,7 +174,13 @@ pub async fn run(config: Config) -> Result<()> {
         RecordWriter::start(ledger.clone(), report)?
     };
     let offers = known_offers(&config, &ledger)?;
-    let station = new_station(&config, policy.clone(), store.largest_file(), offers);
+    let history = History {
+        highest: ledger.sequences()?,
+        accepted: ledger.accepted()?.into_iter().collect(),
+    };
+    let clock = Clock::new(ledger.latest()?);
+    let known = (offers, signer_views, history);
+    let station = new_station(&config, policy.clone(), store.largest_file(), known);
     let (publish, snapshot) = watch::channel(Arc::new(station.snapshot(&|_| None)));
     let services = Services {
         store: Arc::clone(&store),
@@ -183,6 +194,8 @@ pub async fn run(config: Config) -> Result<()> {
         old_data: config.replicate.old_data,
         overwrite: policy.overwrite,
         blank_check: config.admission.blank_check,
+        signers: Arc::new(signers),
+        clock,
         image: config.media.image,
         layout: config.chosen_layout(),
     };
@@ -304,7 +317,7 @@ fn new_station(
     config: &Config,
     policy: Policy,
     largest_image: Bytes,
-    offers: Offers,
+    (offers, signers, history): (Offers, Vec<SignerView>, History),
 ) -> Station<OpenMaster> {
     Station::new(Setup {
         name: config.station.name.clone(),
@@ -315,6 +328,8 @@ fn new_station(
         inbox: config.media.inbox.clone(),
         offers,
         expires: config.media.expires.clone(),
+        signers,
+        history,
         largest_image,
         press_ahead: config.store.press_ahead,
     })

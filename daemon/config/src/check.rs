@@ -86,6 +86,7 @@ impl Config {
         self.check_mode()?;
         self.check_limits()?;
         self.check_bays()?;
+        self.check_signers()?;
         self.check_layouts()
     }
 
@@ -282,6 +283,35 @@ impl Config {
             if earlier.iter().any(|other| other.path.trim() == bay.path.trim()) {
                 let what = format!("two bays have the path {:?}", bay.path);
                 return wrong("path", what, "a bay has one name; remove the other");
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks what can be known of signers without their keys.
+    fn check_signers(&self) -> Result<(), Wrong> {
+        let signers = &self.media.signers;
+        for (index, signer) in signers.iter().enumerate() {
+            let at = |name: &str| format!("media.signers.{index}.{name}");
+            let wrong = |name: &str, what: String, hint: &str| {
+                let mistake = Mistake::unusable(&format!("[[media.signers]] {name}"), what, hint);
+                Err(Wrong::new(at(name), mistake))
+            };
+            if signer.name.trim().is_empty() || signer.name.contains(char::is_control) {
+                return wrong("name", format!("{:?} is not a name", signer.name), "");
+            }
+            if signers[..index].iter().any(|other| other.name == signer.name) {
+                let what = format!("two signers have the name {:?}", signer.name);
+                return wrong("name", what, "give one of them another name, or remove it");
+            }
+            for (number, text) in signer.products.iter().enumerate() {
+                let at = format!("media.signers.{index}.products.{number}");
+                pattern("[[media.signers]] products", at, text)?;
+            }
+            let most = u32::try_from(signers.len()).unwrap_or(u32::MAX);
+            if !(1..=most).contains(&signer.threshold) {
+                let what = format!("{} of {most} signers cannot be met", signer.threshold);
+                return wrong("threshold", what, &format!("write 1 to {most}"));
             }
         }
         Ok(())

@@ -108,6 +108,7 @@ impl Source {
         let written = short(self.text.get(span)?);
         let (section, name, inner) = match names.as_slice() {
             ["layout", "partitions", name, rest @ ..] => ("layout.partitions", *name, rest),
+            ["media", "signers", name, rest @ ..] => ("media.signers", *name, rest),
             [section, name, rest @ ..] => (*section, *name, rest),
             [section] => return Some(not_a_table(section, &written)),
             [] => return None,
@@ -145,6 +146,7 @@ fn check_names(
     let section_of = |name: &str| match section {
         "" => Some(name.to_owned()),
         "layout" if name == "partitions" => Some("layout.partitions".to_owned()),
+        "media" if name == "signers" => Some("media.signers".to_owned()),
         _ => None,
     };
     for (key, value) in table {

@@ -9,8 +9,8 @@ pub use kind::Kind;
 
 use Fallback::{Absent, Required, Value};
 use Kind::{
-    AttributeBits, Count, Dates, Mode, Offers, OneOf, PartitionSize, Path, Rate, Share, Size,
-    Sizes, Switch, Tables, Text, Texts, Time,
+    AttributeBits, Count, Dates, Mode, Offers, OneOf, PartitionSize, Path, Rate, Share, Signers,
+    Size, Sizes, Switch, Tables, Text, Texts, Time,
 };
 
 /// What holds where a key is not given.
@@ -68,7 +68,7 @@ impl Key {
 }
 
 fn is_repeated(section: &str) -> bool {
-    matches!(section, "bay" | "layout" | "layout.partitions")
+    matches!(section, "bay" | "layout" | "layout.partitions" | "media.signers")
 }
 
 /// The full name of a key of a section, known or not; the empty section is the file itself.
@@ -78,6 +78,7 @@ pub(super) fn path(section: &str, name: &str) -> String {
     let name = if quoted { format!("{name:?}") } else { name.to_owned() };
     match section.split_once('.') {
         _ if section.is_empty() => name,
+        Some((table, _)) if !is_repeated(table) => format!("[[{section}]] {name}"),
         Some((table, inner)) => format!("[[{table}]] {inner}.{name}"),
         None if is_repeated(section) => format!("[[{section}]] {name}"),
         None => format!("{section}.{name}"),
@@ -133,7 +134,7 @@ const fn key(
 }
 
 /// Every key of the configuration, in the order in which they are explained.
-pub const KEYS: [Key; 46] = [
+pub const KEYS: [Key; 51] = [
     key("station", "name", Text, Absent("host name"), "name of the station in every record"),
     key(
         "media",
@@ -168,7 +169,36 @@ pub const KEYS: [Key; 46] = [
         "expires",
         Dates,
         Absent("none"),
-        "last day on which each media's certificate is valid, by file name: `\"win11.wim\" = \"2027-06-30\"`. The certificate is encrypted inside the media, so take the day from the order",
+        "last day on which each media's certificate is valid, by file name: `\"win11.wim\" = \"2027-06-30\"`. The certificate is encrypted inside the media, so take the day from the order. Where a signed manifest has a last day, that counts instead",
+    ),
+    key(
+        "media",
+        "signers",
+        Signers,
+        Absent("none"),
+        "whose signatures media needs, a table `[[media.signers]]` each. As soon as there is one, media without a [signed manifest](media.md#who-vouches-for-media) is not used",
+    ),
+    key("media.signers", "name", Text, Required, "name of the signer in messages"),
+    key(
+        "media.signers",
+        "key",
+        Text,
+        Required,
+        "public Ed25519 key of the signer: its PEM, or the path of a file that holds it",
+    ),
+    key(
+        "media.signers",
+        "products",
+        Texts,
+        Absent("all"),
+        "products that the signer may vouch for, as glob patterns",
+    ),
+    key(
+        "media.signers",
+        "threshold",
+        Count,
+        Value("1"),
+        "how many of the signers who may vouch for one of these products must do so",
     ),
     key(
         "store",

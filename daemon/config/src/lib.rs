@@ -34,7 +34,7 @@ use serde::Deserialize;
 
 pub use error::{ConfigError, Doubt};
 pub use sections::{
-    Admission, Control, Ledger, Media, NamedPath, Replicate, Station, Store, Tools,
+    Admission, Control, Ledger, Media, NamedPath, Replicate, SignerKey, Station, Store, Tools,
 };
 
 use error::{Mistake, Place};
@@ -170,6 +170,18 @@ impl Config {
     /// A mistake in a value that only a look at the machine shows.
     pub fn mistake(&self, key: &str, what: impl Into<String>, hint: &str) -> ConfigError {
         let place = self.origin.place(key).unwrap_or_default();
+        ConfigError::new(place, Mistake::unusable(key, what, hint))
+    }
+
+    /// The same about a value in a list: `at` says where, such as `media.signers.0.key`.
+    pub fn mistake_at(
+        &self,
+        at: &str,
+        key: &str,
+        what: impl Into<String>,
+        hint: &str,
+    ) -> ConfigError {
+        let place = self.origin.place(at).unwrap_or_default();
         ConfigError::new(place, Mistake::unusable(key, what, hint))
     }
 

@@ -38,6 +38,27 @@ pub struct Media {
     /// By file name, the last day on which the media's certificate is valid. The certificate is encrypted inside the
     /// media, so the station cannot read the day from it.
     pub expires: BTreeMap<String, Date>,
+    /// Whose signatures count; if there is nobody, media needs none.
+    pub signers: Vec<SignerKey>,
+}
+
+/// `[[media.signers]]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are explained in `keys`")]
+pub struct SignerKey {
+    pub name: String,
+    /// A public key as PEM, or the path of a file that holds one.
+    pub key: String,
+    /// Glob patterns; all products if empty.
+    #[serde(default)]
+    pub products: Vec<String>,
+    #[serde(default = "one")]
+    pub threshold: u32,
+}
+
+fn one() -> u32 {
+    1
 }
 
 /// `[store]`
@@ -149,6 +170,7 @@ impl Default for Media {
             offer: Offer::Automatic,
             offers: BTreeMap::new(),
             expires: BTreeMap::new(),
+            signers: Vec::new(),
         }
     }
 }

@@ -130,7 +130,13 @@ fn the_table_of_keys_is_complete() {
     let mut partitions = listed("layout.partitions");
     partitions.sort_unstable();
     assert_eq!(found, partitions);
+    let mut found = known("[[media.signers]]\nno_such_key = 1");
+    found.sort();
+    let mut signers = listed("media.signers");
+    signers.sort_unstable();
+    assert_eq!(found, signers);
     sections.push("layout.partitions".into());
+    sections.push("media.signers".into());
     assert!(keys::KEYS.iter().all(|key| sections.iter().any(|section| section == key.section)));
 }
 

@@ -7,9 +7,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::bays::BaysVerb;
 use super::since;
+use jiff::civil::Date;
 use model::api::schema::Document;
 use model::offer::Offer;
-use model::units::{Bytes, SectorSize};
+use model::parcel::{LARGEST_PACK, LARGEST_PIECE, Product};
+use model::units::{Bytes, SectorSize, UnitError};
 use strum::VariantArray as _;
 
 /// Talk to a running prestaged.
@@ -49,9 +51,12 @@ pub(super) enum Verb {
     /// Show and give names of bays.
     #[command(subcommand)]
     Bays(BaysVerb),
-    /// Show and verify the media in the inbox.
+    /// Show and verify the media in the inbox; pack and receive media.
     #[command(subcommand)]
     Media(MediaVerb),
+    /// Make keys that sign media.
+    #[command(subcommand)]
+    Key(KeyVerb),
     /// Show, press and remove the masters in the store.
     #[command(subcommand)]
     Master(MasterVerb),
@@ -190,6 +195,88 @@ pub(super) enum MediaVerb {
         /// File name of the media in the inbox.
         name: String,
     },
+    /// Let media be used although later media of its product has been seen; recorded with your name.
+    Accept {
+        /// File name of the media in the inbox.
+        name: String,
+        /// Why it may be used.
+        #[arg(long, value_name = "TEXT", value_parser = reason)]
+        reason: String,
+    },
+    /// Make a signed parcel of media, to be sent in any way; needs no daemon.
+    Pack(PackArguments),
+    /// Print what the station has, as JSON, for `media pack --against`.
+    Have {
+        /// Read these media instead of the station's; the daemon is not asked then.
+        #[arg(value_name = "FILE", conflicts_with = "product")]
+        files: Vec<PathBuf>,
+        /// Leave out media that is another product's, by the manifest beside it.
+        #[arg(long, value_name = "NAME")]
+        product: Option<Product>,
+    },
+    /// Take a parcel into the inbox; after an interruption the same command goes on where it was cut.
+    Receive(ReceiveArguments),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PackArguments {
+    /// The media: a WIM that is not split.
+    pub(super) file: PathBuf,
+    /// File of a secret key that signs; several sign together.
+    #[arg(long, value_name = "FILE", required = true)]
+    pub(super) key: Vec<PathBuf>,
+    /// What the media is a version of.
+    #[arg(long, value_name = "NAME")]
+    pub(super) product: Product,
+    /// Counts the versions of the product: higher than that of any earlier version.
+    #[arg(long, value_name = "N")]
+    pub(super) sequence: u64,
+    /// The version in your words.
+    #[arg(long, value_name = "TEXT")]
+    pub(super) version: Option<String>,
+    /// First day on which the media may be used.
+    #[arg(long, value_name = "DATE")]
+    pub(super) not_before: Option<Date>,
+    /// Last day on which the media may be used, such as that of its certificate.
+    #[arg(long, value_name = "DATE")]
+    pub(super) expires: Option<Date>,
+    /// To which drives the media is to be offered.
+    #[arg(long, value_parser = PossibleValuesParser::new(["automatic", "by_hand", "hidden"]))]
+    pub(super) offer: Option<String>,
+    /// What the receiver has, as `media have` prints it there; the parcel leaves that out.
+    #[arg(long, value_name = "HAVE")]
+    pub(super) against: Option<PathBuf>,
+    /// Folder that gets the parcel, `NAME.parcel`.
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) to: PathBuf,
+    /// Size of the largest file in the parcel.
+    #[arg(long, value_name = "SIZE", default_value = "2147483647", value_parser = pack_size)]
+    pub(super) pack_size: Bytes,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReceiveArguments {
+    /// The parcel: a folder, or its address on an HTTP or HTTPS server that gives ranges of files.
+    #[arg(value_name = "FOLDER_OR_URL")]
+    pub(super) from: String,
+    /// File of a public key whose signature is asked for, instead of the station's `media.signers`.
+    #[arg(long, value_name = "FILE")]
+    pub(super) key: Vec<PathBuf>,
+    /// Folder that gets the media, instead of the station's inbox; the daemon is not asked then.
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) to: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum KeyVerb {
+    /// Draw a new Ed25519 key, and print its public part, which OpenSSL reads; needs no daemon.
+    New {
+        /// Whose key it is.
+        #[arg(long)]
+        name: String,
+        /// File that gets the secret key, readable to you alone; there must be none yet.
+        file: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -222,8 +309,17 @@ pub(super) enum MasterVerb {
 
 fn reason(text: &str) -> Result<String, String> {
     match text.trim() {
-        "" => Err("say why the data may go".into()),
+        "" => Err("say why".into()),
         text => Ok(text.to_owned()),
+    }
+}
+
+/// Smaller packs than pieces cannot be, and larger ones do not fit everywhere.
+fn pack_size(text: &str) -> Result<Bytes, String> {
+    let size: Bytes = text.parse().map_err(|error: UnitError| error.to_string())?;
+    match (LARGEST_PIECE..=LARGEST_PACK).contains(&size) {
+        true => Ok(size),
+        false => Err(format!("packs have {} to {} bytes", LARGEST_PIECE.0, LARGEST_PACK.0)),
     }
 }
 

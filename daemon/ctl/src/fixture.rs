@@ -242,6 +242,7 @@ fn media() -> MediaView {
             sha256: digest("boot"),
             size_bytes: Bytes(412_345_678),
         }),
+        signed: None,
         first_start: vec![
             "firmware of amd64 starts \\EFI\\BOOT\\BOOTX64.EFI".into(),
             "the boot manager takes the default entry \"Windows Setup\"".into(),
@@ -286,6 +287,7 @@ fn blank(name: &str, state: MediaState) -> MediaView {
         inventory: None,
         boot_image: None,
         first_start: Vec::new(),
+        signed: None,
         problems: Vec::new(),
         warnings: Vec::new(),
     }

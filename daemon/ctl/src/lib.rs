@@ -2,9 +2,10 @@
 //!
 //! - Owns the command line and what it prints. A file per verb, but for the short ones; each makes its text from what the
 //!   daemon answers, for a terminal of some width or for a pipe.
-//! - May touch the daemon's socket, the terminal, and the drop-in with the names of bays, with its user's rights.
-//! - May never open a drive, the ledger or media, nor compute a verdict: it shows the daemon's. It depends on `model` and
-//!   `config` alone, so that it needs neither libwim nor SQLite nor libudev.
+//! - May touch the daemon's socket, the terminal, the drop-in with the names of bays, and the files and servers that its
+//!   user names for parcels and keys, with its user's rights.
+//! - May never open a drive or the ledger, nor compute a verdict: it shows the daemon's. It depends on `model`, `config`,
+//!   `parcel` and `signing` alone, so that it needs neither libwim nor SQLite nor libudev.
 
 #![forbid(unsafe_code)]
 
@@ -20,11 +21,14 @@ mod explain;
 #[cfg(test)]
 mod fixture;
 mod image;
+mod key;
 mod master;
 mod media;
 mod output;
+mod parcel;
 mod progress;
 mod records;
+mod remote;
 mod schema;
 mod since;
 mod status;
@@ -209,6 +213,7 @@ async fn perform(arguments: Arguments) -> Result<u8, CommandError> {
         Verb::Drives(arguments) => drives::perform(&client, &out, &arguments).await,
         Verb::Bays(verb) => bays::perform(&client, &out, &verb).await,
         Verb::Media(verb) => media::perform(&client, &out, &verb).await,
+        Verb::Key(verb) => key::perform(&out, &verb),
         Verb::Master(verb) => master::perform(&client, &out, &verb).await,
         Verb::Image(arguments) => image::image(&client, &out, arguments).await,
         Verb::Audit { device, media } => {

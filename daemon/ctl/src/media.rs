@@ -1,6 +1,7 @@
 //! `media`: what is in the inbox, whether it may be used, and what it contains.
 
 use anstyle::Style;
+use jiff::civil::Date;
 use serde_json::json;
 
 use super::arguments::MediaVerb;
@@ -8,11 +9,12 @@ use super::client::{Client, segment};
 use super::output::{Output, paragraph};
 use super::progress::Progress;
 use super::table::{Cell, Keep, Table};
-use super::{CommandError, ended, exit, words};
-use model::api::requests::OfferRequest;
+use super::{CommandError, ended, exit, parcel, words};
+use model::api::requests::{AcceptRequest, OfferRequest};
 use model::api::snapshot::{MediaState, MediaView, Snapshot};
 use model::code::DenialCode;
 use model::failure::Finding;
+use model::media::Signed;
 use model::offer::Offer;
 use model::units::Bytes;
 
@@ -39,6 +41,16 @@ pub(super) async fn perform(
             out.print(&media, |terminal| show(&media, terminal));
             Ok(exit::DONE)
         }
+        MediaVerb::Accept { name, reason } => {
+            let path = format!("/v1/media/{}/accept", segment(name));
+            let request = AcceptRequest { reason: reason.clone() };
+            let _: serde_json::Value = client.post(&path, &request).await?;
+            out.done("accepted")
+        }
+        MediaVerb::Pack(arguments) => parcel::pack(out, arguments),
+        MediaVerb::Have { files, .. } if !files.is_empty() => parcel::have_files(out, files),
+        MediaVerb::Have { product, .. } => parcel::have(client, out, product.as_ref()).await,
+        MediaVerb::Receive(arguments) => parcel::receive(client, out, arguments).await,
         MediaVerb::Verify { name } => {
             let path = format!("/v1/media/{}/verify", segment(name));
             let _: serde_json::Value = client.post(&path, &json!({})).await?;
@@ -164,6 +176,25 @@ fn show(media: &MediaView, terminal: Option<usize>) -> String {
         for file in &media.files {
             line("part", format!("{} {}", file.name, file.sha256));
         }
+    }
+    if let Some(Signed { manifest, by, differences }) = &media.signed {
+        let version = manifest.version.as_ref().map(|version| format!(", version {version}"));
+        let text =
+            format!("{} {}{}", manifest.product, manifest.sequence, version.unwrap_or_default());
+        line("product", text);
+        let names = if by.is_empty() { "nobody is asked for".to_owned() } else { by.join(", ") };
+        line("signed by", format!("{names}, on {:.0}", manifest.created));
+        let day = |day: Option<Date>| day.map_or_else(|| "any day".into(), |day| day.to_string());
+        line(
+            "may be used",
+            format!("from {} to {}", day(manifest.not_before), day(manifest.expires)),
+        );
+        let claims = match &differences[..] {
+            [] => "the same as intake has found".to_owned(),
+            told => told.join("; "),
+        };
+        line("claims", claims);
+        manifest.offer.iter().for_each(|offer| line("offer", offer.clone()));
     }
     if let Some(compression) = &media.compression {
         line("compression", compression.clone());

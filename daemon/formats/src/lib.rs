@@ -16,4 +16,5 @@ pub mod ntfs;
 pub mod pe;
 pub mod security;
 pub mod text;
+pub mod wim_table;
 pub mod wim_tree;

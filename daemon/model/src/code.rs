@@ -77,8 +77,16 @@ codes! {
         MediaAmbiguous,
         /// The media has a problem.
         MediaInvalid,
-        /// The media is past its date in `media.expires`.
+        /// The media is past its last day, by its signed manifest or `media.expires`.
         MediaExpired,
+        /// The media's first day, by its signed manifest, has not come.
+        MediaNotYetValid,
+        /// No manifest lies beside the media, or it is none of this media.
+        MediaUnsigned,
+        /// Nobody whom the station trusts for the product has signed the media's manifest, or too few have.
+        SignerUnknown,
+        /// A later version of the product has been seen.
+        MediaRollback,
         /// The drive is not the one that was judged any more.
         DriveChanged,
         /// The record cannot be written, so the drive is not touched.
@@ -144,6 +152,10 @@ impl ReasonCode {
             | C::MediaAmbiguous
             | C::MediaInvalid
             | C::MediaExpired
+            | C::MediaNotYetValid
+            | C::MediaUnsigned
+            | C::SignerUnknown
+            | C::MediaRollback
             | C::DriveChanged
             | C::LedgerUnavailable => &[Verdict::Refused],
             C::Stalled | C::ReadError | C::OutOfMemory | C::InternalError => {
@@ -171,6 +183,10 @@ impl ReasonCode {
                 | Self::MediaAmbiguous
                 | Self::MediaInvalid
                 | Self::MediaExpired
+                | Self::MediaNotYetValid
+                | Self::MediaUnsigned
+                | Self::SignerUnknown
+                | Self::MediaRollback
                 | Self::LedgerUnavailable
         )
     }
@@ -282,6 +298,12 @@ codes! {
         UnpackFailed,
         /// There is no boot.sdi where the BCD looks for it, without which the boot image cannot be started.
         BootSdiMissing,
+        /// No manifest lies beside the media, or it is none of this media; the station lists signers, so it needs one.
+        MediaUnsigned,
+        /// Nobody whom the station trusts for the product has signed the media's manifest, or too few have.
+        SignerUnknown,
+        /// A later version of the product has been seen.
+        MediaRollback,
         /// Warning: several files in the inbox are the same part of a split set; one is used.
         SplitPartCopies,
         /// Warning: the counts of files and folders in the media's XML are not those of its directory tree.
@@ -388,6 +410,14 @@ codes! {
         WorkerFailed,
         /// The station itself made a mistake; the log has more.
         InternalError,
+        /// Parts of a parcel are missing; what came is kept.
+        ParcelIncomplete,
+        /// A part of a parcel is not what its manifest says, or the manifest was changed.
+        ParcelDamaged,
+        /// A parcel leaves out what other media has, and that media is not in the inbox.
+        BaseMissing,
+        /// Nobody whom the station trusts for the product has signed the parcel, or too few have.
+        SignerUnknown,
     }
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::failure::Finding;
+use crate::parcel::ParcelManifest;
 use crate::units::Bytes;
 
 /// A file is the same, and unchanged, as long as its stamp is. `modified_ns` is the time of the last change of its
@@ -30,6 +31,8 @@ pub type Listing = HashMap<PathBuf, Stamp>;
 pub struct Inbox {
     /// The complete WIM files that are taken up.
     pub files: Listing,
+    /// The manifests beside media, by the paths of the media.
+    pub manifests: Listing,
     /// Complete files with a WIM's name that do not begin as one.
     pub strangers: Listing,
     /// How many files more there are than are taken up.
@@ -152,6 +155,21 @@ pub struct Media {
     pub problems: Vec<Finding>,
     /// What an operator should know although the media is valid.
     pub warnings: Vec<Finding>,
+    /// What was signed about it, and by whom, if a manifest lies beside it.
+    #[serde(default)]
+    pub signed: Option<Signed>,
+}
+
+/// A manifest beside media that is of this media, and whose signatures were checked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Signed {
+    /// What was signed.
+    pub manifest: ParcelManifest,
+    /// The names of the signers; none if the station lists none.
+    pub by: Vec<String>,
+    /// What the manifest claims and intake has found otherwise, a sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub differences: Vec<String>,
 }
 
 /// The result of checking a file of the inbox.

@@ -46,7 +46,7 @@ WHERE (records.verdict IS NULL AND excluded.verdict IS NOT 'refused'
     OR records.verdict IS excluded.verdict)";
 
 /// The tables beside the records. What the open ledger has in them is the truth; a copy of it may be older.
-const CARRIED: [&str; 1] = ["offers"];
+const CARRIED: [&str; 3] = ["offers", "products", "accepted"];
 
 /// Makes a table in a copy what it is in the open ledger.
 fn carry_table(former: &Connection, copy: &Transaction<'_>, table: &str) -> rusqlite::Result<()> {

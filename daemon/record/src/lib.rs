@@ -17,5 +17,6 @@ pub mod journal;
 pub mod ledger;
 mod offers;
 pub mod open;
+mod products;
 mod rows;
 pub mod writer;

@@ -18,7 +18,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post};
 use axum::{Json, Router};
 use model::api::command::{Command, ImageOrder};
-use model::api::requests::{Attempt, DriveRequest, ImageRequest, OfferRequest, PressRequest};
+use model::api::requests::{
+    AcceptRequest, Attempt, DriveRequest, ImageRequest, OfferRequest, PressRequest,
+};
 use model::api::routes::Route;
 use model::api::snapshot::Snapshot;
 use model::code::DenialCode as Code;
@@ -139,6 +141,7 @@ fn handler(route: Route) -> MethodRouter<Context> {
         Route::Release => post(release),
         Route::VerifyMedia => post(verify_media),
         Route::OfferMedia => post(offer_media),
+        Route::AcceptMedia => post(accept_media),
         Route::Press => post(press),
         Route::RemoveMaster => delete(remove_master),
         Route::Records => get(records::records),
@@ -264,6 +267,19 @@ async fn offer_media(
     let OfferRequest { offer } = parse(&body)?;
     let by = peer.operator().await?;
     ask(&context, Command::Offer { media, offer, by }).await.map(answered)
+}
+
+async fn accept_media(
+    State(context): State<Context>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Path(name): Path<String>,
+    body: Chunk,
+) -> Result<Response> {
+    let AcceptRequest { reason } = parse(&body)?;
+    let by = peer.operator().await?;
+    let Consent { reason, .. } =
+        Consent::new(&reason, &by).map_err(|error| bad_request(format!("reason: {error}")))?;
+    ask(&context, Command::AcceptMedia { name, reason, by }).await.map(answered)
 }
 
 async fn press(State(context): State<Context>, body: Chunk) -> Result<Response> {

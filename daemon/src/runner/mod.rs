@@ -8,6 +8,7 @@ mod leftovers;
 mod pressing;
 mod services;
 mod survey;
+mod vouching;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -139,6 +140,10 @@ impl Performer {
             Effect::Clean(admitted, record) => {
                 leftovers::clean(&self.services, *admitted, *record);
             }
+            Effect::AcceptMedia(accepted, reply) => {
+                let (services, sender) = (self.services.clone(), self.sender.clone());
+                spawn_blocking(move || vouching::accept(&services, &sender, &accepted, reply));
+            }
             Effect::Audit(task, reply) => self.audit(task, reply),
             Effect::Answer(reply, answer) => {
                 // The operator may have gone away.
@@ -192,7 +197,7 @@ impl Performer {
     }
 
     fn intake(&self, path: PathBuf) {
-        let (sender, workers) = (self.sender.clone(), self.services.workers.clone());
+        let (sender, services) = (self.sender.clone(), self.services.clone());
         let permits = Arc::clone(&self.intakes);
         let Services { image, ref layout, ref tools, .. } = self.services;
         let (layout, tools) = (layout.clone(), tools.clone());
@@ -213,7 +218,10 @@ impl Performer {
                     let _ = sender.try_send(Event::IntakeProgress(path.clone(), progress.fraction));
                 }
             };
-            let result = workers.run(&task, report).await;
+            let result = services.workers.run(&task, report).await;
+            let vouched = spawn_blocking(move || vouching::vouch(&services, result)).await;
+            let result = vouched
+                .unwrap_or_else(|error| Err(Failure::of(FailureCode::InternalError, &error)));
             let _ = sender.send(Event::IntakeEnded(path, result)).await;
         });
     }

@@ -11,8 +11,11 @@ use model::admission::{BlankCheck, Overwrite};
 use model::job::Limits;
 use model::layout::Layout;
 use model::old_data::OldDataPolicy;
+use parcel::Signers;
 use record::ledger::Ledger;
 use record::writer::RecordWriter;
+
+use crate::clock::Clock;
 
 /// The parts of the daemon that carry out effects, and their settings. Clones share the parts.
 #[derive(Clone, Debug)]
@@ -32,6 +35,9 @@ pub struct Services {
     pub overwrite: Overwrite,
     /// How closely a drive that seems blank is looked at.
     pub blank_check: BlankCheck,
+    /// Whose signatures media needs.
+    pub signers: Arc<Signers>,
+    pub clock: Clock,
     /// Index of the image that is applied.
     pub image: u32,
     /// The layout that drives get.

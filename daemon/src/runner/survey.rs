@@ -81,7 +81,7 @@ fn read(
             _ => None,
         };
         let previous = services.ledger.of_insertion(drive.diskseq)?;
-        let today = jiff::Zoned::now().date();
+        let today = services.clock.today();
         Ok(DriveFacts { look, usage, content, previous, last, today })
     };
     known().map(Box::new).map_err(|error: LedgerError| no_records(drive, &error))

@@ -15,6 +15,7 @@ use model::media::{Inbox, IntakeOutcome, Media, Stamp};
 use model::offer::{Offer, OfferChange, Offers};
 use model::units::Bytes;
 
+use crate::history::History;
 pub(crate) use choice::MediaUnavailable;
 
 /// All media in the inbox.
@@ -29,18 +30,35 @@ pub(crate) struct MediaCatalog {
     listed: bool,
     /// What else was seen in the inbox.
     inbox: InboxView,
+    /// The highest sequence of each product that the station has had, and older media that an operator has accepted.
+    history: History,
 }
 
 impl MediaCatalog {
     /// A catalog of a folder that was not listed yet.
-    pub(crate) fn of(folder: PathBuf, offers: Offers) -> Self {
-        Self { folder, offers, ..Self::default() }
+    pub(crate) fn of(folder: PathBuf, offers: Offers, history: History) -> Self {
+        Self { folder, offers, history, ..Self::default() }
+    }
+
+    /// An operator has accepted media that is older than others were.
+    pub(crate) fn accept(&mut self, media: Digest) {
+        self.history.accepted.insert(media);
+    }
+
+    /// The media of this name, if it has been checked, whether it may be used or not.
+    pub(crate) fn checked_media(&self, name: &str) -> Option<Arc<Media>> {
+        self.entries.values().find_map(|entry| match &entry.state {
+            EntryState::Media(media) if media.name == name => Some(Arc::clone(media)),
+            _ => None,
+        })
     }
 }
 
 #[derive(Debug)]
 struct Entry {
     stamp: Stamp,
+    /// The stamp of the manifest beside it.
+    manifest: Option<Stamp>,
     state: EntryState,
 }
 
@@ -74,7 +92,16 @@ enum EntryState {
 impl MediaCatalog {
     /// Takes up the current files of the inbox; returns those to be checked, the oldest first.
     pub(crate) fn update(&mut self, inbox: Inbox) -> Vec<PathBuf> {
-        let Inbox { files: listing, strangers, waiting, silent, growing, ignored, trouble } = inbox;
+        let Inbox {
+            files: listing,
+            manifests,
+            strangers,
+            waiting,
+            silent,
+            growing,
+            ignored,
+            trouble,
+        } = inbox;
         self.listed = true;
         self.entries.retain(|path, _| listing.contains_key(path) || strangers.contains_key(path));
         let silent = silent.into_iter();
@@ -86,18 +113,21 @@ impl MediaCatalog {
         {
             tracing::error!("cannot read the inbox: {trouble}");
         }
-        self.inbox = InboxView { waiting, silent, growing, ignored, ignored_names, trouble };
+        let folder = self.folder.clone();
+        self.inbox =
+            InboxView { folder, waiting, silent, growing, ignored, ignored_names, trouble };
         for (path, stamp) in strangers {
             let known = self.entries.get(&path).is_some_and(|entry| entry.stamp == stamp);
             if !known {
                 let state = EntryState::Bad(no_wim(&path));
-                self.entries.insert(path, Entry { stamp, state });
+                self.entries.insert(path, Entry { stamp, manifest: None, state });
             }
         }
         let mut check = Vec::new();
         for (path, stamp) in &listing {
             let current = self.entries.get(path).is_some_and(|entry| {
                 entry.stamp == *stamp
+                    && entry.manifest.as_ref() == manifests.get(path)
                     && match &entry.state {
                         // If one part of a set has changed, the set has.
                         EntryState::Media(media) => media
@@ -108,7 +138,8 @@ impl MediaCatalog {
                     }
             });
             if !current {
-                let entry = Entry { stamp: *stamp, state: EntryState::WAITING };
+                let manifest = manifests.get(path).copied();
+                let entry = Entry { stamp: *stamp, manifest, state: EntryState::WAITING };
                 self.entries.insert(path.clone(), entry);
                 check.push((stamp.modified_ns, path.clone()));
             }
@@ -153,7 +184,10 @@ impl MediaCatalog {
     ) -> Vec<PathBuf> {
         let Some(entry) = self.entries.get_mut(path) else { return Vec::new() };
         match result {
-            Ok(IntakeOutcome::Media(media)) => entry.state = EntryState::Media(Arc::from(media)),
+            Ok(IntakeOutcome::Media(media)) => {
+                self.history.note(&media);
+                entry.state = EntryState::Media(Arc::from(media));
+            }
             Ok(IntakeOutcome::LaterPart) => {
                 entry.state = EntryState::LaterPart;
                 return self.recheck_incomplete();
@@ -185,7 +219,11 @@ impl MediaCatalog {
     /// All valid media, by name.
     pub(crate) fn valid(&self) -> Vec<Arc<Media>> {
         let valid = self.entries.values().filter_map(|entry| match &entry.state {
-            EntryState::Media(media) if media.problems.is_empty() => Some(Arc::clone(media)),
+            EntryState::Media(media)
+                if media.problems.is_empty() && self.history.rollback(media).is_none() =>
+            {
+                Some(Arc::clone(media))
+            }
             _ => None,
         });
         valid.collect()
@@ -213,15 +251,21 @@ impl MediaCatalog {
     }
 
     pub(crate) fn views(&self) -> Vec<MediaView> {
-        let offered = |mut view: MediaView| {
+        let view = |(path, entry): (&PathBuf, &Entry)| {
+            let mut view = view(path, entry)?;
+            if let EntryState::Media(media) = &entry.state
+                && let Some(rollback) = self.history.rollback(media)
+            {
+                view.state = MediaState::Invalid;
+                view.problems.push(rollback);
+            }
             let offered = self.offers.of(&view.name, view.sha256);
             view.offer = offered.offer;
             view.offered =
                 offered.said.map(|said| OfferedView { by: said.by.clone(), at: said.at });
-            view
+            Some(view)
         };
-        let entries = self.entries.iter();
-        entries.filter_map(|(path, entry)| view(path, entry)).map(offered).collect()
+        self.entries.iter().filter_map(view).collect()
     }
 }
 
@@ -268,6 +312,7 @@ fn view(path: &Path, entry: &Entry) -> Option<MediaView> {
         inventory: None,
         boot_image: None,
         first_start: Vec::new(),
+        signed: None,
         problems: Vec::new(),
         warnings: Vec::new(),
     };
@@ -298,6 +343,7 @@ fn view(path: &Path, entry: &Entry) -> Option<MediaView> {
             view.inventory = Some(media.inventory.clone());
             view.boot_image = media.boot_image.clone();
             view.first_start.clone_from(&media.first_start);
+            view.signed.clone_from(&media.signed);
             view.problems = media.problems.clone();
             view.warnings = media.warnings.clone();
         }

@@ -17,8 +17,9 @@ use model::verdict::Verdict;
 
 use crate::Station;
 use crate::catalog::MediaUnavailable;
+use crate::history::vouched;
 use crate::insertion::{Insertion, Key, Lack, Phase, Wish};
-use crate::message::{Answer, Effect, Reply};
+use crate::message::{Acceptance, Answer, Effect, Reply};
 use crate::press_queue::Priority;
 
 fn detached() -> Denial {
@@ -89,6 +90,10 @@ impl<M: Clone> Station<M> {
                 }
                 None => Err(no_such_media(&media)),
             },
+            Command::AcceptMedia { name, reason, by } => match self.acceptance(&name, reason, by) {
+                Ok(accepted) => return vec![Effect::AcceptMedia(Box::new(accepted), reply)],
+                Err(denial) => Err(denial),
+            },
             Command::Press { media, geometry } => self.press_by_hand(&media, geometry),
             Command::RemoveMaster { id } if !id.is_valid() => {
                 let detail = format!("there is no master {:?}", id.0);
@@ -107,6 +112,20 @@ impl<M: Clone> Station<M> {
         };
         effects.push(Effect::Answer(reply, result));
         effects
+    }
+
+    /// What is accepted of media that is older than others were.
+    fn acceptance(&self, name: &str, reason: String, by: Operator) -> Result<Acceptance, Denial> {
+        let media = self.catalog.checked_media(name).ok_or_else(|| {
+            let detail = format!("no media named {name:?} is in the inbox and checked");
+            Denial::new(DenialCode::NoMedia, detail).with_hint("see `prestagectl media list`")
+        })?;
+        let manifest = vouched(&media).ok_or_else(|| {
+            let detail = format!("nobody vouches for {name}, so it has no sequence to go back to");
+            Denial::new(DenialCode::MediaInvalid, detail)
+        })?;
+        let (product, sequence) = (manifest.product.clone(), manifest.sequence);
+        Ok(Acceptance { sha256: media.sha256, product, sequence, reason, by })
     }
 
     fn arm(&mut self, armed: bool, effects: &mut Vec<Effect<M>>) -> Answer {

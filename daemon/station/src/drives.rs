@@ -16,6 +16,7 @@ use model::failure::{Reason, Refusal};
 use model::job::{Stop, StopReason};
 use model::layout::LayoutError;
 use model::media::Media;
+use model::parcel::OutOfDate;
 use model::record::{MediaRef, Record};
 use model::units::{Bytes, SectorSize};
 use model::verdict::Verdict;
@@ -23,6 +24,7 @@ use model::verdict::Verdict;
 use crate::Station;
 use crate::catalog::MediaUnavailable;
 use crate::expiry;
+use crate::history::vouched;
 use crate::insertion::{Insertion, Key, Phase};
 use crate::message::{DriveFacts, Effect, JobOrder, Look, Ticket};
 
@@ -229,6 +231,27 @@ impl<M: Clone> Station<M> {
     /// it.
     fn media_for(&self, requested: Option<&str>, today: Date) -> Choice {
         let media = self.catalog.choose(requested)?;
+        let missing = |refusal| Err(MediaUnavailable::Missing(refusal));
+        let manifest = media.signed.as_ref().map(|signed| &signed.manifest);
+        match manifest.and_then(|manifest| manifest.out_of_date(today)) {
+            Some(OutOfDate::Expired(last)) => {
+                let detail = format!("{} could be used until {last}, by its manifest", media.name);
+                let refusal = Refusal::new(ReasonCode::MediaExpired, detail);
+                return missing(refusal.with_hint("get a later version of the media"));
+            }
+            Some(OutOfDate::NotYet(first)) => {
+                let detail = format!("{} may be used from {first} on, by its manifest", media.name);
+                let refusal = Refusal::new(ReasonCode::MediaNotYetValid, detail);
+                return missing(
+                    refusal.with_hint(format!("wait for that day; here it is {today}")),
+                );
+            }
+            None => {}
+        }
+        // What is signed counts instead of what is kept by hand.
+        if vouched(&media).is_some_and(|manifest| manifest.expires.is_some()) {
+            return Ok(media);
+        }
         match expiry::last_day(&self.setup.expires, &media.name) {
             Some((_, last)) if today > last => {
                 let name = &media.name;

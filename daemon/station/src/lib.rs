@@ -15,6 +15,7 @@ mod commands;
 mod departed;
 mod drives;
 mod expiry;
+mod history;
 mod insertion;
 mod masters;
 mod message;
@@ -32,7 +33,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use model::admission::{NamedBay, Policy};
-use model::api::snapshot::{BayView, MasterView, MediaView, Snapshot};
+use model::api::snapshot::{BayView, MasterView, MediaView, SignerView, Snapshot};
 use model::failure::Refusal;
 use model::job::{Reading, StopReason};
 use model::layout::Layout;
@@ -41,7 +42,8 @@ use model::offer::Offers;
 use model::units::Bytes;
 use uuid::Uuid;
 
-pub use message::{Answer, DriveFacts, Effect, Event, JobOrder, Look, Reply, Ticket};
+pub use history::{History, vouched};
+pub use message::{Acceptance, Answer, DriveFacts, Effect, Event, JobOrder, Look, Reply, Ticket};
 
 use catalog::{MediaCatalog, MediaUnavailable};
 use departed::Departed;
@@ -67,6 +69,10 @@ pub struct Setup {
     pub offers: Offers,
     /// The last day on which a media may be used, by the name of the media.
     pub expires: BTreeMap<String, Date>,
+    /// Whose signatures media needs; none if it needs no signature.
+    pub signers: Vec<SignerView>,
+    /// What the station has had of each product.
+    pub history: History,
     /// The largest image of a master that the store can hold; it is as large as the drive.
     pub largest_image: Bytes,
     /// Whether masters of new media are pressed at once for the geometries of drives imaged before.
@@ -97,7 +103,11 @@ impl<M: Clone> Station<M> {
     /// A station without drives and media.
     pub fn new(setup: Setup) -> Self {
         Self {
-            catalog: MediaCatalog::of(setup.inbox.clone(), setup.offers.clone()),
+            catalog: MediaCatalog::of(
+                setup.inbox.clone(),
+                setup.offers.clone(),
+                setup.history.clone(),
+            ),
             setup,
             draining: false,
             insertions: BTreeMap::new(),
@@ -166,6 +176,10 @@ impl<M: Clone> Station<M> {
                 self.ledger_trouble = trouble;
                 if self.ledger_trouble.is_none() { self.judge_changeable() } else { Vec::new() }
             }
+            Event::MediaAccepted(media) => {
+                self.catalog.accept(media);
+                self.judge_changeable()
+            }
             Event::Command(command, reply) => self.command(command, reply, now),
             Event::Drain => {
                 self.draining = true;
@@ -225,6 +239,7 @@ impl<M: Clone> Station<M> {
             config: self.setup.file.clone(),
             bays: self.setup.policy.named.iter().map(bay_view).collect(),
             ledger: self.ledger_trouble.clone(),
+            signers: self.setup.signers.clone(),
         }
     }
 

@@ -16,6 +16,8 @@ use model::job::Stop;
 use model::manifest::{MasterId, Recipe};
 use model::media::{Inbox, IntakeOutcome, MediaFile};
 use model::offer::OfferChange;
+use model::operator::Operator;
+use model::parcel::Product;
 use model::record::Record;
 use model::units::Bytes;
 use tokio::sync::{mpsc, oneshot};
@@ -95,6 +97,8 @@ pub enum Event<M> {
     Offered(OfferChange, Reply),
     /// The ledger has become unusable, or usable if there is no refusal.
     Ledger(Option<Refusal>),
+    /// An operator has accepted media that is older than others were, and the ledger has it.
+    MediaAccepted(Digest),
     /// An operator has given a command.
     Command(Command, Reply),
     /// The station shall take no new drives, and end when no job runs.
@@ -148,12 +152,25 @@ pub enum Effect<M> {
     Job(Box<JobOrder<M>>),
     /// Take the tables of this record's job from the drive, if they stand there: the station was killed during the job.
     Clean(Box<Admitted>, Box<Record>),
+    /// Note in the ledger that this older media may be used, then answer.
+    AcceptMedia(Box<Acceptance>, Reply),
     /// Run an audit.
     Audit(AuditTask, Reply),
     /// Answer an operator.
     Answer(Reply, Result<Answer, Denial>),
     /// End the daemon: nothing is left to do.
     Exit,
+}
+
+/// What an operator accepts although it is older than other media was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Acceptance {
+    pub sha256: Digest,
+    pub product: Product,
+    pub sequence: u64,
+    pub reason: String,
+    pub by: Operator,
 }
 
 /// A job that is to be run.

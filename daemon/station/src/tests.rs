@@ -64,6 +64,8 @@ pub(crate) fn station() -> Bench {
         inbox: PathBuf::new(),
         offers: Offers::default(),
         expires: BTreeMap::from([("win.wim".into(), Date::constant(2027, 6, 30))]),
+        signers: Vec::new(),
+        history: crate::History::default(),
         largest_image: Bytes(16 << 40),
         press_ahead: true,
     }))
@@ -136,6 +138,7 @@ pub(crate) fn media() -> Media {
         first_start: Vec::new(),
         problems: Vec::new(),
         warnings: Vec::new(),
+        signed: None,
     }
 }
 

@@ -123,6 +123,7 @@ impl World {
                 Effect::Exit => self.exits = true,
                 Effect::Record(_)
                 | Effect::Offer(..)
+                | Effect::AcceptMedia(..)
                 | Effect::Clean(..)
                 | Effect::Audit(..)
                 | Effect::Answer(..) => {}

@@ -29,6 +29,8 @@ pub enum Kind {
     Table,
     /// A list of tables.
     Tables,
+    /// A list of tables with signers.
+    Signers,
     PartitionSize,
     /// The attribute bits of a partition, in hexadecimal, as text.
     AttributeBits,
@@ -69,7 +71,7 @@ impl Kind {
                 return format!("one of {}", choices.join(", "));
             }
             Self::Table => "a table",
-            Self::Tables => "a list of tables",
+            Self::Tables | Self::Signers => "a list of tables",
             Self::PartitionSize => "a partition size",
             Self::AttributeBits => "a set of attribute bits",
         }
@@ -100,6 +102,7 @@ impl Kind {
                 return Some(format!("did you mean {near:?}?"));
             }
             Self::Table => "write for example { type = \"windows\", size = \"rest\" }",
+            Self::Signers => "write [[media.signers]], and its keys on the lines below",
             Self::Tables => "write for example [{ type = \"windows\", size = \"rest\" }]",
             Self::PartitionSize => {
                 "write for example \"300MiB\", or \"rest\" for what the other partitions leave"

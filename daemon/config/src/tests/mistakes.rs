@@ -437,6 +437,9 @@ fn among(section: &str, name: &str, line: &str) -> (String, usize) {
             "[[layout]]\nname = \"x\"\nboot = \"none\"\n[[layout.partitions]]\n".to_owned()
                 + &filled(&[("type", "\"windows\""), ("size", "\"rest\"")])
         }
+        "media.signers" => {
+            "[[media.signers]]\n".to_owned() + &filled(&[("name", "\"x\""), ("key", "\"/x.pub\"")])
+        }
         section => format!("[{section}]\n"),
     };
     let number = text.lines().count() + 1;

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use masters::stamp;
 use model::media::{Inbox, Listing, Stamp};
+use model::parcel::BESIDE;
 
 use super::look::Looker;
 use crate::lease::{Writers, writers};
@@ -73,7 +74,7 @@ impl Scan {
         let Some(listed) = self.looker.at(inbox, list) else {
             return Ok(self.replace(Inbox { silent: self.looker.silent(), ..self.known.clone() }));
         };
-        let Listed { mut paths, mut ignored } = match listed {
+        let Listed { mut paths, mut ignored, manifests } = match listed {
             Ok(listed) => listed,
             Err(error) => {
                 let trouble = Some(format!("{}: {error}", inbox.display()));
@@ -126,6 +127,7 @@ impl Scan {
             beyond + self.oldest(&mut files, FILES) + self.oldest(&mut strangers, STRANGERS);
         Ok(self.replace(Inbox {
             files: files.into_iter().collect(),
+            manifests,
             strangers: strangers.into_iter().collect(),
             waiting: u64::try_from(waiting).unwrap_or(u64::MAX),
             silent: self.looker.silent(),
@@ -164,13 +166,22 @@ struct Listed {
     paths: Vec<PathBuf>,
     /// The names of everything else that is not hidden.
     ignored: Vec<String>,
+    /// The manifests beside media, by the paths of the media.
+    manifests: Listing,
 }
 
 fn list(folder: &Path) -> io::Result<Listed> {
     let mut listed = Listed::default();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        if is_wim(&path) {
+        if let Some(media) = media_of_manifest(&path) {
+            // One that cannot be looked at is there all the same: whoever needs it is told why it cannot be read.
+            let stamp = fs::metadata(&path).map(|meta| stamp::in_metadata(&meta));
+            let nothing = Stamp { device: 0, inode: 0, size: 0, modified_ns: 0, changed_ns: 0 };
+            if listed.manifests.len() < NAMES {
+                listed.manifests.insert(media, stamp.unwrap_or(nothing));
+            }
+        } else if is_wim(&path) {
             listed.paths.push(path);
         } else if !is_hidden(&path) && listed.ignored.len() < NAMES {
             listed.ignored.push(name(&path));
@@ -216,6 +227,13 @@ fn is_wim(path: &Path) -> bool {
         ["wim", "swm", "esd"].iter().any(|known| e.eq_ignore_ascii_case(known))
     };
     !is_hidden(path) && path.extension().is_some_and(known)
+}
+
+/// The media beside which a manifest lies, if the file is called as one.
+fn media_of_manifest(path: &Path) -> Option<PathBuf> {
+    let media = path.file_name()?.to_str()?.strip_suffix(BESIDE)?;
+    let media = path.with_file_name(media);
+    is_wim(&media).then_some(media)
 }
 
 fn is_hidden(path: &Path) -> bool {
@@ -266,6 +284,20 @@ mod tests {
         assert!(scan.known.files.is_empty() && scan.pending.is_empty());
         let ignored = ["fifo.wim", "folder.wim"].map(str::to_owned).into();
         assert_eq!(scan.known.ignored, (2, ignored));
+    }
+
+    #[test]
+    fn a_manifest_is_seen_with_its_media_and_is_not_ignored() {
+        let inbox = tempfile::tempdir().unwrap();
+        let put = |name: &str| fs::write(inbox.path().join(name), WIM).unwrap();
+        ["win.wim", "win.wim.manifest.json", "a.manifest.json"].iter().for_each(|name| put(name));
+        let mut scan = Scan::default();
+        assert!(scan.run(inbox.path()).unwrap());
+        let media: Vec<_> = scan.known.manifests.keys().collect();
+        assert_eq!(media, [&inbox.path().join("win.wim")]);
+        assert_eq!(scan.known.ignored, (1, vec!["a.manifest.json".into()]));
+        put("win.wim.manifest.json");
+        assert!(scan.run(inbox.path()).unwrap(), "written anew");
     }
 
     #[test]

@@ -106,6 +106,30 @@ impl Explained for FailureCode {
                 operator: DRIVE_IS_FINE,
                 engineer: "This is a mistake in prestaged. The log has what is needed to report it.",
             },
+            Self::ParcelIncomplete => Advice {
+                now: "put the parcel there again, and run the same command: it goes on where it was cut",
+                operator: "Plug the stick in again, or wait for the network, and run the same command.",
+                engineer: "The detail names the first piece that is missing and why. What came is kept in a hidden \
+                    folder of the inbox, and is verified again before it is used.",
+            },
+            Self::ParcelDamaged => Advice {
+                now: "get the part that the detail names again, and run the same command",
+                operator: "Tell the engineer. Nothing of it has reached the inbox.",
+                engineer: "A byte was flipped, a file was cut, or parts of two parcels were mixed. If a fresh copy from \
+                    the maker is the same, somebody has changed it on purpose.",
+            },
+            Self::BaseMissing => Advice {
+                now: "put the media that the detail names into the inbox, or get a whole parcel",
+                operator: "Tell the engineer which media the detail names.",
+                engineer: "The parcel was packed with `--against` for a station that has this media. \
+                    `prestagectl media have` tells a maker what this station has.",
+            },
+            Self::SignerUnknown => Advice {
+                now: "list the maker's public key in `media.signers` if the maker is to be trusted",
+                operator: "Tell the engineer. Do not use media from a source that nobody knows.",
+                engineer: "The detail names the keys that have signed. `media.signers` lists whose signatures count, for \
+                    which products, and how many are needed.",
+            },
         }
     }
 }

@@ -138,6 +138,22 @@ impl Explained for FindingCode {
                 engineer: "The detail has the path that the BCD names. The boot image cannot be unpacked into memory \
                     without it.",
             },
+            Self::MediaUnsigned => Advice {
+                now: "get the media as a parcel (`media receive`), or with its manifest beside it",
+                operator: TELL,
+                engineer: "`media.signers` lists who must vouch for media. The manifest is `NAME.wim.manifest.json`; it \
+                    must be of this very file.",
+            },
+            Self::SignerUnknown => Advice {
+                now: "list the maker's public key in `media.signers` if the maker is to be trusted",
+                operator: TELL,
+                engineer: "The detail names who has signed. Do not list a key that you did not get from its owner.",
+            },
+            Self::MediaRollback => Advice {
+                now: "use the latest version of the product, or `media accept NAME --reason TEXT`",
+                operator: TELL,
+                engineer: "The ledger keeps the highest sequence of each product that the station has had.",
+            },
             Self::SplitPartCopies => Advice {
                 now: "take the copies out of the inbox",
                 operator: "Take the copies out of the inbox; the detail names them.",

@@ -152,6 +152,30 @@ impl Explained for ReasonCode {
                 engineer: "The day stands in `media.expires`. Create the prestaged media anew in Configuration \
                     Manager; a computer that starts from expired media cannot go on with its task sequence.",
             },
+            Self::MediaNotYetValid => Advice {
+                now: "wait for the day that the detail names, or use other media",
+                operator: "Tell the engineer. Nothing is wrong with the drive.",
+                engineer: "The maker has signed a first day (`not_before`). If the day has come, the station's clock is \
+                    wrong: `timedatectl`.",
+            },
+            Self::MediaUnsigned => Advice {
+                now: "get the media as a parcel (`media receive`), or with its manifest beside it",
+                operator: "Tell the engineer. Nothing is wrong with the drive.",
+                engineer: "`media.signers` lists who must vouch for media. The manifest is `NAME.wim.manifest.json`, \
+                    which `media receive` lays there; it must be of this very file.",
+            },
+            Self::SignerUnknown => Advice {
+                now: "list the maker's public key in `media.signers` if the maker is to be trusted",
+                operator: "Tell the engineer. Nothing is wrong with the drive.",
+                engineer: "`prestagectl media show NAME` says who has signed and who is needed. Do not list a key that \
+                    you did not get from its owner.",
+            },
+            Self::MediaRollback => Advice {
+                now: "use the latest version of the product, or `media accept NAME --reason TEXT`",
+                operator: "Tell the engineer: this is older than media that the station has had.",
+                engineer: "The ledger keeps the highest sequence of each product. `prestagectl media accept` lets one \
+                    older media be used; the reason and your name are kept.",
+            },
             Self::DriveChanged => Advice {
                 now: "plug the drive in again",
                 operator: "Take the drive out, wait ten seconds and plug it in again.",

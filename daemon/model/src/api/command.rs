@@ -24,6 +24,8 @@ pub enum Command {
     VerifyMedia { name: String },
     /// Make media available to other drives than before.
     Offer { media: String, offer: Offer, by: Operator },
+    /// Let media be used although later media of its product has been seen.
+    AcceptMedia { name: String, reason: String, by: Operator },
     /// Press a master for drives of this geometry, before there is one.
     Press { media: String, geometry: Geometry },
     /// Remove a master, or cancel its press.

@@ -59,6 +59,14 @@ pub struct Stopped {
     pub running: bool,
 }
 
+/// A request to let media be used although later media of its product has been seen.
+#[derive(Debug, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AcceptRequest {
+    /// Why it may be used; kept in the ledger with who has asked.
+    pub reason: String,
+}
+
 /// A request to press a master for drives of this capacity and sector size.
 #[derive(Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -29,6 +29,7 @@ pub enum Route {
     Audit,
     VerifyMedia,
     OfferMedia,
+    AcceptMedia,
     Press,
     RemoveMaster,
     Records,
@@ -74,6 +75,7 @@ impl Route {
             | Self::Audit
             | Self::VerifyMedia
             | Self::OfferMedia
+            | Self::AcceptMedia
             | Self::Press => Method::Post,
         }
     }
@@ -92,6 +94,7 @@ impl Route {
             Self::Audit => "/v1/audit",
             Self::VerifyMedia => "/v1/media/{name}/verify",
             Self::OfferMedia => "/v1/media/{name}/offer",
+            Self::AcceptMedia => "/v1/media/{name}/accept",
             Self::Press => "/v1/masters",
             Self::RemoveMaster => "/v1/masters/{id}",
             Self::Records => "/v1/records",
@@ -156,6 +159,12 @@ impl Route {
                 text: "Makes media available to other drives than before: `automatic`, `by_hand` or `hidden`. The change \
                        is in the ledger, with the user at the other end of the socket, before it is answered.",
                 takes: Some(Document::OfferRequest),
+                answers: Answers::Nothing,
+            },
+            Self::AcceptMedia => Manual {
+                text: "Lets media be used although later media of its product has been seen (`media_rollback`). The \
+                       reason is kept in the ledger, with the user at the other end of the socket.",
+                takes: Some(Document::AcceptRequest),
                 answers: Answers::Nothing,
             },
             Self::Press => Manual {

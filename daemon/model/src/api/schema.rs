@@ -8,7 +8,9 @@ use super::answers::{
     ArmedDocument, Audited, ErrorDocument, Explanation, StoppedDocument, Unrecorded,
 };
 use super::line::RecordLine;
-use super::requests::{Attempt, DriveRequest, ImageRequest, OfferRequest, PressRequest};
+use super::requests::{
+    AcceptRequest, Attempt, DriveRequest, ImageRequest, OfferRequest, PressRequest,
+};
 use super::snapshot::{DeviceView, MasterView, MediaView, Snapshot};
 use crate::advice::Entry;
 use crate::failure::Denial;
@@ -58,6 +60,8 @@ pub enum Document {
     AuditRequest,
     /// The body of POST /v1/media/{name}/offer.
     OfferRequest,
+    /// The body of POST /v1/media/{name}/accept.
+    AcceptRequest,
     /// The body of POST /v1/masters.
     PressRequest,
     /// The answer to POST /v1/image and POST /v1/drives/{drive}/retry.
@@ -92,6 +96,7 @@ impl Document {
             Self::ImageRequest => of::<ImageRequest>(),
             Self::AuditRequest => of::<DriveRequest>(),
             Self::OfferRequest => of::<OfferRequest>(),
+            Self::AcceptRequest => of::<AcceptRequest>(),
             Self::PressRequest => of::<PressRequest>(),
             Self::Attempt => of::<Attempt>(),
         }

@@ -12,7 +12,7 @@ use crate::drive::{Bay, Bus, Geometry, Serial};
 use crate::failure::{Failure, Finding, Reason, Refusal};
 use crate::job::{Bottleneck, State};
 use crate::manifest::MasterId;
-use crate::media::{BootImage, Image, Inventory};
+use crate::media::{BootImage, Image, Inventory, Signed};
 use crate::offer::Offer;
 use crate::units::{ByteRate, Bytes};
 use crate::verdict::Verdict;
@@ -59,11 +59,30 @@ pub struct Snapshot {
     /// Why no record can be kept, and so no drive is touched; absent while the ledger can be used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ledger: Option<Reason>,
+    /// Whose signatures media needs; none if it needs no signature.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signers: Vec<SignerView>,
+}
+
+/// Somebody whose signature under media counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct SignerView {
+    pub name: String,
+    /// The public key, as PEM.
+    pub key: String,
+    /// Patterns for the products that it may vouch for; all if there are none.
+    pub products: Vec<String>,
+    /// How many of those who may vouch for one of these products must do so.
+    pub threshold: u32,
 }
 
 /// The inbox, beside its media.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct InboxView {
+    /// Where it is; empty if the daemon is too old to say.
+    #[serde(default)]
+    pub folder: PathBuf,
     /// How many files wait to be taken up, because there are too many.
     pub waiting: u64,
     /// Files, or the inbox itself, that do not answer.
@@ -148,6 +167,9 @@ pub struct MediaView {
     /// What a computer does at its first start from a drive with this media, a sentence each.
     #[serde(default)]
     pub first_start: Vec<String>,
+    /// What was signed about it, and by whom.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<Signed>,
     /// Findings that make it invalid.
     pub problems: Vec<Finding>,
     /// Findings with which it may be used.

@@ -18,7 +18,7 @@ fn wire_names_are_pinned() {
         names::<ReasonCode>().join(" "),
         "not_armed bus_not_allowed bay_not_allowed model_not_allowed serial_not_allowed size_not_allowed \
          sector_size no_medium too_small too_large system_disk mounted in_use usage_unknown read_only no_serial duplicate_serial \
-         already_passed not_blank no_media media_ambiguous media_invalid media_expired drive_changed ledger_unavailable stalled \
+         already_passed not_blank no_media media_ambiguous media_invalid media_expired media_not_yet_valid media_unsigned signer_unknown media_rollback drive_changed ledger_unavailable stalled \
          write_error read_error mismatch foreign_write unplugged too_slow boot_configuration press_failed store_error \
          out_of_memory internal_error operator_stop station_shutdown station_interrupted"
     );
@@ -34,14 +34,14 @@ fn wire_names_are_pinned() {
         names::<FindingCode>().join(" "),
         "wim_damaged wim_unfinished wim_incomplete media_unreadable check_failed split_part_missing \
          image_missing encrypted_files names_invalid names_twice not_applicable esp_too_small esp_names_invalid boot_files_missing boot_files_compressed boot_manager_invalid bcd_missing bcd_invalid \
-         boot_image_missing boot_image_damaged boot_image_architecture unpack_failed boot_sdi_missing split_part_copies counts_differ no_security_descriptor extended_attributes attributes_not_kept short_names_not_kept links_differ \
+         boot_image_missing boot_image_damaged boot_image_architecture unpack_failed boot_sdi_missing media_unsigned signer_unknown media_rollback split_part_copies counts_differ no_security_descriptor extended_attributes attributes_not_kept short_names_not_kept links_differ \
          boot_loader_missing boot_manager_unclear boot_image_unknown boot_image_architecture_unknown boot_manager_2011 boot_manager_unsigned boot_image_compression boot_os_device boot_system_root_missing expiry_name"
     );
     assert_eq!(
         names::<FailureCode>().join(" "),
         "media_changed media_unreadable wim_damaged media_invalid volume_full image_too_large store_full store_budget \
          store_error master_damaged tool_missing press_failed cancelled read_error not_imaged volume_damaged \
-         libwim worker_failed internal_error"
+         libwim worker_failed internal_error parcel_incomplete parcel_damaged base_missing signer_unknown"
     );
     assert_eq!(
         names::<DenialCode>().join(" "),

@@ -175,3 +175,26 @@ fn what_is_another_program_s_stays_as_it_is() {
     let beside: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
     assert_eq!(beside.len(), 1, "nothing is put beside it: {beside:?}");
 }
+
+#[test]
+fn sequences_only_rise_and_survive() {
+    let folder = tempfile::tempdir().unwrap();
+    let location = Location::new(&folder.path().join("ledger.db"));
+    let ledger = Ledger::open(&location, "boot").unwrap();
+    let [a, b] = ["a", "b"].map(|name| name.parse().unwrap());
+    let late: Timestamp = "2199-01-01T00:00:00Z".parse().unwrap();
+    assert_eq!(ledger.latest().unwrap(), Timestamp::UNIX_EPOCH);
+    for (product, sequence, created) in
+        [(&a, 7, late), (&a, 6, Timestamp::UNIX_EPOCH), (&b, 1, Timestamp::UNIX_EPOCH)]
+    {
+        ledger.note_product(product, sequence, created).unwrap();
+    }
+    let media = model::digest::Digest::of(b"x");
+    ledger.note_accepted(media, (&a, 6), "why", "me").unwrap();
+    ledger.finish();
+    drop(ledger);
+    let ledger = Ledger::open(&location, "boot").unwrap();
+    assert_eq!(ledger.sequences().unwrap(), [(a, 7), (b, 1)].into());
+    assert_eq!(ledger.accepted().unwrap(), [media]);
+    assert_eq!(ledger.latest().unwrap(), late);
+}

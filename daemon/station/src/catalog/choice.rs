@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use model::api::snapshot::{MediaState, MediaView};
-use model::code::ReasonCode;
+use model::code::{FindingCode, ReasonCode};
 use model::failure::Refusal;
 use model::media::Media;
 use model::offer::Offer;
@@ -162,7 +162,14 @@ fn unusable(view: &MediaView) -> Refusal {
     let why: Vec<&str> = view.problems.iter().map(|problem| problem.detail.as_str()).collect();
     let detail = format!("media {} is not usable: {}", view.name, why.join("; "));
     let hints: Vec<&str> = view.problems.iter().filter_map(|p| p.hint.as_deref()).collect();
-    let refusal = Refusal::new(ReasonCode::MediaInvalid, detail);
+    // What is wrong with who vouches for it has codes of its own.
+    let code = match view.problems.first().map(|problem| problem.code) {
+        Some(FindingCode::MediaUnsigned) => ReasonCode::MediaUnsigned,
+        Some(FindingCode::SignerUnknown) => ReasonCode::SignerUnknown,
+        Some(FindingCode::MediaRollback) => ReasonCode::MediaRollback,
+        _ => ReasonCode::MediaInvalid,
+    };
+    let refusal = Refusal::new(code, detail);
     match &hints[..] {
         [] => refusal,
         _ => refusal.with_hint(hints.join("; ")),

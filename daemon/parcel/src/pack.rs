@@ -1,0 +1,383 @@
+//! Packs media: reads the file once, cuts it, and writes a parcel that appears by a rename.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::mem;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use rustix::fs::FlockOperation;
+use signing::{Envelope, SecretKey};
+
+use crate::cut::{Cut, WimError};
+use crate::have::{Have, HaveError, HaveFile, Held};
+use crate::index::{Index, Piece, Place};
+use crate::whole::Whole;
+use model::digest::Digest;
+use model::hint::Hint;
+use model::parcel::{
+    self, FileClaim, INDEX, IndexClaim, LARGEST_MANIFEST, LARGEST_PIECE, MANIFEST, MANIFEST_TYPE,
+    PackClaim, ParcelManifest, Product, is_media_name,
+};
+use model::units::Bytes;
+
+/// What is to be packed, and what is to be signed about it.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Order<'a> {
+    pub file: &'a Path,
+    pub keys: &'a [SecretKey],
+    pub product: Product,
+    pub sequence: u64,
+    pub version: Option<String>,
+    pub not_before: Option<Date>,
+    pub expires: Option<Date>,
+    pub offer: Option<String>,
+    /// What the receiver has.
+    pub against: &'a Have,
+    /// The folder that gets the parcel.
+    pub to: &'a Path,
+    /// No pack is longer.
+    pub most_per_pack: Bytes,
+    pub now: Timestamp,
+    /// The program that packs.
+    pub made_by: String,
+}
+
+/// A parcel that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Packed {
+    pub folder: PathBuf,
+    pub manifest: ParcelManifest,
+    /// Size of all packs.
+    pub packed: Bytes,
+}
+
+/// Why there is no parcel.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum PackError {
+    #[error("{path}")]
+    File {
+        path: PathBuf,
+        #[source]
+        source: WimError,
+    },
+    #[error("{0} was changed while it was packed")]
+    Changed(PathBuf),
+    #[error("{0:?} is not a name that media can have in an inbox")]
+    Name(String),
+    #[error(transparent)]
+    Have(#[from] HaveError),
+    #[error("there is already a parcel {0}")]
+    Exists(PathBuf),
+    #[error("another program packs {0} now")]
+    Busy(PathBuf),
+    #[error("{path} needs room for {needed} bytes, and has {room}")]
+    Room { path: PathBuf, needed: u64, room: u64 },
+    #[error("the manifest would be wrong")]
+    Manifest(#[from] parcel::ManifestError),
+    #[error("cannot write {path}")]
+    Write {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Hint for PackError {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::File { source: WimError::Part(..), .. } => {
+                "pack the WIM before it is split; packs fit onto a FAT32 stick as they are"
+            }
+            Self::File { source: WimError::NotAWim(_), .. } => "name a prestaged WIM",
+            Self::Name(_) => "give the file a plain name that ends in .wim",
+            Self::Have(_) => "make it anew with `prestagectl media have --json`",
+            Self::Exists(_) => "take it away, or pack into another folder",
+            Self::Room { .. } => "make room, or pack into another folder",
+            Self::Changed(_) => "pack it again when nobody writes to it",
+            _ => return None,
+        };
+        Some(hint.into())
+    }
+}
+
+/// By what a file is known to be unchanged.
+fn stamp(file: &File) -> io::Result<[i64; 5]> {
+    let meta = file.metadata()?;
+    let size = i64::try_from(meta.len()).unwrap_or(i64::MAX);
+    Ok([size, meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec()])
+}
+
+/// Packs media. `report` gets the bytes that are done, and all.
+///
+/// # Errors
+/// [`PackError`]; nothing is left then but what a program that was killed leaves, which the next one takes away.
+pub fn pack(order: &Order<'_>, report: impl FnMut(Bytes, Bytes)) -> Result<Packed, PackError> {
+    let path = order.file;
+    let unreadable = |source: WimError| PackError::File { path: path.to_owned(), source };
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    if !is_media_name(&name) {
+        return Err(PackError::Name(name));
+    }
+    let file = File::open(path).map_err(|error| unreadable(error.into()))?;
+    let before = stamp(&file).map_err(|error| unreadable(error.into()))?;
+    let cut = Cut::of(&file).map_err(unreadable)?;
+    let places = order.against.places()?;
+    if places.is_empty() {
+        check_room(order.to, cut.size)?;
+    }
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let folder = order.to.join(format!("{stem}{}", parcel::FOLDER));
+    if fs::symlink_metadata(&folder).is_ok() {
+        return Err(PackError::Exists(folder));
+    }
+    let making = Making::begin(order.to, &stem)?;
+    let mut packer = Packer::new(&making.path, order.most_per_pack);
+    let sha256 = read(&file, &cut, &places, &mut packer, report)
+        .map_err(|error| error.of(path, &making.path))?;
+    let (pieces, packs) = packer.finish().map_err(|source| writing(&making.path, source))?;
+    if stamp(&file).map_err(|error| unreadable(error.into()))? != before {
+        return Err(PackError::Changed(path.to_owned()));
+    }
+    let (pieces, bases) = needed_bases(pieces, &order.against.media);
+    let index = Index::new(pieces);
+    let bytes = index.to_bytes();
+    let manifest = ParcelManifest {
+        product: order.product.clone(),
+        sequence: order.sequence,
+        version: order.version.clone(),
+        created: order.now,
+        not_before: order.not_before,
+        expires: order.expires,
+        offer: order.offer.clone(),
+        file: FileClaim { name, sha256, size_bytes: cut.size },
+        guid: cut.header.guid,
+        images: cut.header.images,
+        index: IndexClaim { sha256: Digest::of(&bytes), pieces: Bytes::of(index.pieces().len()).0 },
+        packs,
+        bases,
+        made_by: order.made_by.clone(),
+    };
+    manifest.check()?;
+    making.write(INDEX, &bytes)?;
+    let payload = serde_json::to_vec(&manifest).unwrap_or_default();
+    let envelope = Envelope::sign(MANIFEST_TYPE, &payload, order.keys).to_bytes();
+    if Bytes::of(envelope.len()) > LARGEST_MANIFEST {
+        return Err(parcel::ManifestError::Wrong("it is too long").into());
+    }
+    making.write(MANIFEST, &envelope)?;
+    making.end(&folder)?;
+    let packed = manifest.packs.iter().map(|pack| pack.size_bytes).sum();
+    Ok(Packed { folder, manifest, packed })
+}
+
+fn writing(path: &Path, source: io::Error) -> PackError {
+    PackError::Write { path: path.to_owned(), source }
+}
+
+fn check_room(folder: &Path, needed: Bytes) -> Result<(), PackError> {
+    let stat = rustix::fs::statvfs(folder).map_err(|error| writing(folder, error.into()))?;
+    let room = stat.f_bavail.saturating_mul(stat.f_frsize);
+    if needed.0 <= room {
+        return Ok(());
+    }
+    Err(PackError::Room { path: folder.to_owned(), needed: needed.0, room })
+}
+
+/// A parcel under a hidden name, until it is complete. It goes with this value.
+struct Making {
+    path: PathBuf,
+    _lock: File,
+    done: bool,
+}
+
+impl Making {
+    fn begin(to: &Path, stem: &str) -> Result<Self, PackError> {
+        let path = to.join(format!(".{stem}{}", parcel::FOLDER));
+        let failed = |source| writing(&path, source);
+        match fs::create_dir(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => made.map_err(failed)?,
+        }
+        let lock = File::open(&path).map_err(failed)?;
+        rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|_| PackError::Busy(path.clone()))?;
+        // What a program has left that was killed.
+        for entry in fs::read_dir(&path).map_err(failed)? {
+            fs::remove_file(entry.map_err(failed)?.path()).map_err(failed)?;
+        }
+        Ok(Self { path, _lock: lock, done: false })
+    }
+
+    fn write(&self, name: &str, data: &[u8]) -> Result<(), PackError> {
+        let path = self.path.join(name);
+        let mut file = File::create(&path).map_err(|source| writing(&path, source))?;
+        let written = file.write_all(data).and_then(|()| file.sync_all());
+        written.map_err(|source| writing(&path, source))
+    }
+
+    /// Gives it its name.
+    fn end(mut self, folder: &Path) -> Result<(), PackError> {
+        let renamed = File::open(&self.path)
+            .and_then(|opened| opened.sync_all())
+            .and_then(|()| fs::rename(&self.path, folder));
+        renamed.map_err(|source| writing(folder, source))?;
+        self.done = true;
+        Ok(())
+    }
+}
+
+impl Drop for Making {
+    fn drop(&mut self) {
+        if !self.done {
+            // What remains is taken away by the next pack.
+            let _ = fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+/// What went wrong where, while file and packs were open.
+enum Trouble {
+    Reading(io::Error),
+    Writing(io::Error),
+}
+
+impl Trouble {
+    fn of(self, read: &Path, written: &Path) -> PackError {
+        match self {
+            Self::Reading(error) => PackError::File { path: read.to_owned(), source: error.into() },
+            Self::Writing(error) => writing(written, error),
+        }
+    }
+}
+
+/// Reads the file from its first byte to its last; returns its digest.
+fn read(
+    file: &File,
+    cut: &Cut,
+    places: &HashMap<Digest, Held>,
+    packer: &mut Packer,
+    mut report: impl FnMut(Bytes, Bytes),
+) -> Result<Digest, Trouble> {
+    let whole = Whole::start();
+    let mut at = Bytes(0);
+    for end in &cut.ends {
+        let mut segment = vec![0; (*end - at).as_usize()];
+        file.read_exact_at(&mut segment, at.0).map_err(Trouble::Reading)?;
+        // Nothing is hashed for a receiver that has nothing.
+        let held = match places.is_empty() {
+            true => None,
+            false => places.get(&Digest::of(&segment)).copied(),
+        };
+        packer.add(&segment, held).map_err(Trouble::Writing)?;
+        whole.add(segment);
+        at = *end;
+        report(at, cut.size);
+    }
+    Ok(whole.finish())
+}
+
+/// Makes pieces of segments, and packs of pieces. Segments that stand one behind the other become one piece while it is
+/// short enough: those that are sent, and those that the receiver has one behind the other.
+struct Packer {
+    folder: PathBuf,
+    most: Bytes,
+    pieces: Vec<Piece>,
+    packs: Vec<PackClaim>,
+    pack: Option<File>,
+    /// The piece that is being made, and where the receiver has it.
+    piece: Vec<u8>,
+    held: Option<Held>,
+}
+
+impl Packer {
+    fn new(folder: &Path, most: Bytes) -> Self {
+        let folder = folder.to_owned();
+        let (pieces, packs) = (Vec::new(), Vec::new());
+        Self { folder, most, pieces, packs, pack: None, piece: Vec::new(), held: None }
+    }
+
+    fn add(&mut self, segment: &[u8], held: Option<Held>) -> io::Result<()> {
+        let length = Bytes::of(self.piece.len());
+        let follows = match (self.held, held) {
+            (None, None) => true,
+            (Some(begin), Some(next)) => {
+                begin.base == next.base && begin.offset.saturating_add(length) == next.offset
+            }
+            _ => false,
+        };
+        let fits = length.saturating_add(Bytes::of(segment.len())) <= LARGEST_PIECE;
+        if !(follows && fits) {
+            self.end_piece()?;
+        }
+        if self.piece.is_empty() {
+            self.held = held;
+        }
+        self.piece.extend_from_slice(segment);
+        Ok(())
+    }
+
+    fn end_piece(&mut self) -> io::Result<()> {
+        if self.piece.is_empty() {
+            return Ok(());
+        }
+        let length = Bytes::of(self.piece.len());
+        let place = match self.held {
+            Some(Held { base, offset }) => Place::Base { number: base, offset },
+            None => {
+                let full = self
+                    .packs
+                    .last()
+                    .is_none_or(|pack| pack.size_bytes.saturating_add(length) > self.most);
+                if full {
+                    self.end_pack()?;
+                    let path = self.folder.join(parcel::pack(self.packs.len()));
+                    self.pack = Some(File::create(path)?);
+                    self.packs.push(PackClaim { size_bytes: Bytes(0) });
+                }
+                if let Some(pack) = &mut self.pack {
+                    pack.write_all(&self.piece)?;
+                }
+                let number = u16::try_from(self.packs.len() - 1).unwrap_or(u16::MAX);
+                let size = self.packs.last_mut().map(|pack| &mut pack.size_bytes);
+                let offset = size.map_or(Bytes(0), |size| mem::replace(size, *size + length));
+                Place::Pack { number, offset }
+            }
+        };
+        self.pieces.push(Piece { length, sha256: Digest::of(&self.piece), place });
+        self.piece.clear();
+        Ok(())
+    }
+
+    fn end_pack(&mut self) -> io::Result<()> {
+        self.pack.take().map_or(Ok(()), |pack| pack.sync_all())
+    }
+
+    fn finish(mut self) -> io::Result<(Vec<Piece>, Vec<PackClaim>)> {
+        self.end_piece()?;
+        self.end_pack()?;
+        Ok((self.pieces, self.packs))
+    }
+}
+
+/// Numbers the bases anew, so that only those that are needed are named.
+fn needed_bases(mut pieces: Vec<Piece>, have: &[HaveFile]) -> (Vec<Piece>, Vec<FileClaim>) {
+    let mut bases = Vec::new();
+    let mut numbers = HashMap::new();
+    for piece in &mut pieces {
+        let Place::Base { number, .. } = &mut piece.place else { continue };
+        let Some(file) = have.get(usize::from(*number)) else { continue };
+        *number = *numbers.entry(*number).or_insert_with(|| {
+            let HaveFile { name, sha256, size_bytes, .. } = file.clone();
+            bases.push(FileClaim { name, sha256, size_bytes });
+            u16::try_from(bases.len() - 1).unwrap_or(u16::MAX)
+        });
+    }
+    (pieces, bases)
+}

@@ -1,0 +1,13 @@
+//! Who vouches for what: Ed25519 keys that OpenSSL reads, and signed envelopes (DSSE).
+//!
+//! - Owns keys and signatures. What is signed is a payload of some type, byte by byte; what the bytes say is the caller's.
+//! - May touch nothing but the system's random numbers, for a new key. Who has a key in a file brings its text.
+//! - May never hand out a payload as verified of which no signature was checked, nor print a secret key.
+
+#![forbid(unsafe_code)]
+
+mod envelope;
+mod key;
+
+pub use envelope::{Envelope, EnvelopeError, Verified};
+pub use key::{KeyError, PublicKey, SecretKey};

@@ -1,0 +1,148 @@
+//! Who vouches for media: the manifest beside it is read and its signatures are checked, after intake has read the media.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use model::code::FindingCode as Code;
+use model::failure::{Failure, Finding, chain};
+use model::hint::Hint as _;
+use model::media::{IntakeOutcome, Media, Signed};
+use model::parcel::{BESIDE, LARGEST_MANIFEST, ParcelManifest};
+use model::units::Bytes;
+use parcel::{Distrust, Vouched};
+use signing::Envelope;
+use station::{Acceptance, Answer, Event, Reply};
+use tokio::sync::mpsc;
+
+use super::{OpenMaster, Services};
+use model::code::DenialCode;
+use model::failure::Denial;
+
+/// Adds to what intake has found who vouches for the media, and what is wrong with that. What was seen of a product is in
+/// the ledger before the station can use the media.
+pub(super) fn vouch(
+    services: &Services,
+    checked: Result<IntakeOutcome, Failure>,
+) -> Result<IntakeOutcome, Failure> {
+    let mut outcome = checked?;
+    if let IntakeOutcome::Media(media) = &mut outcome {
+        match signed(services, media) {
+            Ok(signed) => media.signed = signed,
+            Err(problem) => media.problems.push(problem),
+        }
+        if let Some(manifest) = station::vouched(media) {
+            services.clock.saw(manifest.created);
+            let ParcelManifest { product, sequence, created, .. } = manifest;
+            if let Err(error) = services.ledger.note_product(product, *sequence, *created) {
+                tracing::error!("{product} {sequence} cannot be noted: {}", chain(&error));
+            }
+        }
+    }
+    Ok(outcome)
+}
+
+/// What is signed about media; none where nothing is, and nobody asks for it.
+fn signed(services: &Services, media: &Media) -> Result<Option<Signed>, Finding> {
+    let needed = !services.signers.is_empty();
+    let unsigned = |detail: String| {
+        let hint = "get the media as a parcel, or put its manifest beside it";
+        match needed {
+            true => Err(Finding::new(Code::MediaUnsigned, detail).with_hint(hint)),
+            false => Ok(None),
+        }
+    };
+    // Parcels have one file; the parts of a split set have no manifest.
+    let [file] = &media.files[..] else {
+        return unsigned(format!("{} is a split set, which cannot be signed", media.name));
+    };
+    let note = format!("{}{BESIDE}", media.name);
+    let data = match read(&file.path.with_file_name(&note)) {
+        Ok(data) => data,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return unsigned(format!("no {note} lies beside it"));
+        }
+        Err(error) => return unsigned(format!("{note} cannot be read: {}", chain(&error))),
+    };
+    let judged = Envelope::parse(&data).map_err(Distrust::from);
+    let Vouched { manifest, by } = match judged.and_then(|e| services.signers.judge(&e)) {
+        Ok(vouched) => vouched,
+        Err(error @ (Distrust::Envelope(_) | Distrust::Manifest(_))) => {
+            return unsigned(format!("{note} is no manifest: {}", chain(&error)));
+        }
+        Err(error) => {
+            let finding = Finding::of(Code::SignerUnknown, &error);
+            return Err(match error.hint() {
+                Some(hint) => finding.with_hint(hint),
+                None => finding,
+            });
+        }
+    };
+    if manifest.file.sha256 != media.sha256 {
+        let digest = manifest.file.sha256;
+        return unsigned(format!("{note} is that of other media, with SHA-256 {digest}"));
+    }
+    let differences = differences(&manifest, media);
+    Ok(Some(Signed { manifest, by: by.into_iter().collect(), differences }))
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    // A FIFO would wait for a writer.
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no file"));
+    }
+    let mut data = Vec::new();
+    file.take(LARGEST_MANIFEST.0.saturating_add(1)).read_to_end(&mut data)?;
+    match Bytes::of(data.len()) > LARGEST_MANIFEST {
+        true => Err(io::Error::other("it is too long")),
+        false => Ok(data),
+    }
+}
+
+/// What the manifest claims and intake has found otherwise. The file is the same, so its maker has claimed it wrongly.
+fn differences(manifest: &ParcelManifest, media: &Media) -> Vec<String> {
+    let mut told = Vec::new();
+    let mut compare = |what: &str, claimed: String, found: String| {
+        if claimed != found {
+            told.push(format!("{what}: {claimed} is claimed, {found} was found"));
+        }
+    };
+    let images = media.images.len().to_string();
+    compare("images", manifest.images.to_string(), images);
+    compare("GUID", plain(&manifest.guid), plain(&media.guid));
+    compare("size", manifest.file.size_bytes.0.to_string(), media.size_bytes.0.to_string());
+    told
+}
+
+/// A GUID, however it is written.
+fn plain(guid: &str) -> String {
+    let digits = guid.trim_start_matches("0x").chars().filter(char::is_ascii_hexdigit);
+    digits.map(|digit| digit.to_ascii_lowercase()).collect()
+}
+
+/// Notes in the ledger that older media may be used, then tells the station and the operator.
+pub(super) fn accept(
+    services: &Services,
+    sender: &mpsc::Sender<Event<OpenMaster>>,
+    accepted: &Acceptance,
+    reply: Reply,
+) {
+    let Acceptance { sha256, product, sequence, reason, by } = accepted;
+    let noted =
+        services.ledger.note_accepted(*sha256, (product, *sequence), reason, &by.to_string());
+    let answer = match noted {
+        Ok(()) => {
+            tracing::warn!(
+                PRESTAGED_OPERATOR = by.to_string(),
+                "{by} lets {product} {sequence} be used although it is older: {reason}"
+            );
+            // Fails only if the station has ended.
+            let _ = sender.blocking_send(Event::MediaAccepted(*sha256));
+            Ok(Answer::Done)
+        }
+        Err(error) => Err(Denial::of(DenialCode::LedgerUnavailable, &error)),
+    };
+    let _ = reply.send(answer);
+}
