@@ -21,6 +21,7 @@ pub mod clock;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod log;
+pub mod parcels;
 pub mod runner;
 pub mod service;
 mod signals;

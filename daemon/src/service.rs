@@ -37,6 +37,7 @@ use tokio::time::timeout;
 
 use crate::api;
 use crate::clock::Clock;
+use crate::parcels;
 use crate::runner::{self, OpenMaster, Services};
 use crate::signals;
 use crate::signers;
@@ -201,6 +202,9 @@ pub async fn run(config: Config) -> Result<()> {
     };
 
     watch_inbox(&config.media.inbox, sender.clone())?;
+    let told = sender.clone();
+    let tell = move |parcels| told.blocking_send(Event::Parcels(parcels)).is_ok();
+    parcels::watch(config.media.inbox.clone(), Arc::clone(&services.signers), tell)?;
     udev_rules::install(&policy);
     drives::watch::watch(DriveEvents(sender.clone()))?;
     let ending = Arc::new(Notify::new());

@@ -21,7 +21,6 @@ use super::progress::Progress;
 use super::remote::{self, Remote};
 use super::{CommandError, exit, words};
 use model::api::snapshot::{MediaState, Snapshot};
-use model::code::FailureCode;
 use model::digest::Digest;
 use model::failure::chain;
 use model::parcel::{BESIDE, ParcelManifest, Product};
@@ -255,22 +254,11 @@ fn trusted(snapshot: &Snapshot) -> Result<Vec<Signer>, CommandError> {
 
 /// A parcel that is not taken in, with exit code and code.
 fn refused(error: &ReceiveError) -> CommandError {
-    let (exit, code) = match error {
-        ReceiveError::Source(_) | ReceiveError::Incomplete(_) => {
-            (exit::FAILED, Some(FailureCode::ParcelIncomplete))
-        }
-        ReceiveError::Distrust(Distrust::Unknown { .. } | Distrust::TooFew { .. }) => {
-            (exit::REFUSED, Some(FailureCode::SignerUnknown))
-        }
-        ReceiveError::Distrust(Distrust::Envelope(_) | Distrust::Manifest(_))
-        | ReceiveError::Index(_)
-        | ReceiveError::Damaged { .. }
-        | ReceiveError::Contradiction => (exit::FAILED, Some(FailureCode::ParcelDamaged)),
-        ReceiveError::BaseMissing { .. } => (exit::FAILED, Some(FailureCode::BaseMissing)),
-        ReceiveError::NameTaken { .. } | ReceiveError::Busy => (exit::REFUSED, None),
-        ReceiveError::Room { .. } | ReceiveError::Foreign(_) | ReceiveError::System { .. } => {
-            (exit::FAILED, None)
-        }
+    let exit = match error {
+        ReceiveError::Distrust(Distrust::Unknown { .. } | Distrust::TooFew { .. })
+        | ReceiveError::NameTaken { .. }
+        | ReceiveError::Busy => exit::REFUSED,
+        _ => exit::FAILED,
     };
-    CommandError { code: code.map(|code| code.to_string()), ..CommandError::of(exit, error) }
+    CommandError { code: Some(error.code().to_string()), ..CommandError::of(exit, error) }
 }

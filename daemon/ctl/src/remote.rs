@@ -20,8 +20,15 @@ const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 const PATIENCE: Duration = Duration::from_secs(30);
 /// So often a server is asked again without a byte between.
 const ATTEMPTS: u32 = 5;
-/// How long to wait before it is asked again; twice as long each time.
-const PAUSE: Duration = Duration::from_millis(250);
+/// How long to wait before it is asked once more; at once the first time, and then twice as long each time.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Waits before a server is asked again that has failed so often.
+fn pause(failures: u32) {
+    if failures > 1 {
+        thread::sleep(PAUSE * (1 << (failures - 2).min(5)));
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Remote {
@@ -164,7 +171,7 @@ impl Read for Fetch<'_> {
                     if self.attempts >= ATTEMPTS || !may_pass(&error) {
                         return Err(error);
                     }
-                    thread::sleep(PAUSE * (1 << self.attempts));
+                    pause(self.attempts);
                 }
             }
         }
@@ -190,7 +197,7 @@ impl Source for Remote {
                     if attempts >= ATTEMPTS || !may_pass(&error) {
                         return Err(failed(error));
                     }
-                    thread::sleep(PAUSE * (1 << attempts));
+                    pause(attempts);
                 }
             }
         }

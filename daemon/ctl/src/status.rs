@@ -49,6 +49,14 @@ fn inbox(inbox: &InboxView, terminal: Option<usize>) -> String {
     for name in &inbox.growing {
         text += &paragraph(&format!("inbox: {name} is still being written\n"), terminal);
     }
+    for parcel in &inbox.parcels {
+        let state = match &parcel.problem {
+            Some(problem) => format!("cannot be taken in: {}", problem.sentence()),
+            None if parcel.done => "has been taken in, and can be removed".to_owned(),
+            None => "is being looked at".to_owned(),
+        };
+        text += &paragraph(&format!("inbox: parcel {} {state}\n", parcel.name), terminal);
+    }
     if inbox.ignored > 0 {
         let entries = words::plural(inbox.ignored, "entry is", "entries are");
         let names = inbox.ignored_names.join(", ");

@@ -418,6 +418,8 @@ codes! {
         BaseMissing,
         /// Nobody whom the station trusts for the product has signed the parcel, or too few have.
         SignerUnknown,
+        /// The inbox does not take the media: there is no room, or other media of its name is there.
+        InboxError,
     }
 }
 

@@ -14,6 +14,7 @@ use crate::source::{Source, SourceError, open_file};
 use crate::staging::{Staging, StagingError};
 use crate::trust::{Distrust, Signers, Vouched};
 use crate::whole::Whole;
+use model::code::FailureCode;
 use model::digest::Digest;
 use model::failure::chain;
 use model::hint::Hint;
@@ -125,6 +126,28 @@ impl Hint for ReceiveError {
             Self::System { .. } => return None,
         };
         Some(hint.into())
+    }
+}
+
+impl ReceiveError {
+    /// The code of what has gone wrong.
+    pub fn code(&self) -> FailureCode {
+        match self {
+            Self::Source(_) | Self::Incomplete(_) => FailureCode::ParcelIncomplete,
+            Self::Distrust(Distrust::Unknown { .. } | Distrust::TooFew { .. }) => {
+                FailureCode::SignerUnknown
+            }
+            Self::Distrust(Distrust::Envelope(_) | Distrust::Manifest(_))
+            | Self::Index(_)
+            | Self::Damaged { .. }
+            | Self::Contradiction => FailureCode::ParcelDamaged,
+            Self::BaseMissing { .. } => FailureCode::BaseMissing,
+            Self::NameTaken { .. }
+            | Self::Busy
+            | Self::Room { .. }
+            | Self::Foreign(_)
+            | Self::System { .. } => FailureCode::InboxError,
+        }
     }
 }
 

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use model::api::snapshot::{FileView, InboxView, MediaState, MediaView, OfferedView, SilentView};
+use model::api::snapshot::{
+    FileView, InboxView, MediaState, MediaView, OfferedView, ParcelView, SilentView,
+};
 use model::code::{FailureCode, FindingCode};
 use model::digest::Digest;
 use model::failure::{Failure, Finding};
@@ -30,6 +32,8 @@ pub(crate) struct MediaCatalog {
     listed: bool,
     /// What else was seen in the inbox.
     inbox: InboxView,
+    /// The parcels that were copied into the inbox.
+    parcels: Vec<ParcelView>,
     /// The highest sequence of each product that the station has had, and older media that an operator has accepted.
     history: History,
 }
@@ -114,8 +118,16 @@ impl MediaCatalog {
             tracing::error!("cannot read the inbox: {trouble}");
         }
         let folder = self.folder.clone();
-        self.inbox =
-            InboxView { folder, waiting, silent, growing, ignored, ignored_names, trouble };
+        self.inbox = InboxView {
+            folder,
+            waiting,
+            silent,
+            growing,
+            ignored,
+            ignored_names,
+            parcels: Vec::new(),
+            trouble,
+        };
         for (path, stamp) in strangers {
             let known = self.entries.get(&path).is_some_and(|entry| entry.stamp == stamp);
             if !known {
@@ -149,7 +161,11 @@ impl MediaCatalog {
     }
 
     pub(crate) fn inbox_view(&self) -> InboxView {
-        self.inbox.clone()
+        InboxView { parcels: self.parcels.clone(), ..self.inbox.clone() }
+    }
+
+    pub(crate) fn take_parcels(&mut self, parcels: Vec<ParcelView>) {
+        self.parcels = parcels;
     }
 
     /// The check of a file has begun.

@@ -134,6 +134,10 @@ impl<M: Clone> Station<M> {
                 effects.extend(self.judge_changeable());
                 effects
             }
+            Event::Parcels(parcels) => {
+                self.catalog.take_parcels(parcels);
+                Vec::new()
+            }
             Event::IntakeBegan(path) => {
                 self.catalog.began(&path, now);
                 Vec::new()

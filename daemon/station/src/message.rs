@@ -8,7 +8,7 @@ use model::api::audit::AuditTask;
 use model::api::command::Command;
 use model::api::line::{Line, Progress};
 use model::api::requests::{Armed, Stopped};
-use model::api::snapshot::MasterView;
+use model::api::snapshot::{MasterView, ParcelView};
 use model::digest::Digest;
 use model::drive::{Change, Drive, Geometry};
 use model::failure::{Denial, Failure, Refusal};
@@ -69,6 +69,8 @@ pub enum Event<M> {
     Drives(Vec<Change>),
     /// The inbox was listed.
     Inbox(Inbox),
+    /// Parcels that were copied into the inbox.
+    Parcels(Vec<ParcelView>),
     /// A check of media has begun.
     IntakeBegan(PathBuf),
     /// This part of a check of media is done, 0 to 1.

@@ -18,7 +18,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::harness::sample::run;
-use crate::harness::{Rig, Setup, Tmpfs, sample, told};
+use crate::harness::{Rig, Setup, Tmpfs, sample, told, wait_for};
 
 fn ctl() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_prestagectl"));
@@ -163,6 +163,32 @@ fn media_goes_from_its_maker_to_a_drive() {
     assert_eq!(again["loaded_bytes"], 0);
     let drive = rig.attached("A", 160, 512);
     assert_eq!(rig.wait_pass(&drive.serial)["media"]["sha256"], done["sha256"]);
+}
+
+/// A parcel that is copied into the inbox is taken in there, also when its packs come one after the other.
+#[apply(test!)]
+#[needs(LOOP)]
+fn a_parcel_that_is_copied_into_the_inbox_is_taken_in() {
+    let desk = Desk::new();
+    let parcel = desk.pack("win11-7.wim", 7, &[]);
+    let rig = Rig::new(Setup::default());
+    let dropped = rig.path("inbox/win11-7.parcel");
+    let late = packs(&parcel).pop().unwrap();
+    let name = late.file_name().unwrap().to_owned();
+    fs::rename(&late, desk.path("late")).unwrap();
+    copy_folder(&parcel, &dropped);
+    rig.start();
+    let shown = || rig.json(&["status"])["inbox"]["parcels"][0].clone();
+    wait_for("what is missing to be told", || {
+        (shown()["problem"]["code"] == "parcel_incomplete").then_some(())
+    });
+    assert_eq!(rig.json(&["media", "list"]).as_array().unwrap().len(), 0);
+    assert!(!rig.ctl_ok(&["status"]).contains("ignored"));
+    fs::copy(desk.path("late"), dropped.join(name)).unwrap();
+    wait_for("the parcel to be taken in", || (shown()["done"] == true).then_some(()));
+    let media = rig.wait_media("win11-7.wim", "valid");
+    assert!(media["signed"]["by"].as_array().unwrap().is_empty(), "nobody is listed: {media:#}");
+    assert!(dropped.join("manifest.json").exists(), "what others have put there stays");
 }
 
 /// OpenSSL knows the keys, and verifies what was signed; a station of one's own needs no tool of ours.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use masters::stamp;
 use model::media::{Inbox, Listing, Stamp};
-use model::parcel::BESIDE;
+use model::parcel::{BESIDE, FOLDER};
 
 use super::look::Looker;
 use crate::lease::{Writers, writers};
@@ -183,7 +183,7 @@ fn list(folder: &Path) -> io::Result<Listed> {
             }
         } else if is_wim(&path) {
             listed.paths.push(path);
-        } else if !is_hidden(&path) && listed.ignored.len() < NAMES {
+        } else if !is_hidden(&path) && !is_parcel(&path) && listed.ignored.len() < NAMES {
             listed.ignored.push(name(&path));
         }
     }
@@ -234,6 +234,11 @@ fn media_of_manifest(path: &Path) -> Option<PathBuf> {
     let media = path.file_name()?.to_str()?.strip_suffix(BESIDE)?;
     let media = path.with_file_name(media);
     is_wim(&media).then_some(media)
+}
+
+/// Whether a folder is a parcel, by its name; others look after those.
+fn is_parcel(path: &Path) -> bool {
+    path.to_str().is_some_and(|path| path.ends_with(FOLDER)) && path.is_dir()
 }
 
 fn is_hidden(path: &Path) -> bool {

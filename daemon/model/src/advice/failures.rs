@@ -130,6 +130,12 @@ impl Explained for FailureCode {
                 engineer: "The detail names the keys that have signed. `media.signers` lists whose signatures count, for \
                     which products, and how many are needed.",
             },
+            Self::InboxError => Advice {
+                now: "make room in the inbox, or take the other media out, as the detail says",
+                operator: "Tell the engineer. What came of the parcel is kept.",
+                engineer: "`df` on `media.inbox`. Media that is there already is never replaced: take it out, or have \
+                    the new one packed under another name.",
+            },
         }
     }
 }

@@ -96,9 +96,24 @@ pub struct InboxView {
     /// The names of some of them.
     #[serde(default)]
     pub ignored_names: Vec<String>,
+    /// Parcels that were copied into the inbox.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parcels: Vec<ParcelView>,
     /// Why the inbox cannot be read; media is shown as it was before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
+}
+
+/// A parcel that was copied into the inbox.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct ParcelView {
+    /// Name of its folder.
+    pub name: String,
+    /// Whether its media is in the inbox.
+    pub done: bool,
+    /// Why it cannot be taken in; it is tried again when it changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Failure>,
 }
 
 /// A file that does not answer.
