@@ -46,6 +46,8 @@ mod odd_media;
 mod odd_names;
 #[path = "station/odd_random.rs"]
 mod odd_random;
+#[path = "station/orders.rs"]
+mod orders;
 #[path = "station/package.rs"]
 mod package;
 #[path = "station/parcel/mod.rs"]

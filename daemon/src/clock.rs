@@ -23,10 +23,15 @@ impl Clock {
         *latest = time.max(*latest);
     }
 
+    /// The time.
+    pub fn now(&self) -> Timestamp {
+        self.saw(Timestamp::now());
+        *self.0.lock()
+    }
+
     /// The date in the station's time zone.
     pub fn today(&self) -> Date {
-        self.saw(Timestamp::now());
-        self.0.lock().to_zoned(TimeZone::system()).date()
+        self.now().to_zoned(TimeZone::system()).date()
     }
 }
 

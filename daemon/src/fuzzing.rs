@@ -44,6 +44,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("ntfs", ntfs),
     ("parcel_index", parcel_index),
     ("parcel_manifest", parcel_manifest),
+    ("orders", orders),
     ("pe", pe),
     ("probe", probe),
     ("units", units),
@@ -276,5 +277,20 @@ pub fn worker(data: &[u8]) {
     let _ = serde_json::from_slice::<Task<Probe>>(data);
     if let Ok(Line::Done(value)) = serde_json::from_slice(data) {
         let _ = serde_json::from_value::<IntakeOutcome>(value);
+    }
+}
+
+/// Orders, in both forms: whatever is accepted passes its own check, and is read again as it was.
+fn orders(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let list = |_: &str| Ok("S1\nS2\n".to_owned());
+    for form in [config::orders::Form::Toml, config::orders::Form::Csv] {
+        let Ok(orders) = config::orders::parse(&text, form, &list) else { continue };
+        for order in orders {
+            assert_eq!(order.check(), Ok(()));
+            let sent = serde_json::to_string(&order).unwrap_or_default();
+            let read = serde_json::from_str::<model::orders::Order>(&sent).ok();
+            assert_eq!(read, Some(order));
+        }
     }
 }

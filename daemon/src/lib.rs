@@ -21,7 +21,9 @@ pub mod clock;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod log;
+mod order_inbox;
 pub mod parcels;
+mod results;
 pub mod runner;
 pub mod service;
 mod signals;

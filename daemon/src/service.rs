@@ -26,8 +26,9 @@ use model::drive::Change;
 use model::failure::Failure;
 use model::hint::Hint;
 use model::offer::Offers;
+use model::orders::Articles;
 use model::units::Bytes;
-use record::ledger::{Ledger, LedgerError, Location};
+use record::ledger::{Ledger, LedgerError, Location, Outbox};
 use record::writer::RecordWriter;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use station::{Event, History, Setup, Station};
@@ -37,8 +38,10 @@ use tokio::time::timeout;
 
 use crate::api;
 use crate::clock::Clock;
+use crate::order_inbox;
 use crate::parcels;
-use crate::runner::{self, OpenMaster, Services};
+use crate::results;
+use crate::runner::{self, OpenMaster, Services, open_orders};
 use crate::signals;
 use crate::signers;
 use crate::socket::{ControlSocket, SocketError};
@@ -181,7 +184,10 @@ pub async fn run(config: Config) -> Result<()> {
     };
     let clock = Clock::new(ledger.latest()?);
     let known = (offers, signer_views, history);
-    let station = new_station(&config, policy.clone(), store.largest_file(), known);
+    let articles = Articles { layouts: config.layout.clone(), image: config.media.image };
+    let orders = open_orders(&ledger, &articles)?;
+    let setup = new_setup(&config, policy.clone(), store.largest_file(), known);
+    let station = Station::new(Setup { articles: articles.clone(), orders, ..setup });
     let (publish, snapshot) = watch::channel(Arc::new(station.snapshot(&|_| None)));
     let services = Services {
         store: Arc::clone(&store),
@@ -199,17 +205,25 @@ pub async fn run(config: Config) -> Result<()> {
         clock,
         image: config.media.image,
         layout: config.chosen_layout(),
+        articles: articles.clone(),
     };
 
     watch_inbox(&config.media.inbox, sender.clone())?;
     let told = sender.clone();
     let tell = move |parcels| told.blocking_send(Event::Parcels(parcels)).is_ok();
     parcels::watch(config.media.inbox.clone(), Arc::clone(&services.signers), tell)?;
+    exchange(&config, &ledger, &sender)?;
     udev_rules::install(&policy);
     drives::watch::watch(DriveEvents(sender.clone()))?;
     let ending = Arc::new(Notify::new());
-    let context =
-        api::Context { snapshot, commands: sender.clone(), ledger: ledger.clone(), group };
+    let context = api::Context {
+        snapshot,
+        commands: sender.clone(),
+        ledger: ledger.clone(),
+        group,
+        articles,
+        size_tolerance: policy.size_tolerance,
+    };
     let (router, limits) = (api::router(context), api::server::Limits::of(descriptors));
     let mut server =
         tokio::spawn(api::server::serve(listener, router, limits, Arc::clone(&ending)));
@@ -271,7 +285,8 @@ fn create_folder(name: &str, folder: &Path) -> Result<()> {
 fn ledger_location(config: &Config) -> Result<Location, ConfigError> {
     let location = Location::new(&config.ledger.path)
         .remembered_as(config.store.path.join(marker::COUNTERFOIL));
-    Ok(location.for_group(control_group(config)?))
+    let outbox = if config.orders.results.is_some() { Outbox::On } else { Outbox::Off };
+    Ok(location.for_group(control_group(config)?).with_outbox(outbox))
 }
 
 /// Opens the ledger, and closes the records that an interrupted station has left open.
@@ -317,13 +332,13 @@ fn known_offers(config: &Config, ledger: &Ledger) -> Result<Offers, LedgerError>
     Ok(offers)
 }
 
-fn new_station(
+fn new_setup(
     config: &Config,
     policy: Policy,
     largest_image: Bytes,
     (offers, signers, history): (Offers, Vec<SignerView>, History),
-) -> Station<OpenMaster> {
-    Station::new(Setup {
+) -> Setup {
+    Setup {
         name: config.station.name.clone(),
         file: config.file.clone(),
         policy,
@@ -331,17 +346,38 @@ fn new_station(
         image: config.media.image,
         inbox: config.media.inbox.clone(),
         offers,
+        articles: Articles::default(),
+        orders: Vec::new(),
         expires: config.media.expires.clone(),
         signers,
         history,
         largest_image,
         press_ahead: config.store.press_ahead,
-    })
+    }
 }
 
 /// Sends the inbox's listing to the station, now and whenever it changes.
 fn watch_inbox(inbox: &Path, sender: mpsc::Sender<Event<OpenMaster>>) -> Result<()> {
     inbox::watch(inbox, move |seen| sender.blocking_send(Event::Inbox(seen)).is_ok())?;
+    Ok(())
+}
+
+/// Takes orders from their folder, and hands results on, where the configuration has folders for that.
+fn exchange(
+    config: &Config,
+    ledger: &Ledger,
+    sender: &mpsc::Sender<Event<OpenMaster>>,
+) -> Result<()> {
+    if let Some(folder) = &config.orders.inbox {
+        create_folder("the folder of orders", folder)?;
+        order_inbox::watch(folder.clone(), sender.clone())?;
+    }
+    if let Some(folder) = &config.orders.results {
+        create_folder("the folder of results", folder)?;
+        let sender = sender.clone();
+        let report = move |trouble| sender.blocking_send(Event::Results(trouble)).is_ok();
+        results::start(ledger.clone(), folder.clone(), report)?;
+    }
     Ok(())
 }
 

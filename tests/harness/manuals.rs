@@ -19,7 +19,7 @@ mod reference;
 
 /// All pages, at the end of each.
 const SEE_ALSO: &str = "`prestagectl`(1), `prestaged.toml`(5), `prestaged-station`(7), `prestaged-drives`(7), \
-    `prestaged-media`(7), `prestaged-records`(7), `prestaged-codes`(7), `prestaged-api`(7), `prestaged`(8)";
+    `prestaged-media`(7), `prestaged-orders`(7), `prestaged-records`(7), `prestaged-codes`(7), `prestaged-api`(7), `prestaged`(8)";
 
 /// The version that stands in the foot of every page.
 const SOURCE: &str = concat!("prestaged ", env!("CARGO_PKG_VERSION"));
@@ -44,7 +44,7 @@ pub(crate) fn write(folder: &Path) {
 }
 
 /// What a manual page of section 7 is called, what it is about, and its text.
-const PROSE: [(&str, &str, &str); 4] = [
+const PROSE: [(&str, &str, &str); 5] = [
     ("station", "the imaging station as a service", include_str!("../../daemon/manual/station.md")),
     (
         "drives",
@@ -55,6 +55,11 @@ const PROSE: [(&str, &str, &str); 4] = [
         "media",
         "what the imaging station makes of prestaged media",
         include_str!("../../daemon/manual/media.md"),
+    ),
+    (
+        "orders",
+        "which media goes to which drives, how often and for whom",
+        include_str!("../../daemon/manual/orders.md"),
     ),
     (
         "records",

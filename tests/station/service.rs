@@ -162,7 +162,7 @@ fn records_come_as_csv_too() {
         assert_eq!(*field, expected, "{column}: {record:#}");
     }
     assert_eq!(rows[0]["serial"], drive.serial);
-    assert_eq!(record["schema"], 1);
+    assert_eq!(record["schema"], 2);
     // Other programs read the ledger while the station runs.
     let query = "SELECT json_extract(record, '$.serial') FROM records WHERE verdict = 'passed'";
     let ledger = rig.path("ledger.db");

@@ -99,10 +99,12 @@ pub(super) fn names(section: &str) -> Vec<&'static str> {
 /// What may have been meant by a name that a section does not know.
 pub(super) fn nearest(section: &str, name: &str) -> Option<String> {
     let mut elsewhere = KEYS.iter().filter(|key| key.name == name);
-    if let (Some(key), None) = (elsewhere.next(), elsewhere.next()) {
-        return Some(key.path());
+    let (first, second) = (elsewhere.next(), elsewhere.next());
+    match (first, second) {
+        (Some(key), None) => Some(key.path()),
+        // It stands in several sections; a slip in this one is likelier.
+        _ => near(name, &names(section)).map(str::to_owned).or(first.map(Key::path)),
     }
-    near(name, &names(section)).map(str::to_owned)
 }
 
 /// The known text that another is most like, if it is like any.
@@ -134,7 +136,7 @@ const fn key(
 }
 
 /// Every key of the configuration, in the order in which they are explained.
-pub const KEYS: [Key; 51] = [
+pub const KEYS: [Key; 53] = [
     key("station", "name", Text, Absent("host name"), "name of the station in every record"),
     key(
         "media",
@@ -227,6 +229,20 @@ pub const KEYS: [Key; 51] = [
         Path,
         Value("\"/var/lib/prestaged/ledger.db\""),
         "database file of the records",
+    ),
+    key(
+        "orders",
+        "inbox",
+        Path,
+        Absent("none"),
+        "folder that is watched for [orders](orders.md), such as `/var/lib/prestaged/orders`",
+    ),
+    key(
+        "orders",
+        "results",
+        Path,
+        Absent("none"),
+        "folder that gets a JSON file for each closed record, such as `/var/lib/prestaged/results`; whoever uses them takes them away",
     ),
     key(
         "control",

@@ -24,6 +24,7 @@ mod error;
 mod file;
 pub mod keys;
 pub mod learned;
+pub mod orders;
 mod sections;
 #[cfg(test)]
 mod tests;
@@ -34,7 +35,8 @@ use serde::Deserialize;
 
 pub use error::{ConfigError, Doubt};
 pub use sections::{
-    Admission, Control, Ledger, Media, NamedPath, Replicate, SignerKey, Station, Store, Tools,
+    Admission, Control, Ledger, Media, NamedPath, Orders, Replicate, SignerKey, Station, Store,
+    Tools,
 };
 
 use error::{Mistake, Place};
@@ -71,6 +73,7 @@ pub struct Config {
     pub media: Media,
     pub store: Store,
     pub ledger: Ledger,
+    pub orders: Orders,
     pub control: Control,
     pub admission: Admission,
     pub replicate: Replicate,

@@ -79,6 +79,15 @@ pub struct Ledger {
     pub path: PathBuf,
 }
 
+/// `[orders]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are explained in `keys`")]
+pub struct Orders {
+    pub inbox: Option<PathBuf>,
+    pub results: Option<PathBuf>,
+}
+
 /// `[control]`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]

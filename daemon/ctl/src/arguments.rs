@@ -57,6 +57,9 @@ pub(super) enum Verb {
     /// Make keys that sign media.
     #[command(subcommand)]
     Key(KeyVerb),
+    /// Add and show production orders, and hold, resume, approve, change or close them.
+    #[command(subcommand)]
+    Order(OrderVerb),
     /// Show, press and remove the masters in the store.
     #[command(subcommand)]
     Master(MasterVerb),
@@ -107,6 +110,9 @@ pub(super) struct ImageArguments {
     /// Image the drive with this media; without it, with the one that is offered automatically.
     #[arg(long, value_name = "NAME")]
     pub(super) media: Option<String>,
+    /// Image the drive for the order with this number, whose media it gets; the order's conditions must hold.
+    #[arg(long, value_name = "NUMBER", conflicts_with = "media")]
+    pub(super) order: Option<String>,
     /// Image it once more if it has passed.
     #[arg(long)]
     pub(super) again: bool,
@@ -136,6 +142,9 @@ pub(super) struct RecordsArguments {
     /// Take only records opened since then: `today`, a time of the day such as 17:00, a date, an RFC 3339 time, or how long ago, such as 8h.
     #[arg(long, global = true, value_name = "TIME", value_parser = since::parse)]
     pub(super) since: Option<String>,
+    /// Take only records of the order with this number.
+    #[arg(long, global = true, value_name = "NUMBER")]
+    pub(super) order: Option<String>,
     /// List only records with this verdict.
     #[arg(long, ignore_case = true)]
     pub(super) verdict: Option<VerdictFilter>,
@@ -280,6 +289,73 @@ pub(super) enum KeyVerb {
 }
 
 #[derive(Debug, Subcommand)]
+pub(super) enum OrderVerb {
+    /// Add the orders in a file, all of them or none; one that is there already is changed.
+    Add {
+        /// A file *.toml with one order, or *.csv with one on each line.
+        file: PathBuf,
+    },
+    /// List the orders and how they stand.
+    List {
+        /// Also orders that are closed or hidden.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Show one order with its history, and why each attached drive does or does not belong to it.
+    Show {
+        /// Number of the order.
+        number: String,
+    },
+    /// Begin no further drive for an order until it is resumed.
+    Hold {
+        /// Number of the order.
+        number: String,
+        /// Why.
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Go on with an order that is held.
+    Resume {
+        /// Number of the order.
+        number: String,
+    },
+    /// Approve the first articles of an order, so that the others are begun.
+    Approve {
+        /// Number of the order.
+        number: String,
+    },
+    /// End an order for good; drives that are being imaged are finished.
+    Close {
+        /// Number of the order.
+        number: String,
+        /// Why.
+        #[arg(long, value_name = "TEXT", value_parser = why)]
+        reason: String,
+    },
+    /// Change how many drives an order is for; fewer than have passed closes it.
+    Quantity {
+        /// Number of the order.
+        number: String,
+        /// How many drives.
+        #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+        quantity: u32,
+        /// Why.
+        #[arg(long, value_name = "TEXT", value_parser = why)]
+        reason: String,
+    },
+    /// Let a serial number try again that has failed too often.
+    Release {
+        /// Number of the order.
+        number: String,
+        /// Serial number of the drive.
+        serial: String,
+        /// Why.
+        #[arg(long, value_name = "TEXT", value_parser = why)]
+        reason: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub(super) enum MasterVerb {
     /// List the masters in the store and those being pressed.
     List,
@@ -320,6 +396,13 @@ fn pack_size(text: &str) -> Result<Bytes, String> {
     match (LARGEST_PIECE..=LARGEST_PACK).contains(&size) {
         true => Ok(size),
         false => Err(format!("packs have {} to {} bytes", LARGEST_PIECE.0, LARGEST_PACK.0)),
+    }
+}
+
+fn why(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("say why".into()),
+        text => Ok(text.to_owned()),
     }
 }
 

@@ -8,7 +8,7 @@ use model::record::Record;
 /// A column's name, and what stands in it.
 type Column = (&'static str, fn(&Record) -> String);
 
-const COLUMNS: [Column; 34] = [
+const COLUMNS: [Column; 36] = [
     ("job", |r| r.job.to_string()),
     ("station", |r| r.station.clone()),
     ("serial", |r| perhaps(r.serial.as_ref())),
@@ -48,6 +48,8 @@ const COLUMNS: [Column; 34] = [
     }),
     ("operator", |r| perhaps(r.operator.as_ref())),
     ("consent_reason", |r| perhaps(r.consent.as_ref().map(|consent| &consent.reason))),
+    ("order", |r| perhaps(r.order.as_ref())),
+    ("attempt", |r| perhaps(r.attempt)),
 ];
 
 fn perhaps(value: Option<impl Display>) -> String {
@@ -129,6 +131,6 @@ mod tests {
             };
             assert_eq!(cell, expected, "{head}");
         }
-        assert_eq!((heads.len(), row.len()), (34, 34));
+        assert_eq!((heads.len(), row.len()), (36, 36));
     }
 }

@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use model::api::orders::OrderView;
 use model::api::snapshot::{
     BayView, Decision, DepartedView, DeviceView, DriveView, FileView, MasterView, MediaState,
     MediaView, OfferedView, PressState, PressView, Snapshot,
@@ -14,6 +15,7 @@ use model::job::{Bottleneck, State};
 use model::manifest::MasterId;
 use model::media::{BootImage, Image, Inventory};
 use model::offer::Offer;
+use model::orders::OrderState;
 use model::record::Record;
 use model::units::{ByteRate, Bytes, SectorSize};
 use model::verdict::Verdict;
@@ -126,6 +128,7 @@ pub(super) fn station() -> Snapshot {
         version: "0.1.0".into(),
         armed: true,
         media: vec![media(), checking(), damaged()],
+        orders: orders(),
         masters: vec![master()],
         presses: presses(),
         drives: drives(),
@@ -184,7 +187,8 @@ pub(super) fn rack(count: usize) -> Snapshot {
         }],
         _ => Vec::new(),
     };
-    Snapshot { drives, departed, bays: bays.collect(), devices: Vec::new(), ..station() }
+    let (bays, devices, orders) = (bays.collect(), Vec::new(), Vec::new());
+    Snapshot { drives, departed, bays, devices, orders, ..station() }
 }
 
 /// A station with eight bays at work.
@@ -199,6 +203,32 @@ pub(super) fn small_rack() -> Snapshot {
         bays,
         ..rack(0)
     }
+}
+
+fn orders() -> Vec<OrderView> {
+    let order = |number: &str, passed, running, state, reason: Option<&str>| OrderView {
+        number: number.into(),
+        customer: Some("Contoso".into()),
+        part: None,
+        media: digest("win11"),
+        media_name: Some("win11-23h2-factory.wim".into()),
+        quantity: 500,
+        overrun: 0,
+        first_article: 1,
+        not_before: None,
+        expires: None,
+        offer: Offer::Automatic,
+        state,
+        reason: reason.map(str::to_owned),
+        passed,
+        running,
+        awaits_approval: passed == 1,
+    };
+    vec![
+        order("PO-4711", 312, 1, OrderState::Open, None),
+        order("PO-4712", 1, 0, OrderState::Open, None),
+        order("PO-4713", 7, 0, OrderState::Held, Some("wrong label")),
+    ]
 }
 
 fn media() -> MediaView {
@@ -374,6 +404,8 @@ fn drives() -> Vec<DriveView> {
         reason: None,
         warnings: Vec::new(),
         job: Some(Uuid::nil()),
+        order: (at == 3).then(|| "PO-4711".into()),
+        order_attempt: (at == 3).then_some(2),
         media: Some("win11-23h2-factory.wim".into()),
     };
     vec![

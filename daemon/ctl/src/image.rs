@@ -35,9 +35,9 @@ pub(super) async fn image(
     out: &Output,
     arguments: ImageArguments,
 ) -> Result<u8, CommandError> {
-    let ImageArguments { device, media, again, overwrite, reason } = arguments;
+    let ImageArguments { device, media, order, again, overwrite, reason } = arguments;
     let overwrite = reason.filter(|_| overwrite);
-    let request = ImageRequest { device: node(&device), media, again, overwrite };
+    let request = ImageRequest { device: node(&device), media, order, again, overwrite };
     let attempt: Attempt = client.post("/v1/image", &request).await?;
     to_the_end(client, out, &attempt).await
 }

@@ -24,6 +24,7 @@ mod image;
 mod key;
 mod master;
 mod media;
+mod order;
 mod output;
 mod parcel;
 mod progress;
@@ -118,6 +119,8 @@ impl From<ClientError> for CommandError {
                 | DenialCode::NoMedia
                 | DenialCode::MediaInvalid
                 | DenialCode::MediaAmbiguous
+                | DenialCode::NoSuchOrder
+                | DenialCode::OrderUnchangeable
                 | DenialCode::TooSmall
                 | DenialCode::TooLarge
                 | DenialCode::NotRunning
@@ -214,6 +217,7 @@ async fn perform(arguments: Arguments) -> Result<u8, CommandError> {
         Verb::Bays(verb) => bays::perform(&client, &out, &verb).await,
         Verb::Media(verb) => media::perform(&client, &out, &verb).await,
         Verb::Key(verb) => key::perform(&out, &verb),
+        Verb::Order(verb) => order::perform(&client, &out, &verb).await,
         Verb::Master(verb) => master::perform(&client, &out, &verb).await,
         Verb::Image(arguments) => image::image(&client, &out, arguments).await,
         Verb::Audit { device, media } => {

@@ -3,7 +3,7 @@
 use super::output::paragraph;
 use super::table::{Cell, Keep, Table};
 use super::words::{self, Going, Standing};
-use super::{explain, master, media as inventory};
+use super::{explain, master, media as inventory, order};
 use model::api::snapshot::{DriveView, InboxView, SilentView, Snapshot};
 use model::rack::{self, Light};
 use model::units::Bytes;
@@ -12,9 +12,13 @@ pub(super) fn render(snapshot: &Snapshot, terminal: Option<usize>) -> String {
     [
         station(snapshot, terminal) + &inbox(&snapshot.inbox, terminal),
         media(snapshot, terminal),
+        orders(snapshot, terminal),
         master::list(&snapshot.masters, &snapshot.presses, terminal),
         drives(snapshot, terminal),
     ]
+    .into_iter()
+    .filter(|part| !part.is_empty())
+    .collect::<Vec<_>>()
     .join("\n")
 }
 
@@ -35,6 +39,23 @@ fn media(snapshot: &Snapshot, terminal: Option<usize>) -> String {
     if let Some(reason) = snapshot.no_media.as_ref().filter(|_| !snapshot.media.is_empty()) {
         let why = format!("drives get no media unless it is named: {}\n", reason.sentence());
         text += &paragraph(&why, terminal);
+    }
+    text
+}
+
+/// The orders; nothing where there are none.
+fn orders(snapshot: &Snapshot, terminal: Option<usize>) -> String {
+    let mut text = match snapshot.orders.is_empty() {
+        true => String::new(),
+        false => order::list(&snapshot.orders, terminal),
+    };
+    for file in &snapshot.order_files {
+        let what = file.problem.as_deref().unwrap_or("is still being written");
+        text += &paragraph(&format!("order file {}: {what}\n", file.name), terminal);
+    }
+    if let Some(trouble) = &snapshot.results {
+        let told = format!("results are kept until they can be written: {trouble}\n");
+        text += &paragraph(&told, terminal);
     }
     text
 }
@@ -91,6 +112,7 @@ fn drives(snapshot: &Snapshot, terminal: Option<usize>) -> String {
         ("DONE", Keep::Useful),
         ("LEFT", Keep::Useful),
         ("RATE", Keep::Useful),
+        ("ORDER", Keep::Spare),
         ("MEDIA", Keep::Spare),
         ("SIZE", Keep::Spare),
         ("LIMITED BY", Keep::Spare),
@@ -106,6 +128,7 @@ fn drives(snapshot: &Snapshot, terminal: Option<usize>) -> String {
             Cell::perhaps(going.done),
             Cell::perhaps(going.left),
             Cell::perhaps(going.rate),
+            Cell::perhaps(tile.drive().and_then(words::order)),
             Cell::perhaps(tile.drive().and_then(|drive| drive.media.as_ref())),
             Cell::perhaps(tile.drive().map(|drive| drive.size_bytes)),
             Cell::perhaps(tile.drive().and_then(|drive| drive.limited_by)),

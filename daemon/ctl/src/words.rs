@@ -130,6 +130,15 @@ impl Standing {
     }
 }
 
+/// The order of a drive, and which attempt for it this is, if it is not the first: `PO-4711, attempt 2`.
+pub(super) fn order(drive: &DriveView) -> Option<String> {
+    let number = drive.order.as_ref()?;
+    Some(match drive.order_attempt {
+        Some(attempt) if attempt > 1 => format!("{number}, attempt {attempt}"),
+        _ => number.clone(),
+    })
+}
+
 /// Whether the station writes to drives.
 pub(super) fn station(snapshot: &Snapshot) -> (&'static str, Style) {
     match (snapshot.draining, snapshot.armed) {

@@ -30,6 +30,12 @@ macro_rules! codes {
     };
 }
 
+mod command;
+mod warning;
+
+pub use command::CommandCode;
+pub use warning::WarningCode;
+
 codes! {
     /// Why a drive did not pass. Which codes go with which verdict: [`ReasonCode::verdicts`].
     ReasonCode {
@@ -41,7 +47,7 @@ codes! {
         BayNotAllowed,
         /// The drive's model is not in `admission.models`.
         ModelNotAllowed,
-        /// The drive's serial number is not in `admission.serials`.
+        /// The drive's serial number is not in `admission.serials`, or not among those of its order.
         SerialNotAllowed,
         /// The drive has none of the capacities in `admission.sizes`.
         SizeNotAllowed,
@@ -87,6 +93,22 @@ codes! {
         SignerUnknown,
         /// A later version of the product has been seen.
         MediaRollback,
+        /// The drive belongs to no order, and no media is offered to drives without one.
+        NoOrder,
+        /// The drive belongs to several orders.
+        OrderAmbiguous,
+        /// The order has all the drives that it may have.
+        OrderComplete,
+        /// The order is held.
+        OrderHeld,
+        /// The time of the order has not come.
+        OrderNotYetValid,
+        /// The time of the order is over.
+        OrderExpired,
+        /// The first drives of the order wait for approval.
+        FirstArticlePending,
+        /// The drive has failed as often as its order allows.
+        AttemptsExhausted,
         /// The drive is not the one that was judged any more.
         DriveChanged,
         /// The record cannot be written, so the drive is not touched.
@@ -156,6 +178,14 @@ impl ReasonCode {
             | C::MediaUnsigned
             | C::SignerUnknown
             | C::MediaRollback
+            | C::NoOrder
+            | C::OrderAmbiguous
+            | C::OrderComplete
+            | C::OrderHeld
+            | C::OrderNotYetValid
+            | C::OrderExpired
+            | C::FirstArticlePending
+            | C::AttemptsExhausted
             | C::DriveChanged
             | C::LedgerUnavailable => &[Verdict::Refused],
             C::Stalled | C::ReadError | C::OutOfMemory | C::InternalError => {
@@ -187,65 +217,29 @@ impl ReasonCode {
                 | Self::MediaUnsigned
                 | Self::SignerUnknown
                 | Self::MediaRollback
+                | Self::NoOrder
+                | Self::OrderAmbiguous
+                | Self::OrderComplete
+                | Self::OrderHeld
+                | Self::OrderNotYetValid
+                | Self::OrderExpired
+                | Self::FirstArticlePending
+                | Self::AttemptsExhausted
                 | Self::LedgerUnavailable
+        )
+    }
+
+    /// Whether a failure with this code counts against the drive, and not against the station.
+    pub fn is_of_drive(self) -> bool {
+        !matches!(
+            self,
+            Self::PressFailed | Self::StoreError | Self::OutOfMemory | Self::InternalError
         )
     }
 
     /// Whether there is no drive that belongs to the station: no record is made of it, and views list it only as a device.
     pub fn is_out_of_scope(self) -> bool {
         matches!(self, Self::BusNotAllowed | Self::BayNotAllowed | Self::NoMedium)
-    }
-}
-
-codes! {
-    /// Why prestagectl did not do what it was told, where the daemon has given no code; each goes with an exit code.
-    CommandCode {
-        /// The drive, the media or the ledger is not as it should be.
-        Failed,
-        /// There is no such thing, or the station does not do it now; nothing was done.
-        Refused,
-        /// The command line is wrong.
-        Usage,
-        /// The daemon cannot be reached, or has ended meanwhile.
-        Unavailable,
-        /// Another attempt at the drive has begun, so the one that was waited for has no verdict.
-        Overtaken,
-        /// This user may not use the daemon, or not change the configuration.
-        NotPermitted,
-        /// The configuration is wrong, or cannot be written.
-        Configuration,
-        /// It was interrupted (Ctrl-C); what was begun on a drive goes on.
-        Interrupted,
-    }
-}
-
-codes! {
-    /// What an operator should know about a drive even if it has passed. In a record's `warnings` each text begins with
-    /// its code.
-    WarningCode {
-        /// A range had to be written again.
-        Rewritten,
-        /// Some files of the master could not be compared with the media.
-        NotCompared,
-        /// Some attributes of files are not on the drive, because no press can keep them.
-        NotKept,
-        /// The drive was less than half as fast as the others of its model beside it.
-        SlowForItsBatch,
-        /// The kernel does not count what is written to the drive, so nobody else who writes would be noticed.
-        WritersNotCounted,
-        /// A loop device could not be read around the page cache.
-        CachedReadBack,
-        /// Old data was left where it should have been discarded.
-        OldDataLeft,
-        /// The station was killed before the verdict, and has taken the tables off the drive at its next start.
-        TablesRemoved,
-    }
-}
-
-impl WarningCode {
-    /// The warning as it stands in a record.
-    pub fn says(self, text: impl std::fmt::Display) -> String {
-        format!("{self}: {text}")
     }
 }
 
@@ -438,6 +432,10 @@ codes! {
         Draining,
         /// The station has as many connections as it takes.
         Overloaded,
+        /// There is no such order.
+        NoSuchOrder,
+        /// The order does not allow this change.
+        OrderUnchangeable,
         /// No such drive is attached.
         NoSuchDrive,
         /// Several attached drives are called so.

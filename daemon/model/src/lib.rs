@@ -28,6 +28,7 @@ pub mod naming;
 pub mod offer;
 pub mod old_data;
 pub mod operator;
+pub mod orders;
 pub mod parcel;
 pub mod rack;
 pub mod ranges;

@@ -167,6 +167,8 @@ mod tests {
             reason: None,
             warnings: Vec::new(),
             job: None,
+            order: None,
+            order_attempt: None,
             media: None,
         }
     }

@@ -1,7 +1,8 @@
 //! The verification record: one for each attempt at a drive that came to a decision.
 //!
 //! The ledger's copy is the one that counts, and it is durable before the first byte of the drive is destroyed; the
-//! journal gets another copy. Factory systems read records, so the names of the fields are an interface (schema 1).
+//! journal gets another copy. Factory systems read records, so the names of the fields are an interface (schema 2; records of schema 1 lack `order` and
+//! `attempt`).
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -43,7 +44,7 @@ mod time {
 }
 
 /// Version of the record's fields.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// The media that a drive was imaged with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -206,6 +207,12 @@ pub struct Record {
     /// The programs on the drive's EFI system partition; none if it is not made bootable.
     #[serde(default)]
     pub boot_programs: Vec<BootProgram>,
+    /// The number of the order that the drive belongs to.
+    #[serde(default)]
+    pub order: Option<String>,
+    /// Which job of this serial number for this order it is, counted from 1.
+    #[serde(default)]
+    pub attempt: Option<u32>,
     /// Who asked for the attempt, where somebody did.
     #[serde(default)]
     pub operator: Option<String>,
@@ -255,6 +262,8 @@ impl Record {
             cpu_milliseconds: 0,
             old_data: None,
             boot_programs: Vec::new(),
+            order: None,
+            attempt: None,
             operator: None,
             consent: None,
             opened: now,
@@ -382,7 +391,11 @@ mod tests {
     fn schema_1_reads_and_writes_unchanged() {
         let text = include_str!("schema1.json");
         let before: serde_json::Value = serde_json::from_str(text).unwrap();
-        let after = serde_json::to_value(sample()).unwrap();
+        let mut after = serde_json::to_value(sample()).unwrap();
+        // Schema 2 has more.
+        for added in ["order", "attempt"] {
+            assert!(after.as_object_mut().unwrap().remove(added).unwrap().is_null(), "{added}");
+        }
         assert_eq!(before, after);
         // Fields that were added later may be missing.
         let mut older = before;

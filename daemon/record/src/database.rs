@@ -7,18 +7,22 @@
 use std::fs::{self, File};
 use std::path::Path;
 
+use model::code::ReasonCode;
+use model::verdict::Verdict;
 use parking_lot::Mutex;
 use rusqlite::{
     Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params,
 };
 
+use crate::carried;
 use crate::connection::{
     PATIENCE, connect, count, holds, id_of, last_job, log_length, opening, prepare, querying, stamp,
 };
 use crate::counterfoil::Counterfoil;
 use crate::error::{LedgerError, is_damage};
 use crate::file::{BESIDE, Create, FileId, Files, Held, Stamp, beside};
-use crate::ledger::Location;
+use crate::ledger::{Location, Outbox};
+use crate::{orders, results};
 
 /// A row of the table of records, ready to be written.
 #[derive(Debug)]
@@ -31,6 +35,8 @@ pub(crate) struct Row {
     pub(crate) verdict: Option<String>,
     pub(crate) opened: String,
     pub(crate) record: String,
+    /// The verdict and its code, of a record that is closed.
+    pub(crate) closed: Option<(Verdict, Option<ReasonCode>)>,
 }
 
 /// Writes a row, new or in place of the job's earlier one. A row keeps the boot and the attachment count under which it was
@@ -44,27 +50,6 @@ verdict = excluded.verdict, opened = excluded.opened, record = excluded.record
 WHERE (records.verdict IS NULL AND excluded.verdict IS NOT 'refused'
     OR records.verdict IS 'refused'
     OR records.verdict IS excluded.verdict)";
-
-/// The tables beside the records. What the open ledger has in them is the truth; a copy of it may be older.
-const CARRIED: [&str; 3] = ["offers", "products", "accepted"];
-
-/// Makes a table in a copy what it is in the open ledger.
-fn carry_table(former: &Connection, copy: &Transaction<'_>, table: &str) -> rusqlite::Result<()> {
-    let mut read = former.prepare(&format!("SELECT * FROM {table}"))?;
-    let names: Vec<String> = read.column_names().map(str::to_owned).collect();
-    let places: Vec<String> = (1..=names.len()).map(|number| format!("?{number}")).collect();
-    let (names, places) = (names.join(", "), places.join(", "));
-    copy.execute(&format!("DELETE FROM {table}"), [])?;
-    let mut write = copy.prepare(&format!("INSERT INTO {table} ({names}) VALUES ({places})"))?;
-    let columns = read.column_count();
-    let mut rows = read.query([])?;
-    while let Some(row) = rows.next()? {
-        let values: Vec<rusqlite::types::Value> =
-            (0..columns).map(|column| row.get(column)).collect::<Result<_, _>>()?;
-        write.execute(rusqlite::params_from_iter(values))?;
-    }
-    Ok(())
-}
 
 /// The one connection that writes.
 #[derive(Debug)]
@@ -387,9 +372,7 @@ impl Database {
                     carried += write.execute(rusqlite::params_from_iter(values))?;
                 }
             }
-            for table in CARRIED {
-                carry_table(former, &transaction, table)?;
-            }
+            carried::carry(former, &transaction)?;
             transaction.commit()?;
             Ok(carried)
         };
@@ -401,7 +384,11 @@ impl Database {
     /// # Errors
     /// [`LedgerError::Closed`] if the row has another verdict already, [`LedgerError::Older`] if the last row that was
     /// written is not there any more, [`LedgerError::Query`] if the row cannot be written.
-    pub(crate) fn write(&mut self, place: &Location, row: &Row) -> Result<(), LedgerError> {
+    pub(crate) fn write(
+        &mut self,
+        place: &Location,
+        prepare: impl FnOnce(&Transaction<'_>) -> Result<Row, LedgerError>,
+    ) -> Result<(), LedgerError> {
         let path = &place.path;
         let failed = querying(path, "write a record");
         let Some(db) = &mut self.db else { return Err(LedgerError::Moved { path: path.clone() }) };
@@ -413,6 +400,7 @@ impl Database {
             let (path, rows, last) = (path.clone(), *rows, last.clone());
             return Err(LedgerError::Older { path, found, rows, last });
         }
+        let row = &prepare(&transaction)?;
         let before: Option<Option<String>> = transaction
             .query_row("SELECT verdict FROM records WHERE job = ?1", [&row.job], |row| row.get(0))
             .optional()
@@ -439,6 +427,12 @@ impl Database {
                 return Err(failed(rusqlite::Error::QueryReturnedNoRows));
             };
             return Err(LedgerError::Closed { path: path.clone(), job: row.job.clone(), verdict });
+        }
+        if let Some((verdict, reason)) = row.closed.filter(|_| changed > 0) {
+            orders::settle(&transaction, &row.job, verdict, reason).map_err(&failed)?;
+            if place.outbox == Outbox::On {
+                results::note(&transaction, &row.job).map_err(&failed)?;
+            }
         }
         transaction.commit().map_err(&failed)?;
         if before.is_none() {
@@ -471,7 +465,8 @@ impl Database {
     pub(crate) fn take_back(&mut self, place: &Location, job: &str) {
         let Some(db) = &self.db else { return };
         let sql = "DELETE FROM records WHERE job = ?1 AND verdict IS NULL";
-        let taken = db.execute(sql, [job]).and_then(|taken| Ok((taken, count(db)?, last_job(db)?)));
+        let taken = orders::give_back(db, job).and_then(|()| db.execute(sql, [job]));
+        let taken = taken.and_then(|taken| Ok((taken, count(db)?, last_job(db)?)));
         match taken {
             Ok((0, ..)) => {}
             Ok((_, rows, last)) => {

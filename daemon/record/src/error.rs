@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use model::failure::Refusal;
 use model::hint::Hint;
 use model::verdict::Verdict;
 use rusqlite::ErrorCode;
@@ -74,6 +75,9 @@ pub enum LedgerError {
     /// The job's record has another verdict already, which nothing changes.
     #[error("ledger {path}: the record of job {job} is closed as {verdict}")]
     Closed { path: PathBuf, job: String, verdict: Verdict },
+    /// The drive's order has no place for it.
+    #[error("{}", refusal.detail)]
+    Order { refusal: Box<Refusal> },
     /// A row does not hold a record, or a record cannot be made into a row.
     #[error("ledger {path}: the record of job {job} cannot be read")]
     Row {
@@ -144,6 +148,7 @@ impl Hint for LedgerError {
             Self::Moved { path } => format!("put it back to {}; the station goes on by itself", path.display()),
             Self::Overwritten { path, .. } => recovery(path),
             Self::Closed { .. } => return None,
+            Self::Order { refusal } => return refusal.hint.clone(),
             Self::Row { path, job, .. } => format!(
                 "see `sqlite3 {} \"SELECT record FROM records WHERE job = '{job}'\"`",
                 path.display()

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use model::code::ReasonCode;
 use model::drive::{Diskseq, Geometry, Serial};
 use model::failure::{Reason, chain};
+use model::orders::OrderPlace;
 use model::record::Record;
 use model::units::Bytes;
 use model::verdict::Verdict;
@@ -25,6 +26,7 @@ use crate::counterfoil::Places;
 use crate::database::{Database, Reader, Row};
 use crate::file::{BESIDE, Create, FileId, Held, beside};
 use crate::journal;
+use crate::orders;
 
 pub use crate::error::LedgerError;
 pub use crate::rows::{Filter, Page, Place};
@@ -64,19 +66,41 @@ pub struct Location {
     pub(crate) group: Option<u32>,
     /// The station holds an earlier file of the same ledger open, from which records are carried over.
     pub(crate) has_earlier: bool,
+    pub(crate) outbox: Outbox,
+}
+
+/// Whether closed records are noted as due to be handed on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Outbox {
+    #[default]
+    Off,
+    On,
 }
 
 impl Location {
     /// A ledger at this path.
     pub fn new(path: &Path) -> Self {
         let counterfoils = Places::new(path, None);
-        Self { path: path.to_owned(), counterfoils, group: None, has_earlier: false }
+        Self {
+            path: path.to_owned(),
+            counterfoils,
+            group: None,
+            has_earlier: false,
+            outbox: Outbox::Off,
+        }
     }
 
     /// The counterfoil also lies in this file.
     #[must_use]
     pub fn remembered_as(self, file: PathBuf) -> Self {
         Self { counterfoils: Places::new(&self.path, Some(file)), ..self }
+    }
+
+    /// Closed records are noted as due, or not.
+    #[must_use]
+    pub fn with_outbox(self, outbox: Outbox) -> Self {
+        Self { outbox, ..self }
     }
 
     /// A new ledger belongs to this group.
@@ -218,20 +242,53 @@ impl Ledger {
     /// [`LedgerError`] if the record cannot be written, or not to the file at the ledger's path. Then nothing may be written
     /// to the drive.
     pub fn put(&self, record: &Record) -> Result<(), LedgerError> {
-        self.store(record)?;
+        self.store(record.clone(), None)?;
         journal::record(record);
         Ok(())
     }
 
-    fn store(&self, record: &Record) -> Result<(), LedgerError> {
-        let Shared { location, boot, reader, database, .. } = &*self.0;
+    /// Writes a record, and reserves its place in its order if it needs one; returns it as it is in the ledger.
+    pub(crate) fn store(
+        &self,
+        record: Record,
+        place: Option<&OrderPlace>,
+    ) -> Result<Record, LedgerError> {
+        let Shared { location, reader, database, .. } = &*self.0;
+        let mut record = record;
+        let mut database = database.lock();
+        database.settle(location, reader)?;
+        let job = record.job.to_string();
+        database.write(location, |transaction| {
+            if let Some(place) = place {
+                let failed = querying(&location.path, "reserve a place in an order");
+                let reserved = orders::reserve(transaction, place, &record).map_err(failed)?;
+                let attempt = reserved
+                    .map_err(|refusal| LedgerError::Order { refusal: Box::new(refusal) })?;
+                record.attempt = Some(attempt);
+            }
+            self.row(&record)
+        })?;
+        if database.is_in_place(location) {
+            return Ok(record);
+        }
+        // The files have changed meanwhile. A copy in their place gets the row, too.
+        let settled = database.settle(location, reader);
+        if settled.is_err() && record.verdict.is_none() {
+            database.take_back(location, &job);
+        }
+        settled.map(|()| record)
+    }
+
+    fn row(&self, record: &Record) -> Result<Row, LedgerError> {
+        let Shared { location, boot, .. } = &*self.0;
         let job = record.job.to_string();
         let text = serde_json::to_string(record).map_err(|source| LedgerError::Row {
             path: location.path.clone(),
             job: job.clone(),
             source,
         })?;
-        let row = Row {
+        let code = record.reason.as_ref().map(|reason| reason.code);
+        Ok(Row {
             job,
             boot: boot.clone(),
             diskseq: i64::try_from(record.diskseq.0).unwrap_or(i64::MAX),
@@ -240,19 +297,8 @@ impl Ledger {
             verdict: record.verdict.map(|v| v.to_string()),
             opened: format!("{:.3}", record.opened),
             record: text,
-        };
-        let mut database = database.lock();
-        database.settle(location, reader)?;
-        database.write(location, &row)?;
-        if database.is_in_place(location) {
-            return Ok(());
-        }
-        // The files have changed meanwhile. A copy in their place gets the row, too.
-        let settled = database.settle(location, reader);
-        if settled.is_err() && record.verdict.is_none() {
-            database.take_back(location, &row.job);
-        }
-        settled
+            closed: record.verdict.map(|verdict| (verdict, code)),
+        })
     }
 
     /// Changes something beside the records, durably, in a transaction of its own.

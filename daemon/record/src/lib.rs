@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::disallowed_methods, reason = "writes the ledger's own files; knows no drive")]
 
+mod carried;
 mod connection;
 mod counterfoil;
 mod database;
@@ -17,6 +18,8 @@ pub mod journal;
 pub mod ledger;
 mod offers;
 pub mod open;
+pub mod orders;
 mod products;
+pub mod results;
 mod rows;
 pub mod writer;

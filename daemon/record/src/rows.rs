@@ -20,6 +20,8 @@ pub struct Filter {
     /// Records opened at this time or later.
     pub since: Option<Timestamp>,
     pub verdict: Option<Verdict>,
+    /// Records of this order.
+    pub order: Option<String>,
 }
 
 /// The place after the last row of a page.
@@ -66,6 +68,11 @@ impl Ledger {
         }
         if let Some(verdict) = filter.verdict {
             condition.and("verdict =", verdict.to_string());
+        }
+        if let Some(order) = &filter.order {
+            // A row that holds no record has no order.
+            let of = "CASE WHEN json_valid(record) THEN json_extract(record, '$.order') END =";
+            condition.and(of, order.clone());
         }
         if let Some(since) = filter.since {
             // The column has milliseconds; the rest is compared below.

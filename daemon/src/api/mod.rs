@@ -2,6 +2,7 @@
 //! bodies are JSON; errors are `{"code", "detail"}`, with `"hint"` if there is one.
 
 mod groups;
+mod orders;
 pub mod peer;
 mod records;
 pub mod server;
@@ -28,7 +29,8 @@ use model::drive::Geometry;
 use model::failure::{Denial, chain};
 use model::manifest::MasterId;
 use model::operator::Consent;
-use model::units::SectorSize;
+use model::orders::Articles;
+use model::units::{SectorSize, Share};
 use record::ledger::{Ledger, LedgerError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -44,6 +46,14 @@ use peer::Peer;
 /// The largest body of a request, in bytes.
 const BODY_LIMIT: usize = 64 << 10;
 
+/// The largest body of a request to this path.
+fn body_limit(path: &str) -> usize {
+    match path == Route::AddOrders.path() {
+        true => orders::BODY_LIMIT,
+        false => BODY_LIMIT,
+    }
+}
+
 /// The parts of the daemon that handlers use.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "the names say it")]
@@ -55,6 +65,10 @@ pub struct Context {
     pub ledger: Ledger,
     /// The group whose members may control the station.
     pub group: Option<u32>,
+    /// What drives of orders become.
+    pub articles: Articles,
+    /// How far a capacity may differ from a listed one.
+    pub size_tolerance: Share,
 }
 
 mod mime {
@@ -88,11 +102,13 @@ impl IntoResponse for Problem {
             | Code::NoSuchDrive
             | Code::NoSuchMaster
             | Code::NoSuchRecord
+            | Code::NoSuchOrder
             | Code::NoMedia => StatusCode::NOT_FOUND,
             Code::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
             Code::Draining | Code::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Code::MediaInvalid
             | Code::MediaAmbiguous
+            | Code::OrderUnchangeable
             | Code::TooSmall
             | Code::TooLarge
             | Code::NotRunning
@@ -146,6 +162,12 @@ fn handler(route: Route) -> MethodRouter<Context> {
         Route::RemoveMaster => delete(remove_master),
         Route::Records => get(records::records),
         Route::RecordOf => get(records::record_of),
+        Route::Orders => get(orders::orders),
+        Route::AddOrders => {
+            post(orders::add_orders).layer(DefaultBodyLimit::max(orders::BODY_LIMIT))
+        }
+        Route::OrderOf => get(orders::order_of),
+        Route::ChangeOrder => post(orders::change_order),
     }
 }
 
@@ -221,11 +243,14 @@ async fn image(
     ConnectInfo(peer): ConnectInfo<Peer>,
     body: Chunk,
 ) -> Result<Response> {
-    let ImageRequest { device: drive, media, again, overwrite } = parse(&body)?;
+    let ImageRequest { device: drive, media, order, again, overwrite } = parse(&body)?;
+    if media.is_some() && order.is_some() {
+        return Err(bad_request("an order names its media itself; leave out one of them"));
+    }
     let by = peer.operator().await?;
     let consent = overwrite.map(|reason| Consent::new(&reason, &by)).transpose();
     let consent = consent.map_err(|error| bad_request(format!("overwrite: {error}")))?;
-    let order = ImageOrder { drive, media, again, consent, by };
+    let order = ImageOrder { drive, media, order, again, consent, by };
     ask(&context, Command::Image(order)).await.map(answered)
 }
 

@@ -87,7 +87,7 @@ fn denial(error: &LedgerError) -> Denial {
 }
 
 /// Reads the ledger on a thread of its own, because that blocks.
-async fn from_ledger<T: Send + 'static>(
+pub(super) async fn from_ledger<T: Send + 'static>(
     ledger: &Ledger,
     read: impl FnOnce(Ledger) -> std::result::Result<T, LedgerError> + Send + 'static,
 ) -> Result<T> {
@@ -189,7 +189,12 @@ fn filter(query: RecordQuery) -> Result<Filter> {
         text.parse::<Verdict>()
             .map_err(|_| bad_request(format!("verdict = {text:?}: verdicts are {known}")))
     });
-    Ok(Filter { serial: query.serial, since: since.transpose()?, verdict: verdict.transpose()? })
+    Ok(Filter {
+        serial: query.serial,
+        since: since.transpose()?,
+        verdict: verdict.transpose()?,
+        order: query.order,
+    })
 }
 
 pub(super) async fn record_of(

@@ -255,7 +255,7 @@ pub(super) async fn whole(
     let problem = |status: StatusCode, detail: String| {
         (status, Json(Denial::new(DenialCode::BadRequest, detail))).into_response()
     };
-    match timeout(HEAD, axum::body::to_bytes(body, super::BODY_LIMIT)).await {
+    match timeout(HEAD, axum::body::to_bytes(body, super::body_limit(head.uri.path()))).await {
         Ok(Ok(body)) => next.run(Request::from_parts(head, body.into())).await,
         Ok(Err(error)) => {
             let detail = format!("Failed to buffer the request body: {error}");

@@ -190,7 +190,7 @@ fn run(
     clock: &IoClock,
     progress: &Progress,
 ) -> Option<Record> {
-    let JobOrder { admitted, master, stop, record, .. } = order;
+    let JobOrder { admitted, master, stop, record, place, .. } = order;
     let refused = |refusal: Refusal| Some(open.take()?.refused(refusal, Timestamp::now()));
     let go_on = || stop.reason().is_none();
     let ended = |error: &JobError| {
@@ -264,7 +264,17 @@ fn run(
     })?;
     // The record must be durable before the first byte of the drive is destroyed. If it cannot be written, the drive is
     // not touched.
-    if let Err(error) = services.ledger.put(&record) {
+    let opened = match &place {
+        Some(place) => services.ledger.open_job(record, place).map(|record| {
+            // Whoever closes it closes it with the number of its attempt.
+            open.amend(|_| record)
+        }),
+        None => services.ledger.put(&record).map(|()| None),
+    };
+    if let Err(LedgerError::Order { refusal }) = opened {
+        return refused(*refusal);
+    }
+    if let Err(error) = opened {
         let code = match error {
             LedgerError::Closed { .. } => ReasonCode::InternalError,
             _ => ReasonCode::LedgerUnavailable,

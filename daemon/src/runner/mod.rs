@@ -27,7 +27,8 @@ use model::drive::Drive;
 use model::failure::{Denial, Failure, chain};
 use model::manifest::{MasterId, Recipe};
 use model::offer::OfferChange;
-use station::{Answer, Effect, Event, Look, Reply, Station, Ticket};
+use model::orders::{Order, OrderChange};
+use station::{Answer, AskedOrder, Effect, Event, Look, Reply, Station, Ticket};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
@@ -35,7 +36,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::audit::Audit;
 use jobs::Jobs;
 use pressing::Press;
-pub use services::Services;
+pub use services::{Services, open_orders};
 
 /// A master that was found complete in the store, shared by the drives that are written from it.
 pub type OpenMaster = Arc<Master>;
@@ -125,7 +126,7 @@ impl Performer {
 
     fn perform(&mut self, effect: Effect<OpenMaster>) {
         match effect {
-            Effect::Judge(ticket, drive, look) => self.judge(ticket, *drive, look),
+            Effect::Judge(ticket, drive, look, orders) => self.judge(ticket, *drive, look, orders),
             Effect::Intake(path) => self.intake(path),
             Effect::LookForMaster(recipe) => self.look_for_master(recipe),
             Effect::Press { recipe, files, room, in_use } => {
@@ -134,6 +135,8 @@ impl Performer {
             Effect::CancelPress => self.cancel_press(),
             Effect::RemoveMaster(id, reply) => self.remove_master(id, reply),
             Effect::Record(record) => self.services.writer.write(*record),
+            Effect::Orders(changes, reply) => self.change_orders(changes, reply),
+            Effect::LookAtOrders(asked) => self.look_at_orders(asked),
             Effect::Offer(change, reply) => self.note_offer(change, reply),
             Effect::LookForGeometries(media) => self.look_for_geometries(media),
             Effect::Job(order) => self.jobs.start(&self.services, &self.sender, *order),
@@ -164,6 +167,50 @@ impl Performer {
         });
     }
 
+    fn change_orders(&self, changes: Vec<OrderChange>, reply: Reply) {
+        let services = self.services.clone();
+        self.in_background(move || {
+            let article = |order: &Order| services.articles.of(order);
+            let made = services.ledger.change_orders(&changes, &article);
+            let known = made.and_then(|made| match made {
+                Ok(()) => services.open_orders().map(Ok),
+                Err(denial) => Ok(Err(denial)),
+            });
+            let denial = match known {
+                Ok(Ok(orders)) => {
+                    for change in &changes {
+                        let (number, act, by) = (&change.number, change.act.word(), &change.by);
+                        tracing::warn!(
+                            PRESTAGED_ORDER = number,
+                            PRESTAGED_OPERATOR = %by,
+                            "{by}: {act} order {number}{}",
+                            change.reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default()
+                        );
+                    }
+                    return Some(Event::Orders(orders, Some(reply)));
+                }
+                Ok(Err(denial)) => denial,
+                Err(error) => {
+                    Denial::of(DenialCode::LedgerUnavailable, &error).with_hint_of(&error)
+                }
+            };
+            // The operator may have gone away.
+            let _ = reply.send(Err(denial));
+            None
+        });
+    }
+
+    fn look_at_orders(&self, asked: Vec<AskedOrder>) {
+        let ledger = self.services.ledger.clone();
+        self.in_background(move || match survey::standings(&ledger, &asked) {
+            Ok(standings) => Some(Event::Standings(standings.into_iter().collect())),
+            Err(error) => {
+                tracing::error!("cannot look at orders: {}", chain(&error));
+                None
+            }
+        });
+    }
+
     fn note_offer(&self, change: OfferChange, reply: Reply) {
         let ledger = self.services.ledger.clone();
         self.in_background(move || match ledger.note_offer(&change) {
@@ -188,10 +235,10 @@ impl Performer {
         });
     }
 
-    fn judge(&self, ticket: Ticket, drive: Drive, look: Look) {
+    fn judge(&self, ticket: Ticket, drive: Drive, look: Look, orders: Vec<AskedOrder>) {
         let (services, sender) = (self.services.clone(), self.sender.clone());
         tokio::spawn(async move {
-            let facts = survey::gather(services, drive, look).await;
+            let facts = survey::gather(services, drive, look, orders).await;
             let _ = sender.send(Event::Judged(ticket, facts)).await;
         });
     }

@@ -11,8 +11,10 @@ use model::admission::{BlankCheck, Overwrite};
 use model::job::Limits;
 use model::layout::Layout;
 use model::old_data::OldDataPolicy;
+use model::orders::{Articles, Order, Standing};
 use parcel::Signers;
-use record::ledger::Ledger;
+use record::ledger::{Ledger, LedgerError};
+use record::orders::AlsoClosed;
 use record::writer::RecordWriter;
 
 use crate::clock::Clock;
@@ -42,4 +44,28 @@ pub struct Services {
     pub image: u32,
     /// The layout that drives get.
     pub layout: Layout,
+    /// What drives of orders become.
+    pub articles: Articles,
+}
+
+impl Services {
+    /// The orders that are not closed, with how they stand.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if they cannot be read.
+    pub fn open_orders(&self) -> Result<Vec<(Order, Standing)>, LedgerError> {
+        open_orders(&self.ledger, &self.articles)
+    }
+}
+
+/// The same, before there are services.
+///
+/// # Errors
+/// [`LedgerError`] if they cannot be read.
+pub fn open_orders(
+    ledger: &Ledger,
+    articles: &Articles,
+) -> Result<Vec<(Order, Standing)>, LedgerError> {
+    let all = ledger.orders(AlsoClosed::No, &|order| articles.of(order))?;
+    Ok(all.into_iter().map(|known| (known.order, known.standing)).collect())
 }

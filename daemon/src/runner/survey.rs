@@ -1,5 +1,6 @@
 //! Gathers the facts that a decision about a drive is made from. It only reads.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use drives::claim::{Claim, IoClock};
@@ -13,10 +14,11 @@ use model::code::ReasonCode;
 use model::drive::{Drive, Serial};
 use model::failure::{Refusal, chain};
 use model::operator::Consent;
+use model::orders::Standing;
 use model::record::Record;
 use model::verdict::Verdict;
-use record::ledger::LedgerError;
-use station::{DriveFacts, Look};
+use record::ledger::{Ledger, LedgerError};
+use station::{AskedOrder, DriveFacts, Look};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -33,13 +35,14 @@ pub(super) async fn gather(
     services: Services,
     drive: Drive,
     look: Look,
+    orders: Vec<AskedOrder>,
 ) -> Result<Box<DriveFacts>, Refusal> {
     let patience = services.limits.stall;
     let clock = IoClock::default();
     // A thread that hangs in the kernel is left behind. It ends when the drive answers or is detached.
     let mut work = {
         let (services, drive, clock) = (services.clone(), drive.clone(), clock.clone());
-        spawn_blocking(move || read(&services, &drive, look, &clock))
+        spawn_blocking(move || read(&services, &drive, look, &orders, &clock))
     };
     let mut left = patience;
     while !left.is_zero() {
@@ -64,6 +67,7 @@ fn read(
     services: &Services,
     drive: &Drive,
     look: Look,
+    asked: &[AskedOrder],
     clock: &IoClock,
 ) -> Result<Box<DriveFacts>, Refusal> {
     let users = || {
@@ -81,10 +85,29 @@ fn read(
             _ => None,
         };
         let previous = services.ledger.of_insertion(drive.diskseq)?;
-        let today = services.clock.today();
-        Ok(DriveFacts { look, usage, content, previous, last, today })
+        let orders = standings(&services.ledger, asked)?;
+        let units = match &drive.serial {
+            Some(serial) if !asked.is_empty() => services.ledger.units(serial)?,
+            _ => BTreeMap::new(),
+        };
+        let (at, today) = (services.clock.now(), services.clock.today());
+        Ok(DriveFacts { look, usage, content, previous, last, orders, units, at, today })
     };
     known().map(Box::new).map_err(|error: LedgerError| no_records(drive, &error))
+}
+
+/// How these orders stand; those that the ledger has.
+pub(super) fn standings(
+    ledger: &Ledger,
+    asked: &[AskedOrder],
+) -> Result<BTreeMap<String, Standing>, LedgerError> {
+    let mut all = BTreeMap::new();
+    for AskedOrder { number, article } in asked {
+        if let Some(standing) = ledger.standing(number, article.as_ref())? {
+            all.insert(number.clone(), standing);
+        }
+    }
+    Ok(all)
 }
 
 /// What the drive holds, if it may be opened and its use does not decide already.

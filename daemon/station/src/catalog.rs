@@ -261,6 +261,11 @@ impl MediaCatalog {
         (!matches!(entry.state, EntryState::LaterPart)).then(|| entry.state.sha256())
     }
 
+    /// Whether it is not known yet what is in the inbox.
+    pub(crate) fn is_being_read(&self) -> bool {
+        !self.listed || self.is_checking()
+    }
+
     /// Whether a check is running.
     pub(crate) fn is_checking(&self) -> bool {
         self.entries.values().any(|entry| matches!(entry.state, EntryState::Checking { .. }))

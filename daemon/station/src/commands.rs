@@ -17,6 +17,7 @@ use model::verdict::Verdict;
 
 use crate::Station;
 use crate::catalog::MediaUnavailable;
+use crate::drives::recipe;
 use crate::history::vouched;
 use crate::insertion::{Insertion, Key, Lack, Phase, Wish};
 use crate::message::{Acceptance, Answer, Effect, Reply};
@@ -61,7 +62,8 @@ impl<M: Clone> Station<M> {
             }
             Command::Arm(armed) => Ok(self.arm(armed, &mut effects)),
             Command::Retry { drive, by } => self.find(&drive).and_then(|key| {
-                let wish = Wish { media: None, even_if_passed: true, consent: None, by };
+                let wish =
+                    Wish { media: None, order: None, even_if_passed: true, consent: None, by };
                 self.begin_anew(&key, wish, &mut effects)
             }),
             Command::Image(order) => self.image(order, &mut effects),
@@ -94,6 +96,7 @@ impl<M: Clone> Station<M> {
                 Ok(accepted) => return vec![Effect::AcceptMedia(Box::new(accepted), reply)],
                 Err(denial) => Err(denial),
             },
+            Command::Orders(changes) => return vec![self.change_orders(changes, reply)],
             Command::Press { media, geometry } => self.press_by_hand(&media, geometry),
             Command::RemoveMaster { id } if !id.is_valid() => {
                 let detail = format!("there is no master {:?}", id.0);
@@ -193,14 +196,25 @@ impl<M: Clone> Station<M> {
 
     /// Begins an attempt that was ordered; what is mistyped begins none.
     fn image(&mut self, order: ImageOrder, effects: &mut Vec<Effect<M>>) -> Result<Answer, Denial> {
-        let ImageOrder { drive, media, again, consent, by } = order;
+        let ImageOrder { drive, media, order, again, consent, by } = order;
         let key = self.find(&drive)?;
+        if let Some(number) =
+            order.as_deref().filter(|number| self.orders.book.get(number).is_none())
+        {
+            let detail = format!("there is no open order {number}");
+            let denial = Denial::new(DenialCode::NoSuchOrder, detail);
+            return Err(denial.with_hint("see `prestagectl order list`"));
+        }
         let wanted = self.catalog.choose(media.as_deref());
         if let (Some(_), Err(MediaUnavailable::Missing(refusal))) = (&media, &wanted) {
             return Err(without_media(refusal.clone()));
         }
         let insertion = self.insertions.get(&key).ok_or_else(detached)?;
-        let again = again || self.setup.policy.reimage || insertion.holds_other(wanted.ok());
+        let wanted = match order.as_deref().and_then(|number| self.orders.book.get(number)) {
+            Some(order) => Some(order.media),
+            None => wanted.ok().map(|media| media.sha256),
+        };
+        let again = again || self.setup.policy.reimage || insertion.holds_other(wanted);
         let (node, label) = (insertion.drive.node.display(), insertion.drive.label());
         if insertion.has_passed() && !again {
             let detail = format!("{label} has passed, and is still attached as {node}");
@@ -210,7 +224,7 @@ impl<M: Clone> Station<M> {
             )));
         }
         let (asked, agreed) = (by.to_string(), consent.clone());
-        let wish = Wish { media, even_if_passed: again, consent, by };
+        let wish = Wish { media, order, even_if_passed: again, consent, by };
         let answer = self.begin_anew(&key, wish, effects)?;
         if let Some(consent) = agreed {
             tracing::warn!(
@@ -239,7 +253,7 @@ impl<M: Clone> Station<M> {
         // on.
         let under_way =
             matches!(insertion.phase(), Phase::Running { .. } | Phase::AwaitingMaster(_));
-        if under_way && (wish.media.is_some() || wish.consent.is_some()) {
+        if under_way && (wish.media.is_some() || wish.order.is_some() || wish.consent.is_some()) {
             let detail = format!("{} is being imaged", insertion.drive.node.display());
             return Err(Denial::new(DenialCode::Busy, detail).with_hint("stop it first"));
         }
@@ -255,7 +269,7 @@ impl<M: Clone> Station<M> {
 
     fn press_by_hand(&mut self, media: &str, geometry: Geometry) -> Result<Answer, Denial> {
         let media = self.catalog.named(media).map_err(|error| without_media(error.refusal()))?;
-        let recipe = self.recipe(&media, geometry);
+        let recipe = recipe(&self.usual(media), geometry);
         let planned = recipe.layout.plan(geometry);
         planned.map_err(|error| {
             let code = match &error {

@@ -1,10 +1,8 @@
 //! Drives: attached, judged, admitted or refused, detached.
 
 use std::mem;
-use std::sync::Arc;
 
 use jiff::Timestamp;
-use jiff::civil::Date;
 use model::admission::{
     self, Admission, Admitted, Candidate, Content, MaximumSize, MinimumSize, Overwrite, Policy,
     Wanted,
@@ -14,22 +12,18 @@ use model::code::ReasonCode;
 use model::drive::{Change, Drive, Geometry, Serial, Twin};
 use model::failure::{Reason, Refusal};
 use model::job::{Stop, StopReason};
-use model::layout::LayoutError;
+use model::layout::{Layout, LayoutError};
+use model::manifest::Recipe;
 use model::media::Media;
-use model::parcel::OutOfDate;
 use model::record::{MediaRef, Record};
 use model::units::{Bytes, SectorSize};
 use model::verdict::Verdict;
 
 use crate::Station;
 use crate::catalog::MediaUnavailable;
-use crate::expiry;
-use crate::history::vouched;
 use crate::insertion::{Insertion, Key, Phase};
 use crate::message::{DriveFacts, Effect, JobOrder, Look, Ticket};
-
-/// The media that a drive would get, or the reason why there is none.
-type Choice = Result<Arc<Media>, MediaUnavailable>;
+use crate::orders::{Choosing, Chosen};
 
 impl<M: Clone> Station<M> {
     pub(crate) fn changed(&mut self, change: Change, now: Timestamp) -> Vec<Effect<M>> {
@@ -110,6 +104,7 @@ impl<M: Clone> Station<M> {
     /// Has the facts about a drive gathered, after which the drive is judged.
     pub(crate) fn judge(&mut self, key: &Key) -> Option<Effect<M>> {
         let look = self.look(key)?;
+        let asked = self.asked_orders(self.insertions.get(key)?);
         let insertion = self.insertions.get_mut(key)?;
         if matches!(
             insertion.phase(),
@@ -117,14 +112,15 @@ impl<M: Clone> Station<M> {
         ) {
             insertion.enter(Phase::Judging);
         }
-        Some(Effect::Judge(insertion.ticket(), Box::new(insertion.drive.clone()), look))
+        let (ticket, drive) = (insertion.ticket(), Box::new(insertion.drive.clone()));
+        Some(Effect::Judge(ticket, drive, look, asked))
     }
 
     /// How closely a drive may be looked at, by what is known of it now.
     fn look(&self, key: &Key) -> Option<Look> {
         let insertion = self.insertions.get(key)?;
         let drive = &insertion.drive;
-        let media = self.catalog.choose(insertion.requested_media.as_deref());
+        let media = self.expected(insertion);
         let wanted = self.wanted(&media, drive.geometry());
         let (twins, limit) = (self.twins(drive), self.limit());
         let inside = admission::may_be_read(drive, &twins, &wanted, &limit, &self.setup.policy);
@@ -175,18 +171,21 @@ impl<M: Clone> Station<M> {
         if insertion.recall(previous) {
             return self.clean(&ticket.key, job, *facts).into_iter().collect();
         }
-        let requested = insertion.requested_media.clone();
         if facts.look == Look::Outside && self.look(&ticket.key) == Some(Look::Inside) {
             // What kept it from being opened has gone meanwhile, such as its twin.
             return self.judge(&ticket.key).into_iter().collect();
         }
-        let media = self.media_for(requested.as_deref(), facts.today);
+        let Some(insertion) = self.insertions.get(&ticket.key) else { return Vec::new() };
+        let (media, order) = self.choose(insertion, &facts);
+        if let Some(insertion) = self.insertions.get_mut(&ticket.key) {
+            insertion.order = order;
+        }
         let Some(candidate) = self.candidate(&ticket.key, *facts, &media) else {
             return Vec::new();
         };
         match (admission::admit(candidate, &self.setup.policy), media) {
-            (Admission::Admitted(admitted), Ok(media)) => {
-                self.admitted(ticket, *admitted, &media, now)
+            (Admission::Admitted(admitted), Ok(chosen)) => {
+                self.admitted(ticket, *admitted, &chosen, now)
             }
             // Cannot happen: without media, `admit` refuses.
             (Admission::Admitted(_), Err(missing)) => {
@@ -227,60 +226,25 @@ impl<M: Clone> Station<M> {
         }
     }
 
-    /// The media for a drive, unless it has expired. Its last day is not found in the media, so the configuration has
-    /// it.
-    fn media_for(&self, requested: Option<&str>, today: Date) -> Choice {
-        let media = self.catalog.choose(requested)?;
-        let missing = |refusal| Err(MediaUnavailable::Missing(refusal));
-        let manifest = media.signed.as_ref().map(|signed| &signed.manifest);
-        match manifest.and_then(|manifest| manifest.out_of_date(today)) {
-            Some(OutOfDate::Expired(last)) => {
-                let detail = format!("{} could be used until {last}, by its manifest", media.name);
-                let refusal = Refusal::new(ReasonCode::MediaExpired, detail);
-                return missing(refusal.with_hint("get a later version of the media"));
-            }
-            Some(OutOfDate::NotYet(first)) => {
-                let detail = format!("{} may be used from {first} on, by its manifest", media.name);
-                let refusal = Refusal::new(ReasonCode::MediaNotYetValid, detail);
-                return missing(
-                    refusal.with_hint(format!("wait for that day; here it is {today}")),
-                );
-            }
-            None => {}
-        }
-        // What is signed counts instead of what is kept by hand.
-        if vouched(&media).is_some_and(|manifest| manifest.expires.is_some()) {
-            return Ok(media);
-        }
-        match expiry::last_day(&self.setup.expires, &media.name) {
-            Some((_, last)) if today > last => {
-                let name = &media.name;
-                let detail = format!("the certificate in {name} was valid until {last}");
-                let refusal = Refusal::new(ReasonCode::MediaExpired, detail);
-                let hint = "order new media, or correct media.expires";
-                Err(MediaUnavailable::Missing(refusal.with_hint(hint)))
-            }
-            _ => Ok(media),
-        }
-    }
-
     /// All facts that the decision about a drive is made from.
-    fn candidate(&self, key: &Key, facts: DriveFacts, media: &Choice) -> Option<Candidate> {
+    fn candidate(&self, key: &Key, facts: DriveFacts, media: &Choosing) -> Option<Candidate> {
         let insertion = self.insertions.get(key)?;
         let drive = insertion.drive.clone();
         let twins = self.twins(&drive);
         let last = facts.last.filter(|_| !insertion.even_if_passed);
         let passed = match (media, drive.geometry()) {
-            (Ok(media), Some(geometry)) => {
+            (Ok(chosen), Some(geometry)) => {
                 // The record alone does not say what stands on the drive, or that it is this drive.
                 let last = last.filter(|last| facts.content == Content::Ours(last.job));
-                last.and_then(|last| self.passed_with(&last, media, geometry))
+                last.and_then(|last| self.passed_with(&last, chosen, geometry))
             }
             _ => None,
         };
         let wanted = self.wanted(media, drive.geometry());
         let DriveFacts { usage, content, .. } = facts;
-        let (limit, consent) = (self.limit(), insertion.consent.clone());
+        let limit =
+            self.limit_of(media.as_ref().map_or(&self.setup.layout, |chosen| &chosen.layout));
+        let consent = insertion.consent.clone();
         Some(Candidate { drive, usage, content, twins, passed, wanted, limit, consent })
     }
 
@@ -290,9 +254,9 @@ impl<M: Clone> Station<M> {
         drive.twins(attached.map(|other| &other.drive)).collect()
     }
 
-    fn wanted(&self, media: &Choice, geometry: Option<Geometry>) -> Wanted {
+    fn wanted(&self, media: &Choosing, geometry: Option<Geometry>) -> Wanted {
         match media {
-            Ok(media) => Wanted::Known(self.minimum_size(media, geometry)),
+            Ok(chosen) => Wanted::Known(minimum_size(&chosen.media, &chosen.layout, geometry)),
             Err(MediaUnavailable::Undecided) => Wanted::Undecided,
             Err(MediaUnavailable::Missing(refusal)) => Wanted::Missing(refusal.clone()),
         }
@@ -300,24 +264,21 @@ impl<M: Clone> Station<M> {
 
     /// The time and the job in which a drive has passed with the master that it would get now, if that was its last
     /// job.
-    fn passed_with(&self, last: &Record, media: &Media, geometry: Geometry) -> Option<String> {
-        let same = last.master.as_ref()?.id == self.recipe(media, geometry).id();
+    fn passed_with(&self, last: &Record, chosen: &Chosen, geometry: Geometry) -> Option<String> {
+        let same = last.master.as_ref()?.id == recipe(chosen, geometry).id();
         let passed = same && last.verdict == Some(Verdict::Passed);
         let closed = last.closed.filter(|_| passed)?;
         Some(format!("{closed:.0}, job {}", last.job))
     }
 
-    pub(crate) fn minimum_size(&self, media: &Media, geometry: Option<Geometry>) -> MinimumSize {
-        let sector = geometry.map_or(SectorSize::B512, |geometry| geometry.sector);
-        let content = media.inventory.least_bytes;
-        let (least, arithmetic) = self.setup.layout.least_drive(content, sector);
-        MinimumSize { least, arithmetic }
-    }
-
     /// For which drives a master can be made: layout and store both set a limit.
     pub(crate) fn limit(&self) -> MaximumSize {
+        self.limit_of(&self.setup.layout)
+    }
+
+    fn limit_of(&self, layout: &Layout) -> MaximumSize {
         let image = self.setup.largest_image;
-        let (layout, arithmetic) = self.setup.layout.largest_drive();
+        let (layout, arithmetic) = layout.largest_drive();
         if layout <= image {
             return MaximumSize { most: layout, why: arithmetic, hint: None };
         }
@@ -333,10 +294,10 @@ impl<M: Clone> Station<M> {
         &mut self,
         ticket: &Ticket,
         admitted: Admitted,
-        media: &Media,
+        chosen: &Chosen,
         now: Timestamp,
     ) -> Vec<Effect<M>> {
-        let recipe = self.recipe(media, admitted.geometry());
+        let recipe = recipe(chosen, admitted.geometry());
         if let Err(error) = recipe.layout.plan(recipe.geometry) {
             let code = match &error {
                 LayoutError::DriveTooSmall { .. } => ReasonCode::TooSmall,
@@ -359,12 +320,13 @@ impl<M: Clone> Station<M> {
             };
         };
         let stop = Stop::default();
-        let warnings = media.warnings.iter().map(|finding| finding.code).collect();
+        let warnings = chosen.media.warnings.iter().map(|finding| finding.code).collect();
         let media = MediaRef { warnings, ..MediaRef::from(&recipe) };
         record.media = Some(media.clone());
         insertion.enter(Phase::Running { stop: stop.clone(), job: record.job, master: id, media });
         self.forget_ready();
-        let order = JobOrder { ticket: ticket.clone(), admitted, master, record, stop };
+        let place = chosen.order.as_ref().map(|(_, place)| place.clone());
+        let order = JobOrder { ticket: ticket.clone(), admitted, master, record, place, stop };
         vec![Effect::Job(Box::new(order))]
     }
 
@@ -378,6 +340,7 @@ impl<M: Clone> Station<M> {
     pub(crate) fn record_for(&self, key: &Key, now: Timestamp) -> Option<Record> {
         let insertion = self.insertions.get(key)?;
         let fresh = Record {
+            order: insertion.order.as_ref().map(|order| order.number.clone()),
             operator: insertion.operator.as_ref().map(ToString::to_string),
             consent: insertion.consent.clone(),
             ..Record::open(&self.setup.name, &insertion.drive, now)
@@ -421,7 +384,10 @@ impl<M: Clone> Station<M> {
         record: Record,
         now: Timestamp,
     ) -> Vec<Effect<M>> {
-        let Some(insertion) = self.insertions.get_mut(&ticket.key) else { return Vec::new() };
+        let looked = record.order.as_deref().and_then(|number| self.look_at_order(number));
+        let Some(insertion) = self.insertions.get_mut(&ticket.key) else {
+            return looked.into_iter().collect();
+        };
         let store_failed =
             record.reason.as_ref().is_some_and(|reason| reason.code == ReasonCode::StoreError);
         if store_failed && let Phase::Running { master, .. } = insertion.phase() {
@@ -431,13 +397,36 @@ impl<M: Clone> Station<M> {
         insertion.finish(record);
         if insertion.departed {
             self.leave(&ticket.key, now);
-            return Vec::new();
+            return looked.into_iter().collect();
         }
         // The drive is not to blame, so it is imaged once more, by itself; a store that goes on failing ends that.
         let may_write = self.setup.policy.armed && !self.draining;
         if store_failed && may_write && insertion.begin_again() {
-            return self.judge(&ticket.key).into_iter().collect();
+            return self.judge(&ticket.key).into_iter().chain(looked).collect();
         }
-        Vec::new()
+        looked.into_iter().collect()
     }
+}
+
+/// The recipe of what a drive of this geometry gets.
+pub(crate) fn recipe(chosen: &Chosen, geometry: Geometry) -> Recipe {
+    Recipe {
+        media_name: chosen.media.name.clone(),
+        media_sha256: chosen.media.sha256,
+        image: chosen.image,
+        layout: chosen.layout.clone(),
+        geometry,
+    }
+}
+
+/// The least capacity with which a drive holds this media.
+pub(crate) fn minimum_size(
+    media: &Media,
+    layout: &Layout,
+    geometry: Option<Geometry>,
+) -> MinimumSize {
+    let sector = geometry.map_or(SectorSize::B512, |geometry| geometry.sector);
+    let content = media.inventory.least_bytes;
+    let (least, arithmetic) = layout.least_drive(content, sector);
+    MinimumSize { least, arithmetic }
 }

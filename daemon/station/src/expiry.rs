@@ -4,8 +4,12 @@
 use std::collections::BTreeMap;
 
 use jiff::civil::Date;
-use model::code::FindingCode;
-use model::failure::Finding;
+use model::code::{FindingCode, ReasonCode};
+use model::failure::{Finding, Refusal};
+use model::media::Media;
+use model::parcel::OutOfDate;
+
+use crate::history::vouched;
 
 /// The last day of the media of this name, and the name under which the configuration has it. If that has it under no
 /// name but some that differ in upper and lower case, the earliest of their days counts: a renamed file is not fresher
@@ -20,6 +24,42 @@ pub(crate) fn last_day<'a>(
     let media = media.to_lowercase();
     let alike = expires.iter().filter(|(name, _)| name.to_lowercase() == media);
     alike.min_by_key(|(_, day)| **day).map(|(name, day)| (name.as_str(), *day))
+}
+
+/// Why media is not used on this day, if its time has not come or is over: by its signed manifest, or else by the
+/// configuration.
+pub(crate) fn check(
+    expires: &BTreeMap<String, Date>,
+    media: &Media,
+    today: Date,
+) -> Result<(), Refusal> {
+    let name = &media.name;
+    let manifest = media.signed.as_ref().map(|signed| &signed.manifest);
+    match manifest.and_then(|manifest| manifest.out_of_date(today)) {
+        Some(OutOfDate::Expired(last)) => {
+            let detail = format!("{name} could be used until {last}, by its manifest");
+            let refusal = Refusal::new(ReasonCode::MediaExpired, detail);
+            return Err(refusal.with_hint("get a later version of the media"));
+        }
+        Some(OutOfDate::NotYet(first)) => {
+            let detail = format!("{name} may be used from {first} on, by its manifest");
+            let refusal = Refusal::new(ReasonCode::MediaNotYetValid, detail);
+            return Err(refusal.with_hint(format!("wait for that day; here it is {today}")));
+        }
+        None => {}
+    }
+    // What is signed counts instead of what is kept by hand.
+    if vouched(media).is_some_and(|manifest| manifest.expires.is_some()) {
+        return Ok(());
+    }
+    match last_day(expires, name) {
+        Some((_, last)) if today > last => {
+            let detail = format!("the certificate in {name} was valid until {last}");
+            let refusal = Refusal::new(ReasonCode::MediaExpired, detail);
+            Err(refusal.with_hint("order new media, or correct media.expires"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A warning if the day of this media stands under another name.

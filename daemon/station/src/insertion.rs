@@ -1,14 +1,12 @@
 //! The insertion of a drive: what the station knows of it from its being attached to its being detached.
 
-use std::sync::Arc;
-
 use model::api::snapshot::{Decision, DeviceView, DriveView};
 use model::code::ReasonCode;
+use model::digest::Digest;
 use model::drive::{Diskseq, Drive, Serial};
 use model::failure::{Reason, Refusal};
 use model::job::{Reading, State, Stop};
 use model::manifest::{MasterId, Recipe};
-use model::media::Media;
 use model::naming::Names;
 use model::operator::{Consent, Operator};
 use model::record::{MediaRef, Record};
@@ -26,11 +24,21 @@ pub struct Ticket {
     pub(crate) attempt: u64,
 }
 
+/// The place of a drive in its order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OfOrder {
+    pub(crate) number: String,
+    /// Which job of this serial number it is, or would be.
+    pub(crate) attempt: u32,
+}
+
 /// What an operator wants of another attempt at a drive.
 #[derive(Debug)]
 pub(crate) struct Wish {
     /// Name of the media.
     pub(crate) media: Option<String>,
+    /// Number of the order.
+    pub(crate) order: Option<String>,
     /// Also if the drive has passed.
     pub(crate) even_if_passed: bool,
     pub(crate) consent: Option<Consent>,
@@ -65,6 +73,10 @@ pub(crate) struct Insertion {
     pub(crate) consent: Option<Consent>,
     /// Name of the media that the operator asked for.
     pub(crate) requested_media: Option<String>,
+    /// Number of the order that the operator asked for.
+    pub(crate) requested_order: Option<String>,
+    /// The order that the drive belongs to, by the latest decision.
+    pub(crate) order: Option<OfOrder>,
     phase: Phase,
     /// The insertion has a verdict other than `refused`: only an operator can begin another attempt.
     pub(crate) settled: bool,
@@ -136,6 +148,8 @@ impl Insertion {
             operator: None,
             consent: None,
             requested_media: None,
+            requested_order: None,
+            order: None,
             phase: Phase::Judging,
             record: None,
             held: None,
@@ -210,7 +224,7 @@ impl Insertion {
 
     /// Begins another attempt, by an operator's command.
     pub(crate) fn begin_anew(&mut self, wish: Wish) {
-        let Wish { media, even_if_passed, consent, by } = wish;
+        let Wish { media, order, even_if_passed, consent, by } = wish;
         self.attempt += 1;
         self.by_hand = true;
         self.again = false;
@@ -218,6 +232,7 @@ impl Insertion {
         self.operator = Some(by);
         self.consent = consent;
         self.requested_media = media;
+        self.requested_order = order;
         self.phase = Phase::Judging;
     }
 
@@ -227,9 +242,9 @@ impl Insertion {
     }
 
     /// Whether the drive was imaged with other media than this.
-    pub(crate) fn holds_other(&self, wanted: Option<Arc<Media>>) -> bool {
+    pub(crate) fn holds_other(&self, wanted: Option<Digest>) -> bool {
         let held = self.record.as_ref().and_then(|record| record.media.as_ref());
-        held.zip(wanted).is_some_and(|(held, wanted)| held.sha256 != wanted.sha256)
+        held.zip(wanted).is_some_and(|(held, wanted)| held.sha256 != wanted)
     }
 
     /// All that the drive can be called.
@@ -446,6 +461,8 @@ impl Insertion {
             reason: self.reason(),
             warnings: record.map(|record| record.warnings.clone()).unwrap_or_default(),
             job: job.or(record.map(|record| record.job)),
+            order: self.order.as_ref().map(|order| order.number.clone()),
+            order_attempt: self.order.as_ref().map(|order| order.attempt),
             media: self.media().map(str::to_owned),
         }
     }

@@ -19,6 +19,7 @@ mod history;
 mod insertion;
 mod masters;
 mod message;
+mod orders;
 mod press_queue;
 #[cfg(test)]
 mod tests;
@@ -39,15 +40,19 @@ use model::job::{Reading, StopReason};
 use model::layout::Layout;
 use model::manifest::MasterId;
 use model::offer::Offers;
+use model::orders::{Articles, Order, Standing};
 use model::units::Bytes;
 use uuid::Uuid;
 
 pub use history::{History, vouched};
-pub use message::{Acceptance, Answer, DriveFacts, Effect, Event, JobOrder, Look, Reply, Ticket};
+pub use message::{
+    Acceptance, Answer, AskedOrder, DriveFacts, Effect, Event, JobOrder, Look, Reply, Ticket,
+};
 
 use catalog::{MediaCatalog, MediaUnavailable};
 use departed::Departed;
 use insertion::{Insertion, Key, Phase};
+use orders::OpenOrders;
 use press_queue::PressQueue;
 
 /// The station's part of the configuration.
@@ -63,6 +68,10 @@ pub struct Setup {
     pub layout: Layout,
     /// Index of the image that is applied.
     pub image: u32,
+    /// What drives of orders become.
+    pub articles: Articles,
+    /// The orders that are not closed, with how they stand.
+    pub orders: Vec<(Order, Standing)>,
     /// The inbox; empty if it is not known.
     pub inbox: PathBuf,
     /// To which drives each media is made available.
@@ -85,6 +94,7 @@ pub struct Station<M> {
     setup: Setup,
     draining: bool,
     catalog: MediaCatalog,
+    orders: OpenOrders,
     insertions: BTreeMap<Key, Insertion>,
     departed: Departed,
     /// Opened masters that drives wait for, kept until these drives have been judged once more.
@@ -108,6 +118,7 @@ impl<M: Clone> Station<M> {
                 setup.offers.clone(),
                 setup.history.clone(),
             ),
+            orders: OpenOrders::of(setup.orders.clone()),
             setup,
             draining: false,
             insertions: BTreeMap::new(),
@@ -123,6 +134,7 @@ impl<M: Clone> Station<M> {
 
     /// Takes an event that happens `now`; returns the effects to be carried out, in order.
     pub fn apply(&mut self, event: Event<M>, now: Timestamp) -> Vec<Effect<M>> {
+        self.orders.now = now;
         let mut effects = match event {
             Event::Drives(changes) => {
                 changes.into_iter().flat_map(|c| self.changed(c, now)).collect()
@@ -176,6 +188,16 @@ impl<M: Clone> Station<M> {
                 Vec::new()
             }
             Event::Offered(change, reply) => self.offered(change, reply),
+            Event::Orders(orders, reply) => self.orders_changed(orders, reply),
+            Event::Standings(standings) => self.stand_anew(standings),
+            Event::OrderFiles(files) => {
+                self.orders.files = files;
+                Vec::new()
+            }
+            Event::Results(trouble) => {
+                self.orders.results = trouble;
+                Vec::new()
+            }
             Event::Ledger(trouble) => {
                 self.ledger_trouble = trouble;
                 if self.ledger_trouble.is_none() { self.judge_changeable() } else { Vec::new() }
@@ -233,6 +255,9 @@ impl<M: Clone> Station<M> {
             media: self.media_views(),
             no_media: self.catalog.choose(None).err().and_then(MediaUnavailable::missing),
             inbox: self.catalog.inbox_view(),
+            orders: self.order_views(),
+            order_files: self.orders.files.clone(),
+            results: self.orders.results.clone(),
             masters: self.masters.clone(),
             presses: self.presses.views(),
             // Filled in by the runner, which knows it.

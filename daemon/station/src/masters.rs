@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::Path;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use model::code::{FailureCode, ReasonCode};
@@ -9,7 +10,7 @@ use model::digest::Digest;
 use model::drive::Geometry;
 use model::failure::{Coded, Failure, Reason, Refusal};
 use model::manifest::{MasterId, Recipe};
-use model::media::{IntakeOutcome, Media};
+use model::media::IntakeOutcome;
 use model::offer::{Offer, OfferChange};
 use model::record::{MediaRef, Record};
 use model::units::Bytes;
@@ -17,6 +18,7 @@ use model::verdict::Verdict;
 
 use crate::Station;
 use crate::catalog::MediaUnavailable;
+use crate::drives::{minimum_size, recipe};
 use crate::expiry;
 use crate::insertion::{Insertion, Key, Phase};
 use crate::message::{Answer, Effect, Reply};
@@ -276,23 +278,13 @@ impl<M: Clone> Station<M> {
     pub(crate) fn press_ahead(&mut self, media: Digest, geometries: &[Geometry]) {
         let Some(media) = self.catalog.valid_with(media) else { return };
         for geometry in geometries {
-            let recipe = self.recipe(&media, *geometry);
-            let least = self.minimum_size(&media, Some(*geometry)).least;
+            let recipe = recipe(&self.usual(Arc::clone(&media)), *geometry);
+            let least = minimum_size(&media, &recipe.layout, Some(*geometry)).least;
             let fits = recipe.layout.plan(*geometry).is_ok()
                 && (least..=self.limit().most).contains(&geometry.size);
             if fits && !self.masters.iter().any(|master| master.id == recipe.id()) {
                 self.want_press(recipe, Priority::Ahead);
             }
-        }
-    }
-
-    pub(crate) fn recipe(&self, media: &Media, geometry: Geometry) -> Recipe {
-        Recipe {
-            media_name: media.name.clone(),
-            media_sha256: media.sha256,
-            image: self.setup.image,
-            layout: self.setup.layout.clone(),
-            geometry,
         }
     }
 

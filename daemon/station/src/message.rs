@@ -1,12 +1,14 @@
 //! Events, which go into the station, and effects, which come out of it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use model::admission::{Admitted, Content, Usage};
 use model::api::audit::AuditTask;
 use model::api::command::Command;
 use model::api::line::{Line, Progress};
+use model::api::orders::OrderFileView;
 use model::api::requests::{Armed, Stopped};
 use model::api::snapshot::{MasterView, ParcelView};
 use model::digest::Digest;
@@ -17,6 +19,7 @@ use model::manifest::{MasterId, Recipe};
 use model::media::{Inbox, IntakeOutcome, MediaFile};
 use model::offer::OfferChange;
 use model::operator::Operator;
+use model::orders::{Article, Order, OrderChange, OrderPlace, Standing, Unit};
 use model::parcel::Product;
 use model::record::Record;
 use model::units::Bytes;
@@ -58,7 +61,13 @@ pub struct DriveFacts {
     /// The record of the last job that wrote to a drive with this serial number, in any insertion; of that job which
     /// has left what stands on the drive, if there is one.
     pub last: Option<Record>,
-    /// The date in the station's time zone.
+    /// How the orders stand that were asked about, by number; those that the ledger has.
+    pub orders: BTreeMap<String, Standing>,
+    /// How the serial number stands in its orders.
+    pub units: BTreeMap<String, Unit>,
+    /// The time: the clock's, or that of the ledger's latest record if the clock was set back.
+    pub at: Timestamp,
+    /// The date in the station's time zone at that time.
     pub today: jiff::civil::Date,
 }
 
@@ -95,6 +104,14 @@ pub enum Event<M> {
     JobStuck(Ticket, Box<Record>),
     /// The thread of such a job has ended after all.
     DriveAnswered(Ticket),
+    /// The orders that are not closed, with how they stand, after a change that somebody may wait for.
+    Orders(Vec<(Order, Standing)>, Option<Reply>),
+    /// The files in the folder of orders that are not taken up.
+    OrderFiles(Vec<OrderFileView>),
+    /// Why results cannot be handed on; nothing if they can.
+    Results(Option<String>),
+    /// How these orders stand now.
+    Standings(Vec<(String, Standing)>),
     /// What an operator has said of media is in the ledger.
     Offered(OfferChange, Reply),
     /// The ledger has become unusable, or usable if there is no refusal.
@@ -111,6 +128,15 @@ pub enum Event<M> {
     Abandon,
 }
 
+/// An order about which the ledger is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct AskedOrder {
+    pub number: String,
+    /// What its drives become; absent if its layout is not known.
+    pub article: Option<Article>,
+}
+
 /// How closely a drive may be looked at to decide about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
@@ -123,8 +149,8 @@ pub enum Look {
 /// Something that is to be done.
 #[derive(Debug)]
 pub enum Effect<M> {
-    /// Gather the facts about a drive, as closely as it may be looked at.
-    Judge(Ticket, Box<Drive>, Look),
+    /// Gather the facts about a drive, as closely as it may be looked at, and about the orders that it may belong to.
+    Judge(Ticket, Box<Drive>, Look, Vec<AskedOrder>),
     /// Check media.
     Intake(PathBuf),
     /// Look for a master in the store.
@@ -146,6 +172,10 @@ pub enum Effect<M> {
     RemoveMaster(MasterId, Reply),
     /// Put a record into the ledger.
     Record(Box<Record>),
+    /// Make changes of orders in the ledger; [`Event::Orders`] is the answer.
+    Orders(Vec<OrderChange>, Reply),
+    /// Look up how these orders stand; [`Event::Standings`] is the answer.
+    LookAtOrders(Vec<AskedOrder>),
     /// Put what an operator has said of media into the ledger; [`Event::Offered`] is the answer.
     Offer(OfferChange, Reply),
     /// Look up the geometries of drives imaged before: the media with this digest is to be pressed for them.
@@ -186,6 +216,8 @@ pub struct JobOrder<M> {
     pub master: M,
     /// The job's record, still open.
     pub record: Record,
+    /// The place that the job needs in its order.
+    pub place: Option<OrderPlace>,
     /// Tells the job to stop.
     pub stop: Stop,
 }

@@ -63,6 +63,8 @@ pub(crate) fn station() -> Bench {
         image: 1,
         inbox: PathBuf::new(),
         offers: Offers::default(),
+        articles: Articles { layouts: vec![Layout::default()], image: 1 },
+        orders: Vec::new(),
         expires: BTreeMap::from([("win.wim".into(), Date::constant(2027, 6, 30))]),
         signers: Vec::new(),
         history: crate::History::default(),
@@ -100,6 +102,9 @@ pub(crate) fn nothing_known() -> DriveFacts {
         content: Content::Unknown,
         previous: Vec::new(),
         last: None,
+        orders: BTreeMap::new(),
+        units: BTreeMap::new(),
+        at: NOW,
         today: Date::constant(2027, 6, 30),
     }
 }
@@ -403,7 +408,7 @@ fn a_drive_of_somebody_else_is_not_looked_into() {
     with_media(&mut station);
     let mut look = |drive| {
         let effects = station.apply(Event::Drives(vec![Change::Present(Box::new(drive))]));
-        let [Effect::Judge(ticket, _, look)] = &effects[..] else { panic!("{effects:?}") };
+        let [Effect::Judge(ticket, _, look, _)] = &effects[..] else { panic!("{effects:?}") };
         (ticket.clone(), *look)
     };
     assert_eq!(look(drive("sdb", 1)).1, Look::Inside);
@@ -418,7 +423,7 @@ fn a_drive_of_somebody_else_is_not_looked_into() {
     station.apply(Event::Drives(vec![gone]));
     let outside = DriveFacts { look: Look::Outside, ..nothing_known() };
     let effects = station.apply(Event::Judged(ticket, Ok(Box::new(outside))));
-    assert!(matches!(&effects[..], [Effect::Judge(_, _, Look::Inside)]), "{effects:?}");
+    assert!(matches!(&effects[..], [Effect::Judge(_, _, Look::Inside, _)]), "{effects:?}");
 }
 
 #[test]

@@ -122,6 +122,8 @@ impl World {
                 Effect::RemoveMaster(id, _) => drop(self.store.remove(&id)),
                 Effect::Exit => self.exits = true,
                 Effect::Record(_)
+                | Effect::Orders(..)
+                | Effect::LookAtOrders(_)
                 | Effect::Offer(..)
                 | Effect::AcceptMedia(..)
                 | Effect::Clean(..)
@@ -249,6 +251,7 @@ impl World {
                 let order = ImageOrder {
                     drive: format!("sd{device}"),
                     media,
+                    order: None,
                     again,
                     consent,
                     by: somebody(),

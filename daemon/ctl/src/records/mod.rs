@@ -201,6 +201,7 @@ fn path(arguments: &RecordsArguments) -> String {
     let pairs = [
         ("serial", arguments.serial.as_deref()),
         ("since", arguments.since.as_deref()),
+        ("order", arguments.order.as_deref()),
         ("verdict", verdict.as_deref()),
     ];
     let query: Vec<String> = pairs
@@ -345,6 +346,7 @@ mod tests {
             serial: Some("S4/EV 1".into()),
             since: None,
             verdict: Some(VerdictFilter::Failed),
+            order: None,
             last: None,
             csv: false,
             what: None,

@@ -10,13 +10,14 @@ use crossterm::terminal::{
 };
 use crossterm::{execute, queue};
 use model::api::snapshot::{MediaState, PressState, Snapshot};
+use model::orders::OrderState;
 use model::rack::{self, Tile};
 
 use super::{Lost, press_line};
-use crate::media;
 use crate::output::put;
 use crate::table::{Cell, Keep, Table, cut};
 use crate::words::{self, Going, Standing};
+use crate::{media, order};
 
 /// Where a terminal does not say how large it is.
 const USUAL: (usize, usize) = (80, 24);
@@ -71,6 +72,8 @@ impl Drop for Screen {
 fn frame(snapshot: &Snapshot, lost: Option<&Lost>, (width, height): (usize, usize)) -> String {
     let tiles = rack::tiles(snapshot);
     let mut lines = head(snapshot, &tiles, lost, width);
+    let orders = orders(snapshot);
+    lines.extend(some(&orders, width, height / NOTES_SHARE));
     lines.extend(notes(snapshot, width, height / NOTES_SHARE));
     lines.push(String::new());
     // The table's head, and the line that counts what is not shown.
@@ -120,6 +123,13 @@ fn head(snapshot: &Snapshot, tiles: &[Tile<'_>], lost: Option<&Lost>, width: usi
     lines
 }
 
+/// Orders that are not closed, those first that wait for somebody.
+fn orders(snapshot: &Snapshot) -> Vec<String> {
+    let mut all: Vec<_> = snapshot.orders.iter().collect();
+    all.sort_by_key(|order| order.state == OrderState::Open && !order.awaits_approval);
+    all.into_iter().map(order::line).collect()
+}
+
 /// Media that is not ready to be used, and presses.
 fn notes(snapshot: &Snapshot, width: usize, most: usize) -> Vec<String> {
     let media = snapshot.media.iter().filter(|media| media.state != MediaState::Valid);
@@ -138,7 +148,12 @@ fn notes(snapshot: &Snapshot, width: usize, most: usize) -> Vec<String> {
         }
         _ => format!("master for {}: {}", press.geometry.size, press_line(press)),
     });
-    let mut notes: Vec<String> = presses.chain(media).collect();
+    some(&presses.chain(media).collect::<Vec<_>>(), width, most)
+}
+
+/// The first lines, and how many more there are.
+fn some(notes: &[String], width: usize, most: usize) -> Vec<String> {
+    let mut notes = notes.to_vec();
     if notes.len() > most {
         let kept = most.saturating_sub(1);
         let more = notes.len() - kept;

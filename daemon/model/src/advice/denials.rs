@@ -37,6 +37,16 @@ impl Explained for DenialCode {
                 engineer: "256 connections at once, half of them of one user. A program that opens one per drive and \
                     forgets it is the usual cause.",
             },
+            Self::NoSuchOrder => Advice {
+                now: "see `prestagectl order list --all`",
+                operator: "Check the number of the order.",
+                engineer: "Orders come by `prestagectl order add` or the folder of `orders.inbox`.",
+            },
+            Self::OrderUnchangeable => Advice {
+                now: "see `prestagectl order show NUMBER` for how the order stands",
+                operator: "Ask the engineer.",
+                engineer: "A closed order stays closed; only what has failed can be released, only what waits approved.",
+            },
             Self::NoSuchDrive => Advice {
                 now: "see `prestagectl drives` for the drives that are attached",
                 operator: "Check the name: a device, a serial number or a bay.",

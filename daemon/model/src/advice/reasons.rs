@@ -176,6 +176,50 @@ impl Explained for ReasonCode {
                 engineer: "The ledger keeps the highest sequence of each product. `prestagectl media accept` lets one \
                     older media be used; the reason and your name are kept.",
             },
+            Self::NoOrder => Advice {
+                now: "see `prestagectl order list`; `prestagectl order show NUMBER` says why the drive differs",
+                operator: "Check that the drive is in the right bay. If it is, ask the engineer for its order.",
+                engineer: "Add the order, or widen its `[match]`. `prestagectl order show NUMBER` compares every \
+                    attached drive with it. `prestagectl image DRIVE --order NUMBER` names an order for one drive.",
+            },
+            Self::OrderAmbiguous => Advice {
+                now: "close the order that is done, or narrow its `[match]`",
+                operator: "Ask the engineer which order it is. `prestagectl image DRIVE --order NUMBER` names it.",
+                engineer: "`prestagectl order close NUMBER --reason TEXT`, or give the orders different bays or \
+                    serial numbers. A full order still counts until it is closed.",
+            },
+            Self::OrderComplete => Advice {
+                now: "take the drive out: its order is full",
+                operator: "The order has all its drives. Take this one out, and ask for the next order.",
+                engineer: "`prestagectl order quantity NUMBER N --reason TEXT` raises it, `order close` ends it. \
+                    Drives that are being imaged have their places until they are done.",
+            },
+            Self::OrderHeld => Advice {
+                now: "`prestagectl order resume NUMBER`, once what it is held for is mended",
+                operator: "Wait, or ask who has held the order. The drive can stay plugged in.",
+                engineer: "`prestagectl order show NUMBER` says who has held it, when and why.",
+            },
+            Self::OrderNotYetValid => Advice {
+                now: "keep the drive until the order begins, then `prestagectl retry DRIVE`",
+                operator: "The order begins later. Ask the engineer.",
+                engineer: "`not_before` in the order has the time. The station's clock decides, not Windows PE.",
+            },
+            Self::OrderExpired => Advice {
+                now: "add the order again with a later `expires`, or close it",
+                operator: "Ask the engineer: the order is over.",
+                engineer: "`expires` in the order has the time. A clock that is set back does not bring it back.",
+            },
+            Self::FirstArticlePending => Advice {
+                now: "have the first drives checked, then `prestagectl order approve NUMBER`",
+                operator: "The first drives of the order are done. Have them checked; the others wait for that.",
+                engineer: "`prestagectl order approve NUMBER` records who, when and which drives. Other media, another \
+                    layout or another version of prestaged asks once more.",
+            },
+            Self::AttemptsExhausted => Advice {
+                now: "set the drive aside; `prestagectl order release NUMBER SERIAL --reason TEXT` allows it again",
+                operator: "Set the drive aside as defective.",
+                engineer: "`prestagectl records --serial SERIAL` has its failures. Release it if they were not the drive's.",
+            },
             Self::DriveChanged => Advice {
                 now: "plug the drive in again",
                 operator: "Take the drive out, wait ten seconds and plug it in again.",

@@ -4,6 +4,7 @@ use crate::drive::Geometry;
 use crate::manifest::MasterId;
 use crate::offer::Offer;
 use crate::operator::{Consent, Operator};
+use crate::orders::OrderChange;
 
 /// A command of an operator. `drive` is any name of an attached drive ([`crate::naming`]), `media` the name of a media, `by` who
 /// gives the command.
@@ -26,6 +27,8 @@ pub enum Command {
     Offer { media: String, offer: Offer, by: Operator },
     /// Let media be used although later media of its product has been seen.
     AcceptMedia { name: String, reason: String, by: Operator },
+    /// Change orders, all of them or none.
+    Orders(Vec<OrderChange>),
     /// Press a master for drives of this geometry, before there is one.
     Press { media: String, geometry: Geometry },
     /// Remove a master, or cancel its press.
@@ -41,6 +44,8 @@ pub struct ImageOrder {
     pub drive: String,
     /// The name of the media; the one that is offered automatically if none is named.
     pub media: Option<String>,
+    /// The number of the order that the drive shall belong to.
+    pub order: Option<String>,
     /// Also if the drive has passed.
     pub again: bool,
     /// Consent to lose what the drive holds.

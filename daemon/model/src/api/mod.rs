@@ -4,6 +4,7 @@ pub mod answers;
 pub mod audit;
 pub mod command;
 pub mod line;
+pub mod orders;
 pub mod requests;
 pub mod routes;
 pub mod schema;

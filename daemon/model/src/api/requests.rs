@@ -25,6 +25,9 @@ pub struct ImageRequest {
     /// Name of the media; if absent, the station chooses.
     #[serde(default)]
     pub media: Option<String>,
+    /// Number of the order that the drive shall belong to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<String>,
     /// Also a drive that has passed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub again: bool,
@@ -103,4 +106,30 @@ pub struct RecordQuery {
     /// Opened at this time or later (RFC 3339).
     pub since: Option<String>,
     pub verdict: Option<String>,
+    /// Of this order.
+    pub order: Option<String>,
+}
+
+/// A request about one order.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OrderRequest {
+    /// Why; needed to close it, to change its quantity, and to release a serial number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The new quantity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantity: Option<u32>,
+    /// The serial number that may try again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serial: Option<String>,
+}
+
+/// Which orders to list.
+#[derive(Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OrderQuery {
+    /// Also those that are closed or hidden.
+    #[serde(default)]
+    pub all: bool,
 }

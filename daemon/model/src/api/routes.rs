@@ -34,6 +34,10 @@ pub enum Route {
     RemoveMaster,
     Records,
     RecordOf,
+    Orders,
+    AddOrders,
+    OrderOf,
+    ChangeOrder,
 }
 
 /// What a route does, for its manual.
@@ -64,7 +68,12 @@ impl Route {
     /// How it is asked.
     pub fn method(self) -> Method {
         match self {
-            Self::Status | Self::Events | Self::Records | Self::RecordOf => Method::Get,
+            Self::Status
+            | Self::Events
+            | Self::Records
+            | Self::RecordOf
+            | Self::Orders
+            | Self::OrderOf => Method::Get,
             Self::RemoveMaster => Method::Delete,
             Self::Arm
             | Self::Disarm
@@ -76,6 +85,8 @@ impl Route {
             | Self::VerifyMedia
             | Self::OfferMedia
             | Self::AcceptMedia
+            | Self::AddOrders
+            | Self::ChangeOrder
             | Self::Press => Method::Post,
         }
     }
@@ -99,6 +110,9 @@ impl Route {
             Self::RemoveMaster => "/v1/masters/{id}",
             Self::Records => "/v1/records",
             Self::RecordOf => "/v1/records/{job}",
+            Self::Orders | Self::AddOrders => "/v1/orders",
+            Self::OrderOf => "/v1/orders/{number}",
+            Self::ChangeOrder => "/v1/orders/{number}/{act}",
         }
     }
 
@@ -175,14 +189,35 @@ impl Route {
             },
             Self::RemoveMaster => nothing("Removes a master from the store, or cancels its press."),
             Self::Records => Manual {
-                text: "Records, oldest first. The query `serial`, `since` (a time by RFC 3339) and `verdict` selects \
-                       some. With `Accept: application/x-ndjson` a line for each row of the ledger: `{\"record\": …}`, \
+                text: "Records, oldest first. The query `serial`, `order`, `since` (a time by RFC 3339) and `verdict` \
+                       selects some. With `Accept: application/x-ndjson` a line for each row of the ledger: `{\"record\": …}`, \
                        `{\"unreadable\": {\"code\", \"detail\", \"hint\"}}` for a row that holds no record, and at last \
                        `{\"failed\": …}` if the ledger cannot be read to its end.",
                 takes: None,
                 answers: Answers::One(Document::Records),
             },
             Self::RecordOf => one("The record of one job.", Document::Record),
+            Self::Orders => one(
+                "The orders that are not closed, with how they stand. With the query `all=true` also those that are \
+                 closed or hidden.",
+                Document::Orders,
+            ),
+            Self::AddOrders => Manual {
+                text: "Adds orders, all of them or none. One whose number is there already takes its place, if that is \
+                       not closed; what has been counted stays.",
+                takes: Some(Document::NewOrders),
+                answers: Answers::Nothing,
+            },
+            Self::OrderOf => one(
+                "One order with its history, and every attached drive with why it does or does not belong to it.",
+                Document::Order,
+            ),
+            Self::ChangeOrder => Manual {
+                text: "Changes an order; `act` is `hold`, `resume`, `approve`, `close`, `quantity` or `release`. The \
+                       change is in the ledger, with the user at the other end of the socket, before it is answered.",
+                takes: Some(Document::OrderRequest),
+                answers: Answers::Nothing,
+            },
         }
     }
 }

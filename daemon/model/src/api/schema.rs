@@ -8,12 +8,14 @@ use super::answers::{
     ArmedDocument, Audited, ErrorDocument, Explanation, StoppedDocument, Unrecorded,
 };
 use super::line::RecordLine;
+use super::orders::{OrderDetail, OrderView};
 use super::requests::{
-    AcceptRequest, Attempt, DriveRequest, ImageRequest, OfferRequest, PressRequest,
+    AcceptRequest, Attempt, DriveRequest, ImageRequest, OfferRequest, OrderRequest, PressRequest,
 };
 use super::snapshot::{DeviceView, MasterView, MediaView, Snapshot};
 use crate::advice::Entry;
 use crate::failure::Denial;
+use crate::orders::Order;
 use crate::record::Record;
 
 /// A document that prestaged or prestagectl writes or reads. The doc comments are shown by `prestagectl schema`.
@@ -58,6 +60,14 @@ pub enum Document {
     ImageRequest,
     /// The body of POST /v1/audit.
     AuditRequest,
+    /// An array of orders with how they stand: `order list --json`, GET /v1/orders.
+    Orders,
+    /// One order with its history and the drives: `order show --json`, GET /v1/orders/{number}.
+    Order,
+    /// The body of POST /v1/orders: an array of orders.
+    NewOrders,
+    /// The body of POST /v1/orders/{number}/{act}.
+    OrderRequest,
     /// The body of POST /v1/media/{name}/offer.
     OfferRequest,
     /// The body of POST /v1/media/{name}/accept.
@@ -95,6 +105,10 @@ impl Document {
             Self::Denial => of::<Denial>(),
             Self::ImageRequest => of::<ImageRequest>(),
             Self::AuditRequest => of::<DriveRequest>(),
+            Self::Orders => of::<Vec<OrderView>>(),
+            Self::Order => of::<OrderDetail>(),
+            Self::NewOrders => of::<Vec<Order>>(),
+            Self::OrderRequest => of::<OrderRequest>(),
             Self::OfferRequest => of::<OfferRequest>(),
             Self::AcceptRequest => of::<AcceptRequest>(),
             Self::PressRequest => of::<PressRequest>(),

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::orders::{OrderFileView, OrderView};
 use crate::code::ReasonCode;
 use crate::digest::Digest;
 use crate::drive::{Bay, Bus, Geometry, Serial};
@@ -36,6 +37,15 @@ pub struct Snapshot {
     /// What else is to be said of the inbox.
     #[serde(default)]
     pub inbox: InboxView,
+    /// The orders that are neither closed nor hidden.
+    #[serde(default)]
+    pub orders: Vec<OrderView>,
+    /// Files in the folder of orders that are not taken up.
+    #[serde(default)]
+    pub order_files: Vec<OrderFileView>,
+    /// Why results cannot be handed on; they are kept until they can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub results: Option<String>,
     /// Masters in the store.
     pub masters: Vec<MasterView>,
     /// Presses that run, are queued or have failed.
@@ -288,6 +298,12 @@ pub struct DriveView {
     pub warnings: Vec<String>,
     /// Absent until a job is opened.
     pub job: Option<Uuid>,
+    /// The order that the drive belongs to; absent if it belongs to none.
+    #[serde(default)]
+    pub order: Option<String>,
+    /// Which job of its serial number for this order it is, or would be.
+    #[serde(default)]
+    pub order_attempt: Option<u32>,
     /// Name of the media that the drive gets or has got; absent while none is chosen.
     #[serde(default)]
     pub media: Option<String>,

@@ -8,7 +8,14 @@ use model::operator::Consent;
 use super::*;
 
 fn order(drive: &str) -> ImageOrder {
-    ImageOrder { drive: drive.into(), media: None, again: false, consent: None, by: somebody() }
+    ImageOrder {
+        drive: drive.into(),
+        media: None,
+        order: None,
+        again: false,
+        consent: None,
+        by: somebody(),
+    }
 }
 
 fn consented(drive: &str) -> ImageOrder {

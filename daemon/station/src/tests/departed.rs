@@ -15,7 +15,10 @@ fn failed(station: &mut Bench) -> DriveView {
     let mut effects = station.apply(Event::Judged(ticket, facts()));
     let Some(Effect::Job(order)) = effects.pop() else { panic!("a job") };
     let master = order.record.media.clone().map(|media| {
-        let recipe = station.0.recipe(&super::media(), drive("sdb", 1).geometry().unwrap());
+        let recipe = crate::drives::recipe(
+            &station.0.usual(std::sync::Arc::new(super::media())),
+            drive("sdb", 1).geometry().unwrap(),
+        );
         assert_eq!(media.name, "win.wim", "the record names its media from the start");
         manifest(recipe)
     });

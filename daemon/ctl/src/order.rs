@@ -1,0 +1,205 @@
+//! `order`: production orders, how they stand, and what is done to them.
+
+use std::path::Path;
+
+use anstyle::Style;
+use config::orders::{Form, LARGEST_FILE, parse};
+use model::api::orders::{OrderDetail, OrderView};
+use model::api::requests::OrderRequest;
+use model::failure::chain;
+use model::hint::Hint as _;
+use model::orders::OrderState;
+
+use super::arguments::OrderVerb;
+use super::client::{Client, segment};
+use super::output::{Output, paragraph};
+use super::table::{Cell, Keep, Table};
+use super::{CommandError, exit, usage, words};
+
+pub(super) async fn perform(
+    client: &Client,
+    out: &Output,
+    verb: &OrderVerb,
+) -> Result<u8, CommandError> {
+    let (number, act, request) = match verb {
+        OrderVerb::Add { file } => return add(client, out, file).await,
+        OrderVerb::List { all } => {
+            let orders: Vec<OrderView> = client.get(&format!("/v1/orders?all={all}")).await?;
+            out.print(&orders, |terminal| list(&orders, terminal));
+            return Ok(exit::DONE);
+        }
+        OrderVerb::Show { number } => {
+            let order: OrderDetail = client.get(&format!("/v1/orders/{}", segment(number))).await?;
+            out.print(&order, |terminal| show(&order, terminal));
+            return Ok(exit::DONE);
+        }
+        OrderVerb::Hold { number, reason } => {
+            (number, "hold", OrderRequest { reason: reason.clone(), ..OrderRequest::default() })
+        }
+        OrderVerb::Resume { number } => (number, "resume", OrderRequest::default()),
+        OrderVerb::Approve { number } => (number, "approve", OrderRequest::default()),
+        OrderVerb::Close { number, reason } => {
+            let reason = Some(reason.clone());
+            (number, "close", OrderRequest { reason, ..OrderRequest::default() })
+        }
+        OrderVerb::Quantity { number, quantity, reason } => {
+            let (reason, quantity) = (Some(reason.clone()), Some(*quantity));
+            (number, "quantity", OrderRequest { reason, quantity, serial: None })
+        }
+        OrderVerb::Release { number, serial, reason } => {
+            let (reason, serial) = (Some(reason.clone()), Some(serial.clone()));
+            (number, "release", OrderRequest { reason, quantity: None, serial })
+        }
+    };
+    let path = format!("/v1/orders/{}/{act}", segment(number));
+    let _: serde_json::Value = client.post(&path, &request).await?;
+    out.done(&format!("order {number}: {act}"))
+}
+
+async fn add(client: &Client, out: &Output, file: &Path) -> Result<u8, CommandError> {
+    let shown = file.display();
+    let form = Form::of(file)
+        .ok_or_else(|| usage(format!("{shown}: orders are in a file *.toml or *.csv")))?;
+    let text =
+        read(file).map_err(|why| CommandError::new(exit::FAILED, format!("{shown}: {why}")))?;
+    let folder = file.parent().unwrap_or(Path::new("")).to_owned();
+    let list = |name: &str| read(&folder.join(name));
+    let orders = parse(&text, form, &list).map_err(|mistake| {
+        let error = CommandError::new(exit::FAILED, format!("{shown}: {mistake}"));
+        match mistake.hint() {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        }
+    })?;
+    let _: serde_json::Value = client.post("/v1/orders", &orders).await?;
+    let numbers: Vec<&str> = orders.iter().map(|order| order.number.as_str()).collect();
+    out.done(&format!("added {}", numbers.join(", ")))
+}
+
+/// The text of a file that somebody names.
+fn read(path: &Path) -> Result<String, String> {
+    let told = |error: std::io::Error| chain(&error);
+    let size = std::fs::metadata(path).map_err(told)?.len();
+    if size > LARGEST_FILE {
+        return Err(format!("it has {size} bytes; at most {LARGEST_FILE} are read"));
+    }
+    std::fs::read_to_string(path).map_err(told)
+}
+
+/// How an order stands, in a word.
+fn state(order: &OrderView) -> (String, Style) {
+    let why = order.reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+    match order.state {
+        OrderState::Held => (format!("held{why}"), words::NOTICE),
+        OrderState::Closed => (format!("closed{why}"), Style::new().dimmed()),
+        OrderState::Open if order.awaits_approval => ("awaits approval".into(), words::NOTICE),
+        OrderState::Open if order.passed >= order.quantity => ("complete".into(), words::GOOD),
+        OrderState::Open => ("open".into(), Style::new()),
+    }
+}
+
+/// An order on one line.
+pub(super) fn line(order: &OrderView) -> String {
+    let (state, style) = state(order);
+    format!("order {}: {}  {style}{state}{style:#}", order.number, count(order))
+}
+
+/// `3 of 500, 2 running`.
+fn count(order: &OrderView) -> String {
+    let running = match order.running {
+        0 => String::new(),
+        running => format!(", {running} running"),
+    };
+    format!("{} of {}{running}", order.passed, order.quantity)
+}
+
+pub(super) fn list(orders: &[OrderView], terminal: Option<usize>) -> String {
+    if orders.is_empty() {
+        return paragraph("no orders\n", terminal);
+    }
+    let mut table = Table::new([
+        ("ORDER", Keep::Always),
+        ("DONE", Keep::Always),
+        ("CUSTOMER", Keep::Spare),
+        ("PART", Keep::Spare),
+        ("MEDIA", Keep::Useful),
+        ("OFFER", Keep::Spare),
+        ("STATE", Keep::Text),
+    ]);
+    for order in orders {
+        let (state, style) = state(order);
+        let digest = order.media.to_string();
+        let media = order.media_name.as_deref().or(digest.get(..16)).unwrap_or_default();
+        table.row([
+            Cell::new(&order.number),
+            Cell::new(count(order)),
+            Cell::perhaps(order.customer.as_ref()),
+            Cell::perhaps(order.part.as_ref()),
+            Cell::new(media),
+            Cell::new(order.offer),
+            Cell::styled(state, style),
+        ]);
+    }
+    table.render(terminal)
+}
+
+fn show(detail: &OrderDetail, terminal: Option<usize>) -> String {
+    let OrderDetail { order, standing, history, drives } = detail;
+    let mut table = Table::headless([Keep::Always, Keep::Text]);
+    let (state, style) = state(standing);
+    table.row([Cell::new("order"), Cell::new(&order.number)]);
+    table.row([Cell::new("state"), Cell::styled(state, style)]);
+    let mut line = |name: &str, value: String| table.row([Cell::new(name), Cell::new(value)]);
+    line("done", count(standing));
+    let texts = [
+        ("customer", order.customer.clone()),
+        ("part", order.part.clone()),
+        ("media", Some(order.media.to_string())),
+        ("media name", order.media_name.clone()),
+        ("image", order.image.map(|image| image.to_string())),
+        ("layout", order.layout.clone()),
+        ("overrun", (order.overrun > 0).then(|| order.overrun.to_string())),
+        ("attempts", Some(order.attempts.to_string())),
+        ("first article", (order.first_article > 0).then(|| order.first_article.to_string())),
+        ("not before", order.not_before.map(|moment| moment.to_string())),
+        ("expires", order.expires.map(|moment| moment.to_string())),
+        ("offer", Some(order.offer.to_string())),
+        ("bays", listed(&order.conditions.bays)),
+        ("models", listed(&order.conditions.models)),
+        ("sizes", {
+            let sizes: Vec<String> =
+                order.conditions.sizes.iter().map(ToString::to_string).collect();
+            listed(&sizes)
+        }),
+        ("serials", listed(&order.conditions.serials)),
+        (
+            "listed",
+            match order.conditions.listed_serials.len() {
+                0 => None,
+                count => Some(words::plural(count, "serial number", "serial numbers")),
+            },
+        ),
+    ];
+    texts.into_iter().for_each(|(name, text)| text.into_iter().for_each(|text| line(name, text)));
+    for entry in history {
+        let parts = [entry.detail.as_deref(), entry.reason.as_deref()];
+        let told: Vec<&str> = parts.into_iter().flatten().collect();
+        let told = if told.is_empty() { String::new() } else { format!(": {}", told.join("; ")) };
+        line(&entry.act, format!("{:.0} by {}{told}", entry.at, entry.by));
+    }
+    for drive in drives {
+        let name = drive.serial.as_ref().map_or(drive.device.as_str(), |serial| serial.as_str());
+        line(
+            "drive",
+            match drive.matches {
+                true => format!("{name} in bay {} belongs to it", drive.bay),
+                false => format!("{name} does not: {}", drive.why.join(", ")),
+            },
+        );
+    }
+    table.render(terminal)
+}
+
+fn listed(texts: &[String]) -> Option<String> {
+    (!texts.is_empty()).then(|| texts.join(", "))
+}

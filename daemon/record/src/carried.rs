@@ -1,0 +1,38 @@
+//! What a copy that takes the ledger's place gets beside its records.
+
+use rusqlite::{Connection, Transaction};
+
+/// The tables beside the records. What the open ledger has in them is the truth; a copy of it may be older.
+const TABLES: [&str; 8] = [
+    "offers",
+    "products",
+    "accepted",
+    "orders",
+    "order_history",
+    "units",
+    "tallies",
+    "results_due",
+];
+
+/// Makes a table in a copy what it is in the open ledger.
+fn carry_table(former: &Connection, copy: &Transaction<'_>, table: &str) -> rusqlite::Result<()> {
+    let mut read = former.prepare(&format!("SELECT * FROM {table}"))?;
+    let names: Vec<String> = read.column_names().map(str::to_owned).collect();
+    let places: Vec<String> = (1..=names.len()).map(|number| format!("?{number}")).collect();
+    let (names, places) = (names.join(", "), places.join(", "));
+    copy.execute(&format!("DELETE FROM {table}"), [])?;
+    let mut write = copy.prepare(&format!("INSERT INTO {table} ({names}) VALUES ({places})"))?;
+    let columns = read.column_count();
+    let mut rows = read.query([])?;
+    while let Some(row) = rows.next()? {
+        let values: Vec<rusqlite::types::Value> =
+            (0..columns).map(|column| row.get(column)).collect::<Result<_, _>>()?;
+        write.execute(rusqlite::params_from_iter(values))?;
+    }
+    Ok(())
+}
+
+/// Makes all of them in a copy what they are in the open ledger.
+pub(crate) fn carry(former: &Connection, copy: &Transaction<'_>) -> rusqlite::Result<()> {
+    TABLES.iter().try_for_each(|table| carry_table(former, copy, table))
+}

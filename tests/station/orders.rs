@@ -1,0 +1,303 @@
+//! Production orders: which drives belong to one, how they are counted, and what is refused.
+
+use std::fs;
+
+use macro_rules_attribute::apply;
+use model::api::schema::Document;
+use serde_json::Value;
+
+use crate::harness::sample::Sample;
+use crate::harness::{Rig, Setup, schema, wait_for};
+
+/// A station whose media is offered by hand, so that drives get it by an order alone; and the digest of that media.
+fn rig() -> (Rig, String) {
+    let rig = Rig::started(Setup::default().set("media.offer", "by_hand"));
+    let sha256 = digest(&rig, "win.wim");
+    (rig, sha256)
+}
+
+fn digest(rig: &Rig, name: &str) -> String {
+    rig.json(&["media", "show", name])["sha256"].as_str().unwrap().to_owned()
+}
+
+/// Adds an order from a file.
+fn add(rig: &Rig, number: &str, media: &str, more: &str) {
+    let path = rig.path(&format!("{number}.toml"));
+    let text = format!("number = \"{number}\"\nmedia = \"{media}\"\n{more}");
+    fs::write(&path, text).unwrap();
+    rig.ctl_ok(&["order", "add", path.to_str().unwrap()]);
+}
+
+/// How an order stands.
+fn standing(rig: &Rig, number: &str) -> Value {
+    rig.json(&["order", "show", number])["standing"].clone()
+}
+
+#[apply(test!)]
+#[needs(LOOP)]
+fn an_order_is_made_to_its_quantity_and_no_further() {
+    let (rig, sha256) = rig();
+    let drive = rig.drive("A", 160);
+    let before = drive.checksum();
+    drive.attach(&[]);
+    rig.wait_refused(&drive.serial, "no_media");
+    // Of another bay.
+    add(&rig, "PO-0", &sha256, "quantity = 1\n[match]\nbays = [\"nowhere\"]\n");
+    rig.wait_refused(&drive.serial, "no_order");
+    let shown = rig.json(&["order", "show", "PO-0"]);
+    schema::assert_is(Document::Order, &shown);
+    assert_eq!(shown["drives"][0]["matches"], false, "{shown:#}");
+    assert!(shown["drives"][0]["why"][0].as_str().unwrap().contains("match.bays"), "{shown:#}");
+    drive.assert_untouched(&before);
+    add(&rig, "PO-1", &sha256, "quantity = 1\ncustomer = \"Contoso\"\n");
+    rig.wait_state(&drive.serial, &["passed"]);
+    let record = rig.wait_pass(&drive.serial);
+    assert_eq!((&record["order"], &record["attempt"]), (&"PO-1".into(), &1.into()), "{record:#}");
+    assert_eq!(record["schema"], 2);
+    let orders = rig.json(&["order", "list"]);
+    schema::assert_is(Document::Orders, &orders);
+    wait_for("the count", || (standing(&rig, "PO-1")["passed"] == 1).then_some(()));
+    let second = rig.drive("B", 160);
+    let before = second.checksum();
+    second.attach(&[]);
+    let refused = rig.wait_verdict(&second.serial);
+    assert_eq!(refused["reason"]["code"], "order_complete", "{refused:#}");
+    assert_eq!(refused["order"], "PO-1", "{refused:#}");
+    second.assert_untouched(&before);
+    // The same drive once more counts once.
+    rig.ctl_ok(&["retry", &drive.serial]);
+    assert_eq!(rig.wait_pass(&drive.serial)["attempt"], 2);
+    rig.ctl_fails(64, &["order", "quantity", "PO-1", "2"]);
+    rig.ctl_ok(&["order", "quantity", "PO-1", "2", "--reason", "one more"]);
+    rig.wait_state(&second.serial, &["passed"]);
+    let all = rig.json(&["records", "--order", "PO-1", "--verdict", "passed"]);
+    assert_eq!(all.as_array().unwrap().len(), 3, "{all:#}");
+    assert_eq!(standing(&rig, "PO-1")["passed"], 2);
+    let status = rig.ctl_ok(&["status"]);
+    assert!(status.contains("PO-1") && status.contains("2 of 2"), "{status}");
+    let csv = rig.ctl_ok(&["records", "--csv", "--order", "PO-1"]);
+    assert!(csv.lines().next().unwrap().ends_with("order,attempt"), "{csv}");
+}
+
+#[apply(test!)]
+#[needs(LOOP)]
+fn each_reason_has_its_code() {
+    let (rig, sha256) = rig();
+    let drive = rig.drive("A", 160);
+    let serials = format!("[match]\nserials = [\"{}\"]\n", drive.serial);
+    add(&rig, "PO-1", &sha256, "quantity = 5\n[match]\nserials = [\"X1\"]\n");
+    drive.attach(&[]);
+    rig.wait_refused(&drive.serial, "serial_not_allowed");
+    let again = |code: &str| {
+        let (exit, text) = rig.ctl(&["retry", &drive.serial]);
+        assert_eq!(exit, 2, "{text}");
+        assert!(text.contains(code), "{code}: {text}");
+    };
+    add(&rig, "PO-1", &sha256, &format!("quantity = 5\nexpires = \"2020-01-01\"\n{serials}"));
+    again("order_expired");
+    add(&rig, "PO-1", &sha256, &format!("quantity = 5\nnot_before = \"2999-01-01\"\n{serials}"));
+    again("order_not_yet_valid");
+    add(&rig, "PO-1", &sha256, &format!("quantity = 5\n{serials}"));
+    // It begins at once; what is held does not.
+    rig.wait_state(&drive.serial, &["passed"]);
+    drive.detach();
+    rig.wait_gone(&drive.serial);
+    let second = rig.drive("B", 160);
+    let before = second.checksum();
+    rig.ctl_ok(&["order", "hold", "PO-1", "--reason", "wrong label"]);
+    add(&rig, "PO-1", &sha256, "quantity = 5\n");
+    second.attach(&[]);
+    rig.wait_refused(&second.serial, "order_held");
+    assert!(rig.decision(&second.serial)["detail"].as_str().unwrap().contains("wrong label"));
+    add(&rig, "PO-2", &sha256, "quantity = 5\n");
+    rig.wait_refused(&second.serial, "order_ambiguous");
+    let detail = rig.decision(&second.serial)["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("PO-1") && detail.contains("PO-2"), "{detail}");
+    rig.ctl_fails(64, &["order", "close", "PO-2"]);
+    rig.ctl_ok(&["order", "close", "PO-2", "--reason", "not wanted"]);
+    rig.wait_refused(&second.serial, "order_held");
+    rig.ctl_fails(2, &["order", "resume", "PO-2"]);
+    rig.ctl_fails(2, &["order", "hold", "PO-9"]);
+    rig.ctl_fails(2, &["image", &second.node(), "--order", "PO-9"]);
+    second.assert_untouched(&before);
+    // The order's media is not there.
+    add(&rig, "PO-1", &"0".repeat(64), "quantity = 5\n");
+    rig.ctl_ok(&["order", "resume", "PO-1"]);
+    rig.wait_refused(&second.serial, "no_media");
+    let detail = rig.decision(&second.serial)["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains(&"0".repeat(64)), "{detail}");
+    second.assert_untouched(&before);
+    add(&rig, "PO-1", &sha256, "quantity = 5\n");
+    rig.wait_state(&second.serial, &["passed"]);
+}
+
+/// A mistake in a file changes nothing, and is told with its line.
+#[apply(test!)]
+#[needs(LOOP)]
+fn a_wrong_order_changes_nothing() {
+    let (rig, sha256) = rig();
+    let path = rig.path("orders.csv");
+    let sheet = format!("number,media,quantity\nPO-1,{sha256},5\nPO-2,{sha256},none\n");
+    fs::write(&path, sheet).unwrap();
+    let text = rig.ctl_fails(1, &["order", "add", path.to_str().unwrap()]);
+    assert!(text.contains("line 3: quantity: \"none\""), "{text}");
+    assert_eq!(rig.json(&["order", "list"]).as_array().unwrap().len(), 0);
+    let sheet = format!("number,media,quantity,layout\nPO-1,{sha256},5,\nPO-2,{sha256},5,tset\n");
+    fs::write(&path, sheet).unwrap();
+    let text = rig.ctl_fails(64, &["order", "add", path.to_str().unwrap()]);
+    assert!(text.contains("no layout \"tset\"") && text.contains("layouts are test"), "{text}");
+    assert_eq!(rig.json(&["order", "list"]).as_array().unwrap().len(), 0);
+    let list: String = (0..10_000).map(|n| format!("S4EV{n:08}\n")).collect();
+    fs::write(rig.path("serials.csv"), list).unwrap();
+    add(&rig, "PO-3", &sha256, "quantity = 5\n[match]\nserials = [\"@serials.csv\"]\n");
+    let shown = rig.json(&["order", "show", "PO-3"]);
+    let listed = shown["order"]["match"]["listed_serials"].as_array().unwrap().len();
+    assert_eq!(listed, 10_000);
+}
+
+/// One drive, then somebody's approval, then the others; a failing drive is not tried for ever.
+#[apply(test!)]
+#[needs(LOOP)]
+fn first_articles_wait_for_approval() {
+    let (rig, sha256) = rig();
+    add(&rig, "PO-1", &sha256, "quantity = 5\nfirst_article = 1\n");
+    let first = rig.attached("A", 160, 512);
+    rig.wait_state(&first.serial, &["passed"]);
+    rig.wait_pass(&first.serial);
+    let second = rig.attached("B", 160, 512);
+    rig.wait_refused(&second.serial, "first_article_pending");
+    wait_for("the order to wait", || {
+        (standing(&rig, "PO-1")["awaits_approval"] == true).then_some(())
+    });
+    rig.kill();
+    rig.start();
+    rig.wait_media("win.wim", "valid");
+    rig.wait_refused(&second.serial, "first_article_pending");
+    rig.ctl_ok(&["order", "approve", "PO-1"]);
+    rig.wait_state(&second.serial, &["passed"]);
+    let shown = rig.json(&["order", "show", "PO-1"]);
+    let approved = shown["history"].as_array().unwrap().iter().find(|e| e["act"] == "approve");
+    assert_eq!(approved.unwrap()["detail"], first.serial.as_str(), "{shown:#}");
+}
+
+/// Two orders for two media, by bay and by serial number, at once.
+#[apply(test!)]
+#[needs(LOOP)]
+fn two_orders_run_beside_each_other() {
+    let (rig, win) = rig();
+    let wim = rig.path("other.wim");
+    Sample { seed: 2, ..Sample::default() }.make(&wim, &["--compress=XPRESS"]);
+    rig.add_media(&wim, "other.wim");
+    wait_for("the media to be seen", || {
+        rig.json(&["media", "list"]).to_string().contains("other.wim").then_some(())
+    });
+    rig.wait_media("other.wim", "valid");
+    let other = digest(&rig, "other.wim");
+    let (left, right) = (rig.drive("LEFT", 160), rig.drive("RIGHT", 160));
+    let list = format!("serial\n{}\n", right.serial);
+    fs::write(rig.path("list.csv"), list).unwrap();
+    add(&rig, "PO-L", &win, "quantity = 1\n[match]\nbays = [\"*LEFT*\"]\n");
+    add(&rig, "PO-R", &other, "quantity = 1\n[match]\nserials = [\"@list.csv\"]\n");
+    left.attach(&[]);
+    right.attach(&[]);
+    for (drive, number, media) in [(&left, "PO-L", "win.wim"), (&right, "PO-R", "other.wim")] {
+        let record = rig.wait_pass(&drive.serial);
+        assert_eq!((&record["order"], &record["media"]["name"]), (&number.into(), &media.into()));
+    }
+}
+
+/// Killed again and again while an order runs: at the end the count is that of the drives that have passed.
+#[apply(test!)]
+#[needs(LOOP)]
+fn a_killed_station_counts_right() {
+    let (rig, sha256) = rig();
+    let rounds = if std::env::var_os("PRESTAGED_LONG").is_some() { 40 } else { 3 };
+    add(&rig, "PO-1", &sha256, "quantity = 2\nattempts = 1000\n");
+    let drives = ["A", "B", "C"].map(|name| rig.attached(name, 160, 512));
+    for round in 0..rounds {
+        std::thread::sleep(std::time::Duration::from_millis(150 + 137 * (round % 9)));
+        rig.kill();
+        rig.start();
+        for drive in &drives {
+            let _ = rig.prestagectl().args(["retry", &drive.serial]).spawn().unwrap().kill();
+        }
+    }
+    let passed = || {
+        let all = rig.json(&["records", "--order", "PO-1", "--verdict", "passed"]);
+        let serials = all.as_array().unwrap().iter().map(|r| r["serial"].to_string());
+        serials.collect::<std::collections::BTreeSet<_>>().len()
+    };
+    wait_for("the order to be complete", || {
+        drives.iter().for_each(|drive| drop(rig.ctl(&["image", &drive.node()])));
+        let standing = standing(&rig, "PO-1");
+        (standing["running"] == 0 && standing["passed"] == passed() && passed() == 2).then_some(())
+    });
+}
+
+/// A folder for orders, and one for results: what is wrong is told with its line, and a folder that is gone loses nothing.
+#[apply(test!)]
+#[needs(LOOP)]
+fn orders_are_dropped_and_results_taken_away() {
+    let setup = Setup::default().set("media.offer", "by_hand");
+    let rig = Rig::new(setup);
+    let (orders, results) = (rig.path("orders"), rig.path("results"));
+    rig.set("orders.inbox", orders.to_str().unwrap());
+    rig.set("orders.results", results.to_str().unwrap());
+    rig.start_with_media();
+    let sha256 = digest(&rig, "win.wim");
+    let drop_in = |name: &str, text: &str| {
+        let hidden = orders.join(format!(".{name}"));
+        fs::write(&hidden, text).unwrap();
+        fs::rename(hidden, orders.join(name)).unwrap();
+    };
+    let told = || rig.json(&["status"])["order_files"].clone();
+    drop_in("a.csv", &format!("number,media,quantity\nPO-1,{sha256},1\nPO-2,{sha256},0\n"));
+    let problem =
+        wait_for("the mistake to be told", || told()[0]["problem"].as_str().map(str::to_owned));
+    assert!(problem.contains("line 3: quantity: 0 is too few"), "{problem}");
+    assert!(rig.ctl_ok(&["status"]).contains("a.csv: line 3"), "{}", rig.ctl_ok(&["status"]));
+    assert_eq!(rig.json(&["order", "list"]).as_array().unwrap().len(), 0, "none of it");
+    assert!(orders.join("a.csv").exists(), "moved nowhere");
+    // A file that is still being written is waited for.
+    let growing = fs::File::create(orders.join("b.toml")).unwrap();
+    wait_for("the file to be seen", || {
+        told().as_array().unwrap().iter().any(|file| file["waiting"] == true).then_some(())
+    });
+    let text = format!("number = \"PO-3\"\nmedia = \"{sha256}\"\nquantity = 2\n");
+    std::io::Write::write_all(&mut &growing, text.as_bytes()).unwrap();
+    drop(growing);
+    fs::remove_file(orders.join("a.csv")).unwrap();
+    wait_for("the order", || (rig.json(&["order", "list"])[0]["number"] == "PO-3").then_some(()));
+    wait_for("nothing to be wrong", || told().as_array().unwrap().is_empty().then_some(()));
+    rig.ctl_ok(&["order", "quantity", "PO-3", "1", "--reason", "less"]);
+    let first = rig.attached("A", 160, 512);
+    rig.wait_state(&first.serial, &["passed"]);
+    let record = rig.wait_pass(&first.serial);
+    let path = |record: &Value| results.join(format!("{}.json", record["job"].as_str().unwrap()));
+    let result = |record: &Value| {
+        wait_for("the result", || {
+            let text = fs::read(path(record)).ok()?;
+            let value: Value = serde_json::from_slice(&text).unwrap();
+            (value["verdict"] == record["verdict"]).then_some(value)
+        })
+    };
+    let written = result(&record);
+    schema::assert_is(Document::Record, &written);
+    assert_eq!(written, record);
+    fs::remove_file(path(&record)).unwrap();
+    // A file that is as it was leaves what was changed since, also after a restart.
+    fs::rename(&results, rig.path("away")).unwrap();
+    let second = rig.attached("B", 160, 512);
+    let refused = rig.wait_verdict(&second.serial);
+    assert_eq!(refused["reason"]["code"], "order_complete", "{refused:#}");
+    wait_for("the folder to be missed", || rig.json(&["status"])["results"].as_str().map(drop));
+    rig.kill();
+    fs::write(&results, "not a folder").unwrap();
+    fs::remove_file(&results).unwrap();
+    rig.start();
+    assert!(results.is_dir(), "it is made at the start");
+    result(&refused);
+    assert!(!path(&record).exists(), "what was handed on is not again");
+    wait_for("the trouble to be over", || rig.json(&["status"])["results"].is_null().then_some(()));
+    assert_eq!(standing(&rig, "PO-3")["quantity"], 1);
+}
