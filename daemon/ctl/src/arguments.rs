@@ -214,6 +214,14 @@ pub(super) enum MediaVerb {
     },
     /// Make a signed parcel of media, to be sent in any way; needs no daemon.
     Pack(PackArguments),
+    /// Add a signature to a parcel, where several must sign; needs no daemon.
+    Sign {
+        /// Folder of the parcel.
+        parcel: PathBuf,
+        /// File of a secret key that signs.
+        #[arg(long, value_name = "FILE", required = true)]
+        key: Vec<PathBuf>,
+    },
     /// Print what the station has, as JSON, for `media pack --against`.
     Have {
         /// Read these media instead of the station's; the daemon is not asked then.

@@ -48,6 +48,7 @@ pub(super) async fn perform(
             out.done("accepted")
         }
         MediaVerb::Pack(arguments) => parcel::pack(out, arguments),
+        MediaVerb::Sign { parcel, key } => parcel::sign(out, parcel, key),
         MediaVerb::Have { files, .. } if !files.is_empty() => parcel::have_files(out, files),
         MediaVerb::Have { product, .. } => parcel::have(client, out, product.as_ref()).await,
         MediaVerb::Receive(arguments) => parcel::receive(client, out, arguments).await,

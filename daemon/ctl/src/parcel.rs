@@ -108,6 +108,19 @@ pub(super) fn pack(out: &Output, arguments: &PackArguments) -> Result<u8, Comman
     Ok(exit::DONE)
 }
 
+/// Signs a parcel that others have made, and says what was signed.
+pub(super) fn sign(out: &Output, folder: &Path, keys: &[PathBuf]) -> Result<u8, CommandError> {
+    let keys: Vec<SecretKey> = keys.iter().map(|path| secret(path)).collect::<Result<_, _>>()?;
+    let manifest = parcel::sign(folder, &keys).map_err(|error| {
+        CommandError::new(exit::FAILED, format!("{}: {}", folder.display(), chain(&error)))
+    })?;
+    out.print(&manifest, |_| {
+        let ParcelManifest { product, sequence, file, .. } = &manifest;
+        format!("signed: {product} {sequence}, {} with SHA-256 {}", file.name, file.sha256)
+    });
+    Ok(exit::DONE)
+}
+
 /// Where the station has its inbox.
 fn inbox(snapshot: &Snapshot) -> Result<PathBuf, CommandError> {
     let folder = &snapshot.inbox.folder;

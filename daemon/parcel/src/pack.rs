@@ -15,6 +15,8 @@ use signing::{Envelope, SecretKey};
 use crate::cut::{Cut, WimError};
 use crate::have::{Have, HaveError, HaveFile, Held};
 use crate::index::{Index, Piece, Place};
+use crate::source::{Folder, Source as _, SourceError};
+use crate::trust::{Distrust, Signers};
 use crate::whole::Whole;
 use model::digest::Digest;
 use model::hint::Hint;
@@ -175,6 +177,42 @@ pub fn pack(order: &Order<'_>, report: impl FnMut(Bytes, Bytes)) -> Result<Packe
     making.end(&folder)?;
     let packed = manifest.packs.iter().map(|pack| pack.size_bytes).sum();
     Ok(Packed { folder, manifest, packed })
+}
+
+/// Adds signatures to the manifest of a parcel; returns the manifest. Who signs vouches for what it says.
+///
+/// # Errors
+/// [`SignError`]; the manifest is as it was then.
+pub fn sign(folder: &Path, keys: &[SecretKey]) -> Result<ParcelManifest, SignError> {
+    let data = Folder::new(folder).whole(MANIFEST, LARGEST_MANIFEST)?;
+    let mut envelope = Envelope::parse(&data).map_err(Distrust::from)?;
+    // Without signers nothing is asked for but that it is a manifest.
+    let manifest = Signers::default().judge(&envelope)?.manifest;
+    for key in keys {
+        envelope.add(key).map_err(Distrust::from)?;
+    }
+    let (path, new) = (folder.join(MANIFEST), folder.join(format!(".{MANIFEST}")));
+    let written = File::create(&new)
+        .and_then(|mut file| file.write_all(&envelope.to_bytes()).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&new, &path));
+    written.map_err(|source| SignError::Write { path, source })?;
+    Ok(manifest)
+}
+
+/// Why a parcel gets no further signature.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum SignError {
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error("this is no manifest")]
+    Manifest(#[from] Distrust),
+    #[error("cannot write {path}")]
+    Write {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
 }
 
 fn writing(path: &Path, source: io::Error) -> PackError {

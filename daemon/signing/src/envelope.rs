@@ -87,6 +87,19 @@ impl Envelope {
         }
     }
 
+    /// Adds the signature of another key, in place of an earlier one of the same key. Who signs must have looked at what
+    /// is signed.
+    ///
+    /// # Errors
+    /// [`EnvelopeError::Base64`]
+    pub fn add(&mut self, key: &SecretKey) -> Result<(), EnvelopeError> {
+        let payload = self.unverified_payload()?;
+        let Self { signatures, .. } = Self::sign(&self.payload_type, &payload, [key]);
+        self.signatures.retain(|old| signatures.iter().all(|new| new.keyid != old.keyid));
+        self.signatures.extend(signatures);
+        Ok(())
+    }
+
     /// Reads an envelope. Nothing in it is verified then.
     ///
     /// # Errors
@@ -192,6 +205,19 @@ mod tests {
         assert_eq!(found(&[&c]), ([].into(), 2));
         let other = envelope.verify("text/plain", [&a]);
         assert!(matches!(other, Err(EnvelopeError::Type { .. })), "{other:?}");
+    }
+
+    #[test]
+    fn another_key_signs_later_and_each_once() {
+        let keys = keys();
+        let public = keys.each_ref().map(SecretKey::public);
+        let mut envelope = Envelope::sign(TYPE, b"hello", &keys[..1]);
+        for key in [&keys[1], &keys[1], &keys[0]] {
+            envelope.add(key).unwrap();
+        }
+        assert_eq!(envelope.signatures.len(), 2);
+        let verified = envelope.verify(TYPE, &public).unwrap();
+        assert_eq!(verified.signers, [public[0].id(), public[1].id()].into());
     }
 
     /// A signature that is right for another payload is wrong, also beside one that is right.
