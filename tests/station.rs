@@ -22,6 +22,8 @@ mod boot_media;
 mod boot_walk;
 #[path = "station/corpus.rs"]
 mod corpus;
+#[path = "station/create.rs"]
+mod create;
 #[path = "station/crowd.rs"]
 mod crowd;
 #[path = "station/descriptors.rs"]

@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use config::Config;
 use drives::{content::signatures, usage::Host};
@@ -47,6 +48,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("orders", orders),
     ("pe", pe),
     ("probe", probe),
+    ("recipe", recipe),
     ("units", units),
     ("wim_table", wim_table),
     ("wim_tree", wim_tree),
@@ -237,6 +239,20 @@ pub fn probe(data: &[u8]) {
     let probed = signatures::parse(&String::from_utf8_lossy(data));
     let words = probed.words();
     assert!(!words.contains(char::is_control), "{words:?}");
+}
+
+/// Reads the bytes as a recipe of media.
+pub fn recipe(data: &[u8]) {
+    let text = String::from_utf8_lossy(data).into_owned();
+    match config::recipe::parse(Path::new("/recipes/x.toml"), text) {
+        Ok(parts) => {
+            assert!(
+                parts.os.index > 0 && parts.os.wim.is_absolute() && parts.boot.wim.is_absolute()
+            );
+            assert!(parts.files.iter().all(|file| !file.to.is_empty()));
+        }
+        Err(error) => assert!(error.to_string().starts_with("/recipes/x.toml"), "{error}"),
+    }
 }
 
 /// Reads the bytes as the text of a size and of a rate.

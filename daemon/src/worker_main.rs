@@ -10,6 +10,7 @@ use media::worker::handover;
 use media::worker::protocol::emit;
 use media::worker::{Given, Probe, Task, Work};
 use model::api::line::Line;
+use model::composition::{Create, Split};
 use rustix::process::{Resource, Rlimit, Signal};
 use serde::de::IgnoredAny;
 use std::os::fd::OwnedFd;
@@ -43,6 +44,8 @@ fn perform_any(request: &[u8], files: Vec<OwnedFd>) -> anyhow::Result<Line> {
         IntakeTask::NAME => perform::<IntakeTask>(request, files),
         PressTask::NAME => perform::<PressTask>(request, files),
         CheckTask::NAME => perform::<CheckTask>(request, files),
+        Create::NAME => perform::<Create>(request, files),
+        Split::NAME => perform::<Split>(request, files),
         Audit::NAME => perform::<Audit>(request, files),
         _ => bail!("{name:?} is not a task for a worker"),
     }

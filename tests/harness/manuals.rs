@@ -14,12 +14,14 @@ use prestaged::service;
 
 #[path = "manuals/prose.rs"]
 mod prose;
+#[path = "manuals/recipe.rs"]
+mod recipe;
 #[path = "manuals/reference.rs"]
 mod reference;
 
 /// All pages, at the end of each.
 const SEE_ALSO: &str = "`prestagectl`(1), `prestaged.toml`(5), `prestaged-station`(7), `prestaged-drives`(7), \
-    `prestaged-media`(7), `prestaged-orders`(7), `prestaged-records`(7), `prestaged-codes`(7), `prestaged-api`(7), `prestaged`(8)";
+    `prestaged-media`(7), `prestaged-orders`(7), `prestaged-creating`(7), `prestaged-recipe`(5), `prestaged-records`(7), `prestaged-codes`(7), `prestaged-api`(7), `prestaged`(8)";
 
 /// The version that stands in the foot of every page.
 const SOURCE: &str = concat!("prestaged ", env!("CARGO_PKG_VERSION"));
@@ -30,6 +32,7 @@ pub(crate) fn write(folder: &Path) {
     fs::write(folder.join("prestaged.8"), daemon()).unwrap();
     fs::write(folder.join("prestagectl.1"), operator()).unwrap();
     fs::write(folder.join("prestaged.toml.5"), configuration()).unwrap();
+    fs::write(folder.join("prestaged-recipe.5"), recipe::page()).unwrap();
     fs::write(folder.join("prestaged-codes.7"), reference::codes()).unwrap();
     fs::write(folder.join("prestaged-api.7"), reference::api()).unwrap();
     for (name, about, text) in PROSE {
@@ -44,7 +47,7 @@ pub(crate) fn write(folder: &Path) {
 }
 
 /// What a manual page of section 7 is called, what it is about, and its text.
-const PROSE: [(&str, &str, &str); 5] = [
+const PROSE: [(&str, &str, &str); 6] = [
     ("station", "the imaging station as a service", include_str!("../../daemon/manual/station.md")),
     (
         "drives",
@@ -60,6 +63,11 @@ const PROSE: [(&str, &str, &str); 5] = [
         "orders",
         "which media goes to which drives, how often and for whom",
         include_str!("../../daemon/manual/orders.md"),
+    ),
+    (
+        "creating",
+        "how prestaged media is made of its parts",
+        include_str!("../../daemon/manual/creating.md"),
     ),
     (
         "records",
@@ -353,14 +361,7 @@ fn configuration() -> Vec<u8> {
             section = key.section;
             page.0.control("SH", [heading(&key).as_str()]);
         }
-        let default = match key.fallback {
-            keys::Fallback::Required => "This key must be given.".to_owned(),
-            other => format!("Default: {}.", other.shown()),
-        };
-        let mut text: Vec<char> = key.text.chars().collect();
-        text[0] = text[0].to_ascii_uppercase();
-        let text: String = text.into_iter().collect();
-        page.item(vec![bold(key.name)], &format!("{text}. {default}"));
+        described(&mut page, &key);
     }
     page.section("DEFAULT LAYOUT");
     page.text("Where no layout is given:");
@@ -397,9 +398,22 @@ fn told(name: &str, about: &str, text: &str) -> Vec<u8> {
     out
 }
 
+/// A key with what it does and its default.
+fn described(page: &mut Page, key: &keys::Key) {
+    let default = match key.fallback {
+        keys::Fallback::Required => "This key must be given.".to_owned(),
+        other => format!("Default: {}.", other.shown()),
+    };
+    let mut text: Vec<char> = key.text.chars().collect();
+    text[0] = text[0].to_ascii_uppercase();
+    let text: String = text.into_iter().collect();
+    page.item(vec![bold(key.name)], &format!("{text}. {default}"));
+}
+
 /// How a key's table begins in the file.
 fn heading(key: &keys::Key) -> String {
     match key.section.split_once('.') {
+        _ if key.section.is_empty() => "BEFORE ALL TABLES".to_owned(),
         Some((table, inner)) => format!("EACH OF {} IN [[{table}]]", inner.to_uppercase()),
         None if key.is_repeated() => format!("[[{}]]", key.section),
         None => format!("[{}]", key.section),

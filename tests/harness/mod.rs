@@ -11,6 +11,7 @@ pub(crate) mod hive;
 pub(crate) mod manuals;
 pub(crate) mod needs;
 pub(crate) mod odd_wim;
+pub(crate) mod parts;
 mod setup;
 mod shown;
 pub(crate) mod signed;

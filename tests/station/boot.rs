@@ -7,6 +7,7 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use macro_rules_attribute::apply;
@@ -30,10 +31,9 @@ fi
 halt
 ";
 
-/// Starts a station whose media has a boot manager that a computer can start.
-fn rig(esp_mib: u32) -> Rig {
-    let rig = Rig::new(Setup::default().esp_mib(esp_mib));
-    let (script, manager) = (rig.path("grub.cfg"), rig.path("grub.efi"));
+/// A boot manager that a computer can start; `folder` is for scratch files.
+pub(crate) fn manager(folder: &Path) -> Vec<u8> {
+    let (script, manager) = (folder.join("grub.cfg"), folder.join("grub.efi"));
     fs::write(&script, GRUB_SCRIPT).unwrap();
     let modules = format!("--modules={GRUB_MODULES}");
     let config = format!("boot/grub/grub.cfg={}", script.display());
@@ -42,8 +42,14 @@ fn rig(esp_mib: u32) -> Rig {
         "grub-mkstandalone",
         &["-O", "x86_64-efi", &output, &modules, "--fonts=", "--locales=", "--themes=", &config],
     );
+    fs::read(manager).unwrap()
+}
+
+/// Starts a station whose media has a boot manager that a computer can start.
+fn rig(esp_mib: u32) -> Rig {
+    let rig = Rig::new(Setup::default().esp_mib(esp_mib));
     let wim = rig.path("bootable.wim");
-    let manager = Some(fs::read(manager).unwrap());
+    let manager = Some(manager(&rig.path("")));
     Sample { manager, ..Sample::default() }.make(&wim, &["--compress=XPRESS"]);
     rig.add_media(&wim, "bootable.wim");
     rig.start();
@@ -62,7 +68,7 @@ impl Drop for Machine {
 }
 
 /// Starts a computer from a drive, and waits until its console says how that went; returns the console's text.
-fn start(rig: &Rig, drive: &Drive, device: &str) -> String {
+pub(crate) fn start(rig: &Rig, drive: &Drive, device: &str) -> String {
     let variables = rig.path("variables.fd");
     fs::copy(VARIABLES, &variables).unwrap();
     let console = rig.path("console");
@@ -88,7 +94,7 @@ fn start(rig: &Rig, drive: &Drive, device: &str) -> String {
     })
 }
 
-fn nvme(sector: u32) -> String {
+pub(crate) fn nvme(sector: u32) -> String {
     format!("nvme,drive=disk,serial=X,logical_block_size={sector},physical_block_size={sector}")
 }
 

@@ -103,12 +103,14 @@ fn the_package_installs_what_it_says() {
             1,
             &["master press", "[--socket PATH]", "EXIT STATUS", "bays learn --allow"],
         ),
+        ("prestaged-recipe", 5, &["created_by"]),
         ("prestaged-codes", 7, &["not_blank"]),
         ("prestaged-api", 7, &["GET /v1/records/{job}"]),
         ("prestaged.toml", 5, &["stall_timeout", "What is proven: see prestaged-drives(7)"]),
         ("prestaged-station", 7, &["SIGNALS", "upgrade"]),
         ("prestaged-drives", 7, &["NAMES OF BAYS", "admission.overwrite"]),
         ("prestaged-media", 7, &["wim_damaged", "boot manager"]),
+        ("prestaged-creating", 7, &["stand-alone", "SMS"]),
         ("prestaged-records", 7, &["OLD DATA", "overwritten"]),
     ] {
         let warnings = twin.done(&format!("man --warnings=w {section} {page} 2>&1 >/tmp/page"));

@@ -68,11 +68,11 @@ pub(super) struct Wrong {
 }
 
 impl Wrong {
-    fn new(at: impl Into<String>, mistake: Mistake) -> Self {
+    pub(super) fn new(at: impl Into<String>, mistake: Mistake) -> Self {
         Self { at: at.into(), mistake }
     }
 
-    fn value(key: &str, what: &str, hint: &str) -> Self {
+    pub(super) fn value(key: &str, what: &str, hint: &str) -> Self {
         Self::new(key, Mistake::unusable(key, what, hint))
     }
 }

@@ -102,9 +102,9 @@ pub(super) enum Mistake {
     #[error("{0}")]
     Toml(String),
     #[error("{}: no such key", keys::path(section, name))]
-    NoSuchKey { section: String, name: String },
+    NoSuchKey { section: String, name: String, near: Option<String> },
     #[error("{}: missing", keys::path(section, name))]
-    Missing { section: String, name: String },
+    Missing { section: String, name: String, needed: String },
     /// A value that cannot be read as what the key takes.
     #[error("{key}: {written} is not {}", kind.noun())]
     NotOfKind { key: String, written: String, kind: Kind },
@@ -134,10 +134,10 @@ impl Mistake {
                 "name the right file with --config or PRESTAGED_CONFIG".into(),
             ),
             Self::Read(_) | Self::Toml(_) => None,
-            Self::NoSuchKey { section, name } => {
-                keys::nearest(section, name).map(|near| format!("did you mean {near:?}?"))
+            Self::NoSuchKey { near, .. } => {
+                near.as_ref().map(|near| format!("did you mean {near:?}?"))
             }
-            Self::Missing { section, .. } => Some(keys::required(section)),
+            Self::Missing { needed, .. } => Some(needed.clone()),
             Self::NotOfKind { written, kind, .. } => kind.hint(written),
             Self::Unusable { hint, .. } => hint.clone(),
             Self::Pattern { .. } => Some(

@@ -1,4 +1,4 @@
-//! One file of the configuration, checked on its own, so that every mistake is found where somebody wrote it.
+//! One file of the configuration, or a recipe, checked on its own, so that every mistake is found where somebody wrote it.
 //!
 //! Unknown and missing keys are found with the table of keys. Values are judged by their types alone: the table only
 //! lends the words for what was expected.
@@ -6,59 +6,71 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use toml::de::{DeTable, DeValue};
 
 use super::Config;
+use super::check::Wrong;
 use super::error::{ConfigError, Mistake, Place};
-use super::keys::{self, Fallback, KEYS};
+use super::keys::{self, Fallback, KEYS, Key};
 
 /// A file whose keys are known and whose values can be used.
 #[derive(Clone, Debug)]
 pub(super) struct Source {
     path: PathBuf,
     text: String,
+    /// The keys that it may have.
+    known: &'static [Key],
 }
 
 impl Source {
     pub(super) fn read(path: &Path) -> Result<(Self, toml::Table), ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            ConfigError::new(Place { file: path.to_owned(), line: None }, Mistake::Read(error))
-        })?;
-        Self::parse(path, text)
+        Self::parse(path, text_of(path)?)
     }
 
     pub(super) fn parse(path: &Path, text: String) -> Result<(Self, toml::Table), ConfigError> {
-        let source = Self { path: path.to_owned(), text };
-        let table = source.check()?;
+        let source = Self::new(path, text, &KEYS);
+        source.read_as(Config::check)?;
+        let table = source.text.parse().map_err(|error| source.syntax(&error))?;
         Ok((source, table))
     }
 
-    fn check(&self) -> Result<toml::Table, ConfigError> {
-        let syntax = |error: toml::de::Error| {
-            let what = error.message().trim().replace('\n', ", ");
-            let about = error.span().and_then(|span| self.text.get(span)).unwrap_or_default();
-            let alone = !about.trim().is_empty() && !about.contains('\n');
-            let what = if alone { format!("{}: {what}", short(about)) } else { what };
-            ConfigError::new(self.place(error.span().map(|span| span.start)), Mistake::Toml(what))
-        };
-        let tree = DeTable::parse(&self.text).map_err(syntax)?.into_inner();
+    /// A file with this text.
+    pub(super) fn new(path: &Path, text: String, known: &'static [Key]) -> Self {
+        Self { path: path.to_owned(), text, known }
+    }
+
+    /// What the file says; `check` judges what its type alone cannot.
+    pub(super) fn read_as<T: DeserializeOwned>(
+        &self,
+        check: impl FnOnce(&T) -> Result<(), Wrong>,
+    ) -> Result<T, ConfigError> {
+        let tree = DeTable::parse(&self.text).map_err(|error| self.syntax(&error))?.into_inner();
         let mut found = Vec::new();
-        check_names(&tree, "", 0, &mut found);
+        check_names(self.known, &tree, "", 0, &mut found);
         if let Some((at, mistake)) = found.into_iter().min_by_key(|(at, _)| *at) {
             return Err(ConfigError::new(self.place(Some(at)), mistake));
         }
-        let read: Result<Config, _> = toml::from_str(&self.text);
-        let config = read.map_err(|error| match self.wrong_value(&tree, &error) {
+        let read: Result<T, _> = toml::from_str(&self.text);
+        let value = read.map_err(|error| match self.wrong_value(&tree, &error) {
             Some(mistake) => {
                 ConfigError::new(self.place(error.span().map(|span| span.start)), mistake)
             }
-            None => syntax(error),
+            None => self.syntax(&error),
         })?;
-        config.check().map_err(|wrong| {
+        check(&value).map_err(|wrong| {
             let place = self.place_of(&wrong.at).unwrap_or_else(|| self.place(None));
             ConfigError::new(place, wrong.mistake)
         })?;
-        self.text.parse().map_err(syntax)
+        Ok(value)
+    }
+
+    fn syntax(&self, error: &toml::de::Error) -> ConfigError {
+        let what = error.message().trim().replace('\n', ", ");
+        let about = error.span().and_then(|span| self.text.get(span)).unwrap_or_default();
+        let alone = !about.trim().is_empty() && !about.contains('\n');
+        let what = if alone { format!("{}: {what}", short(about)) } else { what };
+        ConfigError::new(self.place(error.span().map(|span| span.start)), Mistake::Toml(what))
     }
 
     /// The line with this byte of the text.
@@ -110,10 +122,13 @@ impl Source {
             ["layout", "partitions", name, rest @ ..] => ("layout.partitions", *name, rest),
             ["media", "signers", name, rest @ ..] => ("media.signers", *name, rest),
             [section, name, rest @ ..] => (*section, *name, rest),
-            [section] => return Some(not_a_table(section, &written)),
+            [name] if self.known.iter().any(|key| key.section.is_empty() && key.name == *name) => {
+                ("", *name, &[][..])
+            }
+            [section] => return Some(not_a_table(self.known, section, &written)),
             [] => return None,
         };
-        let key = KEYS.iter().find(|key| key.section == section && key.name == name)?;
+        let key = self.known.iter().find(|key| key.section == section && key.name == name)?;
         let (path, kind) = (key.path(), key.kind);
         let inner: String = inner.iter().map(|name| format!(".{name:?}")).collect();
         let inside = !inner.is_empty() || steps.last().is_some_and(Option::is_none);
@@ -122,8 +137,15 @@ impl Source {
     }
 }
 
-fn not_a_table(section: &str, written: &str) -> Mistake {
-    let repeated = KEYS.iter().any(|key| key.section == section && key.is_repeated());
+/// The text of a file.
+pub(super) fn text_of(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|error| {
+        ConfigError::new(Place { file: path.to_owned(), line: None }, Mistake::Read(error))
+    })
+}
+
+fn not_a_table(known: &[Key], section: &str, written: &str) -> Mistake {
+    let repeated = known.iter().any(|key| key.section == section && key.is_repeated());
     let heading = if repeated { format!("[[{section}]]") } else { format!("[{section}]") };
     let what = format!("{written} does not begin a table of this name");
     Mistake::unusable(section, what, &format!("write {heading}, and its keys on the lines below"))
@@ -137,12 +159,13 @@ fn entry<'a, 'i>(table: &'a DeTable<'i>, name: &str) -> Option<(Range<usize>, &'
 
 /// Finds the names in a table that its section does not know, and those that it lacks, with their places in the text.
 fn check_names(
+    known: &[Key],
     table: &DeTable<'_>,
     section: &str,
     start: usize,
     found: &mut Vec<(usize, Mistake)>,
 ) {
-    let known = keys::names(section);
+    let names = keys::names(known, section);
     let section_of = |name: &str| match section {
         "" => Some(name.to_owned()),
         "layout" if name == "partitions" => Some("layout.partitions".to_owned()),
@@ -151,16 +174,19 @@ fn check_names(
     };
     for (key, value) in table {
         let name: &str = key.get_ref();
-        if !known.contains(&name) {
+        if !names.contains(&name) {
+            let near = keys::nearest(known, section, name);
             let (section, name) = (section.to_owned(), name.to_owned());
-            found.push((key.span().start, Mistake::NoSuchKey { section, name }));
+            found.push((key.span().start, Mistake::NoSuchKey { section, name, near }));
         } else if let Some(inner) = section_of(name) {
             match value.get_ref() {
-                DeValue::Table(table) => check_names(table, &inner, value.span().start, found),
+                DeValue::Table(table) => {
+                    check_names(known, table, &inner, value.span().start, found);
+                }
                 DeValue::Array(items) => {
                     for item in items.iter() {
                         if let DeValue::Table(table) = item.get_ref() {
-                            check_names(table, &inner, item.span().start, found);
+                            check_names(known, table, &inner, item.span().start, found);
                         }
                     }
                 }
@@ -169,10 +195,17 @@ fn check_names(
         }
     }
     let given = |name: &str| table.keys().any(|key| key.get_ref() == name);
-    let needed = |key: &&keys::Key| key.section == section && key.fallback == Fallback::Required;
-    if let Some(key) = KEYS.iter().filter(needed).find(|key| !given(key.name)) {
-        let (section, name) = (section.to_owned(), key.name.to_owned());
-        found.push((start, Mistake::Missing { section, name }));
+    let needed = |key: &&Key| key.fallback == Fallback::Required;
+    let here = known.iter().filter(needed).find(|key| key.section == section && !given(key.name));
+    // A table that may be there once is needed if one of its keys is. That it is not there is seen at the end.
+    let alone = |key: &&Key| section.is_empty() && !key.is_repeated() && !given(key.section);
+    let elsewhere = known.iter().filter(needed).find(alone);
+    for (at, key) in
+        here.map(|key| (start, key)).into_iter().chain(elsewhere.map(|key| (usize::MAX, key)))
+    {
+        let needed = keys::required(known, key.section);
+        let (section, name) = (key.section.to_owned(), key.name.to_owned());
+        found.push((at, Mistake::Missing { section, name, needed }));
     }
 }
 

@@ -39,7 +39,7 @@ impl Fallback {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct Key {
-    /// Its table; `layout.partitions` for the tables in `partitions`.
+    /// Its table; `layout.partitions` for the tables in `partitions`; empty for a key outside of all tables.
     pub section: &'static str,
     pub name: &'static str,
     pub kind: Kind,
@@ -68,7 +68,7 @@ impl Key {
 }
 
 fn is_repeated(section: &str) -> bool {
-    matches!(section, "bay" | "layout" | "layout.partitions" | "media.signers")
+    matches!(section, "bay" | "layout" | "layout.partitions" | "media.signers" | "package" | "file")
 }
 
 /// The full name of a key of a section, known or not; the empty section is the file itself.
@@ -86,24 +86,25 @@ pub(super) fn path(section: &str, name: &str) -> String {
 }
 
 /// The names that a section knows; the empty section is the file itself.
-pub(super) fn names(section: &str) -> Vec<&'static str> {
+pub(super) fn names(known: &[Key], section: &str) -> Vec<&'static str> {
+    let keys = known.iter().filter(|key| key.section == section).map(|key| key.name);
+    let mut names: Vec<&str> = keys.collect();
     if section.is_empty() {
-        let mut sections: Vec<&str> = KEYS.iter().map(|key| key.section).collect();
-        sections.retain(|section| !section.contains('.'));
-        sections.dedup();
-        return sections;
+        names.extend(known.iter().map(|key| key.section));
+        names.retain(|name| !name.contains('.') && !name.is_empty());
+        names.dedup();
     }
-    KEYS.iter().filter(|key| key.section == section).map(|key| key.name).collect()
+    names
 }
 
 /// What may have been meant by a name that a section does not know.
-pub(super) fn nearest(section: &str, name: &str) -> Option<String> {
-    let mut elsewhere = KEYS.iter().filter(|key| key.name == name);
+pub(super) fn nearest(known: &[Key], section: &str, name: &str) -> Option<String> {
+    let mut elsewhere = known.iter().filter(|key| key.name == name);
     let (first, second) = (elsewhere.next(), elsewhere.next());
     match (first, second) {
         (Some(key), None) => Some(key.path()),
         // It stands in several sections; a slip in this one is likelier.
-        _ => near(name, &names(section)).map(str::to_owned).or(first.map(Key::path)),
+        _ => near(name, &names(known, section)).map(str::to_owned).or(first.map(Key::path)),
     }
 }
 
@@ -115,17 +116,18 @@ pub fn near<'a>(text: &str, known: &[&'a str]) -> Option<&'a str> {
 }
 
 /// Which keys each table of a section needs, in words.
-pub(super) fn required(section: &str) -> String {
-    let needed = KEYS.iter().filter(|key| key.section == section && key.fallback == Required);
+pub(super) fn required(known: &[Key], section: &str) -> String {
+    let needed = known.iter().filter(|key| key.section == section && key.fallback == Required);
     let needed: Vec<&str> = needed.map(|key| key.name).collect();
     let table = match section.split_once('.') {
-        Some((_, inner)) => format!("of {inner}"),
-        None => format!("[[{section}]]"),
+        Some((_, inner)) => format!("each table of {inner}"),
+        None if is_repeated(section) => format!("each table [[{section}]]"),
+        None => format!("the table [{section}]"),
     };
-    format!("each table {table} needs {}", needed.join(" and "))
+    format!("{table} needs {}", needed.join(" and "))
 }
 
-const fn key(
+pub(super) const fn key(
     section: &'static str,
     name: &'static str,
     kind: Kind,

@@ -1,6 +1,7 @@
 //! The configuration: one file and its drop-ins, checked once, at start.
 //!
-//! - Owns the keys, their defaults and their manual ([`keys`]), and the drop-in with the names of bays ([`learned`]).
+//! - Owns the keys, their defaults and their manual ([`keys`]), the drop-in with the names of bays ([`learned`]), and the
+//!   recipes of media ([`recipe`]), which are checked in the same way.
 //! - May touch the configuration file and its drop-ins; [`learned`] writes one of them.
 //! - May never be read again by a running daemon, nor act on a key.
 //!
@@ -25,6 +26,7 @@ mod file;
 pub mod keys;
 pub mod learned;
 pub mod orders;
+pub mod recipe;
 mod sections;
 #[cfg(test)]
 mod tests;

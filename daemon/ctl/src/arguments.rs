@@ -233,6 +233,55 @@ pub(super) enum MediaVerb {
     },
     /// Take a parcel into the inbox; after an interruption the same command goes on where it was cut.
     Receive(ReceiveArguments),
+    /// Make media of its parts by a recipe, see prestaged-recipe(5); needs neither the daemon nor root.
+    Create(CreateArguments),
+    /// Split media into parts that FAT32 can hold; needs neither the daemon nor root.
+    Split(SplitArguments),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CreateArguments {
+    /// File that says of what the media is made.
+    #[arg(value_name = "RECIPE")]
+    pub(super) recipe: PathBuf,
+    /// File to be made.
+    #[arg(long, value_name = "FILE")]
+    pub(super) out: PathBuf,
+    /// Verify the parts, judge names and compute the room, but write no media.
+    #[arg(long)]
+    pub(super) check: bool,
+    /// Replace the file if it is there, once the new one is made and verified.
+    #[arg(long)]
+    pub(super) replace: bool,
+    /// The daemon's program, which does the work; without it, the one beside prestagectl.
+    #[arg(
+        long = "worker",
+        value_name = "PROGRAM",
+        env = "PRESTAGED_WORKER",
+        hide_env_values = true
+    )]
+    pub(super) program: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SplitArguments {
+    /// Media in one file.
+    #[arg(value_name = "FILE")]
+    pub(super) file: PathBuf,
+    /// First part to be made, such as /media/stick/win11.swm; the others are win112.swm, win113.swm and so on.
+    #[arg(long, value_name = "FILE")]
+    pub(super) out: PathBuf,
+    /// Largest size of a part.
+    #[arg(long, value_name = "SIZE", default_value = "3.8GiB")]
+    pub(super) size: Bytes,
+    /// The daemon's program, which does the work; without it, the one beside prestagectl.
+    #[arg(
+        long = "worker",
+        value_name = "PROGRAM",
+        env = "PRESTAGED_WORKER",
+        hide_env_values = true
+    )]
+    pub(super) program: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

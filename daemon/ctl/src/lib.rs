@@ -2,8 +2,9 @@
 //!
 //! - Owns the command line and what it prints. A file per verb, but for the short ones; each makes its text from what the
 //!   daemon answers, for a terminal of some width or for a pipe.
-//! - May touch the daemon's socket, the terminal, the drop-in with the names of bays, and the files and servers that its
-//!   user names for parcels and keys, with its user's rights.
+//! - May touch the daemon's socket, the terminal, the drop-in with the names of bays, the files and servers that its user
+//!   names for parcels and keys, and the folder in which media is made, with its user's rights. Media is made by the
+//!   daemon's program as a worker ([`composing`]).
 //! - May never open a drive or the ledger, nor compute a verdict: it shows the daemon's. It depends on `model`, `config`,
 //!   `parcel` and `signing` alone, so that it needs neither libwim nor SQLite nor libudev.
 
@@ -14,6 +15,7 @@ mod arguments;
 mod audit;
 mod bays;
 mod client;
+mod composing;
 mod csv;
 mod drives;
 pub mod exit;

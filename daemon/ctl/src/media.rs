@@ -9,7 +9,7 @@ use super::client::{Client, segment};
 use super::output::{Output, paragraph};
 use super::progress::Progress;
 use super::table::{Cell, Keep, Table};
-use super::{CommandError, ended, exit, parcel, words};
+use super::{CommandError, composing, ended, exit, parcel, words};
 use model::api::requests::{AcceptRequest, OfferRequest};
 use model::api::snapshot::{MediaState, MediaView, Snapshot};
 use model::code::DenialCode;
@@ -59,6 +59,8 @@ pub(super) async fn perform(
             out.print(&media, |terminal| show(&media, terminal));
             Ok(if media.state == MediaState::Valid { exit::DONE } else { exit::FAILED })
         }
+        MediaVerb::Create(arguments) => composing::create(out, arguments).await,
+        MediaVerb::Split(arguments) => composing::split(out, arguments).await,
     }
 }
 

@@ -222,6 +222,13 @@ pub fn root() -> Vec<u8> {
     descriptor(DACL_AUTO_INHERITED, None, &dacl)
 }
 
+/// The descriptor of a registry key that the local system and administrators may do everything with, and so on below.
+pub(crate) fn registry_key() -> Vec<u8> {
+    /// `KEY_ALL_ACCESS`
+    const ALL: u32 = 0x000f_003f;
+    descriptor(0, None, &allowing(&[(SYSTEM, ALL, TO_FOLDERS), (ADMINISTRATORS, ALL, TO_FOLDERS)]))
+}
+
 /// The descriptor that a new entry gets in a folder with this descriptor.
 pub fn inherited(folder: &[u8], kind: Kind) -> Vec<u8> {
     let control = half(folder, 2).unwrap_or(0);

@@ -4,8 +4,8 @@
 //! every blob to compare its SHA-1. The directory tree then shows what the media holds and what would go wrong later.
 
 mod lost;
-mod names;
-mod parts;
+pub(crate) mod names;
+pub(crate) mod parts;
 mod rehearse;
 mod tree;
 

@@ -16,6 +16,7 @@ mod boot;
 pub mod caseless;
 pub mod check;
 pub mod compare;
+pub mod create;
 pub mod inbox;
 pub mod inheritance;
 pub mod intake;

@@ -398,6 +398,22 @@ codes! {
         NotImaged,
         /// The Windows volume on the drive cannot be read.
         VolumeDamaged,
+        /// A file or folder that the recipe names is not there, or cannot be read.
+        SourceUnreadable,
+        /// A file that the recipe names is damaged, incomplete, or not of the kind that it must be.
+        SourceDamaged,
+        /// A file or folder that the recipe names was changed while media was made of it.
+        SourceChanged,
+        /// A WIM file that the recipe names has no image with this index.
+        ImageMissing,
+        /// Names are not allowed on Windows, are links or special files, or differ from others only in upper and lower case.
+        NamesInvalid,
+        /// The boot image is for another architecture than the boot manager of the operating system image.
+        BootImageArchitecture,
+        /// There is no room for the media.
+        NoRoom,
+        /// What was made is not what the recipe asks for, or intake would refuse it.
+        CreateFailed,
         /// libwim cannot be loaded.
         Libwim,
         /// The worker process crashed or was killed.

@@ -15,6 +15,7 @@ pub mod advice;
 pub mod api;
 pub mod boot;
 pub mod code;
+pub mod composition;
 pub mod digest;
 pub mod drive;
 pub mod failure;

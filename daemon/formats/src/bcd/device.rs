@@ -40,7 +40,7 @@ impl Device {
 
     fn understand(data: &[u8]) -> Option<Self> {
         let words = match (word(data, 0x10)?, word(data, 0x20)) {
-            (LOCAL, Some(RAMDISK)) => return ramdisk(data),
+            (LOCAL, Some(RAMDISK)) => return parse_ramdisk(data),
             (LOCAL, Some(FILE)) => "a virtual disk".into(),
             (LOCAL, Some(local)) => format!("a local one of type {local}"),
             (BOOT, _) => "the partition from which the boot manager was started".into(),
@@ -54,7 +54,7 @@ impl Device {
 }
 
 /// The path follows the description of the device on which it lies, whose length depends on the kind of that device.
-fn ramdisk(data: &[u8]) -> Option<Device> {
+fn parse_ramdisk(data: &[u8]) -> Option<Device> {
     let options = Uuid::from_bytes_le(data.get(..16)?.try_into().ok()?);
     let length = usize::try_from(word(data, PARENT + 8)?).ok().filter(|n| *n >= SHORTEST)?;
     let units = data.get(PARENT.checked_add(length)?..)?;
@@ -82,10 +82,24 @@ pub(super) fn partition(disk: Uuid, partition: Uuid) -> Vec<u8> {
     data
 }
 
+/// `boot`: the partition from which the boot manager was started.
+pub(super) fn boot() -> Vec<u8> {
+    let mut data = vec![0; 16];
+    for number in [BOOT, 0, 0x48, 0] {
+        data.extend(number.to_le_bytes());
+    }
+    data.resize(16 + 72, 0);
+    data
+}
+
 /// `ramdisk=[partition]path,options`
 pub(super) fn ramdisk_on_windows(options: Uuid, places: &Places, path: &str) -> Vec<u8> {
+    ramdisk(options, &partition_block(places.disk, places.windows), path)
+}
+
+/// `ramdisk=[…]path,options`, where `parent` describes the device on which the file lies.
+pub(super) fn ramdisk(options: Uuid, parent: &[u8], path: &str) -> Vec<u8> {
     let path: Vec<u8> = path.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect();
-    let parent = partition_block(places.disk, places.windows);
     let length = u32::try_from(PARENT + parent.len() + path.len()).unwrap_or(u32::MAX);
     let mut data = options.to_bytes_le().to_vec();
     for number in [LOCAL, 1, length - 0x10, 0, RAMDISK, 0, 0, 0, 0, 0, 1, length - 0x38, 5] {

@@ -8,12 +8,16 @@
 //! to the drive's own partitions, whatever they were before, as bcdedit does with `partition=` and `ramdisk=`. The hive
 //! is read with nt-hive and changed by hivexsh, with a script that this module writes.
 //!
+//! [`generate`] makes a BCD from nothing, for media that is made here.
+//!
 //! Byte layouts: ntloader's `bcd.h` and the BCD-SYS project's scripts, which agree; elements and objects: Microsoft's
 //! BCD WMI provider documentation.
 
 mod device;
 #[cfg(test)]
 mod fixture;
+mod generate;
+mod hive;
 mod patch;
 mod start;
 mod store;
@@ -24,6 +28,7 @@ mod walk;
 use model::hint::Hint;
 use nt_hive::NtHiveError;
 
+pub use generate::{BOOT_SDI, BOOT_WIM, generate};
 pub use patch::{check, script};
 pub use start::{Start, Started, Turn};
 pub use walk::{Lacking, Lookup, Place, Walk};

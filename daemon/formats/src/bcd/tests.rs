@@ -371,7 +371,7 @@ fn hives_made_to_do_harm_end_soon() {
     let mut deep = adk().root();
     for level in 0..200 {
         let name = format!("{level}");
-        deep = super::fixture::Key { name, keys: vec![deep], ..Default::default() };
+        deep = super::hive::Key { name, keys: vec![deep], ..Default::default() };
     }
     assert_eq!(Start::of(&deep.hive()), Err(BcdError::Missing("objects")));
     // An object that inherits from itself, and from a hundred others that do.

@@ -24,6 +24,11 @@ const SYSTEM: [&str; 11] = [
     "$SECURE", "$UPCASE", "$EXTEND",
 ];
 
+/// Whether a name in capitals is that of a file of an NTFS volume's own, in its root folder.
+pub(crate) fn is_of_the_volume(name: &str) -> bool {
+    SYSTEM.contains(&name)
+}
+
 /// The longest list of a file's attributes that NTFS takes, in bytes, less what the places of its data may need.
 const LONGEST_LIST: usize = (256 << 10) - (16 << 10);
 

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use model::code::FindingCode as Code;
-use model::failure::Finding;
+use model::failure::{Finding, chain};
 
 use super::{IntakeError, read_failed};
 use crate::wim::{Flow, Info, Wim, WimError};
@@ -19,6 +19,15 @@ pub(super) fn is_part(path: &Path) -> bool {
 
 fn has_extension(path: &Path, wanted: &str) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(wanted))
+}
+
+/// The files of the set whose first part is at `path`, that one first; in words, if one is missing or cannot be read.
+pub(crate) fn all(path: &Path, info: &Info) -> Result<Vec<PathBuf>, String> {
+    let others = OtherParts::of(path, info).map_err(|error| chain(&error))?;
+    if let Some(problem) = others.missing().into_iter().next() {
+        return Err(problem.detail.replace("in the inbox", "beside it"));
+    }
+    Ok(std::iter::once(path.to_owned()).chain(others.files.into_iter().flatten()).collect())
 }
 
 /// The other parts of a set, from the second on.

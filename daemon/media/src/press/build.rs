@@ -258,7 +258,7 @@ fn reported() -> impl FnMut(crate::wim::Progress) -> Flow + 'static {
     move |progress: crate::wim::Progress| {
         let part = fraction(progress.done, progress.total);
         match progress.phase {
-            Phase::Begin => {}
+            Phase::Begin | Phase::Write | Phase::Table | Phase::Split => {}
             Phase::Integrity | Phase::Verify => reporter.report("checking", 0.02 * part),
             Phase::Structure => reporter.report("applying", 0.02 + 0.18 * part),
             Phase::Data => reporter.report("applying", 0.20 + 0.60 * part),

@@ -26,6 +26,18 @@ pub(super) unsafe extern "C" fn on_progress(
                 let i = (*info).verify_streams;
                 Progress { phase: Phase::Verify, done: i.completed_bytes, total: i.total_bytes }
             }
+            sys::PROGRESS_WRITE_STREAMS => {
+                let i = (*info).write_streams;
+                Progress { phase: Phase::Write, done: i.completed_bytes, total: i.total_bytes }
+            }
+            sys::PROGRESS_CALC_INTEGRITY => {
+                let i = (*info).integrity;
+                Progress { phase: Phase::Table, done: i.completed_bytes, total: i.total_bytes }
+            }
+            sys::PROGRESS_SPLIT_BEGIN_PART | sys::PROGRESS_SPLIT_END_PART => {
+                let i = (*info).split;
+                Progress { phase: Phase::Split, done: i.completed_bytes, total: i.total_bytes }
+            }
             sys::PROGRESS_EXTRACT_STREAMS => {
                 let i = (*info).extract;
                 Progress { phase: Phase::Data, done: i.completed_bytes, total: i.total_bytes }

@@ -8,6 +8,7 @@
 
 mod bare;
 mod callback;
+mod compose;
 mod entry;
 mod extract;
 mod look;
@@ -27,6 +28,7 @@ use std::sync::{Arc, OnceLock};
 
 pub use bare::BareError;
 use callback::{on_entry, on_progress, owned};
+pub use compose::{Draft, Start};
 pub use entry::{Entry, Stream};
 pub use look::Thing;
 pub use metadata::{MetadataError, Sizes};
@@ -57,6 +59,12 @@ pub enum Phase {
     Data,
     /// Attributes and times are set, in files.
     Metadata,
+    /// A WIM is written, in uncompressed bytes.
+    Write,
+    /// An integrity table is computed, in bytes.
+    Table,
+    /// The parts of a split set are written, in compressed bytes.
+    Split,
 }
 
 /// Whether a long call goes on.
@@ -102,6 +110,11 @@ impl WimError {
             return source.kind() == io::ErrorKind::StorageFull;
         }
         self.said().is_some_and(|said| said.ends_with(NO_SPACE))
+    }
+
+    /// Whether libwim could not open a file because it is encrypted, as the ESD files of Windows Update are.
+    pub fn is_encrypted(&self) -> bool {
+        matches!(self, Self::Libwim { code: sys::ERR_WIM_IS_ENCRYPTED, .. })
     }
 
     /// What libwim printed about an image that it did not apply.

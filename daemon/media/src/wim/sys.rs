@@ -23,13 +23,24 @@ pub(super) const ITERATE_FLAG_CHILDREN: c_int = 0x2;
 pub(super) const EXPORT_FLAG_NO_NAMES: c_int = 0x2;
 pub(super) const EXPORT_FLAG_NO_DESCRIPTIONS: c_int = 0x4;
 pub(super) const WRITE_FLAG_SKIP_EXTERNAL_WIMS: c_int = 0x200;
+pub(super) const EXPORT_FLAG_BOOT: c_int = 0x1;
+pub(super) const DELETE_FLAG_FORCE_RECURSIVE: c_int = 0x3;
+pub(super) const ADD_FLAG_NO_ACLS: c_int = 0x20;
+pub(super) const ADD_FLAG_NORPFIX: c_int = 0x200;
+pub(super) const WRITE_FLAG_CHECK_INTEGRITY: c_int = 0x1;
 pub(super) const COMPRESSION_TYPE_NONE: c_int = 0;
+pub(super) const COMPRESSION_TYPE_XPRESS: c_int = 1;
+pub(super) const COMPRESSION_TYPE_LZX: c_int = 2;
 pub(super) const ALL_IMAGES: c_int = -1;
 
 pub(super) const PROGRESS_EXTRACT_IMAGE_BEGIN: c_int = 0;
 pub(super) const PROGRESS_EXTRACT_FILE_STRUCTURE: c_int = 3;
 pub(super) const PROGRESS_EXTRACT_STREAMS: c_int = 4;
 pub(super) const PROGRESS_EXTRACT_METADATA: c_int = 6;
+pub(super) const PROGRESS_WRITE_STREAMS: c_int = 12;
+pub(super) const PROGRESS_CALC_INTEGRITY: c_int = 17;
+pub(super) const PROGRESS_SPLIT_BEGIN_PART: c_int = 19;
+pub(super) const PROGRESS_SPLIT_END_PART: c_int = 20;
 pub(super) const PROGRESS_VERIFY_INTEGRITY: c_int = 16;
 pub(super) const PROGRESS_VERIFY_STREAMS: c_int = 29;
 pub(super) const PROGRESS_CONTINUE: c_int = 0;
@@ -37,6 +48,7 @@ pub(super) const PROGRESS_ABORT: c_int = 1;
 
 pub(super) const ERR_NOT_A_WIM_FILE: c_int = 43;
 pub(super) const ERR_UNEXPECTED_END_OF_FILE: c_int = 65;
+pub(super) const ERR_WIM_IS_ENCRYPTED: c_int = 74;
 
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -75,12 +87,31 @@ pub(super) struct VerifyStreamsInfo {
     pub(super) completed_bytes: u64,
 }
 
+/// The first fields of `struct wimlib_progress_info_write_streams`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(super) struct WriteStreamsInfo {
+    pub(super) total_bytes: u64,
+    pub(super) total_streams: u64,
+    pub(super) completed_bytes: u64,
+}
+
+/// The first fields of `struct wimlib_progress_info_split`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(super) struct SplitInfo {
+    pub(super) total_bytes: u64,
+    pub(super) completed_bytes: u64,
+}
+
 /// `union wimlib_progress_info`, only ever seen behind a pointer, so its size does not matter.
 #[repr(C)]
 pub(super) union ProgressInfo {
     pub(super) extract: ExtractInfo,
     pub(super) integrity: IntegrityInfo,
     pub(super) verify_streams: VerifyStreamsInfo,
+    pub(super) write_streams: WriteStreamsInfo,
+    pub(super) split: SplitInfo,
 }
 
 pub(super) type ProgressFn =
@@ -274,6 +305,11 @@ library! {
     wimlib_create_new_wim: fn(c_int, *mut *mut WimStruct) -> c_int;
     wimlib_export_image: fn(*mut WimStruct, c_int, *mut WimStruct, *const c_char, *const c_char, c_int) -> c_int;
     wimlib_write: fn(*mut WimStruct, *const c_char, c_int, c_int, c_uint) -> c_int;
+    wimlib_set_output_chunk_size: fn(*mut WimStruct, u32) -> c_int;
+    wimlib_set_image_property: fn(*mut WimStruct, c_int, *const c_char, *const c_char) -> c_int;
+    wimlib_add_tree: fn(*mut WimStruct, c_int, *const c_char, *const c_char, c_int) -> c_int;
+    wimlib_delete_path: fn(*mut WimStruct, c_int, *const c_char, c_int) -> c_int;
+    wimlib_split: fn(*mut WimStruct, *const c_char, u64, c_int) -> c_int;
     wimlib_free: fn(*mut WimStruct);
     ntfs_mount: fn(*const c_char, c_ulong) -> *mut NtfsVolume;
     ntfs_umount: fn(*mut NtfsVolume, c_int) -> c_int;

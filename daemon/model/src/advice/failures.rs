@@ -3,6 +3,7 @@
 use super::{Advice, Explained};
 use crate::code::FailureCode;
 
+const MADE_OUTSIDE: &str = "Nothing: media is made away from the rack. Tell the engineer.";
 const DRIVE_IS_FINE: &str = "Tell the engineer. Nothing is wrong with the drive.";
 
 impl Explained for FailureCode {
@@ -90,6 +91,49 @@ impl Explained for FailureCode {
                 now: "`prestagectl image DEVICE` images the drive anew",
                 operator: "Do not ship the drive; image it again.",
                 engineer: "The NTFS volume is not what was written: the drive was used, or does not keep its data.",
+            },
+            Self::SourceUnreadable => Advice {
+                now: "correct the path in the recipe, or let your user read what it names",
+                operator: MADE_OUTSIDE,
+                engineer: "Paths in a recipe are relative to its folder. The detail has the system's error.",
+            },
+            Self::SourceDamaged => Advice {
+                now: "get the file that the detail names anew, and compare its checksum",
+                operator: MADE_OUTSIDE,
+                engineer: "Every blob of each WIM is verified before anything is written, because copying would keep the \
+                    damage. An encrypted ESD is decrypted on Windows first.",
+            },
+            Self::SourceChanged => Advice {
+                now: "create the media once more, while nobody writes to its parts",
+                operator: MADE_OUTSIDE,
+                engineer: "Each file is hashed when it is listed; what went into the media has another digest.",
+            },
+            Self::ImageMissing => Advice {
+                now: "name an index that `wimlib-imagex info FILE` lists",
+                operator: MADE_OUTSIDE,
+                engineer: "Images are counted from 1. Without `boot.index`, the image that is marked as bootable is taken.",
+            },
+            Self::NamesInvalid => Advice {
+                now: "rename or remove what the detail lists",
+                operator: MADE_OUTSIDE,
+                engineer: "Windows could not open these files, or would show one of two. Nothing is left out on purpose: a \
+                    package that lacks a file fails its hash check.",
+            },
+            Self::BootImageArchitecture => Advice {
+                now: "name the boot image for the computer's architecture",
+                operator: MADE_OUTSIDE,
+                engineer: "The boot manager comes from \\Windows\\Boot\\EFI of the operating system image.",
+            },
+            Self::NoRoom => Advice {
+                now: "make room where the media is written, or name another folder with `--out`",
+                operator: MADE_OUTSIDE,
+                engineer: "What is needed is computed as if nothing of what is added could be compressed.",
+            },
+            Self::CreateFailed => Advice {
+                now: "mend in the recipe or its parts what the detail says",
+                operator: MADE_OUTSIDE,
+                engineer: "What was written is verified, compared with the parts, and taken through intake before it gets \
+                    its name. `prestagectl explain` knows the codes in the detail.",
             },
             Self::Libwim => Advice {
                 now: "install libwim15 (or libwim15t64)",

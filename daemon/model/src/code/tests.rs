@@ -41,6 +41,7 @@ fn wire_names_are_pinned() {
         names::<FailureCode>().join(" "),
         "media_changed media_unreadable wim_damaged media_invalid volume_full image_too_large store_full store_budget \
          store_error master_damaged tool_missing press_failed cancelled read_error not_imaged volume_damaged \
+         source_unreadable source_damaged source_changed image_missing names_invalid boot_image_architecture no_room create_failed \
          libwim worker_failed internal_error parcel_incomplete parcel_damaged base_missing signer_unknown inbox_error"
     );
     assert_eq!(
