@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind, set_hook, take_h
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
@@ -51,6 +52,11 @@ macro_rules! test {
 /// How many tests were ignored, by need, how that is reported, and reason.
 static IGNORED: Mutex<BTreeMap<(&str, &str, &str), u32>> = Mutex::new(BTreeMap::new());
 
+/// How long each test took.
+static TOOK: Mutex<Vec<(Duration, String)>> = Mutex::new(Vec::new());
+/// How many of the slowest are named.
+const SLOWEST: usize = 15;
+
 impl Test {
     /// `module::test`, as the built-in runner names it.
     fn name(&self) -> String {
@@ -71,8 +77,11 @@ impl Test {
             return Ok(Completion::ignored_with(told));
         }
         // A thread of its own, whose name stands in what a panic says.
+        let start = Instant::now();
         let thread = thread::Builder::new().name(self.name()).spawn(self.run).unwrap();
-        thread.join().map_or_else(|panic| resume_unwind(panic), |()| Ok(Completion::Completed))
+        let ended = thread.join();
+        TOOK.lock().unwrap().push((start.elapsed(), self.name()));
+        ended.map_or_else(|panic| resume_unwind(panic), |()| Ok(Completion::Completed))
     }
 }
 
@@ -106,6 +115,14 @@ pub(crate) fn main() -> ExitCode {
         let tests = if *count == 1 { "test" } else { "tests" };
         let report = report.to_uppercase();
         let _ = writeln!(std::io::stderr(), "*** {report}: {count} {tests}: {need}: {why} ***");
+    }
+    let mut took = std::mem::take(&mut *TOOK.lock().unwrap());
+    took.sort_by(|a, b| b.cmp(a));
+    if took.len() > SLOWEST {
+        let slowest = took[..SLOWEST].iter();
+        let slowest = slowest.map(|(time, name)| format!("{name} {} s", time.as_secs()));
+        let slowest = slowest.collect::<Vec<_>>().join(", ");
+        let _ = writeln!(std::io::stderr(), "the slowest: {slowest}");
     }
     conclusion.exit_code()
 }
