@@ -254,14 +254,8 @@ pub(super) struct CreateArguments {
     /// Replace the file if it is there, once the new one is made and verified.
     #[arg(long)]
     pub(super) replace: bool,
-    /// The daemon's program, which does the work; without it, the one beside prestagectl.
-    #[arg(
-        long = "worker",
-        value_name = "PROGRAM",
-        env = "PRESTAGED_WORKER",
-        hide_env_values = true
-    )]
-    pub(super) program: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) by: WorkerArguments,
 }
 
 #[derive(Debug, Args)]
@@ -275,6 +269,13 @@ pub(super) struct SplitArguments {
     /// Largest size of a part.
     #[arg(long, value_name = "SIZE", default_value = "3.8GiB")]
     pub(super) size: Bytes,
+    #[command(flatten)]
+    pub(super) by: WorkerArguments,
+}
+
+// Who does the work of making media. A doc comment would become what the verb is said to do.
+#[derive(Debug, Args)]
+pub(super) struct WorkerArguments {
     /// The daemon's program, which does the work; without it, the one beside prestagectl.
     #[arg(
         long = "worker",

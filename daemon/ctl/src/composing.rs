@@ -20,7 +20,7 @@ use folder::WorkFolder;
 
 /// Makes media by a recipe.
 pub(super) async fn create(out: &Output, arguments: &CreateArguments) -> Result<u8, CommandError> {
-    let CreateArguments { recipe, out: target, check, replace, program } = arguments;
+    let CreateArguments { recipe, out: target, check, replace, by } = arguments;
     let parts = recipe::load(recipe).map_err(|error| CommandError::of(exit::USAGE, &error))?;
     let target = absolute(target)?;
     if !check && !replace {
@@ -33,7 +33,7 @@ pub(super) async fn create(out: &Output, arguments: &CreateArguments) -> Result<
     let task = Create { parts, folder: folder.path().to_owned(), search, extent };
     let name = name_of(&target);
     let created: Created =
-        worker::run(out, ends, program.as_deref(), "create", &task, &name).await?;
+        worker::run(out, ends, by.program.as_deref(), "create", &task, &name).await?;
     if *check {
         out.print(&created, |terminal| narrow(&checked(&created, &target), terminal));
         return Ok(exit::DONE);
@@ -45,7 +45,7 @@ pub(super) async fn create(out: &Output, arguments: &CreateArguments) -> Result<
 
 /// Splits media into parts.
 pub(super) async fn split(out: &Output, arguments: &SplitArguments) -> Result<u8, CommandError> {
-    let SplitArguments { file, out: target, size, program } = arguments;
+    let SplitArguments { file, out: target, size, by } = arguments;
     let (wim, target) = (absolute(file)?, absolute(target)?);
     let stem = target.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned);
     let named = target.extension().is_some_and(|extension| extension == "swm");
@@ -58,7 +58,7 @@ pub(super) async fn split(out: &Output, arguments: &SplitArguments) -> Result<u8
     refuse_existing(&target)?;
     let task = Split { wim, folder: folder.path().to_owned(), stem, size: *size };
     let name = name_of(&target);
-    let parts: Parts = worker::run(out, ends, program.as_deref(), "split", &task, &name).await?;
+    let parts: Parts = worker::run(out, ends, by.program.as_deref(), "split", &task, &name).await?;
     parts.files.iter().try_for_each(|part| refuse_existing(&place.join(part)))?;
     // The first part last: without it the others are no media.
     for part in parts.files.iter().rev() {
