@@ -74,6 +74,8 @@ mod trouble;
 mod trust;
 #[path = "station/verbs.rs"]
 mod verbs;
+#[path = "station/views.rs"]
+mod views;
 
 fn main() -> std::process::ExitCode {
     harness::registry::main()

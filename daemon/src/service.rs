@@ -27,6 +27,7 @@ use model::failure::Failure;
 use model::hint::Hint;
 use model::offer::Offers;
 use model::orders::Articles;
+use model::record::Record;
 use model::units::Bytes;
 use record::ledger::{Ledger, LedgerError, Location, Outbox};
 use record::writer::RecordWriter;
@@ -183,7 +184,7 @@ pub async fn run(config: Config) -> Result<()> {
         accepted: ledger.accepted()?.into_iter().collect(),
     };
     let clock = Clock::new(ledger.latest()?);
-    let known = (offers, signer_views, history);
+    let known = (offers, signer_views, history, ledger.last_jobs()?);
     let articles = Articles { layouts: config.layout.clone(), image: config.media.image };
     let orders = open_orders(&ledger, &articles)?;
     let setup = new_setup(&config, policy.clone(), store.largest_file(), known);
@@ -336,7 +337,7 @@ fn new_setup(
     config: &Config,
     policy: Policy,
     largest_image: Bytes,
-    (offers, signers, history): (Offers, Vec<SignerView>, History),
+    (offers, signers, history, last_jobs): (Offers, Vec<SignerView>, History, Vec<Record>),
 ) -> Setup {
     Setup {
         name: config.station.name.clone(),
@@ -351,6 +352,7 @@ fn new_setup(
         expires: config.media.expires.clone(),
         signers,
         history,
+        last_jobs,
         largest_image,
         press_ahead: config.store.press_ahead,
     }

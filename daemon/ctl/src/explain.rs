@@ -57,6 +57,10 @@ fn text(entry: &Entry, terminal: Option<usize>) -> String {
         false => format!("{} {}", entry.kind.word(), verdicts.join(" or ")),
     };
     let mut table = Table::headless([Keep::Always, Keep::Text]);
+    if let Some(meaning) = &entry.at_the_rack {
+        let line = format!("{} ({})", meaning.line(), meaning.trouble);
+        table.row([Cell::new("  at the rack"), Cell::new(line)]);
+    }
     for (head, said) in [
         ("  means", entry.meaning),
         ("  what now", entry.advice.now),
@@ -75,8 +79,9 @@ pub(super) fn hints<'a>(
 ) -> String {
     let mut told = BTreeSet::new();
     let line = |reason: &Reason| {
-        let now = reason.code.advice().now;
-        paragraph(&format!("hint for {}: {now}\n", reason.code), terminal)
+        let (code, now) = (reason.code, reason.code.advice().now);
+        let short = code.at_the_rack().short;
+        paragraph(&format!("hint for {code} ({short}): {now}\n"), terminal)
     };
     reasons.filter(|reason| told.insert(reason.code)).map(line).collect()
 }
@@ -110,7 +115,10 @@ mod tests {
             .map(|code| Reason::new(code, "x"));
         let text = hints(reasons.iter(), Some(80));
         assert_eq!(text.matches("hint for ").count(), 2, "{text}");
-        assert!(text.contains("hint for mismatch: set the drive aside"), "{text}");
+        assert!(
+            text.contains("hint for mismatch (reads back wrong): set the drive aside"),
+            "{text}"
+        );
     }
 
     #[test]

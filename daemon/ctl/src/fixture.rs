@@ -59,9 +59,11 @@ pub(super) fn colours(text: &str) -> String {
         ("31", "red"),
         ("32", "green"),
         ("33", "yellow"),
+        ("36", "cyan"),
         ("41", "on red"),
         ("42", "on green"),
         ("43", "on yellow"),
+        ("46", "on cyan"),
     ];
     for (code, name) in names {
         text = text.replace(&format!("\u{1b}[{code}m"), &format!("<{name}>"));
@@ -184,6 +186,7 @@ pub(super) fn rack(count: usize) -> Snapshot {
         13 => vec![DepartedView {
             drive: DriveView { bay: Bay("bay 24".into()), ..standing[3].clone() },
             since: jiff::Timestamp::UNIX_EPOCH,
+            followed: false,
         }],
         _ => Vec::new(),
     };
@@ -402,6 +405,7 @@ fn drives() -> Vec<DriveView> {
         eta_seconds: None,
         verdict: None,
         reason: None,
+        ended: None,
         warnings: Vec::new(),
         job: Some(Uuid::nil()),
         order: (at == 3).then(|| "PO-4711".into()),

@@ -5,8 +5,9 @@ use super::table::{Cell, Keep, Table};
 use super::words::{self, Going, Standing};
 use super::{explain, master, media as inventory, order};
 use model::api::snapshot::{DriveView, InboxView, SilentView, Snapshot};
-use model::rack::{self, Light};
 use model::units::Bytes;
+use view::rack::Rack;
+use view::tile::Light;
 
 pub(super) fn render(snapshot: &Snapshot, terminal: Option<usize>) -> String {
     [
@@ -101,9 +102,14 @@ fn inbox(inbox: &InboxView, terminal: Option<usize>) -> String {
 }
 
 fn drives(snapshot: &Snapshot, terminal: Option<usize>) -> String {
-    let tiles = rack::tiles(snapshot);
+    let rack = Rack::of(snapshot);
+    let tiles = &rack.tiles;
+    let remarks: String = words::remarks(&rack)
+        .iter()
+        .map(|remark| paragraph(&format!("{remark}\n"), terminal))
+        .collect();
     if tiles.is_empty() {
-        return paragraph("no drives in the station's bays\n", terminal);
+        return paragraph("no drives in the station's bays\n", terminal) + &remarks;
     }
     let mut table = Table::new([
         ("BAY", Keep::Always),
@@ -118,7 +124,7 @@ fn drives(snapshot: &Snapshot, terminal: Option<usize>) -> String {
         ("LIMITED BY", Keep::Spare),
         ("WHY", Keep::Text),
     ]);
-    for tile in &tiles {
+    for tile in tiles {
         let standing = Standing::of_tile(tile);
         let going = Going::of(tile.drive());
         table.row([
@@ -141,9 +147,9 @@ fn drives(snapshot: &Snapshot, terminal: Option<usize>) -> String {
         Some(_) => explain::hints(shown.filter_map(|drive| drive.reason.as_ref()), terminal),
         None => String::new(),
     };
-    match hints.as_str() {
-        "" => table.render(terminal),
-        hints => format!("{}\n{hints}", table.render(terminal)),
+    match remarks + &hints {
+        below if below.is_empty() => table.render(terminal),
+        below => format!("{}\n{below}", table.render(terminal)),
     }
 }
 

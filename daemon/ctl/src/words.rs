@@ -9,13 +9,14 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::table::Cell;
-use model::advice::Explained as _;
 use model::api::snapshot::{DepartedView, DriveView, Snapshot};
 use model::failure::Coded;
 use model::job::State;
-use model::rack::{self, Content, Light, Tile};
+use model::meaning::Trouble;
 use model::units::ByteRate;
 use model::verdict::Verdict;
+use view::rack::Rack;
+use view::tile::{self, Content, Light, Tile};
 
 /// Passed, ready to use.
 pub(super) const GOOD: Style = AnsiColor::Green.on_default().bold();
@@ -23,6 +24,9 @@ pub(super) const GOOD: Style = AnsiColor::Green.on_default().bold();
 pub(super) const BAD: Style = AnsiColor::Red.on_default().bold();
 /// Somebody should look at it.
 pub(super) const NOTICE: Style = AnsiColor::Yellow.on_default().bold();
+
+/// The station's own trouble: the drive is kept.
+pub(super) const STATION: Style = AnsiColor::Cyan.on_default().bold();
 
 pub(super) fn verdict(verdict: Verdict) -> (&'static str, Style) {
     match verdict {
@@ -38,7 +42,7 @@ pub(super) struct Standing {
     word: &'static str,
     style: Style,
     pub(super) why: String,
-    /// What to do now, where somebody must do something: for this case, and in short with the code.
+    /// What to do now, where somebody must do something: for this case, and at the rack in a few words.
     now: Option<(String, String)>,
 }
 
@@ -48,7 +52,7 @@ impl Standing {
         match tile.content {
             Content::Empty => Self::plain("empty", Style::new().dimmed(), String::new()),
             Content::Drive(drive) => Self::of(drive),
-            Content::Departed(DepartedView { drive, since }) => {
+            Content::Departed(DepartedView { drive, since, .. }) => {
                 let standing = Self::of(drive);
                 let pulled = format!("pulled at {}", clock(*since));
                 let after = |text: &str| match text {
@@ -62,16 +66,19 @@ impl Standing {
     }
 
     pub(super) fn of(drive: &DriveView) -> Self {
-        if rack::has_passed_before(drive) {
+        if tile::has_passed_before(drive) {
             let detail = drive.reason.as_ref().map(|reason| reason.detail.clone());
             return Self::plain("PASS earlier", GOOD, detail.unwrap_or_default());
         }
         if let Some(ended) = drive.verdict {
             let (word, style) = verdict(ended);
-            let now = drive.reason.as_ref().map(|reason| {
-                let short = reason.code.advice().now.replace("DRIVE", drive.name());
-                let short = short.replace("DEVICE", &drive.device);
-                (reason.what_now_for(drive.name()), format!("{}: {short}", reason.code))
+            let meaning = drive.reason.as_ref().map(|reason| reason.code.at_the_rack());
+            let lies_with_station =
+                meaning.is_some_and(|meaning| meaning.trouble == Trouble::Station);
+            let style = if lies_with_station { STATION } else { style };
+            let now = drive.reason.as_ref().zip(meaning).map(|(reason, meaning)| {
+                let whose = if lies_with_station { "station: " } else { "" };
+                (reason.what_now_for(drive.name()), format!("{whose}{}", meaning.line()))
             });
             let why = why(drive.reason.as_ref(), &drive.warnings);
             return Self { now, ..Self::plain(word, style, why) };
@@ -175,6 +182,16 @@ pub(super) fn counts(counts: &[(Light, usize)]) -> String {
         format!("{style}{count} {word}{style:#}")
     };
     counts.iter().map(count).collect::<Vec<_>>().join(", ")
+}
+
+/// What is to be said of the rack beside its bays: failures that nobody has acknowledged, and bays that are suspect.
+pub(super) fn remarks(rack: &Rack<'_>) -> Vec<String> {
+    let unseen = rack.unseen().into_iter().map(|DepartedView { drive, .. }| {
+        let name = drive.name();
+        let acknowledge = format!("`prestagectl release {name}` once it is in the red bin");
+        format!("{name} has failed in {}, and nobody has acknowledged it: {acknowledge}", drive.bay)
+    });
+    unseen.chain(rack.suspicions()).collect()
 }
 
 fn light_word(light: Light) -> (&'static str, Style) {

@@ -15,6 +15,7 @@ mod database;
 mod error;
 mod file;
 pub mod journal;
+mod lately;
 pub mod ledger;
 mod offers;
 pub mod open;

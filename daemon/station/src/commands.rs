@@ -6,7 +6,7 @@ use model::api::audit::AuditTask;
 use model::api::command::{Command, ImageOrder};
 use model::api::requests::{Armed, Stopped};
 use model::code::{DenialCode, ReasonCode};
-use model::drive::{Bay, Geometry};
+use model::drive::Geometry;
 use model::failure::{Denial, Reason, Refusal};
 use model::job::StopReason;
 use model::layout::LayoutError;
@@ -68,10 +68,12 @@ impl<M: Clone> Station<M> {
             }),
             Command::Image(order) => self.image(order, &mut effects),
             Command::Stop { drive } => self.stop(&drive, now, &mut effects),
-            Command::Release { bay } => match self.departed.forget(&Bay(bay.clone())) {
+            Command::Release { bay } => match self.departed.forget(&bay) {
                 true => Ok(Answer::Done),
                 false => {
-                    let detail = format!("bay {bay:?} shows no drive that has been detached");
+                    let detail = format!(
+                        "no bay {bay:?} and no serial number shows a drive that has been detached"
+                    );
                     let denial = Denial::new(DenialCode::NoSuchDrive, detail);
                     Err(denial.with_hint("see `prestagectl status`"))
                 }

@@ -1,39 +1,65 @@
 //! What bays go on showing of drives that have been detached: a verdict must not go with the drive, before anybody has
-//! read it.
-
-use std::collections::BTreeMap;
+//! read it. That a drive has failed is kept even when another drive comes: it lies somewhere, and must not be shipped.
 
 use model::admission::NamedBay;
 use model::api::snapshot::DepartedView;
-use model::drive::Bay;
+use model::drive::{Bay, Serial};
+use model::verdict::Verdict;
 
 /// Of bays without a name so many are kept, the latest; they are as many as there are places, and for loop devices, files.
 const MOST_UNNAMED: usize = 32;
+/// Of failures that nobody has acknowledged so many are kept, the latest.
+const MOST_FOLLOWED: usize = 64;
 
-/// The last drive of each bay that is empty now.
+/// The last drive of each bay that is empty now, and failures before it.
 #[derive(Debug, Default)]
-pub(crate) struct Departed(BTreeMap<Bay, DepartedView>);
+pub(crate) struct Departed(Vec<DepartedView>);
 
 impl Departed {
     /// A drive with a verdict has been detached.
     pub(crate) fn keep(&mut self, view: DepartedView, named: &[NamedBay]) {
-        self.0.insert(view.drive.bay.clone(), view);
-        let unnamed = |bay: &Bay| named.iter().all(|named| named.name != bay.0);
-        let others: Vec<_> = self.0.iter().filter(|(bay, _)| unnamed(bay)).collect();
-        if others.len() > MOST_UNNAMED
-            && let Some((bay, _)) = others.into_iter().min_by_key(|(_, view)| view.since)
+        self.follow(&view.drive.bay);
+        self.0.push(view);
+        let unnamed =
+            |view: &DepartedView| named.iter().all(|named| named.name != view.drive.bay.0);
+        self.limit(MOST_UNNAMED, |view| !view.followed && unnamed(view));
+    }
+
+    /// Another drive has come into the bay, which does not show the verdict any more.
+    pub(crate) fn follow(&mut self, bay: &Bay) {
+        let failed = |view: &DepartedView| view.drive.verdict == Some(Verdict::Failed);
+        self.0.retain(|view| view.drive.bay != *bay || failed(view));
+        for view in self.0.iter_mut().filter(|view| view.drive.bay == *bay) {
+            view.followed = true;
+        }
+        self.limit(MOST_FOLLOWED, |view| view.followed);
+    }
+
+    /// Drops the oldest of those that are too many.
+    fn limit(&mut self, most: usize, which: impl Fn(&DepartedView) -> bool) {
+        let those = self.0.iter().enumerate().filter(|(_, view)| which(view));
+        let those: Vec<_> = those.map(|(at, view)| (view.since, at)).collect();
+        if those.len() > most
+            && let Some((_, at)) = those.into_iter().min()
         {
-            let bay = bay.clone();
-            self.0.remove(&bay);
+            self.0.remove(at);
         }
     }
 
-    /// Another drive has come into the bay, or an operator has seen enough. Returns whether there was anything to forget.
-    pub(crate) fn forget(&mut self, bay: &Bay) -> bool {
-        self.0.remove(bay).is_some()
+    /// An operator has seen enough of a bay, or of the drive with this serial number. Returns whether there was anything to
+    /// forget.
+    pub(crate) fn forget(&mut self, bay_or_serial: &str) -> bool {
+        let before = self.0.len();
+        self.0.retain(|DepartedView { drive, .. }| {
+            let serial = drive.serial.as_ref().map(Serial::as_str);
+            drive.bay.0 != bay_or_serial && serial != Some(bay_or_serial)
+        });
+        self.0.len() < before
     }
 
     pub(crate) fn views(&self) -> Vec<DepartedView> {
-        self.0.values().cloned().collect()
+        let mut views = self.0.clone();
+        views.sort_by(|a, b| a.drive.bay.cmp(&b.drive.bay).then(a.since.cmp(&b.since)));
+        views
     }
 }

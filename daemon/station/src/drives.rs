@@ -39,7 +39,7 @@ impl<M: Clone> Station<M> {
         let Some(insertion) = self.insertions.get_mut(&key) else {
             let (device, serial, bay) = (drive.node.display(), drive.label(), &drive.bay);
             tracing::info!(%device, serial, %bay, "drive {serial} attached as {device} in bay {bay}");
-            self.departed.forget(bay);
+            self.departed.follow(bay);
             self.insertions.insert(key.clone(), Insertion::new(drive));
             // A drive that comes while the station ends is left to the next start.
             let judged = if self.draining { None } else { self.judge(&key) };
@@ -97,7 +97,10 @@ impl<M: Clone> Station<M> {
         let drive = insertion.drive_view(&|_| None, self.payload());
         let alone = !self.insertions.values().any(|other| other.drive.bay == drive.bay);
         if ours && alone && drive.verdict.is_some() {
-            self.departed.keep(DepartedView { drive, since: now }, &self.setup.policy.named);
+            self.departed.keep(
+                DepartedView { drive, since: now, followed: false },
+                &self.setup.policy.named,
+            );
         }
     }
 
@@ -384,6 +387,7 @@ impl<M: Clone> Station<M> {
         record: Record,
         now: Timestamp,
     ) -> Vec<Effect<M>> {
+        self.past.note(&record, &self.setup.policy.named);
         let looked = record.order.as_deref().and_then(|number| self.look_at_order(number));
         let Some(insertion) = self.insertions.get_mut(&ticket.key) else {
             return looked.into_iter().collect();

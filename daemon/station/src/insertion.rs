@@ -1,5 +1,6 @@
 //! The insertion of a drive: what the station knows of it from its being attached to its being detached.
 
+use jiff::Timestamp;
 use model::api::snapshot::{Decision, DeviceView, DriveView};
 use model::code::ReasonCode;
 use model::digest::Digest;
@@ -13,6 +14,8 @@ use model::record::{MediaRef, Record};
 use model::units::Bytes;
 use model::verdict::Verdict;
 use uuid::Uuid;
+
+use crate::past;
 
 /// Names an insertion. The kernel name alone does not: another drive may get it at once.
 pub(crate) type Key = (String, Diskseq);
@@ -415,6 +418,11 @@ impl Insertion {
         }
     }
 
+    /// When the drive got its verdict, by the record of it.
+    fn ended(&self) -> Option<Timestamp> {
+        self.verdict().and(self.record.as_ref()).and_then(past::closed)
+    }
+
     fn reason(&self) -> Option<Reason> {
         match &self.phase {
             Phase::Refused(refusals) => refusals.first().cloned(),
@@ -459,6 +467,7 @@ impl Insertion {
             eta_seconds: reading.and_then(|reading| reading.left).map(|left| left.as_secs()),
             verdict,
             reason: self.reason(),
+            ended: self.ended(),
             warnings: record.map(|record| record.warnings.clone()).unwrap_or_default(),
             job: job.or(record.map(|record| record.job)),
             order: self.order.as_ref().map(|order| order.number.clone()),

@@ -20,6 +20,7 @@ mod insertion;
 mod masters;
 mod message;
 mod orders;
+mod past;
 mod press_queue;
 #[cfg(test)]
 mod tests;
@@ -41,6 +42,7 @@ use model::layout::Layout;
 use model::manifest::MasterId;
 use model::offer::Offers;
 use model::orders::{Articles, Order, Standing};
+use model::record::Record;
 use model::units::Bytes;
 use uuid::Uuid;
 
@@ -53,6 +55,7 @@ use catalog::{MediaCatalog, MediaUnavailable};
 use departed::Departed;
 use insertion::{Insertion, Key, Phase};
 use orders::OpenOrders;
+use past::Past;
 use press_queue::PressQueue;
 
 /// The station's part of the configuration.
@@ -82,6 +85,8 @@ pub struct Setup {
     pub signers: Vec<SignerView>,
     /// What the station has had of each product.
     pub history: History,
+    /// The records of the last jobs, the oldest first.
+    pub last_jobs: Vec<Record>,
     /// The largest image of a master that the store can hold; it is as large as the drive.
     pub largest_image: Bytes,
     /// Whether masters of new media are pressed at once for the geometries of drives imaged before.
@@ -97,6 +102,7 @@ pub struct Station<M> {
     orders: OpenOrders,
     insertions: BTreeMap<Key, Insertion>,
     departed: Departed,
+    past: Past,
     /// Opened masters that drives wait for, kept until these drives have been judged once more.
     ready: BTreeMap<MasterId, M>,
     /// The masters that are being looked for in the store.
@@ -119,16 +125,17 @@ impl<M: Clone> Station<M> {
                 setup.history.clone(),
             ),
             orders: OpenOrders::of(setup.orders.clone()),
-            setup,
             draining: false,
             insertions: BTreeMap::new(),
             departed: Departed::default(),
+            past: Past::of(&setup.last_jobs, &setup.policy.named),
             ready: BTreeMap::new(),
             looking: BTreeSet::new(),
             presses: PressQueue::default(),
             told_media: String::new(),
             masters: Vec::new(),
             ledger_trouble: None,
+            setup,
         }
     }
 
@@ -227,6 +234,11 @@ impl<M: Clone> Station<M> {
                 running.then_some(Effect::CancelPress).into_iter().collect()
             }
         };
+        for effect in &effects {
+            if let Effect::Record(record) = effect {
+                self.past.note(record, &self.setup.policy.named);
+            }
+        }
         self.tell_media();
         effects.extend(self.next_press());
         if self.draining && !self.insertions.values().any(Insertion::is_running) {
@@ -264,6 +276,7 @@ impl<M: Clone> Station<M> {
             store_read_bytes: Bytes(0),
             drives: in_scope.map(|one| one.drive_view(reading, self.payload())).collect(),
             departed: self.departed.views(),
+            history: self.past.views(),
             devices: self.insertions.values().map(Insertion::device_view).collect(),
             config: self.setup.file.clone(),
             bays: self.setup.policy.named.iter().map(bay_view).collect(),

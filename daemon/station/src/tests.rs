@@ -68,6 +68,7 @@ pub(crate) fn station() -> Bench {
         expires: BTreeMap::from([("win.wim".into(), Date::constant(2027, 6, 30))]),
         signers: Vec::new(),
         history: crate::History::default(),
+        last_jobs: Vec::new(),
         largest_image: Bytes(16 << 40),
         press_ahead: true,
     }))

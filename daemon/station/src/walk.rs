@@ -332,7 +332,9 @@ proptest! {
         for view in &world.bench.0.snapshot(&|_| None).departed {
             prop_assert!(view.drive.verdict.is_some(), "only a verdict stays: {view:?}");
             let taken = world.bench.0.insertions.values().any(|one| one.drive.bay == view.drive.bay);
-            prop_assert!(!taken, "another drive is in the bay: {view:?}");
+            prop_assert!(!taken || view.followed, "another drive is in the bay: {view:?}");
+            let kept = !view.followed || view.drive.verdict == Some(Verdict::Failed);
+            prop_assert!(kept, "only a failure outlives the next drive: {view:?}");
         }
         let drain = ending == Ending::Drain;
         let usable = !world.bench.0.catalog.valid().is_empty();

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use model::api::snapshot::Snapshot;
-use model::rack::{self, Content, Tile};
+use view::tile::{self, Content, Tile};
 
 use super::{Lost, press_line};
 use crate::media;
@@ -61,7 +61,7 @@ fn items(snapshot: &Snapshot) -> Vec<(String, String)> {
     let media = snapshot.media.iter().map(|m| (format!("media {}", m.name), media::line(m)));
     let presses = snapshot.presses.iter();
     let presses = presses.map(|press| (format!("master {}", press.id), press_line(press)));
-    let tiles = rack::tiles(snapshot);
+    let tiles = tile::tiles(snapshot);
     let bays = tiles.iter().map(|tile| (name(tile, &tiles), state(tile)));
     let station = [(format!("station {}", snapshot.station), station)];
     station.into_iter().chain(media).chain(presses).chain(bays).collect()

@@ -11,7 +11,8 @@ use crossterm::terminal::{
 use crossterm::{execute, queue};
 use model::api::snapshot::{MediaState, PressState, Snapshot};
 use model::orders::OrderState;
-use model::rack::{self, Tile};
+use view::rack::Rack;
+use view::tile::{self, Tile};
 
 use super::{Lost, press_line};
 use crate::output::put;
@@ -70,22 +71,24 @@ impl Drop for Screen {
 
 /// Everything on a terminal so many columns wide and lines high. No line is wider, and there are not more.
 fn frame(snapshot: &Snapshot, lost: Option<&Lost>, (width, height): (usize, usize)) -> String {
-    let tiles = rack::tiles(snapshot);
-    let mut lines = head(snapshot, &tiles, lost, width);
+    let rack = Rack::of(snapshot);
+    let tiles = &rack.tiles;
+    let mut lines = head(snapshot, tiles, lost, width);
+    lines.extend(some(&words::remarks(&rack), width, height / NOTES_SHARE));
     let orders = orders(snapshot);
     lines.extend(some(&orders, width, height / NOTES_SHARE));
     lines.extend(notes(snapshot, width, height / NOTES_SHARE));
     lines.push(String::new());
     // The table's head, and the line that counts what is not shown.
     let room = height.saturating_sub(lines.len() + 1);
-    let shown = most_urgent(&tiles, room);
+    let shown = most_urgent(tiles, room);
     lines.extend(table(&shown, width).lines().map(str::to_owned));
     if shown.len() < tiles.len() {
         let hidden: Vec<Tile<'_>> =
             tiles.iter().filter(|tile| !shown.iter().any(|one| one.is(tile))).copied().collect();
         let bays = words::plural(hidden.len(), "bay more", "bays more");
         lines
-            .push(styled_line(&format!("{bays}: {}", words::counts(&rack::count(&hidden))), width));
+            .push(styled_line(&format!("{bays}: {}", words::counts(&tile::count(&hidden))), width));
     }
     lines.truncate(height);
     match lost {
@@ -103,7 +106,7 @@ fn head(snapshot: &Snapshot, tiles: &[Tile<'_>], lost: Option<&Lost>, width: usi
     let station = format!("{}  {style}{state}{style:#}  {media}", snapshot.station);
     let counts = match tiles {
         [] => "no drives in the station's bays".to_owned(),
-        _ => words::counts(&rack::count(tiles)),
+        _ => words::counts(&tile::count(tiles)),
     };
     let mut lines = vec![styled_line(&station, width), styled_line(&counts, width)];
     if let Some(Lost { since, why }) = lost {

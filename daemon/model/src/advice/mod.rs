@@ -15,6 +15,7 @@ use strum::VariantArray;
 
 use crate::code::{CommandCode, DenialCode, FailureCode, FindingCode, ReasonCode, WarningCode};
 use crate::failure::{Coded, Reason};
+use crate::meaning::Meaning;
 use crate::verdict::Verdict;
 
 /// What to do about a code.
@@ -110,6 +111,9 @@ pub struct Entry {
     pub verdicts: &'static [Verdict],
     /// What it means, in one sentence.
     pub meaning: &'static str,
+    /// What it means to whoever stands at the rack; absent but for a drive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at_the_rack: Option<Meaning>,
     /// What to do about it.
     #[serde(flatten)]
     pub advice: Advice,
@@ -121,11 +125,13 @@ pub fn all() -> Vec<Entry> {
         meaning: impl Fn(C) -> &'static str,
         kind: impl Fn(C) -> Kind,
         verdicts: impl Fn(C) -> &'static [Verdict],
+        at_the_rack: impl Fn(C) -> Option<Meaning>,
     ) -> Vec<Entry> {
         let entry = |code: &C| Entry {
             code: (*code).into(),
             kind: kind(*code),
             verdicts: verdicts(*code),
+            at_the_rack: at_the_rack(*code),
             meaning: meaning(*code),
             advice: code.advice(),
         };
@@ -135,12 +141,17 @@ pub fn all() -> Vec<Entry> {
         if code.is_warning() { Kind::MediaWarning } else { Kind::MediaProblem }
     };
     [
-        of(ReasonCode::meaning, |_| Kind::Drive, ReasonCode::verdicts),
-        of(WarningCode::meaning, |_| Kind::RecordWarning, |_| &[]),
-        of(FindingCode::meaning, media, |_| &[]),
-        of(FailureCode::meaning, |_| Kind::Failure, |_| &[]),
-        of(DenialCode::meaning, |_| Kind::Denial, |_| &[]),
-        of(CommandCode::meaning, |_| Kind::Command, |_| &[]),
+        of(
+            ReasonCode::meaning,
+            |_| Kind::Drive,
+            ReasonCode::verdicts,
+            |code| Some(code.at_the_rack()),
+        ),
+        of(WarningCode::meaning, |_| Kind::RecordWarning, |_| &[], |_| None),
+        of(FindingCode::meaning, media, |_| &[], |_| None),
+        of(FailureCode::meaning, |_| Kind::Failure, |_| &[], |_| None),
+        of(DenialCode::meaning, |_| Kind::Denial, |_| &[], |_| None),
+        of(CommandCode::meaning, |_| Kind::Command, |_| &[], |_| None),
     ]
     .concat()
 }

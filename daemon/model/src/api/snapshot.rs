@@ -55,9 +55,13 @@ pub struct Snapshot {
     pub store_read_bytes: Bytes,
     /// Drives in bays, and on buses, that belong to the station.
     pub drives: Vec<DriveView>,
-    /// What bays go on showing of drives that have been detached.
+    /// What bays go on showing of drives that have been detached, and drives that have failed and were pulled before
+    /// anybody has acknowledged it.
     #[serde(default)]
     pub departed: Vec<DepartedView>,
+    /// How the last jobs in each bay have ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<BayHistory>,
     /// All attached block devices, each with the decision about it.
     pub devices: Vec<DeviceView>,
     /// The configuration file in use; empty if the daemon is too old to name it.
@@ -294,6 +298,9 @@ pub struct DriveView {
     pub verdict: Option<Verdict>,
     /// Why the drive has not passed.
     pub reason: Option<Reason>,
+    /// When the drive got its verdict; absent before that, and for refusals that have no record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Timestamp>,
     /// Warnings of the drive's record.
     pub warnings: Vec<String>,
     /// Absent until a job is opened.
@@ -317,13 +324,42 @@ impl DriveView {
 }
 
 /// A drive that has been detached, with its verdict. Its bay shows it until another drive comes, or an operator releases
-/// the bay.
+/// the bay. That a drive has failed is kept until an operator releases the bay, whatever comes into it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct DepartedView {
     /// As it was shown last.
     pub drive: DriveView,
     /// When it was detached, or its job had ended after that.
     pub since: Timestamp,
+    /// Whether another drive has come into the bay since, so that the bay does not show it any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub followed: bool,
+}
+
+/// How the last jobs in one bay have ended; refusals, of which the bay knows nothing, are left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct BayHistory {
+    #[expect(missing_docs, reason = "the name says it")]
+    pub bay: Bay,
+    /// The latest last; [`BayHistory::MOST`] at most.
+    pub ended: Vec<EndedView>,
+}
+
+impl BayHistory {
+    /// So many verdicts are kept.
+    pub const MOST: usize = 10;
+}
+
+/// How a job has ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct EndedView {
+    pub job: Uuid,
+    pub serial: Option<Serial>,
+    pub verdict: Verdict,
+    /// Why it has not passed.
+    pub code: Option<ReasonCode>,
+    pub at: Timestamp,
 }
 
 /// Whether a device was admitted.

@@ -49,7 +49,7 @@ fn pull(station: &mut Bench, name: &str, diskseq: u64) {
 }
 
 #[test]
-fn a_verdict_stays_until_another_drive_comes() {
+fn a_verdict_stays_on_its_bay_until_another_drive_comes() {
     let mut station = station();
     let view = failed(&mut station);
     assert_eq!((view.verdict, view.percent), (Some(Verdict::Failed), 75.0), "what was reached");
@@ -59,11 +59,42 @@ fn a_verdict_stays_until_another_drive_comes() {
     assert!(after.drives.is_empty());
     assert_eq!(after.departed.iter().map(|view| &view.drive).collect::<Vec<_>>(), [&view]);
     let ticket = attach(&mut station, "sdb", 2);
-    assert!(shown(&station).departed.is_empty(), "gone before anything is known of the new drive");
+    let [kept] = &shown(&station).departed[..] else { panic!("a failure is kept") };
+    assert!(kept.followed, "off its bay before anything is known of the new drive");
     drop(ticket);
-    // This one leaves no verdict.
+    // This one leaves no verdict, and the failure before it does not come back.
     pull(&mut station, "sdb", 2);
-    assert!(shown(&station).departed.is_empty());
+    let [kept] = &shown(&station).departed[..] else { panic!("a failure is kept") };
+    assert!(kept.followed);
+}
+
+/// The drive lies somewhere and must not be mixed up with others; only a person can say that it is in the red bin.
+#[test]
+fn a_failure_is_kept_until_somebody_acknowledges_it() {
+    let mut station = station();
+    failed(&mut station);
+    pull(&mut station, "sdb", 1);
+    for at in 2..9 {
+        attach(&mut station, "sdb", at);
+        pull(&mut station, "sdb", at);
+    }
+    assert_eq!(shown(&station).departed.len(), 1);
+    let (reply, _answer) = tokio::sync::oneshot::channel();
+    station.apply(Event::Command(Command::Release { bay: "S1".into() }, reply));
+    assert!(shown(&station).departed.is_empty(), "by its serial number, too");
+}
+
+#[test]
+fn a_bay_remembers_how_its_jobs_have_ended() {
+    let mut station = station();
+    let view = failed(&mut station);
+    pull(&mut station, "sdb", 1);
+    attach(&mut station, "sdb", 2);
+    let history = shown(&station).history;
+    let [bay] = &history[..] else { panic!("{history:?}") };
+    let [ended] = &bay.ended[..] else { panic!("{history:?}") };
+    assert_eq!((ended.verdict, ended.code), (Verdict::Failed, Some(ReasonCode::Mismatch)));
+    assert_eq!((Some(ended.at), Some(ended.job)), (view.ended, view.job));
 }
 
 #[test]

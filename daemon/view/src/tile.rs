@@ -1,15 +1,18 @@
-//! The rack as its operator sees it: a tile for each bay, in the configuration's order, and what it shows in one word.
-//!
-//! Made from a snapshot; views only lay it out, and none computes a verdict of its own.
+//! A tile for each bay: what is in it, in one word, why, and what to do.
 
-use strum::VariantArray;
-
-use crate::api::snapshot::{DepartedView, DriveView, Snapshot};
-use crate::code::ReasonCode;
-use crate::verdict::Verdict;
+use jiff::Timestamp;
+use model::api::snapshot::{BayHistory, DepartedView, DriveView, Snapshot};
+use model::code::ReasonCode;
+use model::job::State;
+use model::meaning::{Meaning, Trouble};
+use model::verdict::Verdict;
+use strum::{Display, IntoStaticStr, VariantArray};
 
 /// What a bay shows. In the order in which it needs somebody.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, VariantArray)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, VariantArray, Display, IntoStaticStr,
+)]
+#[strum(serialize_all = "snake_case")]
 pub enum Light {
     /// The drive is not good, or the station could not image it.
     Failed,
@@ -37,11 +40,42 @@ impl Light {
             Some(Verdict::Refused) => Self::Refused,
         }
     }
+
+    /// The sign beside the word, which tells lights apart without colours.
+    pub fn mark(self) -> &'static str {
+        match self {
+            Self::Failed => "✕",
+            Self::Stopped => "■",
+            Self::Refused => "!",
+            Self::Passed => "✓",
+            Self::Running | Self::Empty => "",
+        }
+    }
 }
 
 /// Whether a drive is refused because it holds what it would get: it has passed in an earlier insertion.
 pub fn has_passed_before(drive: &DriveView) -> bool {
     drive.reason.as_ref().is_some_and(|reason| reason.code == ReasonCode::AlreadyPassed)
+}
+
+/// What a drive is doing or how it ended, in a word that is read from two metres away.
+pub fn word(drive: &DriveView) -> &'static str {
+    if has_passed_before(drive) {
+        return Verdict::Passed.word();
+    }
+    match (drive.verdict, drive.state) {
+        (Some(verdict), _) => verdict.word(),
+        (None, State::Judging) => "LOOKING",
+        (None, State::WaitingForMedia | State::WaitingForMaster) => "WAITS",
+        (None, State::Claiming) => "START",
+        (None, State::Checking) => "CHECK",
+        (None, State::Erasing) => "ERASE",
+        (None, State::Writing) => "WRITE",
+        (None, State::ReadingBack) => "READ BACK",
+        (None, State::Committing) => "FINISH",
+        // Cannot be: these states come with a verdict.
+        (None, State::Refused | State::Passed | State::Failed | State::Stopped) => "DONE",
+    }
 }
 
 /// One place for a drive.
@@ -51,6 +85,8 @@ pub struct Tile<'a> {
     pub bay: &'a str,
     #[expect(missing_docs, reason = "the name says it")]
     pub content: Content<'a>,
+    /// How the last jobs in it have ended, if there were any.
+    pub history: Option<&'a BayHistory>,
 }
 
 /// What is in a bay.
@@ -68,6 +104,48 @@ impl<'a> Tile<'a> {
     #[expect(missing_docs, reason = "the name says it")]
     pub fn light(&self) -> Light {
         self.drive().map_or(Light::Empty, Light::of)
+    }
+
+    /// The word that it shows.
+    pub fn word(&self) -> &'static str {
+        self.drive().map_or("empty", word)
+    }
+
+    /// What the code of its drive's reason means, where there is one and the drive is not good all the same.
+    pub fn meaning(&self) -> Option<Meaning> {
+        self.drive()?.reason.as_ref().map(|reason| reason.code.at_the_rack())
+    }
+
+    /// Whose trouble it is, where there is some.
+    pub fn trouble(&self) -> Option<Trouble> {
+        self.meaning().map(|meaning| meaning.trouble).filter(|_| self.light() != Light::Passed)
+    }
+
+    /// What to do now; nothing where there is nothing to do.
+    pub fn action(&self) -> &'static str {
+        match (self.light(), self.meaning()) {
+            (Light::Running | Light::Empty, _) => "",
+            (Light::Passed, None) => "Take it out",
+            (_, Some(meaning)) => meaning.action,
+            (_, None) => "Call the lead",
+        }
+    }
+
+    /// Since when nothing but a verdict is there: the drive was pulled.
+    pub fn pulled(&self) -> Option<Timestamp> {
+        match self.content {
+            Content::Departed(view) => Some(view.since),
+            Content::Empty | Content::Drive(_) => None,
+        }
+    }
+
+    /// Whether somebody has to come: to take a drive out, or to say that a failure was seen.
+    pub fn needs_hands(&self) -> bool {
+        match self.content {
+            Content::Empty => false,
+            Content::Drive(drive) => drive.verdict.is_some(),
+            Content::Departed(view) => view.drive.verdict == Some(Verdict::Failed),
+        }
     }
 
     /// Whether both are the same place, with the same drive.
@@ -90,22 +168,32 @@ impl<'a> Tile<'a> {
 /// paths. A bay whose pattern matches several places has a tile for each drive.
 pub fn tiles(snapshot: &Snapshot) -> Vec<Tile<'_>> {
     let mut tiles = Vec::new();
+    let tile = |bay, content| Tile { bay, content, history: history(snapshot, bay) };
     for bay in &snapshot.bays {
         let contents = contents(snapshot, &bay.name);
         let shown = if contents.is_empty() { vec![Content::Empty] } else { contents };
-        tiles.extend(shown.into_iter().map(|content| Tile { bay: &bay.name, content }));
+        tiles.extend(shown.into_iter().map(|content| tile(&*bay.name, content)));
     }
     let named = |bay: &str| snapshot.bays.iter().any(|named| named.name == bay);
     let drives = snapshot.drives.iter().map(|drive| drive.bay.0.as_str());
-    let departed = snapshot.departed.iter().map(|view| view.drive.bay.0.as_str());
+    let departed = latched(snapshot).map(|view| view.drive.bay.0.as_str());
     let mut others: Vec<&str> = drives.chain(departed).filter(|bay| !named(bay)).collect();
     others.sort_unstable_by(|a, b| natural(a).cmp(&natural(b)));
     others.dedup();
     for bay in others {
         let contents = contents(snapshot, bay);
-        tiles.extend(contents.into_iter().map(|content| Tile { bay, content }));
+        tiles.extend(contents.into_iter().map(|content| tile(bay, content)));
     }
     tiles
+}
+
+fn history<'a>(snapshot: &'a Snapshot, bay: &str) -> Option<&'a BayHistory> {
+    snapshot.history.iter().find(|history| history.bay.0 == bay)
+}
+
+/// The verdicts that bays go on showing.
+fn latched(snapshot: &Snapshot) -> impl Iterator<Item = &DepartedView> {
+    snapshot.departed.iter().filter(|view| !view.followed)
 }
 
 fn contents<'a>(snapshot: &'a Snapshot, bay: &str) -> Vec<Content<'a>> {
@@ -114,7 +202,7 @@ fn contents<'a>(snapshot: &'a Snapshot, bay: &str) -> Vec<Content<'a>> {
     if !drives.is_empty() {
         return drives;
     }
-    let departed = snapshot.departed.iter().filter(|view| view.drive.bay.0 == bay);
+    let departed = latched(snapshot).filter(|view| view.drive.bay.0 == bay);
     departed.map(Content::Departed).collect()
 }
 
@@ -143,35 +231,10 @@ fn natural(text: &str) -> Vec<(&str, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::snapshot::BayView;
-    use crate::drive::{Bay, Bus};
-    use crate::failure::Reason;
-    use crate::job::State;
-    use crate::units::Bytes;
+    use model::api::snapshot::BayView;
+    use model::failure::Reason;
 
-    fn drive(bay: &str, verdict: Option<Verdict>) -> DriveView {
-        DriveView {
-            serial: None,
-            bay: Bay(bay.into()),
-            device: "/dev/sda".into(),
-            model: None,
-            bus: Bus("ata".into()),
-            size_bytes: Bytes(1 << 30),
-            state: State::Judging,
-            attempt: 1,
-            percent: 0.0,
-            bytes_per_second: None,
-            limited_by: None,
-            eta_seconds: None,
-            verdict,
-            reason: None,
-            warnings: Vec::new(),
-            job: None,
-            order: None,
-            order_attempt: None,
-            media: None,
-        }
-    }
+    use crate::fixture::{departed, drive};
 
     #[test]
     fn every_bay_has_its_tile_in_the_order_of_the_configuration() {
@@ -185,7 +248,7 @@ mod tests {
                 drive("pci-9", None),
                 drive("one", None),
             ],
-            departed: vec![DepartedView { drive: passed, since: jiff::Timestamp::UNIX_EPOCH }],
+            departed: vec![departed(passed)],
             ..Snapshot::default()
         };
         let tiles = tiles(&snapshot);
@@ -215,5 +278,35 @@ mod tests {
             assert_eq!(light == Light::Passed, code == ReasonCode::AlreadyPassed, "{code}");
         }
         assert_eq!(Light::of(&drive("a", None)), Light::Running);
+    }
+
+    #[test]
+    fn a_tile_says_what_to_do_wherever_it_has_a_verdict() {
+        for code in ReasonCode::VARIANTS.iter().copied() {
+            for verdict in code.verdicts().iter().copied() {
+                let drive =
+                    DriveView { reason: Some(Reason::new(code, "x")), ..drive("a", Some(verdict)) };
+                let content = Content::Drive(&drive);
+                let tile = Tile { bay: "a", content, history: None };
+                assert!(!tile.action().is_empty() && tile.needs_hands(), "{code}");
+                assert_eq!(tile.trouble().is_none(), code == ReasonCode::AlreadyPassed, "{code}");
+                assert!(!tile.light().mark().is_empty(), "{code}");
+            }
+        }
+        let running = drive("a", None);
+        let tile = Tile { bay: "a", content: Content::Drive(&running), history: None };
+        assert_eq!((tile.action(), tile.needs_hands()), ("", false));
+    }
+
+    /// A verdict of the drive before must not stand on the bay of a new one, nor come back when that is pulled.
+    #[test]
+    fn what_another_drive_has_followed_is_on_no_tile() {
+        let failed = departed(drive("one", Some(Verdict::Failed)));
+        let followed = DepartedView { followed: true, ..failed.clone() };
+        let of = |view: DepartedView| {
+            let snapshot = Snapshot { departed: vec![view], ..Snapshot::default() };
+            tiles(&snapshot).len()
+        };
+        assert_eq!((of(failed), of(followed)), (1, 0));
     }
 }
