@@ -1,9 +1,11 @@
 //! How fast this machine hashes read-back chunks: `hash-rate [--json]`.
 //!
-//! Compares chunks hashed one after the other with chunks hashed in pairs, on one thread and on every core.
+//! Compares the paths that this processor has with each other, and with `sha2` when it knows no SHA extensions, on one
+//! thread and on every core.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a tool of scripts/bench")]
 
+use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::process::ExitCode;
 use std::sync::Barrier;
@@ -11,21 +13,49 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use drives::buffer::Buffer;
-use model::digest::{Digest, Hashing};
+use model::digest::{HashPath, HashPaths, Lanes};
 use model::ranges::CHUNK;
+use sha2_soft::Digest as _;
 
-/// What hashes two chunks.
-type Way = fn(&[u8], &[u8]) -> [Digest; 2];
+/// What hashes chunks.
+#[derive(Clone, Copy)]
+enum Way {
+    /// Without SHA extensions, whatever the processor has.
+    Soft,
+    Path(HashPath),
+}
 
-const SHA2: Way = |a, b| [Digest::of(a), Digest::of(b)];
-const PAIR: Way = |a, b| {
-    let (mut a, mut b) = (Hashing::new(a), Hashing::new(b));
-    Hashing::together(&mut a, &mut b);
-    [a.finish().1, b.finish().1]
-};
+impl Way {
+    fn name(self) -> String {
+        match self {
+            Self::Soft => "soft".to_owned(),
+            Self::Path(path) => path.to_string(),
+        }
+    }
+
+    fn lanes(self) -> usize {
+        match self {
+            Self::Soft => 1,
+            Self::Path(path) => path.lanes(),
+        }
+    }
+
+    fn hash(self, chunks: &[Buffer]) {
+        match self {
+            Self::Soft => chunks.iter().for_each(|chunk| {
+                black_box(sha2_soft::Sha256::digest(black_box(&**chunk)));
+            }),
+            Self::Path(path) => {
+                let mut lanes = Lanes::new(HashPaths::only(path));
+                chunks.iter().for_each(|chunk| lanes.add(black_box(&**chunk)));
+                black_box(lanes.advance(CHUNK));
+            }
+        }
+    }
+}
 
 /// How long one figure is measured for, and how many times; the best counts, for others may want the machine too.
-const SPAN: Duration = Duration::from_millis(250);
+const SPAN: Duration = Duration::from_millis(200);
 const ROUNDS: usize = 5;
 
 /// Gigabytes per second of so many threads together, each with chunks of its own.
@@ -33,14 +63,13 @@ fn rate(threads: usize, way: Way) -> f64 {
     let start = Barrier::new(threads);
     thread::scope(|scope| {
         let work = || {
-            let (mut a, mut b) = (Buffer::zeroed(CHUNK), Buffer::zeroed(CHUNK));
-            a.fill(0xa5);
-            b.fill(0x5a);
+            let mut chunks: Vec<Buffer> = (0..way.lanes()).map(|_| Buffer::zeroed(CHUNK)).collect();
+            chunks.iter_mut().for_each(|chunk| chunk.fill(0xa5));
             start.wait();
             let (begin, mut bytes) = (Instant::now(), 0.0);
             while begin.elapsed() < SPAN {
-                black_box(way(black_box(&a), black_box(&b)));
-                bytes += 2.0 * CHUNK.0 as f64;
+                way.hash(&chunks);
+                bytes += chunks.iter().map(|chunk| chunk.len() as f64).sum::<f64>();
             }
             bytes / begin.elapsed().as_secs_f64() / 1e9
         };
@@ -60,24 +89,29 @@ fn main() -> ExitCode {
         }
     };
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    let mut best = [[0.0_f64; 2]; 2];
+    let ways: Vec<Way> =
+        [Way::Soft].into_iter().chain(HashPath::available().map(Way::Path)).collect();
+    let counts = [("one_thread", 1), ("all_cores", cores)];
+    let mut best: BTreeMap<&str, BTreeMap<String, f64>> = BTreeMap::new();
     for _ in 0..ROUNDS {
-        for (threads, best) in [1, cores].into_iter().zip(&mut best) {
-            for (way, best) in [SHA2, PAIR].into_iter().zip(best) {
-                *best = best.max(rate(threads, way));
+        for (name, threads) in counts {
+            for way in &ways {
+                let best = best.entry(name).or_default().entry(way.name()).or_default();
+                *best = best.max(rate(threads, *way));
             }
         }
     }
     if json {
-        let figures = |[sha2, pair]: [f64; 2]| serde_json::json!({ "sha2": sha2, "pair": pair });
-        let [one, all] = best.map(figures);
-        println!(
-            "{}",
-            serde_json::json!({ "unit": "GB/s", "cores": cores, "one_thread": one, "all_cores": all })
-        );
+        let mut found = serde_json::json!({ "unit": "GB/s", "cores": cores });
+        for (name, rates) in best {
+            found[name] = serde_json::json!(rates);
+        }
+        println!("{found}");
     } else {
-        for (threads, [sha2, pair]) in [1, cores].into_iter().zip(best) {
-            println!("{threads:3} threads: sha2 {sha2:.2} GB/s, pair {pair:.2} GB/s");
+        for (name, rates) in best {
+            let rates: Vec<String> =
+                rates.iter().map(|(way, rate)| format!("{way} {rate:.2}")).collect();
+            println!("{name}: {} GB/s", rates.join(", "));
         }
     }
     ExitCode::SUCCESS

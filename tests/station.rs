@@ -64,6 +64,8 @@ mod rights;
 mod service;
 #[path = "station/setting_up.rs"]
 mod setting_up;
+#[path = "station/sizes.rs"]
+mod sizes;
 #[path = "station/spoilt.rs"]
 mod spoilt;
 #[path = "station/tidy.rs"]

@@ -166,7 +166,10 @@ pub async fn run(config: Config) -> Result<()> {
 
     refuse_second(&config.control.socket)?;
     create_folder("the media inbox", &config.media.inbox)?;
-    let store = Arc::new(Store::open(&config.store.path, config.store.budget, workers.account())?);
+    let hashing = config.replicate.hashing;
+    let paths = tokio::task::spawn_blocking(move || imaging::hash::measured(hashing)).await?;
+    let (path, budget) = (&config.store.path, config.store.budget);
+    let store = Arc::new(Store::open(path, budget, workers.account(), paths.clone())?);
     let group = control_group(&config)?;
     let ledger = open_ledger(&config, &host)?;
     let (socket, listener) = listen(&config, group).await?;
@@ -194,7 +197,7 @@ pub async fn run(config: Config) -> Result<()> {
         store: Arc::clone(&store),
         ledger: ledger.clone(),
         writer: writer.clone(),
-        replicator: Arc::new(Replicator::new(config.replicate.memory)),
+        replicator: Arc::new(Replicator::new(config.replicate.memory, paths)),
         workers,
         tools,
         host,

@@ -7,7 +7,7 @@ NOTES = """\
 Drives are loop devices with direct I/O. Their files are written from end to end before the first measurement and used
 again in all of them; the devices do not discard, so that no room has to be found for them again. What is copied from
 (media, store, raw image) lies on the same backing and has been read before. Rates are of all drives together.
-  hash       SHA-256 of all cores together, H in the ratios; fio's read is R.
+  hash       SHA-256 of all cores together on the fastest path, H in the ratios; fio's read is R.
   fio        Sequential, O_DIRECT, libaio, as many bytes as prestaged writes, flushed; block size and depth are the best
              of a sweep.
   wimlib     `wimlib-imagex apply` of the same media into a fresh NTFS image file beside the store, flushed.
@@ -85,6 +85,12 @@ RATIOS = [
     Ratio("press with mapping and hashing : wimlib",
           lambda get: get("first", 1, "press_seconds") / get("wimlib", 1, "apply_seconds"),
           AT_MOST, {"memory": 1.5}),
+    Ratio("hash paths: AVX2 : sha2 without SHA extensions, one core",
+          lambda get: get("hash", 0, "avx2_one_core_rate") / get("hash", 0, "soft_one_core_rate"),
+          AT_LEAST, {"memory": 4}),
+    Ratio("hash paths: AVX-512 : two by SHA extensions, one core",
+          lambda get: get("hash", 0, "avx512_one_core_rate") / get("hash", 0, "pair_one_core_rate"),
+          AT_LEAST, {"memory": 1.15}),
     *(Ratio(f"growth: a drive's time among {count} : alone", growth(count),
             AT_MOST, {"throttled": 1.10}, drives_are_the_limit(count)) for count in (2, 4, 8)),
 ]

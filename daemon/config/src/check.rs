@@ -240,6 +240,10 @@ impl Config {
             let hint = format!("write a number from 0 to {MOST_REWRITES}");
             return Err(Wrong::value("replicate.rewrites", &what, &hint));
         }
+        if let Some(path) = replicate.hashing.filter(|path| !path.is_available()) {
+            let what = format!("this processor does not have what \"{path}\" needs");
+            return Err(Wrong::value("replicate.hashing", &what, "leave it out"));
+        }
         if let Some(rate) = replicate.min_write_rate.filter(|rate| *rate > FASTEST) {
             let what = format!("no drive writes {} bytes in a second", rate.0);
             return Err(Wrong::value("replicate.min_write_rate", &what, UnitError::RATE));

@@ -138,7 +138,7 @@ pub(super) const fn key(
 }
 
 /// Every key of the configuration, in the order in which they are explained.
-pub const KEYS: [Key; 53] = [
+pub const KEYS: [Key; 54] = [
     key("station", "name", Text, Absent("host name"), "name of the station in every record"),
     key(
         "media",
@@ -389,6 +389,13 @@ pub const KEYS: [Key; 53] = [
         OneOf(&["discard", "overwrite", "leave"]),
         Value("\"discard\""),
         "what is done about the data that a drive held where the media writes nothing: the drive is told to discard it; `overwrite` writes zeros everywhere and reads them back; or `leave`. The record says what became of it",
+    ),
+    key(
+        "replicate",
+        "hashing",
+        OneOf(&["single", "pair", "avx2", "avx512"]),
+        Absent("the fastest"),
+        "how chunks are hashed: one after the other, two at once by SHA extensions, eight by AVX2 or sixteen by AVX-512. Without it, what is fastest when the station starts, as `status` says; all of them find the same digests",
     ),
     key(
         "tools",

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::DEFAULT_SOCKET;
 use model::admission::{BlankCheck, Overwrite};
+use model::digest::HashPath;
 use model::offer::Offer;
 use model::old_data::OldDataPolicy;
 use model::units::{ByteRate, Bytes, Period, Share};
@@ -152,6 +153,8 @@ pub struct Replicate {
     pub rewrites: u32,
     /// What is done about what a drive held where the master writes nothing.
     pub old_data: OldDataPolicy,
+    /// How chunks are hashed; what is fastest if absent.
+    pub hashing: Option<HashPath>,
 }
 
 /// `[tools]`
@@ -217,6 +220,7 @@ impl Default for Replicate {
             stall_timeout: Period::seconds(120),
             rewrites: 0,
             old_data: OldDataPolicy::Discard,
+            hashing: None,
         }
     }
 }

@@ -4,7 +4,7 @@ use super::output::paragraph;
 use super::table::{Cell, Keep, Table};
 use super::words::{self, Going, Standing};
 use super::{explain, master, media as inventory, order};
-use model::api::snapshot::{DriveView, InboxView, SilentView, Snapshot};
+use model::api::snapshot::{DriveView, HashingView, InboxView, SilentView, Snapshot};
 use model::units::Bytes;
 use view::rack::Rack;
 use view::tile::Light;
@@ -30,6 +30,11 @@ fn station(snapshot: &Snapshot, terminal: Option<usize>) -> String {
     table.row([Cell::new(name), Cell::styled(state, style)]);
     if let Some(reason) = &snapshot.ledger {
         table.row([Cell::new("no records"), Cell::styled(&reason.detail, words::BAD)]);
+    }
+    if let Some(HashingView { path, at_once, rate }) = snapshot.hashing {
+        let chunks = words::plural(Bytes::of(at_once).0, "chunk", "chunks");
+        let told = format!("{chunks} at once on each core ({path}), {rate} each");
+        table.row([Cell::new("hashing"), Cell::new(told)]);
     }
     table.render(terminal)
 }
@@ -156,13 +161,17 @@ fn drives(snapshot: &Snapshot, terminal: Option<usize>) -> String {
 #[cfg(test)]
 mod tests {
     use crate::fixture;
-    use model::api::snapshot::Snapshot;
+    use model::api::snapshot::{HashingView, Snapshot};
+    use model::digest::HashPath;
+    use model::units::ByteRate;
 
     #[test]
     fn status() {
         let busy = fixture::station();
         fixture::outputs("status", |terminal| super::render(&busy, terminal));
-        let fresh = Snapshot { station: "rack-01".into(), ..Snapshot::default() };
+        let hashing =
+            Some(HashingView { path: HashPath::Avx2, at_once: 8, rate: ByteRate(1_650_000_000) });
+        let fresh = Snapshot { station: "rack-01".into(), hashing, ..Snapshot::default() };
         fixture::outputs("status-fresh", |terminal| super::render(&fresh, terminal));
     }
 }

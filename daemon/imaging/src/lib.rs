@@ -36,7 +36,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use masters::store::Master;
-use model::digest::Digest;
+use model::digest::{Digest, HashPaths};
 use model::ranges::CHUNK;
 use model::units::Bytes;
 use parking_lot::Mutex;
@@ -66,13 +66,14 @@ pub struct Replicator {
 }
 
 impl Replicator {
-    /// A replicator that holds at most about `memory` bytes of chunks for all drives together, however many there are.
-    pub fn new(memory: Bytes) -> Self {
+    /// A replicator that holds at most about `memory` bytes of chunks for all drives together, however many there are,
+    /// and hashes on these paths.
+    pub fn new(memory: Bytes, paths: HashPaths) -> Self {
         let half = Bytes(memory.0 / CHUNK.0 / 2).as_usize();
         Self {
             window: Pool::new(half),
             own: Pool::new(half),
-            hashing: HashPool::new(),
+            hashing: HashPool::new(paths),
             batches: Batches::default(),
             sources: Mutex::default(),
             sharers: Arc::default(),

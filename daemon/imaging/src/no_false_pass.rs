@@ -116,7 +116,8 @@ fn master(sector: SectorSize, media: u8) -> Arc<Master> {
 
 static MASTERS: LazyLock<[Arc<Master>; 2]> =
     LazyLock::new(|| [master(SectorSize::B512, 1), master(SectorSize::B4096, 2)]);
-static REPLICATOR: LazyLock<Replicator> = LazyLock::new(|| Replicator::new(Bytes::mib(64)));
+static REPLICATOR: LazyLock<Replicator> =
+    LazyLock::new(|| Replicator::new(Bytes::mib(64), crate::hash::measured(None)));
 
 /// What a drive with this identity must hold where a chunk stands.
 fn expected(master: &Master, chunk: &Chunk, identity: &Identity) -> Vec<u8> {

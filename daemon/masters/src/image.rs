@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
 use jiff::Timestamp;
-use model::digest::Digest;
+use model::digest::{Digest, HashPaths, Lanes};
 use model::identity::Site;
 use model::layout::Plan;
 use model::manifest::{Chunk, FORMAT, Manifest, Recipe, Stage, Telltale, root};
@@ -43,7 +43,7 @@ impl Outline {
     }
 }
 
-/// Hashes an image. `report` is called from several threads, with the bytes hashed so far and the bytes in all.
+/// Hashes an image on `paths`. `report` is called from several threads, with the bytes hashed so far and the bytes in all.
 ///
 /// # Errors
 /// [`MapError`] if the image cannot be read, or the outline does not fit it.
@@ -52,6 +52,7 @@ pub fn describe(
     recipe: Recipe,
     plan: Plan,
     outline: Outline,
+    paths: &HashPaths,
     report: &(dyn Fn(Bytes, Bytes) + Sync),
 ) -> Result<Manifest, MapError> {
     let Outline { needed, sites, telltales } = outline;
@@ -74,7 +75,7 @@ pub fn describe(
         return Err(MapError::Site(*site));
     }
     telltales::check(&telltales, &plan)?;
-    let digests = hash_ranges(image, &ranges, report)?;
+    let digests = hash_ranges(image, &ranges, paths, report)?;
     let chunk = |((range, stage), sha256): ((Range, Stage), Digest)| Chunk {
         offset: range.start,
         length: range.length(),
@@ -104,34 +105,58 @@ pub fn describe(
 ///
 /// # Errors
 /// If the image cannot be read or is too short.
-pub fn damage(manifest: &Manifest, image: &File) -> io::Result<Option<Chunk>> {
+pub fn damage(manifest: &Manifest, image: &File, paths: &HashPaths) -> io::Result<Option<Chunk>> {
     let ranges: Vec<Range> = manifest.chunks.iter().map(Chunk::range).collect();
-    let digests = hash_ranges(image, &ranges, &|_, _| ())?;
+    let digests = hash_ranges(image, &ranges, paths, &|_, _| ())?;
     let damaged = manifest.chunks.iter().zip(digests).find(|(chunk, d)| chunk.sha256 != *d);
     Ok(damaged.map(|(chunk, _)| *chunk))
+}
+
+/// What a range of an image holds, and which it is.
+struct Part {
+    index: usize,
+    data: Vec<u8>,
+}
+
+impl AsRef<[u8]> for Part {
+    fn as_ref(&self) -> &[u8] {
+        &self.data
+    }
 }
 
 /// The SHA-256 of each range, in the order of `ranges`, computed on every core.
 fn hash_ranges(
     image: &File,
     ranges: &[Range],
+    paths: &HashPaths,
     report: &(dyn Fn(Bytes, Bytes) + Sync),
 ) -> io::Result<Vec<Digest>> {
     let workers = thread::available_parallelism().map_or(1, usize::from).min(ranges.len().max(1));
     let (next, done) = (AtomicUsize::new(0), AtomicU64::new(0));
     let total = ranges.iter().map(|range| range.length()).sum();
     let work = || -> io::Result<Vec<(usize, Digest)>> {
-        let mut buffer = vec![0_u8; CHUNK.as_usize()];
+        let mut lanes: Lanes<Part> = Lanes::new(paths.clone());
+        let mut spare = Vec::new();
         let mut digests = Vec::new();
         loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(range) = ranges.get(index) else { return Ok(digests) };
-            let length = range.length();
-            let part = &mut buffer[..length.as_usize()];
-            image.read_exact_at(part, range.start.0)?;
-            digests.push((index, Digest::of(part)));
-            let so_far = done.fetch_add(length.0, Ordering::Relaxed) + length.0;
-            report(Bytes(so_far), total);
+            while !lanes.is_full() {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some(range) = ranges.get(index) else { break };
+                let mut data: Vec<u8> = spare.pop().unwrap_or_default();
+                data.resize(range.length().as_usize(), 0);
+                image.read_exact_at(&mut data, range.start.0)?;
+                lanes.add(Part { index, data });
+            }
+            if lanes.is_empty() {
+                return Ok(digests);
+            }
+            for (Part { index, data }, digest) in lanes.advance(CHUNK) {
+                let length = Bytes::of(data.len()).0;
+                let so_far = done.fetch_add(length, Ordering::Relaxed) + length;
+                report(Bytes(so_far), total);
+                digests.push((index, digest));
+                spare.push(data);
+            }
         }
     };
     let mut all: Vec<(usize, Digest)> = Vec::with_capacity(ranges.len());
@@ -151,6 +176,8 @@ fn hash_ranges(
 
 #[cfg(test)]
 mod tests {
+    use model::digest::HashPath;
+
     use super::*;
 
     #[test]
@@ -159,10 +186,14 @@ mod tests {
         let data: Vec<u8> = (0..200_000_u32).map(|n| n.to_le_bytes()[0]).collect();
         file.write_all_at(&data, 0).unwrap();
         let ranges: Vec<Range> = (0..40).map(|n| Range::at(Bytes(n * 5000), Bytes(4999))).collect();
-        let digests = hash_ranges(&file, &ranges, &|_, _| ()).unwrap();
-        for (range, digest) in ranges.iter().zip(&digests) {
-            let part = &data[range.start.as_usize()..range.end.as_usize()];
-            assert_eq!(*digest, Digest::of(part));
+        for path in [HashPath::Single, HashPath::Pair, HashPath::Avx2, HashPath::Avx512] {
+            let paths = HashPaths::only(path);
+            let digests = hash_ranges(&file, &ranges, &paths, &|_, _| ()).unwrap();
+            assert_eq!(digests.len(), ranges.len());
+            for (range, digest) in ranges.iter().zip(&digests) {
+                let part = &data[range.start.as_usize()..range.end.as_usize()];
+                assert_eq!(*digest, Digest::of(part), "{path}");
+            }
         }
     }
 }

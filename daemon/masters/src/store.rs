@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use model::account::Account;
-use model::digest::Digest;
+use model::digest::{Digest, HashPaths};
 use model::manifest::{Manifest, MasterId, Recipe};
 use model::media::Stamp;
 use model::record::MasterRef;
@@ -119,6 +119,8 @@ pub struct Store {
     largest_file: Bytes,
     /// The account of the press workers, if it is not the station's own.
     presser: Option<Account>,
+    /// How images are hashed.
+    paths: HashPaths,
     manifests: Manifests,
     /// The images that have been checked since the station started, with the stamps that they had then.
     checked: Mutex<HashMap<MasterId, Stamp>>,
@@ -126,12 +128,17 @@ pub struct Store {
 
 impl Store {
     /// Opens the store, creates its folder if it is missing, and removes the remains of interrupted presses. `presser`
-    /// is the account of the press workers, if it is not the station's own.
+    /// is the account of the press workers, if it is not the station's own; images are hashed on `paths`.
     ///
     /// # Errors
     /// [`StoreError`] if the folder is not writable, another station has locked it, or it holds other things and no
     /// marker of ours; nothing in it is changed then.
-    pub fn open(path: &Path, budget: Bytes, presser: Option<Account>) -> Result<Self, StoreError> {
+    pub fn open(
+        path: &Path,
+        budget: Bytes,
+        presser: Option<Account>,
+        paths: HashPaths,
+    ) -> Result<Self, StoreError> {
         let failed = |doing| {
             let path = path.to_owned();
             move |source| StoreError::Io { path, doing, source }
@@ -157,7 +164,7 @@ impl Store {
         let checked = Mutex::default();
         let manifests = Manifests::new(path);
         let path = path.to_owned();
-        let store = Self { path, budget, lock, largest_file, presser, manifests, checked };
+        let store = Self { path, budget, lock, largest_file, presser, paths, manifests, checked };
         store.tidy()?;
         Ok(store)
     }
@@ -312,7 +319,8 @@ impl Store {
         let known = self.checked().get(id).copied();
         if known != Some(stamp) {
             tracing::info!(master = %id, "checking the stored master against its digests");
-            let damage = image::damage(&manifest, &image).map_err(Self::unreadable(id))?;
+            let damage =
+                image::damage(&manifest, &image, &self.paths).map_err(Self::unreadable(id))?;
             if let Some(chunk) = damage {
                 return Err(StoreError::Damaged { id: id.clone(), chunk });
             }

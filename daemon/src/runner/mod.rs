@@ -20,7 +20,7 @@ use masters::store::{Listed, Master, Store, StoreError};
 use media::intake::IntakeTask;
 use model::api::audit::AuditTask;
 use model::api::line::{Line, Progress};
-use model::api::snapshot::{MasterView, Snapshot};
+use model::api::snapshot::{HashingView, MasterView, Snapshot};
 use model::code::{DenialCode, FailureCode};
 use model::digest::Digest;
 use model::drive::Drive;
@@ -121,7 +121,9 @@ struct Performer {
 impl Performer {
     fn snapshot(&self, station: &Station<OpenMaster>) -> Snapshot {
         let store_read_bytes = self.services.replicator.bytes_read();
-        Snapshot { store_read_bytes, ..station.snapshot(&|job| self.jobs.reading(job)) }
+        let (path, rate) = self.services.replicator.hashing().paths().fastest();
+        let hashing = Some(HashingView { path, at_once: path.lanes(), rate });
+        Snapshot { store_read_bytes, hashing, ..station.snapshot(&|job| self.jobs.reading(job)) }
     }
 
     fn perform(&mut self, effect: Effect<OpenMaster>) {

@@ -18,6 +18,7 @@ use media::press::PressTask;
 use model::api::audit::{AuditReport, Difference, Outcome};
 use model::api::line::Progress;
 use model::code::{FailureCode, WarningCode};
+use model::digest::HashPaths;
 use model::failure::{Failure, chain};
 use model::layout::ntfs_bitmap;
 use model::manifest::{Manifest, MasterId, Recipe};
@@ -112,7 +113,8 @@ async fn pressed(
     let outline = services.workers.run(&task, |progress| report(progress)).await?;
     let PressTask { files, recipe, .. } = task;
     let (store, reporter) = (services.store.clone(), Arc::clone(report));
-    let hash = spawn_blocking(move || hash(&store, &staging, recipe, outline, &reporter));
+    let paths = services.replicator.hashing().paths().clone();
+    let hash = spawn_blocking(move || hash(&store, &staging, (recipe, outline), &paths, &reporter));
     let (taken, manifest) = hash.await.unwrap_or_else(|error| Err(panicked(&error)))?;
     let manifest = compare(services, files, &taken, manifest, report).await?;
     Ok((taken, manifest))
@@ -122,8 +124,8 @@ async fn pressed(
 fn hash(
     store: &Store,
     staging: &Staging,
-    recipe: Recipe,
-    outline: Outline,
+    (recipe, outline): (Recipe, Outline),
+    paths: &HashPaths,
     report: &Report,
 ) -> Result<(Taken, Manifest), Failure> {
     let (id, size) = (recipe.id(), recipe.geometry.size);
@@ -140,7 +142,7 @@ fn hash(
             report(Progress { step: "hashing".into(), fraction });
         }
     };
-    let manifest = image::describe(&taken.image, recipe, plan, outline, &hashing)
+    let manifest = image::describe(&taken.image, recipe, plan, outline, paths, &hashing)
         .map_err(|error| Failure::of(FailureCode::PressFailed, &error))?;
     Ok((taken, manifest))
 }

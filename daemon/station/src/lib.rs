@@ -274,6 +274,7 @@ impl<M: Clone> Station<M> {
             presses: self.presses.views(),
             // Filled in by the runner, which knows it.
             store_read_bytes: Bytes(0),
+            hashing: None,
             drives: in_scope.map(|one| one.drive_view(reading, self.payload())).collect(),
             departed: self.departed.views(),
             history: self.past.views(),

@@ -158,6 +158,7 @@ fn objection(stat: &Stat, owner: u32, size: Bytes) -> Option<String> {
 mod tests {
     use std::os::unix::fs::symlink;
 
+    use model::digest::{HashPath, HashPaths};
     use rustix::fs::{link, mknodat};
 
     use super::*;
@@ -166,7 +167,8 @@ mod tests {
 
     fn store() -> (tempfile::TempDir, Store, MasterId) {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join("store"), Bytes::mib(1), None).unwrap();
+        let paths = HashPaths::only(HashPath::Single);
+        let store = Store::open(&folder.path().join("store"), Bytes::mib(1), None, paths).unwrap();
         (folder, store, MasterId("0123456789abcdef".into()))
     }
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::orders::{OrderFileView, OrderView};
 use crate::code::ReasonCode;
-use crate::digest::Digest;
+use crate::digest::{Digest, HashPath};
 use crate::drive::{Bay, Bus, Geometry, Serial};
 use crate::failure::{Failure, Finding, Reason, Refusal};
 use crate::job::{Bottleneck, State};
@@ -53,6 +53,9 @@ pub struct Snapshot {
     /// Bytes read from the store since the station started.
     #[serde(default)]
     pub store_read_bytes: Bytes,
+    /// How chunks are hashed; absent if the daemon is too old to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hashing: Option<HashingView>,
     /// Drives in bays, and on buses, that belong to the station.
     pub drives: Vec<DriveView>,
     /// What bays go on showing of drives that have been detached, and drives that have failed and were pulled before
@@ -89,6 +92,18 @@ pub struct SignerView {
     pub products: Vec<String>,
     /// How many of those who may vouch for one of these products must do so.
     pub threshold: u32,
+}
+
+/// How chunks are hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct HashingView {
+    pub path: HashPath,
+    /// Chunks that each core hashes at once.
+    pub at_once: usize,
+    /// Of each core, measured when the station started.
+    #[serde(rename = "bytes_per_second")]
+    pub rate: ByteRate,
 }
 
 /// The inbox, beside its media.

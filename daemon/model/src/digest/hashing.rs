@@ -1,12 +1,13 @@
-//! SHA-256 of messages that are hashed piece by piece, one alone or two at a time.
+//! SHA-256 of messages that are hashed piece by piece, one alone or several at a time.
 
 use sha2::block_api::compress256;
 
+use super::lanes::{self, Blocks, HashPath, State};
 use super::{BLOCK, Digest};
 use crate::units::Bytes;
 
 /// FIPS 180-4, 5.3.3: the state before the first block.
-const START: [u32; 8] = [
+const START: State = [
     0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
 ];
 
@@ -16,11 +17,11 @@ pub struct Hashing<M> {
     message: M,
     /// Number of blocks that have been hashed into `state`.
     done: usize,
-    state: [u32; 8],
+    state: State,
 }
 
 impl<M: AsRef<[u8]>> Hashing<M> {
-    /// A message of which nothing has been hashed.
+    /// A message of which nothing has been hashed yet.
     pub fn new(message: M) -> Self {
         Self { message, done: 0, state: START }
     }
@@ -28,6 +29,11 @@ impl<M: AsRef<[u8]>> Hashing<M> {
     /// The whole blocks that have not been hashed.
     fn blocks(&self) -> &[[u8; BLOCK]] {
         &self.message.as_ref().as_chunks().0[self.done..]
+    }
+
+    /// The message, such as it was given.
+    pub fn message_mut(&mut self) -> &mut M {
+        &mut self.message
     }
 
     /// Whether no whole block is left; [`Hashing::finish`] hashes the rest.
@@ -44,22 +50,24 @@ impl<M: AsRef<[u8]>> Hashing<M> {
         (self.state, self.done) = (state, self.done + count);
     }
 
-    /// Hashes as many whole blocks of both messages as the one with fewer has left. On CPUs with SHA extensions this
-    /// takes less time than hashing one after the other.
-    pub fn together(a: &mut Self, b: &mut Self) {
-        let count = a.blocks().len().min(b.blocks().len());
-        #[cfg(target_arch = "x86_64")]
-        if let Some(states) =
-            super::lanes::compress([a.state, b.state], &a.blocks()[..count], &b.blocks()[..count])
-        {
-            [a.state, b.state] = states;
-            a.done += count;
-            b.done += count;
-            return;
+    /// Hashes the next whole blocks of several messages on `path`: of the first [`HashPath::lanes`] of them, of each as
+    /// many as the one with the fewest has left, `at_most` this many bytes. On a processor without the instructions, one
+    /// after the other.
+    pub fn together(path: HashPath, messages: &mut [Self], at_most: Bytes) {
+        let count = messages.len().min(path.lanes());
+        let messages = &mut messages[..count];
+        let fewest = messages.iter().map(|message| message.blocks().len()).min();
+        let length = fewest.unwrap_or(0).min(at_most.as_usize() / BLOCK);
+        let mut states: Vec<_> = messages.iter().map(|message| message.state).collect();
+        let blocks: Vec<Blocks<'_>> =
+            messages.iter().map(|message| &message.blocks()[..length]).collect();
+        if lanes::compress(path, &mut states, &blocks) {
+            for (message, state) in messages.iter_mut().zip(states) {
+                (message.state, message.done) = (state, message.done + length);
+            }
+        } else {
+            messages.iter_mut().for_each(|message| message.alone(Bytes::of(length * BLOCK)));
         }
-        let length = Bytes::of(count * BLOCK);
-        a.alone(length);
-        b.alone(length);
     }
 
     /// Hashes the rest of the message, and returns it with its digest.
@@ -89,30 +97,37 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::digest::{HashPaths, Lanes};
 
-    type Way = fn(&[u8], &[u8]) -> [Digest; 2];
-
-    /// The ways in which two messages can be hashed.
-    const WAYS: [Way; 2] = [side_by_side, by_turns];
-
-    fn side_by_side(a: &[u8], b: &[u8]) -> [Digest; 2] {
-        let (mut a, mut b) = (Hashing::new(a), Hashing::new(b));
-        Hashing::together(&mut a, &mut b);
-        assert!(a.is_done() || b.is_done());
-        [a.finish().1, b.finish().1]
+    /// The digests of messages that are hashed on one path, each followed by the next one in its lane.
+    fn digests(path: HashPath, messages: &[&[u8]]) -> Vec<Digest> {
+        let mut lanes = Lanes::new(HashPaths::only(path));
+        let mut next = (0..).zip(messages.iter().copied());
+        let mut found = vec![None; messages.len()];
+        loop {
+            while !lanes.is_full()
+                && let Some((number, message)) = next.next()
+            {
+                lanes.add(Numbered { number, message });
+            }
+            if lanes.is_empty() {
+                return found.into_iter().map(Option::unwrap).collect();
+            }
+            for (message, digest) in lanes.advance(Bytes::mib(1)) {
+                assert!(found[message.number].replace(digest).is_none(), "once");
+            }
+        }
     }
 
-    /// The second message comes when the first is half done.
-    fn by_turns(a: &[u8], b: &[u8]) -> [Digest; 2] {
-        let (mut first, mut second) = (Hashing::new(a), Hashing::new(b));
-        first.alone(Bytes(3 * 64));
-        let mut third = Hashing::new(b);
-        Hashing::together(&mut first, &mut second);
-        second.alone(Bytes(64));
-        Hashing::together(&mut second, &mut third);
-        let digest = third.finish().1;
-        assert_eq!(second.finish().1, digest);
-        [first.finish().1, digest]
+    struct Numbered<'a> {
+        number: usize,
+        message: &'a [u8],
+    }
+
+    impl AsRef<[u8]> for Numbered<'_> {
+        fn as_ref(&self) -> &[u8] {
+            self.message
+        }
     }
 
     /// Bytes without a pattern, which could hide a wrong order of words.
@@ -142,42 +157,63 @@ mod tests {
             ),
             (&million, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"),
         ];
-        for way in WAYS {
-            for (a, a_text) in examples {
-                assert_eq!(Digest::of(a).to_string(), a_text);
-                for (b, b_text) in examples {
-                    assert_eq!(way(a, b).map(String::from), [a_text, b_text]);
-                }
+        for (message, text) in examples {
+            assert_eq!(Digest::of(message).to_string(), text);
+        }
+        for path in HashPath::available() {
+            // In every lane, beside every other.
+            for turn in 0..examples.len() {
+                let messages = examples.iter().cycle().skip(turn).take(2 * path.lanes() + 1);
+                let (messages, texts): (Vec<_>, Vec<_>) = messages.copied().unzip();
+                let found = digests(path, &messages);
+                assert_eq!(
+                    found.iter().map(Digest::to_string).collect::<Vec<_>>(),
+                    texts,
+                    "{path}"
+                );
             }
         }
     }
 
     #[test]
     fn every_length_around_block_ends() {
-        let data = noise(2 * 260);
-        for way in WAYS {
+        let data = noise(17 * 260);
+        for path in HashPath::available() {
             for length in 0..=260 {
-                let (a, b) = (&data[..length], &data[260..][..length]);
-                assert_eq!(way(a, b), [Digest::of(a), Digest::of(b)], "{length}");
-                // Beside one that ends elsewhere, in either lane.
-                let other = &data[..260 - length];
-                assert_eq!(way(b, other), [Digest::of(b), Digest::of(other)], "{length}");
-                assert_eq!(way(other, b), [Digest::of(other), Digest::of(b)], "{length}");
+                // Beside others that end elsewhere, in every lane.
+                for lane in 0..path.lanes() {
+                    let messages: Vec<&[u8]> = (0..path.lanes())
+                        .map(|n| {
+                            let part = &data[n * 260..][..260];
+                            if n == lane { &part[..length] } else { &part[..260 - length] }
+                        })
+                        .collect();
+                    let expected: Vec<Digest> = messages.iter().map(|m| Digest::of(m)).collect();
+                    assert_eq!(digests(path, &messages), expected, "{path}, {length}, {lane}");
+                }
             }
         }
     }
 
     proptest! {
         #[test]
-        fn any_two_messages(
-            a in vec(any::<u8>(), 0..5000),
-            b in vec(any::<u8>(), 0..5000),
-            skip in (0_usize..64, 0_usize..64),
+        fn any_messages(
+            messages in vec((vec(any::<u8>(), 0..3000), 0_usize..64), 1..40),
+            at_most in 0_u64..5000,
         ) {
             // Away from the aligned address that the allocator chose.
-            let (a, b) = (a.get(skip.0..).unwrap_or(&[]), b.get(skip.1..).unwrap_or(&[]));
-            for way in WAYS {
-                prop_assert_eq!(way(a, b), [Digest::of(a), Digest::of(b)]);
+            let messages: Vec<&[u8]> =
+                messages.iter().map(|(data, skip)| data.get(*skip..).unwrap_or(&[])).collect();
+            let expected: Vec<Digest> = messages.iter().map(|message| Digest::of(message)).collect();
+            for path in HashPath::available() {
+                prop_assert_eq!(&digests(path, &messages), &expected);
+                // Piece by piece, each with another number of lanes and on another path than the last.
+                let mut begun: Vec<_> = messages.iter().map(Hashing::new).collect();
+                for (count, path) in (1..=begun.len()).zip(HashPath::available().collect::<Vec<_>>().into_iter().cycle()) {
+                    Hashing::together(path, &mut begun[..count], Bytes(at_most));
+                }
+                let found: Vec<Digest> = begun.into_iter().map(|message| message.finish().1).collect();
+                prop_assert_eq!(&found, &expected);
             }
         }
     }

@@ -9,10 +9,12 @@ use sha2::{Digest as _, Sha256};
 use crate::units::Bytes;
 
 mod hashing;
-#[cfg(target_arch = "x86_64")]
 mod lanes;
+mod paths;
 
 pub use hashing::Hashing;
+pub use lanes::HashPath;
+pub use paths::{HashPaths, Lanes};
 
 /// Size in bytes of the blocks in which SHA-256 takes a message.
 const BLOCK: usize = 64;
