@@ -78,6 +78,8 @@ mod trust;
 mod verbs;
 #[path = "station/views.rs"]
 mod views;
+#[path = "station/views_gate.rs"]
+mod views_gate;
 
 fn main() -> std::process::ExitCode {
     harness::registry::main()

@@ -18,6 +18,7 @@
 pub mod api;
 pub mod audit;
 pub mod clock;
+pub mod doors;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod log;

@@ -1,7 +1,6 @@
 //! Starts and ends the daemon: puts together log, store, ledger, station, watchers and control socket.
 
 use std::io;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,19 +32,19 @@ use record::ledger::{Ledger, LedgerError, Location, Outbox};
 use record::writer::RecordWriter;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use station::{Event, History, Setup, Station};
-use tokio::net::UnixListener;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-use crate::api;
+use crate::api::{self, GateRights};
 use crate::clock::Clock;
+use crate::doors::{Doors, Visitors};
 use crate::order_inbox;
 use crate::parcels;
 use crate::results;
 use crate::runner::{self, OpenMaster, Services, open_orders};
 use crate::signals;
 use crate::signers;
-use crate::socket::{ControlSocket, SocketError};
+use crate::socket::SocketError;
 use crate::suitability::{self, doubts};
 use crate::udev_rules;
 
@@ -100,7 +99,7 @@ fn control_group(config: &Config) -> Result<Option<u32>, ConfigError> {
 }
 
 /// An error about an account, with the place where the account is named.
-fn placed(config: &Config, error: &AccountError) -> ConfigError {
+pub(crate) fn placed(config: &Config, error: &AccountError) -> ConfigError {
     config.mistake(error.key(), error.to_string(), &error.hint().unwrap_or_default())
 }
 
@@ -164,15 +163,15 @@ pub async fn run(config: Config) -> Result<()> {
     let (signers, signer_views) = signers::read(&config)?;
     let host = supported_host()?;
 
-    refuse_second(&config.control.socket)?;
+    Doors::refuse_second(&config)?;
     create_folder("the media inbox", &config.media.inbox)?;
     let hashing = config.replicate.hashing;
     let paths = tokio::task::spawn_blocking(move || imaging::hash::measured(hashing)).await?;
     let (path, budget) = (&config.store.path, config.store.budget);
     let store = Arc::new(Store::open(path, budget, workers.account(), paths.clone())?);
-    let group = control_group(&config)?;
+    let visitors = Visitors::of(&config)?;
     let ledger = open_ledger(&config, &host)?;
-    let (socket, listener) = listen(&config, group).await?;
+    let doors = Doors::make(&config, visitors).await?;
 
     let (sender, receiver) = mpsc::channel(256);
     let writer = {
@@ -219,18 +218,16 @@ pub async fn run(config: Config) -> Result<()> {
     exchange(&config, &ledger, &sender)?;
     udev_rules::install(&policy);
     drives::watch::watch(DriveEvents(sender.clone()))?;
-    let ending = Arc::new(Notify::new());
     let context = api::Context {
         snapshot,
         commands: sender.clone(),
         ledger: ledger.clone(),
-        group,
+        visitors,
+        rights: GateRights { operate: config.gate.operate, arming: config.gate.arming },
         articles,
         size_tolerance: policy.size_tolerance,
     };
-    let (router, limits) = (api::router(context), api::server::Limits::of(descriptors));
-    let mut server =
-        tokio::spawn(api::server::serve(listener, router, limits, Arc::clone(&ending)));
+    let doors = doors.open(&context, api::server::Limits::of(descriptors));
     signals::watch(sender.clone())?;
 
     notify(&[sd_notify::NotifyState::Ready]);
@@ -242,12 +239,7 @@ pub async fn run(config: Config) -> Result<()> {
     if timeout(TIDYING, tokio::task::spawn_blocking(move || ledger.finish())).await.is_err() {
         tracing::warn!("the ledger does not answer; it was not brought into its one file");
     }
-    // Whoever follows a drive gets its verdict before the connection ends.
-    ending.notify_one();
-    if timeout(FAREWELL, &mut server).await.is_err() {
-        server.abort();
-    }
-    socket.remove();
+    doors.close().await;
     // A thread that hangs in the kernel with a dead drive keeps this process and its files open. The next station must
     // not have to wait for it.
     store.unlock();
@@ -475,23 +467,3 @@ fn notify(states: &[sd_notify::NotifyState<'_>]) {
 
 /// How long a station that ends waits for its ledger to become one file.
 const TIDYING: Duration = Duration::from_secs(5);
-
-/// How long a station that ends waits for its clients to take their last answers.
-const FAREWELL: Duration = Duration::from_secs(1);
-
-/// Ends the start where another station answers on the socket, before anything is changed that they might share.
-fn refuse_second(socket: &Path) -> Result<(), SocketError> {
-    match UnixStream::connect(socket) {
-        Ok(_) => Err(SocketError::InUse(socket.to_owned())),
-        Err(_) => Ok(()),
-    }
-}
-
-/// Makes the control socket.
-async fn listen(config: &Config, group: Option<u32>) -> Result<(ControlSocket, UnixListener)> {
-    let path = &config.control.socket;
-    if let Some(folder) = path.parent() {
-        create_folder("the control socket's folder", folder)?;
-    }
-    Ok(ControlSocket::make(path, group, config.socket_mode()?).await?)
-}

@@ -7,6 +7,7 @@
 pub(crate) mod bcd;
 mod drives;
 pub(crate) mod faulty;
+pub(crate) mod gate;
 pub(crate) mod hive;
 pub(crate) mod manuals;
 pub(crate) mod needs;

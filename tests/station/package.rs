@@ -63,6 +63,8 @@ fn the_package_installs_what_it_says() {
     for expected in [
         "755 root:root /usr/bin/prestaged",
         "755 root:root /usr/bin/prestagectl",
+        "755 root:root /usr/bin/prestaged-gate",
+        "644 root:root /usr/lib/systemd/system/prestaged-gate.service",
         "644 root:root /usr/lib/systemd/system/prestaged.service",
         "644 root:root /usr/lib/udev/rules.d/62-prestaged.rules",
         "644 root:root /usr/lib/sysusers.d/prestaged.conf",
@@ -85,6 +87,12 @@ fn the_package_installs_what_it_says() {
     assert!(user.trim().ends_with(":/:/usr/sbin/nologin"), "{user}");
     assert_eq!(twin.done("id -Gn prestaged").trim(), "prestaged-worker", "not the socket's group");
     twin.done("getent group prestaged");
+    assert_eq!(
+        twin.done("id -Gn prestaged-gate").trim(),
+        "prestaged-view",
+        "it may look, and no more"
+    );
+    twin.done("! test -L /etc/systemd/system/multi-user.target.wants/prestaged-gate.service");
     twin.done("test -L /etc/systemd/system/multi-user.target.wants/prestaged.service");
     let depends = twin.done("dpkg-query -W -f '${Depends}' prestaged");
     for package in
@@ -111,6 +119,8 @@ fn the_package_installs_what_it_says() {
         ("prestaged-drives", 7, &["NAMES OF BAYS", "admission.overwrite"]),
         ("prestaged-media", 7, &["wim_damaged", "boot manager"]),
         ("prestaged-creating", 7, &["stand-alone", "SMS"]),
+        ("prestaged-gate", 7, &["NO DATA", "gate.operate"]),
+        ("prestaged-gate", 8, &["account"]),
         ("prestaged-records", 7, &["OLD DATA", "overwritten"]),
     ] {
         let warnings = twin.done(&format!("man --warnings=w {section} {page} 2>&1 >/tmp/page"));

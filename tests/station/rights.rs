@@ -180,6 +180,17 @@ fn the_unit_s_capabilities_are_enough() {
     wait_for("the worker to be gone", || rig.children().is_empty().then_some(()));
 }
 
+/// The gate has no right at all but to speak.
+#[apply(test!)]
+#[needs(SYSTEMD_ANALYZE)]
+fn the_gate_s_unit_is_stricter() {
+    let unit = concat!(env!("CARGO_MANIFEST_DIR"), "/../systemd/prestaged-gate.service");
+    // 15 is an exposure of 1.5: what is left is the network itself.
+    let arguments = ["security", "--offline=true", "--no-pager", "--threshold=15", unit];
+    let (code, text) = told(Command::new("systemd-analyze").args(arguments));
+    assert_eq!(code, 0, "{text}");
+}
+
 /// The unit gives the station no more rights than it needs. `systemd-analyze` reads the file; nothing is started.
 #[apply(test!)]
 #[needs(SYSTEMD_ANALYZE)]

@@ -4,8 +4,13 @@
 //! the configuration really knows, so that neither can be forgotten here.
 
 mod kind;
+mod names;
 
 pub use kind::Kind;
+pub use names::near;
+pub(super) use names::{names, nearest, path, required};
+
+use names::is_repeated;
 
 use Fallback::{Absent, Required, Value};
 use Kind::{
@@ -67,66 +72,6 @@ impl Key {
     }
 }
 
-fn is_repeated(section: &str) -> bool {
-    matches!(section, "bay" | "layout" | "layout.partitions" | "media.signers" | "package" | "file")
-}
-
-/// The full name of a key of a section, known or not; the empty section is the file itself.
-pub(super) fn path(section: &str, name: &str) -> String {
-    let bare = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    let quoted = name.is_empty() || !name.chars().all(bare);
-    let name = if quoted { format!("{name:?}") } else { name.to_owned() };
-    match section.split_once('.') {
-        _ if section.is_empty() => name,
-        Some((table, _)) if !is_repeated(table) => format!("[[{section}]] {name}"),
-        Some((table, inner)) => format!("[[{table}]] {inner}.{name}"),
-        None if is_repeated(section) => format!("[[{section}]] {name}"),
-        None => format!("{section}.{name}"),
-    }
-}
-
-/// The names that a section knows; the empty section is the file itself.
-pub(super) fn names(known: &[Key], section: &str) -> Vec<&'static str> {
-    let keys = known.iter().filter(|key| key.section == section).map(|key| key.name);
-    let mut names: Vec<&str> = keys.collect();
-    if section.is_empty() {
-        names.extend(known.iter().map(|key| key.section));
-        names.retain(|name| !name.contains('.') && !name.is_empty());
-        names.dedup();
-    }
-    names
-}
-
-/// What may have been meant by a name that a section does not know.
-pub(super) fn nearest(known: &[Key], section: &str, name: &str) -> Option<String> {
-    let mut elsewhere = known.iter().filter(|key| key.name == name);
-    let (first, second) = (elsewhere.next(), elsewhere.next());
-    match (first, second) {
-        (Some(key), None) => Some(key.path()),
-        // It stands in several sections; a slip in this one is likelier.
-        _ => near(name, &names(known, section)).map(str::to_owned).or(first.map(Key::path)),
-    }
-}
-
-/// The known text that another is most like, if it is like any.
-pub fn near<'a>(text: &str, known: &[&'a str]) -> Option<&'a str> {
-    let scored = known.iter().map(|known| (strsim::jaro_winkler(text, known), *known));
-    let best = scored.max_by(|a, b| a.0.total_cmp(&b.0))?;
-    (best.0 > 0.7).then_some(best.1)
-}
-
-/// Which keys each table of a section needs, in words.
-pub(super) fn required(known: &[Key], section: &str) -> String {
-    let needed = known.iter().filter(|key| key.section == section && key.fallback == Required);
-    let needed: Vec<&str> = needed.map(|key| key.name).collect();
-    let table = match section.split_once('.') {
-        Some((_, inner)) => format!("each table of {inner}"),
-        None if is_repeated(section) => format!("each table [[{section}]]"),
-        None => format!("the table [{section}]"),
-    };
-    format!("{table} needs {}", needed.join(" and "))
-}
-
 pub(super) const fn key(
     section: &'static str,
     name: &'static str,
@@ -138,7 +83,7 @@ pub(super) const fn key(
 }
 
 /// Every key of the configuration, in the order in which they are explained.
-pub const KEYS: [Key; 54] = [
+pub const KEYS: [Key; 66] = [
     key("station", "name", Text, Absent("host name"), "name of the station in every record"),
     key(
         "media",
@@ -260,6 +205,90 @@ pub const KEYS: [Key; 54] = [
         Text,
         Absent("none"),
         "group whose members may use prestagectl; the package sets it to `\"prestaged\"`",
+    ),
+    key(
+        "control",
+        "view_socket",
+        Path,
+        Absent("none"),
+        "a second socket, on which everything can be looked at and nothing be asked for; [the gate](gate.md) needs it, and the package sets it to `\"/run/prestaged/view.sock\"`",
+    ),
+    key(
+        "control",
+        "view_group",
+        Text,
+        Absent("none"),
+        "group whose members may use that socket; the package sets it to `\"prestaged-view\"`",
+    ),
+    key(
+        "gate",
+        "listen",
+        Text,
+        Absent("the gate does not start"),
+        "address and port on which [the gate](gate.md) shows the station: `\"127.0.0.1:8480\"`; another address than this machine's own needs a certificate",
+    ),
+    key(
+        "gate",
+        "certificate",
+        Path,
+        Absent("none"),
+        "file with the gate's certificate and those between it and a root, as PEM; read anew when it changes",
+    ),
+    key(
+        "gate",
+        "key",
+        Path,
+        Absent("none"),
+        "file with the private key of that certificate, as PEM",
+    ),
+    key(
+        "gate",
+        "accounts",
+        Path,
+        Absent("none"),
+        "file with who may sign in at the gate, made by `prestaged-gate account`",
+    ),
+    key(
+        "gate",
+        "guests",
+        OneOf(&["nobody", "loopback", "everybody"]),
+        Value("\"loopback\""),
+        "who may look without signing in: whoever sits at this machine; `nobody`, which is right behind a proxy; or `everybody`",
+    ),
+    key(
+        "gate",
+        "hosts",
+        Texts,
+        Absent("none"),
+        "names under which browsers reach the gate, beside the address that it listens on",
+    ),
+    key(
+        "gate",
+        "origins",
+        Texts,
+        Absent("none"),
+        "origins from which requests may come beside the gate's own, where a proxy stands before it: `\"https://rack.example\"`",
+    ),
+    key(
+        "gate",
+        "operate",
+        Switch,
+        Value("false"),
+        "whether people who have signed in may also ask for something: retry, stop, release",
+    ),
+    key(
+        "gate",
+        "arming",
+        Switch,
+        Value("false"),
+        "whether administrators may arm the station through the gate; disarming it needs only `gate.operate`",
+    ),
+    key(
+        "gate",
+        "user",
+        Text,
+        Absent("`prestaged-gate`"),
+        "user as whom the gate runs; the daemon believes it, and nobody else, who has signed in",
     ),
     key(
         "admission",

@@ -23,6 +23,7 @@ mod check;
 mod doubts;
 mod error;
 mod file;
+mod gate;
 pub mod keys;
 pub mod learned;
 pub mod orders;
@@ -36,9 +37,10 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 pub use error::{ConfigError, Doubt};
+pub use gate::GATE_USER;
 pub use sections::{
-    Admission, Control, Ledger, Media, NamedPath, Orders, Replicate, SignerKey, Station, Store,
-    Tools,
+    Admission, Control, Gate, Guests, Ledger, Media, NamedPath, Orders, Replicate, SignerKey,
+    Station, Store, Tools,
 };
 
 use error::{Mistake, Place};
@@ -77,6 +79,7 @@ pub struct Config {
     pub ledger: Ledger,
     pub orders: Orders,
     pub control: Control,
+    pub gate: Gate,
     pub admission: Admission,
     pub replicate: Replicate,
     pub tools: Tools,

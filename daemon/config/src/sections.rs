@@ -98,6 +98,39 @@ pub struct Control {
     /// In octal.
     pub mode: String,
     pub group: Option<String>,
+    /// On which nothing can be asked for.
+    pub view_socket: Option<PathBuf>,
+    pub view_group: Option<String>,
+}
+
+/// `[gate]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are explained in `keys`")]
+pub struct Gate {
+    /// The gate does not start without it.
+    pub listen: Option<String>,
+    pub certificate: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+    pub accounts: Option<PathBuf>,
+    pub guests: Guests,
+    pub hosts: Vec<String>,
+    pub origins: Vec<String>,
+    pub operate: bool,
+    pub arming: bool,
+    /// As whom it runs; [`super::GATE_USER`] if absent.
+    pub user: Option<String>,
+}
+
+/// Who may look without signing in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Guests {
+    Nobody,
+    #[default]
+    Loopback,
+    Everybody,
 }
 
 /// `[admission]`
@@ -205,7 +238,13 @@ impl Default for Ledger {
 
 impl Default for Control {
     fn default() -> Self {
-        Self { socket: DEFAULT_SOCKET.into(), mode: "0660".into(), group: None }
+        Self {
+            socket: DEFAULT_SOCKET.into(),
+            mode: "0660".into(),
+            group: None,
+            view_socket: None,
+            view_group: None,
+        }
     }
 }
 

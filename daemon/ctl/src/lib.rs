@@ -14,7 +14,6 @@ mod absence;
 mod arguments;
 mod audit;
 mod bays;
-mod client;
 mod composing;
 mod csv;
 mod drives;
@@ -39,6 +38,8 @@ mod table;
 mod told;
 mod watch;
 mod words;
+
+use wire::client;
 
 use model::api::answers::{ErrorBody, ErrorDocument};
 use model::api::requests::DriveRequest;

@@ -1,6 +1,7 @@
 //! The HTTP API on the control socket. It reads the snapshot and the ledger, and sends commands to the station. All
 //! bodies are JSON; errors are `{"code", "detail"}`, with `"hint"` if there is one.
 
+mod door;
 mod groups;
 mod orders;
 pub mod peer;
@@ -40,7 +41,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::{ReceiverStream, WatchStream};
 
+use crate::doors::Visitors;
 use crate::runner::OpenMaster;
+pub use door::{Door, GateRights};
 use peer::Peer;
 
 /// The largest body of a request, in bytes.
@@ -63,8 +66,10 @@ pub struct Context {
     /// Takes commands to the station.
     pub commands: mpsc::Sender<Event<OpenMaster>>,
     pub ledger: Ledger,
-    /// The group whose members may control the station.
-    pub group: Option<u32>,
+    /// Who may come in.
+    pub visitors: Visitors,
+    /// What the gate may ask for.
+    pub rights: GateRights,
     /// What drives of orders become.
     pub articles: Articles,
     /// How far a capacity may differ from a listed one.
@@ -126,8 +131,8 @@ impl IntoResponse for Problem {
     }
 }
 
-/// All routes of the API.
-pub fn router(context: Context) -> Router {
+/// All routes of the API, for who comes through this door.
+pub fn router(context: Context, door: Door) -> Router {
     let all = Route::VARIANTS.iter();
     all.fold(Router::new(), |router, route| router.route(route.path(), handler(*route)))
         .fallback(|uri: Uri| async move {
@@ -139,7 +144,7 @@ pub fn router(context: Context) -> Router {
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(from_fn(server::whole))
         .layer(from_fn(in_our_form))
-        .layer(from_fn_with_state(context.clone(), peer::guard))
+        .layer(from_fn_with_state((context.clone(), door), door::guard))
         .with_state(context)
 }
 
@@ -148,8 +153,8 @@ fn handler(route: Route) -> MethodRouter<Context> {
     match route {
         Route::Status => get(status),
         Route::Events => get(events),
-        Route::Arm => post(|context| arm(context, true)),
-        Route::Disarm => post(|context| arm(context, false)),
+        Route::Arm => post(|context, peer| arm(context, peer, true)),
+        Route::Disarm => post(|context, peer| arm(context, peer, false)),
         Route::Image => post(image),
         Route::Audit => post(audit),
         Route::Retry => post(retry),
@@ -234,7 +239,19 @@ async fn events(State(context): State<Context>) -> Response {
     stream(WatchStream::new(context.snapshot))
 }
 
-async fn arm(State(context): State<Context>, armed: bool) -> Result<Response> {
+/// Notes in the journal who asks for what no record tells of.
+async fn note(peer: &Peer, what: &str) -> Result<()> {
+    let by = peer.operator().await?.to_string();
+    tracing::warn!(PRESTAGED_OPERATOR = by, "{by} asks to {what}");
+    Ok(())
+}
+
+async fn arm(
+    State(context): State<Context>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    armed: bool,
+) -> Result<Response> {
+    note(&peer, if armed { "arm the station" } else { "disarm the station" }).await?;
     ask(&context, Command::Arm(armed)).await.map(answered)
 }
 
@@ -268,11 +285,21 @@ async fn retry(
     ask(&context, Command::Retry { drive, by }).await.map(answered)
 }
 
-async fn stop(State(context): State<Context>, Path(drive): Path<String>) -> Result<Response> {
+async fn stop(
+    State(context): State<Context>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Path(drive): Path<String>,
+) -> Result<Response> {
+    note(&peer, &format!("stop drive {drive:?}")).await?;
     ask(&context, Command::Stop { drive }).await.map(answered)
 }
 
-async fn release(State(context): State<Context>, Path(bay): Path<String>) -> Result<Response> {
+async fn release(
+    State(context): State<Context>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Path(bay): Path<String>,
+) -> Result<Response> {
+    note(&peer, &format!("release {bay:?}")).await?;
     ask(&context, Command::Release { bay }).await.map(answered)
 }
 

@@ -1,13 +1,8 @@
-//! The process at the other end of the control socket, and whether it may control the station. The socket's mode is the
-//! first check; this second one also holds if the mode was set too wide.
+//! The process at the other end of a socket: its user, its groups, and on whose behalf it asks.
 
-use axum::extract::connect_info::ConnectInfo;
-use axum::extract::{Request, State};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 use tokio::net::UnixStream;
 
-use super::{Context, Problem, groups};
+use super::{Problem, groups};
 use model::code::DenialCode;
 use model::operator::Operator;
 use nix::unistd::{Uid, User};
@@ -15,8 +10,10 @@ use nix::unistd::{Uid, User};
 /// A process that has connected. An unknown user is `None`, and may do nothing.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    uid: Option<u32>,
-    groups: Vec<u32>,
+    pub(super) uid: Option<u32>,
+    pub(super) groups: Vec<u32>,
+    /// On whose behalf the gate asks.
+    pub(super) actor: Option<String>,
 }
 
 impl Peer {
@@ -25,7 +22,7 @@ impl Peer {
         let credentials = stream.peer_cred().ok();
         let mut groups = groups::peer_groups(stream).unwrap_or_default();
         groups.extend(credentials.map(|peer| peer.gid()));
-        Self { uid: credentials.map(|peer| peer.uid()), groups }
+        Self { uid: credentials.map(|peer| peer.uid()), groups, actor: None }
     }
 
     /// Its user; `None` if that is not known.
@@ -33,10 +30,13 @@ impl Peer {
         self.uid
     }
 
-    /// Its user with the name, for records.
+    /// Its user with the name, for records; where it is the gate, who has signed in there.
     pub(super) async fn operator(&self) -> Result<Operator, Problem> {
         let unknown = || Problem::new(DenialCode::NotPermitted, "nobody knows which user asks");
         let uid = self.uid.ok_or_else(unknown)?;
+        if let Some(actor) = &self.actor {
+            return Ok(Operator { uid, name: Some(format!("{actor} (gate)")) });
+        }
         // Names may come from a directory on the network.
         let name = move || User::from_uid(Uid::from_raw(uid)).ok().flatten();
         let user = tokio::task::spawn_blocking(name).await.ok().flatten();
@@ -44,32 +44,14 @@ impl Peer {
     }
 
     /// Whether the process belongs to root, to the station's own user, or to a member of the control group.
-    fn may_control(&self, own: u32, group: Option<u32>) -> bool {
-        self.uid.is_some_and(|uid| uid == 0 || uid == own)
-            || group.is_some_and(|group| self.groups.contains(&group))
+    pub(super) fn may_control(&self, own: u32, group: Option<u32>) -> bool {
+        self.uid.is_some_and(|uid| uid == 0 || uid == own) || self.is_of(group)
     }
-}
 
-/// Passes on the requests of peers that may control the station, and refuses all others.
-pub(super) async fn guard(
-    State(context): State<Context>,
-    ConnectInfo(peer): ConnectInfo<Peer>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let own = rustix::process::geteuid().as_raw();
-    if peer.may_control(own, context.group) {
-        return next.run(request).await;
+    /// Whether it belongs to a member of this group.
+    pub(super) fn is_of(&self, group: Option<u32>) -> bool {
+        self.uid.is_some() && group.is_some_and(|group| self.groups.contains(&group))
     }
-    let user = peer.uid.map_or("an unknown user".to_owned(), |uid| format!("user {uid}"));
-    let detail = match context.group {
-        Some(group) => {
-            format!("{user} is neither root nor a member of group {group} (control.group)")
-        }
-        None => format!("{user} is not root, and no group is allowed (control.group)"),
-    };
-    tracing::warn!("a request on the control socket was denied: {detail}");
-    Problem::new(DenialCode::NotPermitted, detail).into_response()
 }
 
 #[cfg(test)]
@@ -78,7 +60,7 @@ mod tests {
 
     #[test]
     fn only_root_the_station_s_user_and_the_group_may_control() {
-        let peer = |uid, groups: &[u32]| Peer { uid, groups: groups.to_vec() };
+        let peer = |uid, groups: &[u32]| Peer { uid, groups: groups.to_vec(), actor: None };
         assert!(peer(Some(0), &[]).may_control(500, None));
         assert!(peer(Some(500), &[]).may_control(500, None));
         assert!(!peer(Some(501), &[0, 500]).may_control(500, None));

@@ -4,10 +4,7 @@
 //! says so (`overloaded`). Requests that do not come to an end and clients that do not take their answers are dropped.
 
 use std::collections::HashMap;
-use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::extract::connect_info::ConnectInfo;
@@ -23,11 +20,11 @@ use hyper_util::service::TowerToHyperService;
 use model::code::DenialCode;
 use model::failure::Denial;
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::{sleep, timeout};
+use wire::patient::Patient;
 
 use super::Problem;
 use super::peer::Peer;
@@ -163,7 +160,7 @@ async fn connection(stream: UnixStream, router: Router, mut ends: watch::Receive
     http.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(BUFFER);
     let service = TowerToHyperService::new(router);
     let mut connection =
-        std::pin::pin!(http.serve_connection(TokioIo::new(Patient::new(stream)), service));
+        std::pin::pin!(http.serve_connection(TokioIo::new(Patient::new(stream, UNREAD)), service));
     let told = async { ends.wait_for(|ends| *ends).await.is_ok() };
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -174,75 +171,6 @@ async fn connection(stream: UnixStream, router: Router, mut ends: watch::Receive
     };
     if let Err(error) = ended {
         tracing::debug!("a connection to the control socket broke: {error}");
-    }
-}
-
-/// A connection that breaks when its client has not taken anything for [`UNREAD`].
-struct Patient {
-    stream: UnixStream,
-    /// Runs while the client takes nothing.
-    waiting: Option<Pin<Box<Sleep>>>,
-}
-
-impl Patient {
-    fn new(stream: UnixStream) -> Self {
-        Self { stream, waiting: None }
-    }
-
-    /// Takes the outcome of an attempt to write, and notices that the client has taken nothing for too long.
-    fn judge(
-        &mut self,
-        context: &mut Context<'_>,
-        written: Poll<io::Result<usize>>,
-    ) -> Poll<io::Result<usize>> {
-        if written.is_ready() {
-            self.waiting = None;
-            return written;
-        }
-        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(UNREAD)));
-        waiting.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
-    }
-}
-
-impl AsyncRead for Patient {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Patient {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        data: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(context, data);
-        self.judge(context, written)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        data: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(context, data);
-        self.judge(context, written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 

@@ -19,7 +19,8 @@ use tokio::net::UnixStream;
 
 /// Why a request has no answer, or which error is its answer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ClientError {
+#[expect(missing_docs, reason = "the messages say it")]
+pub enum ClientError {
     #[error("cannot reach the daemon at {path}")]
     Unreachable {
         path: PathBuf,
@@ -80,18 +81,38 @@ fn group_name(groups: &str, number: u32) -> Option<&str> {
     })
 }
 
+/// The header that names on whose behalf a request is made; only ASCII without control characters.
+pub const ACTOR: &str = "x-prestaged-actor";
+
 /// One JSON document per line, where the daemon has that to give.
 const LINES: &str = "application/x-ndjson";
 
 /// Opens a connection for each request: the daemon is on the same machine.
 #[derive(Clone, Debug)]
-pub(super) struct Client {
+pub struct Client {
     socket: PathBuf,
+    /// On whose behalf it asks, where that is not the user as whom it runs.
+    actor: Option<String>,
 }
 
 impl Client {
-    pub(super) fn new(socket: &Path) -> Self {
-        Self { socket: socket.to_owned() }
+    /// A client of the daemon that listens there.
+    pub fn new(socket: &Path) -> Self {
+        Self { socket: socket.to_owned(), actor: None }
+    }
+
+    /// The same, on behalf of somebody who has signed in elsewhere. The daemon believes that only of its gate.
+    #[must_use]
+    pub fn on_behalf_of(self, actor: &str) -> Self {
+        Self { actor: Some(actor.to_owned()), ..self }
+    }
+
+    /// The whole answer to a request that only reads, as it came.
+    ///
+    /// # Errors
+    /// [`ClientError`] if there is none.
+    pub async fn raw(&self, path: &str) -> Result<Response<Incoming>, ClientError> {
+        self.send(Method::GET, path, Vec::new()).await
     }
 
     async fn send(
@@ -109,9 +130,12 @@ impl Client {
         })?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
+        let request = Request::builder().method(method).uri(path);
+        let request = match &self.actor {
+            Some(actor) => request.header(ACTOR, actor),
+            None => request,
+        };
+        let request = request
             .header("host", "prestaged")
             .header("accept", LINES)
             .header("content-type", "application/json")
@@ -133,11 +157,19 @@ impl Client {
         Ok(serde_json::from_slice(&body)?)
     }
 
-    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+    /// What a path has to show.
+    ///
+    /// # Errors
+    /// [`ClientError`] if nothing comes, or what cannot be read.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         Self::whole(self.send(Method::GET, path, Vec::new()).await?).await
     }
 
-    pub(super) async fn post<T: DeserializeOwned>(
+    /// Asks for something; returns the answer.
+    ///
+    /// # Errors
+    /// [`ClientError`] if nothing comes, or what cannot be read.
+    pub async fn post<T: DeserializeOwned>(
         &self,
         path: &str,
         body: &impl Serialize,
@@ -145,18 +177,28 @@ impl Client {
         Self::whole(self.send(Method::POST, path, serde_json::to_vec(body)?).await?).await
     }
 
-    pub(super) async fn delete(&self, path: &str) -> Result<(), ClientError> {
+    /// Asks for something to be removed.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the daemon does not do it.
+    pub async fn delete(&self, path: &str) -> Result<(), ClientError> {
         self.send(Method::DELETE, path, Vec::new()).await.map(|_| ())
     }
 
     /// The station's snapshot, and then every new one as it changes.
-    pub(super) async fn events(&self) -> Result<Lines, ClientError> {
+    ///
+    /// # Errors
+    /// [`ClientError`] if the daemon does not answer.
+    pub async fn events(&self) -> Result<Lines, ClientError> {
         let response = self.send(Method::GET, "/v1/events", Vec::new()).await?;
         Ok(Lines::of(response))
     }
 
     /// The records of a path, row by row.
-    pub(super) async fn records(&self, path: &str) -> Result<Records, ClientError> {
+    ///
+    /// # Errors
+    /// [`ClientError`] if the daemon does not answer.
+    pub async fn records(&self, path: &str) -> Result<Records, ClientError> {
         let response = self.send(Method::GET, path, Vec::new()).await?;
         let kind = response.headers().get("content-type");
         if kind.is_some_and(|kind| kind == LINES) {
@@ -168,7 +210,10 @@ impl Client {
     }
 
     /// Posts a request that the daemon answers line by line while it works.
-    pub(super) async fn post_lines(
+    ///
+    /// # Errors
+    /// [`ClientError`] if the daemon does not answer.
+    pub async fn post_lines(
         &self,
         path: &str,
         body: &impl Serialize,
@@ -180,14 +225,18 @@ impl Client {
 
 /// The ledger's rows as the daemon sends them.
 #[derive(Debug)]
-pub(super) enum Records {
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Records {
     Lines(Lines),
     Whole(std::vec::IntoIter<Record>),
 }
 
 impl Records {
     /// The next row; `None` at the end.
-    pub(super) async fn next(&mut self) -> Result<Option<RecordLine>, ClientError> {
+    ///
+    /// # Errors
+    /// [`ClientError`] if the connection breaks.
+    pub async fn next(&mut self) -> Result<Option<RecordLine>, ClientError> {
         match self {
             Self::Lines(lines) => lines.next().await,
             Self::Whole(records) => {
@@ -199,7 +248,7 @@ impl Records {
 
 /// JSON documents, one per line.
 #[derive(Debug)]
-pub(super) struct Lines {
+pub struct Lines {
     body: Incoming,
     /// What has come, and how much of it has been read.
     buffer: Vec<u8>,
@@ -212,7 +261,10 @@ impl Lines {
     }
 
     /// The next document; `None` at the end.
-    pub(super) async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, ClientError> {
+    ///
+    /// # Errors
+    /// [`ClientError`] if the connection breaks, or a line is no such document.
+    pub async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, ClientError> {
         let mut searched = self.read;
         loop {
             if let Some(length) = self.buffer[searched..].iter().position(|byte| *byte == b'\n') {
@@ -237,6 +289,6 @@ impl Lines {
 }
 
 /// Quotes a name so that it is one segment of a path, or one value of a query.
-pub(super) fn segment(name: &str) -> String {
+pub fn segment(name: &str) -> String {
     percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC).to_string()
 }

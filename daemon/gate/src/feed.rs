@@ -1,0 +1,90 @@
+//! Follows the daemon, and knows how old the latest news of it is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::api::snapshot::Snapshot;
+use model::failure::chain;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+use view::rack::NO_DATA_AFTER;
+use wire::client::{Client, ClientError};
+
+use crate::curve::Curves;
+
+/// A daemon that has said nothing for so long is asked. Often enough that what is shown is never [`NO_DATA_AFTER`] old.
+const SILENCE: Duration = Duration::from_millis(1000);
+/// How long it may take to answer.
+const PATIENCE: Duration = Duration::from_millis(1000);
+/// How often a daemon that has ended is looked for.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// The latest that is known of the station.
+#[derive(Clone, Debug)]
+pub(crate) struct Now {
+    /// Absent until the daemon has been there.
+    pub(crate) snapshot: Option<Arc<Snapshot>>,
+    /// When it was told.
+    heard: Instant,
+    /// Why the daemon does not answer, if it does not.
+    pub(crate) lost: Option<String>,
+    pub(crate) curves: Arc<Curves>,
+}
+
+impl Now {
+    /// How old it is.
+    pub(crate) fn age(&self) -> Duration {
+        self.heard.elapsed()
+    }
+
+    /// The station, if that is how it is; nothing old.
+    pub(crate) fn fresh(&self) -> Option<&Arc<Snapshot>> {
+        self.snapshot.as_ref().filter(|_| self.lost.is_none() && self.age() < NO_DATA_AFTER)
+    }
+}
+
+/// Follows the daemon for as long as somebody looks at what is returned.
+pub(crate) fn follow(client: Client) -> watch::Receiver<Arc<Now>> {
+    let first = Now {
+        snapshot: None,
+        heard: Instant::now(),
+        lost: Some("the daemon has not answered yet".into()),
+        curves: Arc::default(),
+    };
+    let (tell, now) = watch::channel(Arc::new(first));
+    tokio::spawn(async move {
+        while !tell.is_closed() {
+            let why = match attend(&client, &tell).await {
+                Ok(()) => "the daemon has ended".to_owned(),
+                Err(error) => chain(&error),
+            };
+            tell.send_modify(|now| *now = Arc::new(Now { lost: Some(why), ..(**now).clone() }));
+            sleep(RETRY).await;
+        }
+    });
+    now
+}
+
+/// Tells each new snapshot, until the daemon has ended or does not answer.
+async fn attend(client: &Client, tell: &watch::Sender<Arc<Now>>) -> Result<(), ClientError> {
+    let mut events = within(client.events()).await?;
+    loop {
+        let snapshot: Snapshot = match timeout(SILENCE, events.next()).await {
+            Ok(next) => match next? {
+                Some(snapshot) => snapshot,
+                None => return Ok(()),
+            },
+            // Nothing has changed, or the daemon stands still.
+            Err(_) => within(client.get("/v1/status")).await?,
+        };
+        tell.send_modify(|now| {
+            let curves = Arc::new(now.curves.with(&snapshot));
+            let snapshot = Some(Arc::new(snapshot));
+            *now = Arc::new(Now { snapshot, heard: Instant::now(), lost: None, curves });
+        });
+    }
+}
+
+async fn within<T>(answer: impl Future<Output = Result<T, ClientError>>) -> Result<T, ClientError> {
+    timeout(PATIENCE, answer).await.unwrap_or(Err(ClientError::Silent))
+}

@@ -1,0 +1,181 @@
+//! `prestaged-gate`: the station as web pages, for people who look and for those who may do more.
+//!
+//! - Owns the network: certificates, who has signed in, which requests are believed, the pages. It shows what `view` makes
+//!   of the daemon's snapshot.
+//! - May touch the daemon's sockets, the network, and the files that its part of the configuration names.
+//! - May never compute a verdict, open a device or the ledger, or show what may be old: without news of the daemon for
+//!   [`view::rack::NO_DATA_AFTER`] every tile says so.
+//!
+//! It is a program and a user of its own, because the daemon opens no network socket: what can be reached from outside
+//! cannot erase a drive, and what can erase drives cannot be reached. What it asks of the daemon carries the name of who has
+//! signed in, and the daemon gives it no more than the configuration says.
+
+#![forbid(unsafe_code)]
+
+mod access;
+pub mod accounts;
+mod acts;
+mod attempts;
+mod curve;
+mod feed;
+mod guard;
+mod live;
+mod pages;
+mod reading;
+mod server;
+mod tls;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{get, post};
+use config::Config;
+use tokio::sync::{Semaphore, watch};
+use wire::client::Client;
+
+use access::Sessions;
+use accounts::Role;
+use attempts::Attempts;
+use feed::Now;
+use live::Frames;
+
+/// Shows a prestaged station on web pages.
+#[derive(Debug, clap::Parser)]
+#[command(name = "prestaged-gate", version)]
+pub struct Arguments {
+    /// Configuration file, the daemon's.
+    #[arg(long, env = config::VARIABLE, default_value = config::DEFAULT_PATH)]
+    pub config: PathBuf,
+    #[command(subcommand)]
+    #[expect(missing_docs, reason = "the variants say it")]
+    pub verb: Option<Verb>,
+}
+
+/// What the program does instead of showing the station.
+#[derive(Debug, clap::Subcommand)]
+pub enum Verb {
+    /// Print the line of somebody who may sign in, for the file in `gate.accounts`; asks for the password.
+    Account {
+        /// The name that stands in records and in the journal.
+        name: String,
+        /// What the person may do: look, operate the station, or also its orders and its arming.
+        role: Role,
+    },
+}
+
+/// Why the gate does not show anything.
+#[derive(Debug, thiserror::Error)]
+pub enum GateError {
+    #[error("the gate is off: gate.listen is not set")]
+    #[expect(missing_docs, reason = "the message says it")]
+    Off,
+    #[error("cannot listen on {address}")]
+    #[expect(missing_docs, reason = "the message says it")]
+    Listen {
+        address: SocketAddr,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error(transparent)]
+    #[expect(missing_docs, reason = "the message says it")]
+    Tls(#[from] tls::TlsError),
+    #[error(transparent)]
+    #[expect(missing_docs, reason = "the message says it")]
+    Account(#[from] accounts::AccountError),
+    #[error("cannot be told to end")]
+    #[expect(missing_docs, reason = "the message says it")]
+    Signals(#[source] std::io::Error),
+}
+
+impl model::hint::Hint for GateError {
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Off => "set gate.listen = \"127.0.0.1:8480\" and control.view_socket; see prestaged-gate(7)".into(),
+            Self::Listen { .. } => "choose another port (gate.listen), or end the program that has it".into(),
+            Self::Tls(_) => "gate.certificate and gate.key name files that this user can read (PEM)".into(),
+            Self::Account(_) | Self::Signals(_) => return None,
+        })
+    }
+}
+
+/// What the parts of the gate share.
+#[derive(Debug)]
+struct Shared {
+    config: config::Gate,
+    address: SocketAddr,
+    now: watch::Receiver<Arc<Now>>,
+    frames: watch::Receiver<Arc<Frames>>,
+    /// Looks at the daemon.
+    view: Client,
+    /// Asks the daemon; absent where the gate only shows.
+    control: Option<Client>,
+    sessions: Sessions,
+    attempts: Attempts,
+    /// Passwords that are checked at once: each takes a core and 19 MiB.
+    checking: Semaphore,
+    /// Streams of news that are open.
+    streams: Arc<Semaphore>,
+}
+
+type State = axum::extract::State<Arc<Shared>>;
+
+/// So many browsers may follow the station at once.
+const STREAMS: usize = 1024;
+
+/// Shows the station until the program is told to end.
+///
+/// # Errors
+/// [`GateError`] if there is nothing to listen on.
+pub async fn run(config: &Config) -> Result<(), GateError> {
+    let gate = config.gate.clone();
+    let (Some(address), Some(view)) = (gate.address(), &config.control.view_socket) else {
+        return Err(GateError::Off);
+    };
+    let tls = tls::Certificate::of(&gate)?;
+    let listener = server::listen(address).await?;
+    let address = listener.local_addr().unwrap_or(address);
+    let view = Client::new(view);
+    let now = feed::follow(view.clone());
+    let frames = live::draw(now.clone());
+    let shared = Arc::new(Shared {
+        control: gate.operate.then(|| Client::new(&config.control.socket)),
+        config: gate,
+        address,
+        now,
+        frames,
+        view,
+        sessions: Sessions::default(),
+        attempts: Attempts::default(),
+        checking: Semaphore::new(2),
+        streams: Arc::new(Semaphore::new(STREAMS)),
+    });
+    tracing::info!(%address, tls = tls.is_some(), "prestaged-gate shows the station");
+    server::serve(listener, router(&shared), tls).await
+}
+
+fn router(shared: &Arc<Shared>) -> Router {
+    Router::new()
+        .route("/", get(pages::rack))
+        .route("/wall", get(pages::wall))
+        .route("/bay/{name}", get(pages::bay))
+        .route("/records", get(pages::records))
+        .route("/orders", get(pages::orders))
+        .route("/media", get(pages::media))
+        .route("/login", get(pages::login).post(access::sign_in))
+        .route("/logout", post(access::sign_out))
+        .route("/live", get(live::stream))
+        .route("/style.css", get(pages::style))
+        .route("/live.js", get(pages::script))
+        .route("/healthz", get(reading::health))
+        .route("/v1/{*path}", get(reading::pass_on))
+        .route("/bay/{name}/{act}", post(acts::bay))
+        .route("/station/{act}", post(acts::station))
+        .route("/orders/{number}/{act}", post(acts::order))
+        .route("/media/{name}/verify", post(acts::media))
+        .fallback(pages::nothing_there)
+        .layer(from_fn_with_state(Arc::clone(shared), guard::guard))
+        .with_state(Arc::clone(shared))
+}

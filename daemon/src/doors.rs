@@ -1,0 +1,129 @@
+//! The sockets on which the daemon answers: one for whoever may ask for something, and, where the configuration has it, one
+//! on which everything can be looked at and nothing be asked for.
+
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use config::{Config, ConfigError, GATE_USER};
+use media::worker::account;
+use nix::unistd::User;
+use tokio::net::UnixListener;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::api::server::{Limits, serve};
+use crate::api::{self, Context, Door};
+use crate::socket::{ControlSocket, SocketError};
+
+/// How long a station that ends waits for its clients to take their last answers.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// The permissions of the socket for viewing: what matters is its group.
+const VIEW_MODE: u32 = 0o660;
+
+/// Who may come in beside root and the station's own user.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Visitors {
+    /// The group whose members may control the station.
+    pub group: Option<u32>,
+    /// The group whose members may look at it.
+    pub view_group: Option<u32>,
+    /// The user as whom the gate runs.
+    pub gate: Option<u32>,
+}
+
+impl Visitors {
+    /// The groups and the user that the configuration names.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for one that this machine does not have.
+    pub fn of(config: &Config) -> Result<Self, ConfigError> {
+        let group = |key: &'static str, name: Option<&str>| {
+            let number = name.map(|name| account::group(key, name)).transpose();
+            number.map_err(|error| super::service::placed(config, &error))
+        };
+        let name = config.gate.user.as_deref();
+        let gate = User::from_name(name.unwrap_or(GATE_USER)).ok().flatten();
+        if let (Some(name), None) = (name, &gate) {
+            let what = format!("there is no user {name:?}");
+            return Err(config.mistake("gate.user", what, "make the user, or leave the key out"));
+        }
+        Ok(Self {
+            group: group("control.group", config.control.group.as_deref())?,
+            view_group: group("control.view_group", config.control.view_group.as_deref())?,
+            gate: gate.map(|user| user.uid.as_raw()),
+        })
+    }
+}
+
+/// The sockets, on which nobody answers yet.
+#[derive(Debug)]
+pub(crate) struct Doors(Vec<(Door, ControlSocket, UnixListener)>);
+
+impl Doors {
+    /// Ends the start where another station answers on the control socket, before anything is changed that they might
+    /// share.
+    pub(crate) fn refuse_second(config: &Config) -> Result<(), SocketError> {
+        match UnixStream::connect(&config.control.socket) {
+            Ok(_) => Err(SocketError::InUse(config.control.socket.clone())),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Makes the sockets.
+    pub(crate) async fn make(config: &Config, visitors: Visitors) -> Result<Self> {
+        let control = &config.control;
+        let mut doors = Vec::new();
+        let (path, group, mode) = (&control.socket, visitors.group, config.socket_mode()?);
+        doors.push(door(Door::Control, path, group, mode).await?);
+        if let Some(path) = &control.view_socket {
+            doors.push(door(Door::View, path, visitors.view_group, VIEW_MODE).await?);
+        }
+        Ok(Self(doors))
+    }
+
+    /// Lets clients in.
+    pub(crate) fn open(self, context: &Context, limits: Limits) -> OpenDoors {
+        let open = |(door, socket, listener)| {
+            let ending = Arc::new(Notify::new());
+            let router = api::router(context.clone(), door);
+            let server = tokio::spawn(serve(listener, router, limits, Arc::clone(&ending)));
+            (socket, server, ending)
+        };
+        OpenDoors(self.0.into_iter().map(open).collect())
+    }
+}
+
+async fn door(
+    door: Door,
+    path: &Path,
+    group: Option<u32>,
+    mode: u32,
+) -> Result<(Door, ControlSocket, UnixListener)> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot create the socket's folder {}", folder.display()))?;
+    }
+    let (socket, listener) = ControlSocket::make(path, group, mode).await?;
+    Ok((door, socket, listener))
+}
+
+/// The sockets while clients are let in.
+#[derive(Debug)]
+pub(crate) struct OpenDoors(Vec<(ControlSocket, JoinHandle<()>, Arc<Notify>)>);
+
+impl OpenDoors {
+    /// Lets nobody in any more, and removes the sockets. Whoever follows a drive gets its verdict before.
+    pub(crate) async fn close(self) {
+        self.0.iter().for_each(|(_, _, ending)| ending.notify_one());
+        for (socket, mut server, _) in self.0 {
+            if timeout(FAREWELL, &mut server).await.is_err() {
+                server.abort();
+            }
+            socket.remove();
+        }
+    }
+}
