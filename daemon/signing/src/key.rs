@@ -122,6 +122,11 @@ impl PublicKey {
         Digest::of(&spki.unwrap_or_default())
     }
 
+    /// The key as RFC 8032 has it.
+    pub(crate) fn bytes(&self) -> [u8; 32] {
+        self.0.to_bytes()
+    }
+
     pub(crate) fn has_signed(&self, message: &[u8], signature: &[u8]) -> bool {
         let signature = Signature::from_slice(signature);
         signature.is_ok_and(|signature| self.0.verify_strict(message, &signature).is_ok())

@@ -1,4 +1,4 @@
-//! Who vouches for what: Ed25519 keys that OpenSSL reads, and signed envelopes (DSSE).
+//! Who vouches for what: Ed25519 keys that OpenSSL reads, signed envelopes (DSSE), and signed notes.
 //!
 //! - Owns keys and signatures. What is signed is a payload of some type, byte by byte; what the bytes say is the caller's.
 //! - May touch nothing but the system's random numbers, for a new key. Who has a key in a file brings its text.
@@ -8,6 +8,7 @@
 
 mod envelope;
 mod key;
+pub mod note;
 
 pub use envelope::{Envelope, EnvelopeError, Verified};
 pub use key::{KeyError, PublicKey, SecretKey};
