@@ -18,6 +18,7 @@ pub mod journal;
 mod lately;
 pub mod ledger;
 mod offers;
+pub mod log;
 pub mod open;
 pub mod orders;
 mod products;

@@ -1,0 +1,143 @@
+//! The ledger's log: one signed entry for each time a record was closed, and for what operators do, in the transaction that
+//! writes it. Entries are hashed into a tree whose root is signed (crate `evidence`), so that nobody can change, take out
+//! or put in an entry or a record unseen who does not have the station's key.
+
+mod verify;
+
+use evidence::check::origin;
+use evidence::checkpoint::Checkpoint;
+use evidence::statement::{self, Event, Place};
+use evidence::tree::{self, Edge};
+use model::digest::Digest;
+use model::record::Record;
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use signing::{PublicKey, SecretKey};
+use uuid::Uuid;
+
+pub use verify::{Tampered, verify};
+
+/// Only ever grows, without gaps. That whoever has the file can drop the triggers is what the signatures are for.
+pub(crate) const TABLES: &str = "
+CREATE TABLE IF NOT EXISTS log (
+    seq INTEGER PRIMARY KEY,
+    job TEXT,
+    entry BLOB NOT NULL,
+    leaf BLOB NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS log_by_job ON log (job);
+CREATE TABLE IF NOT EXISTS log_head (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    checkpoint TEXT NOT NULL,
+    key TEXT NOT NULL
+) STRICT;
+CREATE TRIGGER IF NOT EXISTS log_is_never_changed BEFORE UPDATE ON log
+BEGIN SELECT RAISE(ABORT, 'entries of the log are never changed'); END;
+CREATE TRIGGER IF NOT EXISTS log_is_never_cut BEFORE DELETE ON log
+BEGIN SELECT RAISE(ABORT, 'entries of the log are never deleted'); END;
+CREATE TRIGGER IF NOT EXISTS log_has_no_gap BEFORE INSERT ON log
+WHEN NEW.seq IS NOT (SELECT coalesce(max(seq), 0) + 1 FROM log)
+BEGIN SELECT RAISE(ABORT, 'entries of the log are numbered without gaps'); END;
+";
+
+/// What goes into the log.
+#[derive(Debug)]
+pub(crate) enum Said<'a> {
+    /// A record that was closed, and its JSON as it stands in the ledger.
+    Closed(&'a Record, &'a str),
+    /// Something else that happened.
+    Happened(Event),
+}
+
+/// An entry that cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The database does not take or give it.
+    #[error("the log cannot be read or written")]
+    Database(#[from] rusqlite::Error),
+    /// A record or an event that is no JSON.
+    #[error("the entry cannot be written")]
+    Statement(#[from] statement::StatementError),
+}
+
+/// The log as it was left: what is needed to add to it.
+#[derive(Debug)]
+pub struct Log {
+    key: SecretKey,
+    ledger: Uuid,
+    tip: Tip,
+}
+
+/// The end of the log.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tip {
+    edge: Edge,
+    previous: Option<Digest>,
+}
+
+impl Log {
+    /// Takes the log up where it ends. Nothing in it is verified by this: see [`verify`].
+    ///
+    /// # Errors
+    /// [`LogError::Database`]
+    pub fn open(db: &Connection, ledger: Uuid, key: SecretKey) -> Result<Self, LogError> {
+        let mut statement = db.prepare("SELECT leaf FROM log ORDER BY seq")?;
+        let leaves = statement.query_map([], |row| row.get::<_, [u8; 32]>(0))?;
+        let mut tip = Tip::default();
+        for leaf in leaves {
+            let leaf = Digest(leaf?);
+            tip.edge.push(leaf);
+            tip.previous = Some(leaf);
+        }
+        Ok(Self { key, ledger, tip })
+    }
+
+    /// The key by which others check the log.
+    pub fn public_key(&self) -> PublicKey {
+        self.key.public()
+    }
+
+    /// Writes an entry in a transaction. Once that is committed, the log goes on from what this returns ([`Log::advance`]).
+    pub(crate) fn append(&self, to: &Transaction<'_>, said: Said<'_>) -> Result<Tip, LogError> {
+        let Tip { mut edge, previous } = self.tip.clone();
+        let place = Place { ledger: self.ledger, seq: edge.size() + 1, previous };
+        let seq = i64::try_from(place.seq).unwrap_or(i64::MAX);
+        let (job, envelope) = match said {
+            Said::Closed(record, text) => {
+                let job = Some(record.job.to_string());
+                (job, statement::sign_record(record, text, place, &self.key)?)
+            }
+            Said::Happened(event) => (None, statement::sign_event(event, place, &self.key)?),
+        };
+        let entry = envelope.to_bytes();
+        let leaf = tree::leaf(&entry);
+        edge.push(leaf);
+        let sql = "INSERT INTO log (seq, job, entry, leaf) VALUES (?1, ?2, ?3, ?4)";
+        to.prepare_cached(sql)?.execute(params![seq, job, entry, leaf.0])?;
+        let checkpoint = self.checkpoint(&edge).sign(&self.key);
+        let sql = "INSERT INTO log_head (only, checkpoint, key) VALUES (1, ?1, ?2)
+            ON CONFLICT (only) DO UPDATE SET checkpoint = excluded.checkpoint, key = excluded.key";
+        to.prepare_cached(sql)?.execute(params![checkpoint, self.key.public().to_pem()])?;
+        Ok(Tip { edge, previous: Some(leaf) })
+    }
+
+    /// Goes on from the end of the log as it is after a commit.
+    pub(crate) fn advance(&mut self, tip: Tip) {
+        self.tip = tip;
+    }
+
+    fn checkpoint(&self, edge: &Edge) -> Checkpoint {
+        Checkpoint { origin: origin(self.ledger), size: edge.size(), root: edge.root() }
+    }
+}
+
+/// The signed note with the latest checkpoint; `None` while the log is empty.
+///
+/// # Errors
+/// [`LogError::Database`]
+pub fn head(db: &Connection) -> Result<Option<String>, LogError> {
+    let sql = "SELECT checkpoint FROM log_head";
+    Ok(db.query_row(sql, [], |row| row.get(0)).optional()?)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,203 @@
+//! A log on a database in memory, and everything that can be done to it.
+
+use rusqlite::Connection;
+use serde_json::Value;
+
+use super::*;
+use crate::ledger;
+
+const LEDGER: Uuid = Uuid::from_u128(0x1234);
+const RECORD: &str = include_str!("../../../model/src/schema1.json");
+
+struct Kept {
+    db: Connection,
+    log: Log,
+}
+
+/// The record of this job, as text. Its verdict, serial number and GUID are its own.
+fn record(number: u64, verdict: &str) -> (Record, String) {
+    let mut value: Value = serde_json::from_str(RECORD).unwrap();
+    value["job"] = Uuid::from_u128(number.into()).to_string().into();
+    value["serial"] = format!("SERIAL{number}").into();
+    value["verdict"] = verdict.into();
+    value["identity"]["disk_guid"] = Uuid::from_u128(u128::from(number) + 100).to_string().into();
+    if verdict != "passed" {
+        value["reason"] = serde_json::json!({"code": "operator_stop", "detail": "text"});
+    }
+    let record: Record = serde_json::from_value(value).unwrap();
+    let text = serde_json::to_string(&record).unwrap();
+    (record, text)
+}
+
+impl Kept {
+    /// Five drives, one of them refused first and imaged then; an event among them.
+    fn new() -> Self {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(ledger::TABLES).unwrap();
+        db.execute_batch(TABLES).unwrap();
+        let key = SecretKey::generate().unwrap();
+        let mut kept = Self { log: Log::open(&db, LEDGER, key).unwrap(), db };
+        for (number, verdict) in
+            [(1, "passed"), (2, "refused"), (3, "failed"), (2, "passed"), (4, "stopped"), (5, "refused")]
+        {
+            kept.close(number, verdict);
+            if number == 3 {
+                let (at, detail) = (jiff::Timestamp::UNIX_EPOCH, Value::Null);
+                let event = Event { kind: "armed".into(), at, operator: None, detail };
+                kept.append(Said::Happened(event));
+            }
+        }
+        assert_eq!(kept.log.tip.edge.size(), 7);
+        kept
+    }
+
+    fn append(&mut self, said: Said<'_>) {
+        let transaction = self.db.transaction().unwrap();
+        let tip = self.log.append(&transaction, said).unwrap();
+        transaction.commit().unwrap();
+        self.log.advance(tip);
+    }
+
+    fn close(&mut self, number: u64, verdict: &str) {
+        let (record, text) = record(number, verdict);
+        let sql = "INSERT OR REPLACE INTO records (job, boot, diskseq, serial, disk_guid, verdict, opened, record)
+            VALUES (?1, 'boot', ?2, ?3, ?4, ?5, ?6, ?7)";
+        let guid = record.identity.as_ref().map(|identity| identity.disk_guid.to_string());
+        let number = i64::try_from(number).unwrap();
+        let serial = record.serial.as_ref().map(|serial| serial.as_str().to_owned());
+        let (job, opened) = (record.job.to_string(), format!("{:.3}", record.opened));
+        self.db.execute(sql, params![job, number, serial, guid, verdict, opened, text]).unwrap();
+        self.append(Said::Closed(&record, &text));
+    }
+
+    fn found(&self, known: Option<&Checkpoint>) -> Result<Option<Checkpoint>, Tampered> {
+        verify(&self.db, LEDGER, &self.log.public_key(), known).unwrap()
+    }
+
+    fn head(&self) -> Checkpoint {
+        self.found(None).unwrap().unwrap()
+    }
+
+    /// What is changed past the triggers, as whoever has the file can.
+    fn tamper(&self, sql: &str) {
+        for trigger in ["log_is_never_changed", "log_is_never_cut", "log_has_no_gap"] {
+            self.db.execute_batch(&format!("DROP TRIGGER {trigger}")).unwrap();
+        }
+        self.db.execute_batch(sql).unwrap();
+    }
+}
+
+#[test]
+fn a_log_that_nobody_touched_is_whole() {
+    let mut kept = Kept::new();
+    let before = kept.head();
+    assert_eq!((before.size, before.origin.as_str()), (7, &*origin(LEDGER)));
+    kept.close(6, "passed");
+    assert_eq!(kept.found(Some(&before)).unwrap().unwrap().size, 8);
+    // Taken up again from the database alone.
+    let key = SecretKey::from_pem(&kept.log.key.to_pem().unwrap()).unwrap();
+    kept.log = Log::open(&kept.db, LEDGER, key).unwrap();
+    kept.close(7, "failed");
+    assert_eq!(kept.found(Some(&before)).unwrap().unwrap().size, 9);
+    // An open record, and a refused one that is imaged after all, are as they should be.
+    kept.db
+        .execute_batch(
+            "INSERT INTO records SELECT '9', boot, 9, serial, disk_guid, NULL, opened, record FROM records LIMIT 1;
+             UPDATE records SET verdict = NULL WHERE verdict = 'refused'",
+        )
+        .unwrap();
+    kept.found(None).unwrap();
+}
+
+#[test]
+fn an_empty_log_is_whole_and_has_no_checkpoint() {
+    let db = Connection::open_in_memory().unwrap();
+    db.execute_batch(ledger::TABLES).unwrap();
+    db.execute_batch(TABLES).unwrap();
+    let key = SecretKey::generate().unwrap().public();
+    assert_eq!(verify(&db, LEDGER, &key, None).unwrap().unwrap(), None);
+}
+
+/// What SQLite itself refuses.
+#[test]
+fn the_log_only_grows() {
+    let kept = Kept::new();
+    for sql in [
+        "DELETE FROM log WHERE seq = 7",
+        "UPDATE log SET job = '1' WHERE seq = 1",
+        "INSERT INTO log SELECT 9, job, entry, leaf FROM log WHERE seq = 1",
+        "INSERT INTO log SELECT 1, job, entry, leaf FROM log WHERE seq = 1",
+        "INSERT INTO log SELECT NULL, job, entry, leaf FROM log WHERE seq = 1",
+    ] {
+        let error = kept.db.execute_batch(sql).unwrap_err().to_string();
+        assert!(error.contains("entries of the log"), "{sql}: {error}");
+    }
+    kept.head();
+}
+
+/// Everything that somebody with the file and without the key can do to it.
+#[test]
+fn nothing_is_changed_unseen() {
+    let first = "(SELECT job FROM records ORDER BY rowid LIMIT 1)";
+    let ways = [
+        ("DELETE FROM log WHERE seq = 1".to_owned(), "entry 1 of the log is missing"),
+        ("DELETE FROM log WHERE seq = 4".into(), "entry 4 of the log is missing"),
+        ("DELETE FROM log WHERE seq = 7".into(), "and its checkpoint says 7"),
+        ("DELETE FROM log".into(), "has 0 entries"),
+        ("DELETE FROM log; DELETE FROM log_head".into(), "closed, and the log does not know"),
+        ("DELETE FROM log_head".into(), "no checkpoint"),
+        ("DELETE FROM log WHERE seq = 4; UPDATE log SET seq = seq - 1 WHERE seq > 4".into(), "entry 4 of the log does not follow"),
+        ("UPDATE log SET seq = -1 WHERE seq = 2; UPDATE log SET seq = 2 WHERE seq = 3; UPDATE log SET seq = 3 WHERE seq = -1".into(), "does not follow"),
+        ("UPDATE log SET entry = (SELECT entry FROM log WHERE seq = 1) WHERE seq = 2".into(), "entry 2 of the log is not what was written"),
+        ("UPDATE log SET entry = (SELECT entry FROM log WHERE seq = 1), leaf = (SELECT leaf FROM log WHERE seq = 1) WHERE seq = 2".into(), "does not follow"),
+        ("UPDATE log SET entry = x'00' WHERE seq = 3".into(), "entry 3 of the log is not"),
+        ("UPDATE log SET leaf = zeroblob(32) WHERE seq = 3".into(), "entry 3 of the log is not"),
+        ("UPDATE log SET job = NULL WHERE seq = 1".into(), "another job"),
+        ("UPDATE log SET job = (SELECT job FROM log WHERE seq = 3) WHERE seq = 1".into(), "another job"),
+        ("INSERT INTO log SELECT 8, job, entry, leaf FROM log WHERE seq = 1".into(), "entry 8 of the log does not follow"),
+        ("UPDATE log_head SET checkpoint = replace(checkpoint, char(10) || '7' || char(10), char(10) || '6' || char(10))".into(), "checkpoint is not the station's"),
+        ("UPDATE log_head SET checkpoint = ''".into(), "checkpoint is not the station's"),
+        (format!("DELETE FROM records WHERE job = {first}"), "is gone"),
+        ("DELETE FROM records WHERE rowid = (SELECT max(rowid) FROM records)".into(), "is gone"),
+        ("DELETE FROM records".into(), "is gone"),
+        ("UPDATE records SET verdict = 'passed' WHERE verdict = 'failed'".into(), "is not what the log says"),
+        ("UPDATE records SET record = replace(record, '\"failed\"', '\"passed\"')".into(), "is not what the log says"),
+        ("UPDATE records SET verdict = 'passed', record = replace(replace(record, '\"failed\"', '\"passed\"'), 'operator_stop', 'x') WHERE verdict = 'failed'".into(), "is not what the log says"),
+        ("UPDATE records SET serial = 'SERIAL9' WHERE serial = 'SERIAL3'".into(), "is not what the log says"),
+        ("UPDATE records SET serial = NULL WHERE serial = 'SERIAL3'".into(), "is not what the log says"),
+        ("UPDATE records SET record = replace(record, 'SERIAL3', 'SERIAL9')".into(), "is not what the log says"),
+        ("UPDATE records SET disk_guid = NULL WHERE verdict = 'passed'".into(), "is not what the log says"),
+        ("UPDATE records SET opened = '2020-01-01T00:00:00.000Z'".into(), "is not what the log says"),
+        ("UPDATE records SET verdict = NULL WHERE verdict = 'failed'".into(), "is not what the log says"),
+        ("UPDATE records SET verdict = NULL WHERE verdict = 'passed'".into(), "is not what the log says"),
+        ("UPDATE records SET record = record || ' '".into(), "is not what the log says"),
+        (format!("UPDATE records SET job = '00000000-0000-0000-0000-0000000000ff' WHERE job = {first}"), "is gone"),
+        (format!("INSERT INTO records SELECT '00000000-0000-0000-0000-0000000000ff', boot, 7, serial, disk_guid, verdict, opened, record FROM records WHERE job = {first}"), "the log does not know of it"),
+        ("UPDATE records SET record = (SELECT record FROM records WHERE serial = 'SERIAL1') WHERE serial = 'SERIAL3'".into(), "is not what the log says"),
+    ];
+    for (sql, expected) in ways {
+        let kept = Kept::new();
+        kept.tamper(&sql);
+        let found = kept.found(None);
+        let told = found.as_ref().map_or_else(ToString::to_string, |head| format!("{head:?}"));
+        assert!(told.contains(expected), "{sql}: {told}");
+    }
+}
+
+/// Whoever makes another key, or begins a log anew, has none of the station's.
+#[test]
+fn another_key_and_an_older_log_are_seen() {
+    let (kept, other) = (Kept::new(), SecretKey::generate().unwrap());
+    let found = verify(&kept.db, LEDGER, &other.public(), None).unwrap();
+    assert!(matches!(found, Err(Tampered::Checkpoint(_))), "{found:?}");
+    let found = verify(&kept.db, Uuid::from_u128(1), &kept.log.public_key(), None).unwrap();
+    assert!(matches!(found, Err(Tampered::Chain(1))), "{found:?}");
+    // An older copy of the database is whole in itself; only what is known outside tells.
+    let mut grown = Kept::new();
+    let before = grown.head();
+    grown.close(6, "failed");
+    let after = grown.head();
+    let old = Kept { db: kept.db, log: kept.log };
+    assert!(matches!(old.found(Some(&before)), Err(Tampered::Forked(7))), "another log");
+    assert!(matches!(old.found(Some(&after)), Err(Tampered::Shorter { found: 7, known: 8 })));
+}
