@@ -13,6 +13,7 @@ use model::api::schema::Document;
 use model::offer::Offer;
 use model::parcel::{LARGEST_PACK, LARGEST_PIECE, Product};
 use model::units::{Bytes, SectorSize, UnitError};
+use model::verdict::Verdict;
 use strum::VariantArray as _;
 
 /// Talk to a running prestaged.
@@ -61,6 +62,8 @@ pub(super) enum Verb {
     /// Add and show production orders, and hold, resume, approve, change or close them.
     #[command(subcommand)]
     Order(OrderVerb),
+    /// Check the record of a drive that somebody shows: signed, in the log, with its verdict; needs no daemon.
+    VerifyRecord(VerifyRecordArguments),
     /// Show, press and remove the masters in the store.
     #[command(subcommand)]
     Master(MasterVerb),
@@ -177,6 +180,17 @@ pub(super) enum VerdictFilter {
     Failed,
     Refused,
     Stopped,
+}
+
+impl From<VerdictFilter> for Verdict {
+    fn from(filter: VerdictFilter) -> Self {
+        match filter {
+            VerdictFilter::Passed => Self::Passed,
+            VerdictFilter::Failed => Self::Failed,
+            VerdictFilter::Refused => Self::Refused,
+            VerdictFilter::Stopped => Self::Stopped,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -333,6 +347,21 @@ pub(super) struct ReceiveArguments {
     /// Folder that gets the media, instead of the station's inbox; the daemon is not asked then.
     #[arg(long, value_name = "FOLDER")]
     pub(super) to: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct VerifyRecordArguments {
+    /// The signed record: a file that `certificate --json` has written.
+    pub(super) file: PathBuf,
+    /// File of the station's public key.
+    #[arg(long, value_name = "PUBLIC")]
+    pub(super) key: PathBuf,
+    /// The proof that the record is in the station's log.
+    #[arg(long, value_name = "FILE")]
+    pub(super) proof: Option<PathBuf>,
+    /// The verdict that it must have.
+    #[arg(long, value_name = "VERDICT")]
+    pub(super) require: Option<VerdictFilter>,
 }
 
 #[derive(Debug, Subcommand)]

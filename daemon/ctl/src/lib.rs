@@ -6,7 +6,7 @@
 //!   names for parcels and keys, and the folder in which media is made, with its user's rights. Media is made by the
 //!   daemon's program as a worker ([`composing`]).
 //! - May never open a drive or the ledger, nor compute a verdict: it shows the daemon's. It depends on `model`, `config`,
-//!   `parcel` and `signing` alone, so that it needs neither libwim nor SQLite nor libudev.
+//!   `evidence`, `parcel` and `signing` alone, so that it needs neither libwim nor SQLite nor libudev.
 
 #![forbid(unsafe_code)]
 
@@ -36,6 +36,7 @@ mod since;
 mod status;
 mod table;
 mod told;
+mod verify_record;
 mod watch;
 mod words;
 
@@ -221,6 +222,7 @@ async fn perform(arguments: Arguments) -> Result<u8, CommandError> {
         Verb::Media(verb) => media::perform(&client, &out, &verb).await,
         Verb::Key(verb) => key::perform(&out, &verb),
         Verb::Order(verb) => order::perform(&client, &out, &verb).await,
+        Verb::VerifyRecord(arguments) => verify_record::perform(&out, &arguments),
         Verb::Master(verb) => master::perform(&client, &out, &verb).await,
         Verb::Image(arguments) => image::image(&client, &out, arguments).await,
         Verb::Audit { device, media } => {

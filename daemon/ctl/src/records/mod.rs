@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-use crate::arguments::{RecordsArguments, RecordsVerb, VerdictFilter};
+use crate::arguments::{RecordsArguments, RecordsVerb};
 use crate::client::{Client, ClientError, Records, segment};
 use crate::output::{Output, paragraph, put_part, put_styled, terminal};
 use crate::table::{Cell, Keep, Table};
@@ -192,12 +192,7 @@ impl Listing {
 }
 
 fn path(arguments: &RecordsArguments) -> String {
-    let verdict = arguments.verdict.map(|verdict| match verdict {
-        VerdictFilter::Passed => Verdict::Passed.to_string(),
-        VerdictFilter::Failed => Verdict::Failed.to_string(),
-        VerdictFilter::Refused => Verdict::Refused.to_string(),
-        VerdictFilter::Stopped => Verdict::Stopped.to_string(),
-    });
+    let verdict = arguments.verdict.map(|verdict| Verdict::from(verdict).to_string());
     let pairs = [
         ("serial", arguments.serial.as_deref()),
         ("since", arguments.since.as_deref()),

@@ -1,0 +1,190 @@
+//! `verify-record`: is what somebody shows the record of a drive, as the station has signed it? Needs no station: it reads
+//! files alone.
+
+use std::fs;
+use std::path::Path;
+
+use evidence::check::{self, Checked, Doubt};
+use model::failure::chain;
+use model::verdict::Verdict;
+use serde_json::json;
+use signing::PublicKey;
+
+use super::arguments::VerifyRecordArguments;
+use super::output::Output;
+use super::{CommandError, exit};
+
+pub(super) fn perform(out: &Output, arguments: &VerifyRecordArguments) -> Result<u8, CommandError> {
+    let VerifyRecordArguments { file, key, proof, require } = arguments;
+    let envelope = read(file)?;
+    let pem = String::from_utf8(read(key)?).unwrap_or_default();
+    let public = PublicKey::from_pem(&pem).map_err(|error| {
+        let error = CommandError::of(exit::CONFIGURATION, &error);
+        CommandError { text: format!("{}: {}", key.display(), error.text), ..error }
+    })?;
+    let proof = proof.as_deref().map(|path| Ok((path, read(path)?))).transpose()?;
+    let text = proof.as_ref().map(|(_, bytes)| String::from_utf8_lossy(bytes));
+    let required = require.map(Verdict::from);
+    let checked = check::check(&envelope, &public, text.as_deref(), required)
+        .map_err(|doubt| told(&doubt, file, proof.as_ref().map(|(path, _)| *path)))?;
+    let document = json!({
+        "verdict": checked.record.verdict,
+        "log": { "ledger": checked.place.ledger, "seq": checked.place.seq },
+        "proven_in": checked.checkpoint.as_ref().map(|checkpoint| {
+            json!({ "size": checkpoint.size, "root_sha256": checkpoint.root })
+        }),
+        "record": checked.record,
+    });
+    out.print(&document, |_| sentence(&checked));
+    Ok(exit::DONE)
+}
+
+#[expect(clippy::disallowed_methods, reason = "reads files that the user names")]
+fn read(path: &Path) -> Result<Vec<u8>, CommandError> {
+    fs::read(path).map_err(|error| {
+        CommandError::new(exit::FAILED, format!("cannot read {}: {}", path.display(), chain(&error)))
+    })
+}
+
+/// What is wrong, with the file in which it is.
+fn told(doubt: &Doubt, file: &Path, proof: Option<&Path>) -> CommandError {
+    let (code, hint) = match doubt {
+        Doubt::Signer => (
+            exit::CONFIGURATION,
+            Some("ask for the public key of the station that has imaged the drive, not along with its record"),
+        ),
+        Doubt::Proof(_) | Doubt::Place { .. } | Doubt::Ledger { .. } => {
+            (exit::FAILED, Some("the proof must be the one that was made with this record"))
+        }
+        _ => (exit::FAILED, None),
+    };
+    let of_proof = matches!(doubt, Doubt::Proof(_));
+    let file = proof.filter(|_| of_proof).unwrap_or(file);
+    let error = CommandError::new(code, format!("{}: {}", file.display(), chain(doubt)));
+    match hint {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    }
+}
+
+fn sentence(checked: &Checked) -> String {
+    let Checked { record, place, checkpoint } = checked;
+    let seq = place.seq;
+    let log = match checkpoint {
+        Some(checkpoint) => format!(
+            "proven to be entry {seq} of {} in the log of ledger {}",
+            checkpoint.size, place.ledger
+        ),
+        None => format!(
+            "signed as entry {seq} of the log of ledger {}; whether the log has it was not looked into (no --proof)",
+            place.ledger
+        ),
+    };
+    format!("{}\n{log}", record.sentence())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use clap::Parser as _;
+    use evidence::checkpoint::Checkpoint;
+    use evidence::proof::Proof;
+    use evidence::statement::{Place, sign_record};
+    use evidence::tree::{self, Edge};
+    use signing::SecretKey;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::arguments::{Arguments, Verb};
+    use crate::fixture;
+
+    /// A record that has passed, with its proof and the key, as files.
+    struct Shown {
+        folder: tempfile::TempDir,
+    }
+
+    impl Shown {
+        #[expect(clippy::disallowed_methods, reason = "files of a test")]
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let key = SecretKey::from_pem(
+                "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n-----END PRIVATE KEY-----\n",
+            )
+            .unwrap();
+            let record = fixture::record();
+            let text = serde_json::to_string(&record).unwrap();
+            let ledger = Uuid::from_u128(7);
+            let place = Place { ledger, seq: 1, previous: None };
+            let entry = sign_record(&record, &text, place, &key).unwrap().to_bytes();
+            let edge: Edge = [tree::leaf(&entry)].into_iter().collect();
+            let origin = check::origin(ledger);
+            let checkpoint = Checkpoint { origin, size: 1, root: edge.root() }.sign(&key);
+            let proof = Proof { index: 0, path: Vec::new(), checkpoint }.text();
+            let other = SecretKey::generate().unwrap().public().to_pem();
+            for (name, content) in [
+                ("record.json", entry.clone()),
+                ("record.tlog-proof", proof.into()),
+                ("station.pem", key.public().to_pem().into()),
+                ("other.pem", other.into()),
+                ("secret.pem", key.to_pem().unwrap().into()),
+                ("cut.json", entry[..entry.len() / 2].to_vec()),
+                ("empty", Vec::new()),
+            ] {
+                fs::write(folder.path().join(name), content).unwrap();
+            }
+            Self { folder }
+        }
+
+        /// The exit code, and what is told, for words in which files have no folder.
+        fn verify(&self, words: &str) -> (u8, String) {
+            let here = |word: &str| match word.starts_with("--") || !word.contains('.') {
+                true if word != "empty" => word.to_owned(),
+                _ => self.folder.path().join(word).to_str().unwrap().to_owned(),
+            };
+            let line = ["prestagectl", "verify-record"].map(str::to_owned).into_iter();
+            let arguments = Arguments::parse_from(line.chain(words.split(' ').map(here)));
+            let Verb::VerifyRecord(arguments) = arguments.verb else { panic!("another verb") };
+            let place = format!("{}/", self.folder.path().display());
+            match perform(&Output { json: true }, &arguments) {
+                Ok(code) => (code, String::new()),
+                Err(error) => (error.exit, error.text.replace(&place, "")),
+            }
+        }
+    }
+
+    #[test]
+    fn what_somebody_shows_is_proven_or_not() {
+        let shown = Shown::new();
+        for (words, code, told) in [
+            ("record.json --key station.pem", 0, ""),
+            ("record.json --key station.pem --proof record.tlog-proof --require passed", 0, ""),
+            ("record.json --key station.pem --require failed", 1, "record.json: the verdict is passed, not failed"),
+            ("record.json --key other.pem", 78, "record.json: not signed by this key"),
+            ("record.json --key secret.pem", 78, "secret.pem: this is a secret key"),
+            ("record.json --key empty", 78, "empty: not an Ed25519 public key"),
+            ("cut.json --key station.pem", 1, "cut.json: not a signed envelope"),
+            ("empty --key station.pem", 1, "empty: not a signed envelope"),
+            ("missing.json --key station.pem", 1, "cannot read missing.json: No such file"),
+            ("record.json --key station.pem --proof empty", 1, "empty: not a proof of a log"),
+            ("record.json --key station.pem --proof record.json", 1, "record.json: not a proof"),
+        ] {
+            let (found, text) = shown.verify(words);
+            assert!(found == code && text.starts_with(told), "{words}: {found} {text}");
+        }
+    }
+
+    #[test]
+    fn what_is_known_is_said() {
+        let shown = Shown::new();
+        let path = |name: &str| -> PathBuf { shown.folder.path().join(name) };
+        let envelope = read(&path("record.json")).unwrap_or_else(|error| panic!("{}", error.text));
+        let pem = fs::read_to_string(path("station.pem")).unwrap();
+        let key = PublicKey::from_pem(&pem).unwrap();
+        let proof = fs::read_to_string(path("record.tlog-proof")).unwrap();
+        let with = check::check(&envelope, &key, Some(&proof), None).unwrap();
+        let without = check::check(&envelope, &key, None, None).unwrap();
+        let text = format!("{}\n\n{}\n", sentence(&with), sentence(&without));
+        fixture::snapshot("verify-record", &text);
+    }
+}
