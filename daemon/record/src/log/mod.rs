@@ -2,7 +2,10 @@
 //! writes it. Entries are hashed into a tree whose root is signed (crate `evidence`), so that nobody can change, take out
 //! or put in an entry or a record unseen who does not have the station's key.
 
+mod begin;
 mod verify;
+
+use std::sync::Arc;
 
 use evidence::check::origin;
 use evidence::checkpoint::Checkpoint;
@@ -14,9 +17,12 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use signing::{PublicKey, SecretKey};
 use uuid::Uuid;
 
+pub use begin::Begin;
+pub(crate) use begin::begin;
 pub use verify::{Tampered, verify};
 
-/// Only ever grows, without gaps. That whoever has the file can drop the triggers is what the signatures are for.
+/// `log` only ever grows, without gaps. That whoever has the file can drop the triggers is what the signatures are for.
+/// `log_head` has the latest checkpoint, and `log_base` the records that were closed before the log was begun.
 pub(crate) const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS log (
     seq INTEGER PRIMARY KEY,
@@ -30,6 +36,11 @@ CREATE TABLE IF NOT EXISTS log_head (
     checkpoint TEXT NOT NULL,
     key TEXT NOT NULL
 ) STRICT;
+CREATE TABLE IF NOT EXISTS log_base (
+    job TEXT PRIMARY KEY,
+    verdict TEXT NOT NULL,
+    digest BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
 CREATE TRIGGER IF NOT EXISTS log_is_never_changed BEFORE UPDATE ON log
 BEGIN SELECT RAISE(ABORT, 'entries of the log are never changed'); END;
 CREATE TRIGGER IF NOT EXISTS log_is_never_cut BEFORE DELETE ON log
@@ -57,12 +68,15 @@ pub enum LogError {
     /// A record or an event that is no JSON.
     #[error("the entry cannot be written")]
     Statement(#[from] statement::StatementError),
+    /// What is there is not what was written.
+    #[error(transparent)]
+    Tampered(#[from] Tampered),
 }
 
 /// The log as it was left: what is needed to add to it.
 #[derive(Debug)]
 pub struct Log {
-    key: SecretKey,
+    key: Arc<SecretKey>,
     ledger: Uuid,
     tip: Tip,
 }
@@ -72,6 +86,15 @@ pub struct Log {
 pub(crate) struct Tip {
     edge: Edge,
     previous: Option<Digest>,
+    /// The signed note with its checkpoint; `None` while it has no entry.
+    note: Option<String>,
+}
+
+impl Tip {
+    /// The signed note with its checkpoint; `None` while it has no entry.
+    pub(crate) fn note(&self) -> Option<&str> {
+        self.note.as_deref()
+    }
 }
 
 impl Log {
@@ -79,10 +102,10 @@ impl Log {
     ///
     /// # Errors
     /// [`LogError::Database`]
-    pub fn open(db: &Connection, ledger: Uuid, key: SecretKey) -> Result<Self, LogError> {
+    pub fn open(db: &Connection, ledger: Uuid, key: Arc<SecretKey>) -> Result<Self, LogError> {
         let mut statement = db.prepare("SELECT leaf FROM log ORDER BY seq")?;
         let leaves = statement.query_map([], |row| row.get::<_, [u8; 32]>(0))?;
-        let mut tip = Tip::default();
+        let mut tip = Tip { note: head(db)?, ..Tip::default() };
         for leaf in leaves {
             let leaf = Digest(leaf?);
             tip.edge.push(leaf);
@@ -96,9 +119,23 @@ impl Log {
         self.key.public()
     }
 
-    /// Writes an entry in a transaction. Once that is committed, the log goes on from what this returns ([`Log::advance`]).
-    pub(crate) fn append(&self, to: &Transaction<'_>, said: Said<'_>) -> Result<Tip, LogError> {
-        let Tip { mut edge, previous } = self.tip.clone();
+    /// The end of the log.
+    pub(crate) fn tip(&self) -> &Tip {
+        &self.tip
+    }
+
+    /// Writes an entry after `tip` in a transaction; returns the end of the log as it is then. Once the transaction is
+    /// committed, the log goes on from there ([`Log::advance`]).
+    pub(crate) fn append(
+        &self,
+        tip: Tip,
+        to: &Transaction<'_>,
+        said: Said<'_>,
+    ) -> Result<Tip, LogError> {
+        if head(to)? != tip.note {
+            return Err(Tampered::Head.into());
+        }
+        let Tip { mut edge, previous, .. } = tip;
         let place = Place { ledger: self.ledger, seq: edge.size() + 1, previous };
         let seq = i64::try_from(place.seq).unwrap_or(i64::MAX);
         let (job, envelope) = match said {
@@ -113,11 +150,11 @@ impl Log {
         edge.push(leaf);
         let sql = "INSERT INTO log (seq, job, entry, leaf) VALUES (?1, ?2, ?3, ?4)";
         to.prepare_cached(sql)?.execute(params![seq, job, entry, leaf.0])?;
-        let checkpoint = self.checkpoint(&edge).sign(&self.key);
+        let note = self.checkpoint(&edge).sign(&self.key);
         let sql = "INSERT INTO log_head (only, checkpoint, key) VALUES (1, ?1, ?2)
             ON CONFLICT (only) DO UPDATE SET checkpoint = excluded.checkpoint, key = excluded.key";
-        to.prepare_cached(sql)?.execute(params![checkpoint, self.key.public().to_pem()])?;
-        Ok(Tip { edge, previous: Some(leaf) })
+        to.prepare_cached(sql)?.execute(params![note, self.key.public().to_pem()])?;
+        Ok(Tip { edge, previous: Some(leaf), note: Some(note) })
     }
 
     /// Goes on from the end of the log as it is after a commit.
@@ -135,8 +172,8 @@ impl Log {
 /// # Errors
 /// [`LogError::Database`]
 pub fn head(db: &Connection) -> Result<Option<String>, LogError> {
-    let sql = "SELECT checkpoint FROM log_head";
-    Ok(db.query_row(sql, [], |row| row.get(0)).optional()?)
+    let mut statement = db.prepare_cached("SELECT checkpoint FROM log_head")?;
+    Ok(statement.query_row([], |row| row.get(0)).optional()?)
 }
 
 #[cfg(test)]

@@ -29,14 +29,53 @@ fn record(number: u64, verdict: &str) -> (Record, String) {
     (record, text)
 }
 
+/// An empty ledger with this log's name.
+fn database() -> Connection {
+    let db = Connection::open_in_memory().unwrap();
+    db.execute_batch(ledger::TABLES).unwrap();
+    db.execute_batch(TABLES).unwrap();
+    let sql = "CREATE TABLE ledger (id TEXT NOT NULL) STRICT";
+    db.execute_batch(sql).unwrap();
+    db.execute("INSERT INTO ledger (id) VALUES (?1)", [LEDGER.to_string()]).unwrap();
+    db
+}
+
+fn why() -> Begin {
+    let (at, operator) = (jiff::Timestamp::UNIX_EPOCH, None);
+    Begin { at, operator, reason: None, found: None }
+}
+
+fn begun(db: &mut Connection, key: Arc<SecretKey>) -> Log {
+    let transaction = db.transaction().unwrap();
+    let log = begin(&transaction, key, why()).unwrap();
+    transaction.commit().unwrap();
+    log
+}
+
+/// Writes the row of a closed record.
+fn put(db: &Connection, number: u64, verdict: &str) -> (Record, String) {
+    let (record, text) = record(number, verdict);
+    let sql = "INSERT OR REPLACE INTO records (job, boot, diskseq, serial, disk_guid, verdict, opened, record)
+        VALUES (?1, 'boot', ?2, ?3, ?4, ?5, ?6, ?7)";
+    let guid = record.identity.as_ref().map(|identity| identity.disk_guid.to_string());
+    let number = i64::try_from(number).unwrap();
+    let serial = record.serial.as_ref().map(|serial| serial.as_str().to_owned());
+    let (job, opened) = (record.job.to_string(), format!("{:.3}", record.opened));
+    db.execute(sql, params![job, number, serial, guid, verdict, opened, text]).unwrap();
+    (record, text)
+}
+
 impl Kept {
-    /// Five drives, one of them refused first and imaged then; an event among them.
+    /// A log that was begun when two records were there, one of them open; then five drives, one of them refused first and
+    /// imaged then; an event among them.
     fn new() -> Self {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(ledger::TABLES).unwrap();
-        db.execute_batch(TABLES).unwrap();
-        let key = SecretKey::generate().unwrap();
-        let mut kept = Self { log: Log::open(&db, LEDGER, key).unwrap(), db };
+        let mut db = database();
+        put(&db, 10, "passed");
+        put(&db, 11, "stopped");
+        put(&db, 12, "refused");
+        db.execute_batch("UPDATE records SET verdict = NULL WHERE verdict = 'stopped'").unwrap();
+        let key = Arc::new(SecretKey::generate().unwrap());
+        let mut kept = Self { log: begun(&mut db, key), db };
         for (number, verdict) in
             [(1, "passed"), (2, "refused"), (3, "failed"), (2, "passed"), (4, "stopped"), (5, "refused")]
         {
@@ -47,35 +86,30 @@ impl Kept {
                 kept.append(Said::Happened(event));
             }
         }
-        assert_eq!(kept.log.tip.edge.size(), 7);
+        assert_eq!(kept.log.tip.edge.size(), 8);
         kept
     }
 
     fn append(&mut self, said: Said<'_>) {
         let transaction = self.db.transaction().unwrap();
-        let tip = self.log.append(&transaction, said).unwrap();
+        let tip = self.log.append(self.log.tip().clone(), &transaction, said).unwrap();
         transaction.commit().unwrap();
         self.log.advance(tip);
     }
 
     fn close(&mut self, number: u64, verdict: &str) {
-        let (record, text) = record(number, verdict);
-        let sql = "INSERT OR REPLACE INTO records (job, boot, diskseq, serial, disk_guid, verdict, opened, record)
-            VALUES (?1, 'boot', ?2, ?3, ?4, ?5, ?6, ?7)";
-        let guid = record.identity.as_ref().map(|identity| identity.disk_guid.to_string());
-        let number = i64::try_from(number).unwrap();
-        let serial = record.serial.as_ref().map(|serial| serial.as_str().to_owned());
-        let (job, opened) = (record.job.to_string(), format!("{:.3}", record.opened));
-        self.db.execute(sql, params![job, number, serial, guid, verdict, opened, text]).unwrap();
+        let (record, text) = put(&self.db, number, verdict);
         self.append(Said::Closed(&record, &text));
     }
 
-    fn found(&self, known: Option<&Checkpoint>) -> Result<Option<Checkpoint>, Tampered> {
-        verify(&self.db, LEDGER, &self.log.public_key(), known).unwrap()
+    fn found(&self, known: Option<&Checkpoint>) -> Result<Checkpoint, Tampered> {
+        let known: Vec<Checkpoint> = known.into_iter().cloned().collect();
+        let whole = verify(&self.db, LEDGER, &self.log.public_key(), &known).unwrap()?;
+        Ok(whole.checkpoint.unwrap())
     }
 
     fn head(&self) -> Checkpoint {
-        self.found(None).unwrap().unwrap()
+        self.found(None).unwrap()
     }
 
     /// What is changed past the triggers, as whoever has the file can.
@@ -91,14 +125,13 @@ impl Kept {
 fn a_log_that_nobody_touched_is_whole() {
     let mut kept = Kept::new();
     let before = kept.head();
-    assert_eq!((before.size, before.origin.as_str()), (7, &*origin(LEDGER)));
+    assert_eq!((before.size, before.origin.as_str()), (8, &*origin(LEDGER)));
     kept.close(6, "passed");
-    assert_eq!(kept.found(Some(&before)).unwrap().unwrap().size, 8);
+    assert_eq!(kept.found(Some(&before)).unwrap().size, 9);
     // Taken up again from the database alone.
-    let key = SecretKey::from_pem(&kept.log.key.to_pem().unwrap()).unwrap();
-    kept.log = Log::open(&kept.db, LEDGER, key).unwrap();
+    kept.log = Log::open(&kept.db, LEDGER, Arc::clone(&kept.log.key)).unwrap();
     kept.close(7, "failed");
-    assert_eq!(kept.found(Some(&before)).unwrap().unwrap().size, 9);
+    assert_eq!(kept.found(Some(&before)).unwrap().size, 10);
     // An open record, and a refused one that is imaged after all, are as they should be.
     kept.db
         .execute_batch(
@@ -107,15 +140,50 @@ fn a_log_that_nobody_touched_is_whole() {
         )
         .unwrap();
     kept.found(None).unwrap();
+    // What was open when the log was begun is closed, and what was refused then is imaged.
+    kept.close(11, "stopped");
+    kept.close(12, "passed");
+    assert_eq!(kept.found(None).unwrap().size, 12);
 }
 
+/// A ledger whose log cannot be mended begins another one, of another name; what was there is kept and vouched for as it was
+/// found.
 #[test]
-fn an_empty_log_is_whole_and_has_no_checkpoint() {
-    let db = Connection::open_in_memory().unwrap();
-    db.execute_batch(ledger::TABLES).unwrap();
-    db.execute_batch(TABLES).unwrap();
-    let key = SecretKey::generate().unwrap().public();
-    assert_eq!(verify(&db, LEDGER, &key, None).unwrap().unwrap(), None);
+fn a_log_is_begun_anew() {
+    let mut kept = Kept::new();
+    kept.tamper("DELETE FROM log WHERE seq = 4; UPDATE records SET serial = 'X' WHERE serial = 'SERIAL3'");
+    let former = kept.log.tip().note().map(str::to_owned);
+    kept.log = begun(&mut kept.db, Arc::clone(&kept.log.key));
+    let ledger: String = kept.db.query_row("SELECT id FROM ledger", [], |row| row.get(0)).unwrap();
+    let ledger: Uuid = ledger.parse().unwrap();
+    assert_ne!(ledger, LEDGER);
+    kept.close(20, "passed");
+    let found = || verify(&kept.db, ledger, &kept.log.public_key(), &[]).unwrap();
+    assert_eq!(found().unwrap().checkpoint.unwrap().size, 2);
+    let sql = format!("SELECT count(*) FROM log_{}", LEDGER.simple());
+    let kept_entries: i64 = kept.db.query_row(&sql, [], |row| row.get(0)).unwrap();
+    assert_eq!(kept_entries, 7);
+    let entry: Vec<u8> =
+        kept.db.query_row("SELECT entry FROM log WHERE seq = 1", [], |row| row.get(0)).unwrap();
+    let payload = signing::Envelope::parse(&entry).unwrap().unverified_payload().unwrap();
+    let statement: Value = serde_json::from_slice(&payload).unwrap();
+    let detail = &statement["predicate"]["event"]["detail"];
+    assert_eq!(detail["former"]["checkpoint"].as_str(), former.as_deref());
+    assert_eq!(detail["records"], 7);
+    kept.db.execute_batch("UPDATE records SET serial = 'Y' WHERE serial = 'X'").unwrap();
+    assert!(matches!(found(), Err(Tampered::Record(_))), "{:?}", found());
+}
+
+/// What somebody else has put at the end of the log is not built upon.
+#[test]
+fn nothing_is_added_to_a_log_that_another_has_written() {
+    let mut kept = Kept::new();
+    kept.tamper("UPDATE log_head SET checkpoint = checkpoint || ' '");
+    let tip = kept.log.tip().clone();
+    let (record, text) = record(9, "passed");
+    let transaction = kept.db.transaction().unwrap();
+    let error = kept.log.append(tip, &transaction, Said::Closed(&record, &text)).unwrap_err();
+    assert!(matches!(error, LogError::Tampered(Tampered::Head)), "{error}");
 }
 
 /// What SQLite itself refuses.
@@ -123,9 +191,9 @@ fn an_empty_log_is_whole_and_has_no_checkpoint() {
 fn the_log_only_grows() {
     let kept = Kept::new();
     for sql in [
-        "DELETE FROM log WHERE seq = 7",
+        "DELETE FROM log WHERE seq = 8",
         "UPDATE log SET job = '1' WHERE seq = 1",
-        "INSERT INTO log SELECT 9, job, entry, leaf FROM log WHERE seq = 1",
+        "INSERT INTO log SELECT 10, job, entry, leaf FROM log WHERE seq = 1",
         "INSERT INTO log SELECT 1, job, entry, leaf FROM log WHERE seq = 1",
         "INSERT INTO log SELECT NULL, job, entry, leaf FROM log WHERE seq = 1",
     ] {
@@ -142,20 +210,20 @@ fn nothing_is_changed_unseen() {
     let ways = [
         ("DELETE FROM log WHERE seq = 1".to_owned(), "entry 1 of the log is missing"),
         ("DELETE FROM log WHERE seq = 4".into(), "entry 4 of the log is missing"),
-        ("DELETE FROM log WHERE seq = 7".into(), "and its checkpoint says 7"),
+        ("DELETE FROM log WHERE seq = 8".into(), "and its checkpoint says 8"),
         ("DELETE FROM log".into(), "has 0 entries"),
         ("DELETE FROM log; DELETE FROM log_head".into(), "closed, and the log does not know"),
-        ("DELETE FROM log_head".into(), "no checkpoint"),
+        ("DELETE FROM log_head".into(), "has no checkpoint"),
         ("DELETE FROM log WHERE seq = 4; UPDATE log SET seq = seq - 1 WHERE seq > 4".into(), "entry 4 of the log does not follow"),
         ("UPDATE log SET seq = -1 WHERE seq = 2; UPDATE log SET seq = 2 WHERE seq = 3; UPDATE log SET seq = 3 WHERE seq = -1".into(), "does not follow"),
         ("UPDATE log SET entry = (SELECT entry FROM log WHERE seq = 1) WHERE seq = 2".into(), "entry 2 of the log is not what was written"),
         ("UPDATE log SET entry = (SELECT entry FROM log WHERE seq = 1), leaf = (SELECT leaf FROM log WHERE seq = 1) WHERE seq = 2".into(), "does not follow"),
         ("UPDATE log SET entry = x'00' WHERE seq = 3".into(), "entry 3 of the log is not"),
         ("UPDATE log SET leaf = zeroblob(32) WHERE seq = 3".into(), "entry 3 of the log is not"),
-        ("UPDATE log SET job = NULL WHERE seq = 1".into(), "another job"),
-        ("UPDATE log SET job = (SELECT job FROM log WHERE seq = 3) WHERE seq = 1".into(), "another job"),
-        ("INSERT INTO log SELECT 8, job, entry, leaf FROM log WHERE seq = 1".into(), "entry 8 of the log does not follow"),
-        ("UPDATE log_head SET checkpoint = replace(checkpoint, char(10) || '7' || char(10), char(10) || '6' || char(10))".into(), "checkpoint is not the station's"),
+        ("UPDATE log SET job = NULL WHERE seq = 2".into(), "another job"),
+        ("UPDATE log SET job = (SELECT job FROM log WHERE seq = 3) WHERE seq = 2".into(), "another job"),
+        ("INSERT INTO log SELECT 9, job, entry, leaf FROM log WHERE seq = 1".into(), "entry 9 of the log does not follow"),
+        ("UPDATE log_head SET checkpoint = replace(checkpoint, char(10) || '8' || char(10), char(10) || '7' || char(10))".into(), "checkpoint is not the station's"),
         ("UPDATE log_head SET checkpoint = ''".into(), "checkpoint is not the station's"),
         (format!("DELETE FROM records WHERE job = {first}"), "is gone"),
         ("DELETE FROM records WHERE rowid = (SELECT max(rowid) FROM records)".into(), "is gone"),
@@ -174,6 +242,17 @@ fn nothing_is_changed_unseen() {
         (format!("UPDATE records SET job = '00000000-0000-0000-0000-0000000000ff' WHERE job = {first}"), "is gone"),
         (format!("INSERT INTO records SELECT '00000000-0000-0000-0000-0000000000ff', boot, 7, serial, disk_guid, verdict, opened, record FROM records WHERE job = {first}"), "the log does not know of it"),
         ("UPDATE records SET record = (SELECT record FROM records WHERE serial = 'SERIAL1') WHERE serial = 'SERIAL3'".into(), "is not what the log says"),
+        // What was closed before the log was begun.
+        ("DELETE FROM records WHERE serial = 'SERIAL10'".into(), "is gone"),
+        ("UPDATE records SET serial = 'X' WHERE serial = 'SERIAL10'".into(), "is not what the log says"),
+        ("UPDATE records SET verdict = NULL WHERE serial = 'SERIAL10'".into(), "is not what the log says"),
+        ("UPDATE records SET verdict = 'passed' WHERE serial = 'SERIAL12'".into(), "is not what the log says"),
+        ("DELETE FROM log_base; DELETE FROM records WHERE serial = 'SERIAL10'".into(), "not those that it vouches for"),
+        ("INSERT INTO log_base SELECT 'x', verdict, digest FROM log_base LIMIT 1".into(), "not those that it vouches for"),
+        ("UPDATE log_base SET verdict = 'refused'".into(), "not those that it vouches for"),
+        ("UPDATE log_base SET digest = zeroblob(32)".into(), "not those that it vouches for"),
+        // One that was open then, closed by somebody else.
+        ("UPDATE records SET verdict = 'passed' WHERE serial = 'SERIAL11'".into(), "the log does not know of it"),
     ];
     for (sql, expected) in ways {
         let kept = Kept::new();
@@ -188,9 +267,9 @@ fn nothing_is_changed_unseen() {
 #[test]
 fn another_key_and_an_older_log_are_seen() {
     let (kept, other) = (Kept::new(), SecretKey::generate().unwrap());
-    let found = verify(&kept.db, LEDGER, &other.public(), None).unwrap();
-    assert!(matches!(found, Err(Tampered::Checkpoint(_))), "{found:?}");
-    let found = verify(&kept.db, Uuid::from_u128(1), &kept.log.public_key(), None).unwrap();
+    let found = verify(&kept.db, LEDGER, &other.public(), &[]).unwrap();
+    assert!(matches!(found, Err(Tampered::Key)), "{found:?}");
+    let found = verify(&kept.db, Uuid::from_u128(1), &kept.log.public_key(), &[]).unwrap();
     assert!(matches!(found, Err(Tampered::Chain(1))), "{found:?}");
     // An older copy of the database is whole in itself; only what is known outside tells.
     let mut grown = Kept::new();
@@ -198,6 +277,6 @@ fn another_key_and_an_older_log_are_seen() {
     grown.close(6, "failed");
     let after = grown.head();
     let old = Kept { db: kept.db, log: kept.log };
-    assert!(matches!(old.found(Some(&before)), Err(Tampered::Forked(7))), "another log");
-    assert!(matches!(old.found(Some(&after)), Err(Tampered::Shorter { found: 7, known: 8 })));
+    assert!(matches!(old.found(Some(&before)), Err(Tampered::Forked(8))), "another log");
+    assert!(matches!(old.found(Some(&after)), Err(Tampered::Shorter { found: 8, known: 9 })));
 }

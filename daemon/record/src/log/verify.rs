@@ -1,16 +1,18 @@
 //! Whether the log is what the station has signed, and the records are what the log says. Reads all of both.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use evidence::check::origin;
 use evidence::checkpoint::{Checkpoint, CheckpointError};
 use evidence::statement::{self, Content};
 use evidence::tree::{self, Edge};
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, OptionalExtension as _, Row, Statement};
 use serde::Deserialize;
 use signing::{Envelope, PublicKey};
 use uuid::Uuid;
 
+use super::begin::{self, Before, Begun, COLUMNS};
 use super::{LogError, head};
 
 /// What somebody has done to a ledger, or to its log.
@@ -25,6 +27,14 @@ pub enum Tampered {
     Chain(u64),
     #[error("entry {0} of the log is of another job than its row says")]
     Job(u64),
+    #[error("the log does not begin with what was closed before it")]
+    Beginning,
+    #[error("the records that were closed before the log was begun are not those that it vouches for")]
+    Base,
+    #[error("another program has written to the log")]
+    Head,
+    #[error("the log was signed with another key than the station's")]
+    Key,
     #[error("the log has no checkpoint")]
     NoCheckpoint,
     #[error("the log's checkpoint is not the station's")]
@@ -45,8 +55,18 @@ pub enum Tampered {
     Unlogged(String),
 }
 
+/// What was found in a ledger of which nothing is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Whole {
+    /// The log's checkpoint; `None` while it has no entry.
+    pub checkpoint: Option<Checkpoint>,
+    /// How many records of the ledger were compared with it.
+    pub records: u64,
+}
+
 /// Verifies everything: numbers, chain, digests, the tree's root and the signature of its checkpoint, and each record against
-/// the last entry about it. `known` is a checkpoint from outside, which the log must still contain.
+/// the last entry about it, or against what was there when the log was begun. `known` are checkpoints from outside, which
+/// the log must still contain.
 ///
 /// An entry's own signature is not checked one by one: the signed root covers its bytes.
 ///
@@ -56,88 +76,127 @@ pub fn verify(
     db: &Connection,
     ledger: Uuid,
     key: &PublicKey,
-    known: Option<&Checkpoint>,
-) -> Result<Result<Option<Checkpoint>, Tampered>, LogError> {
-    let edge = match entries(db, ledger, known)? {
-        Ok(edge) => edge,
-        Err(tampered) => return Ok(Err(tampered)),
-    };
-    let checkpoint = match (head(db)?, edge.size()) {
-        (None, 0) => None,
-        (None, _) => return Ok(Err(Tampered::NoCheckpoint)),
-        (Some(note), found) => match Checkpoint::open(&note, key) {
-            Err(error) => return Ok(Err(Tampered::Checkpoint(error))),
-            Ok(checkpoint) if checkpoint.size != found => {
-                return Ok(Err(Tampered::Size { found, signed: checkpoint.size }));
-            }
-            Ok(checkpoint)
-                if checkpoint.root != edge.root() || checkpoint.origin != origin(ledger) =>
-            {
-                return Ok(Err(Tampered::Root));
-            }
-            Ok(checkpoint) => Some(checkpoint),
-        },
-    };
-    if let Some(known) = known.filter(|known| known.size > edge.size()) {
-        return Ok(Err(Tampered::Shorter { found: edge.size(), known: known.size }));
+    known: &[Checkpoint],
+) -> Result<Result<Whole, Tampered>, LogError> {
+    let name = origin(ledger);
+    let known: Vec<&Checkpoint> = known.iter().filter(|known| known.origin == name).collect();
+    match compare(db, ledger, key, &known) {
+        Ok(whole) => Ok(Ok(whole)),
+        Err(LogError::Tampered(tampered)) => Ok(Err(tampered)),
+        Err(other) => Err(other),
     }
-    Ok(records(db)?.map(|()| checkpoint))
 }
 
-/// The edge of the tree over all entries, if they are numbered and chained as they should be.
-fn entries(
+fn compare(
     db: &Connection,
     ledger: Uuid,
-    known: Option<&Checkpoint>,
-) -> Result<Result<Edge, Tampered>, LogError> {
+    key: &PublicKey,
+    known: &[&Checkpoint],
+) -> Result<Whole, LogError> {
+    let edge = entries(db, ledger, known)?;
+    let checkpoint = match (head(db)?, edge.size()) {
+        (None, 0) => None,
+        (None, _) => return Err(Tampered::NoCheckpoint.into()),
+        (Some(note), found) => {
+            let signed = Checkpoint::open(&note, key).map_err(|error| of_key(db, key, error))?;
+            if signed.size != found {
+                return Err(Tampered::Size { found, signed: signed.size }.into());
+            }
+            if signed.root != edge.root() || signed.origin != origin(ledger) {
+                return Err(Tampered::Root.into());
+            }
+            Some(signed)
+        }
+    };
+    if let Some(known) = known.iter().find(|known| known.size > edge.size()) {
+        return Err(Tampered::Shorter { found: edge.size(), known: known.size }.into());
+    }
+    let records = records(db)?;
+    Ok(Whole { checkpoint, records })
+}
+
+/// Why a checkpoint is not signed by the station's key.
+fn of_key(db: &Connection, key: &PublicKey, error: CheckpointError) -> Tampered {
+    let named: Option<String> =
+        db.query_row("SELECT key FROM log_head", [], |row| row.get(0)).ok();
+    let own = key.to_pem();
+    if named.is_some_and(|named| named != own) { Tampered::Key } else { Tampered::Checkpoint(error) }
+}
+
+/// The edge of the tree over all entries, if they are numbered and chained as they should be, and each record is what the
+/// last entry about it says.
+fn entries(db: &Connection, ledger: Uuid, known: &[&Checkpoint]) -> Result<Edge, LogError> {
     let mut edge = Edge::default();
     let mut previous = None;
+    // The jobs whose last entry so far is not what their rows say.
+    let mut differing = BTreeSet::new();
+    let sql = "SELECT record, serial, disk_guid, verdict, opened FROM records WHERE job = ?1";
+    let mut row_of = db.prepare(sql)?;
     let mut statement = db.prepare("SELECT seq, job, entry, leaf FROM log ORDER BY seq")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let seq = edge.size() + 1;
         if u64::try_from(row.get::<_, i64>(0)?) != Ok(seq) {
-            return Ok(Err(Tampered::Gap(seq)));
+            return Err(Tampered::Gap(seq).into());
         }
         let bytes = row.get_ref(2)?.as_blob().unwrap_or_default();
         let leaf = tree::leaf(bytes);
         if row.get_ref(3)?.as_blob().unwrap_or_default() != leaf.0 {
-            return Ok(Err(Tampered::Entry(seq)));
+            return Err(Tampered::Entry(seq).into());
         }
-        let Some(Head { place, job }) = Head::of(bytes) else {
-            return Ok(Err(Tampered::Entry(seq)));
+        let payload = Envelope::parse(bytes).and_then(|envelope| envelope.unverified_payload());
+        let Ok(entry) = payload.map_err(drop).and_then(|p| statement::read(&p).map_err(drop)) else {
+            return Err(Tampered::Entry(seq).into());
         };
+        let place = entry.place;
         if (place.ledger, place.seq, place.previous) != (ledger, seq, previous) {
-            return Ok(Err(Tampered::Chain(seq)));
+            return Err(Tampered::Chain(seq).into());
         }
+        if (seq == 1) != begins(db, &entry.content)? {
+            return Err(Tampered::Beginning.into());
+        }
+        let job = match &entry.content {
+            Content::Event(_) => None,
+            Content::Record(logged) => {
+                let Ok(columns) = serde_json::from_str::<Columns<'_>>(logged) else {
+                    return Err(Tampered::Entry(seq).into());
+                };
+                let job = columns.job.clone().into_owned();
+                if is_as_logged(&mut row_of, logged, &columns)? {
+                    differing.remove(&job);
+                } else {
+                    differing.insert(job.clone());
+                }
+                Some(job)
+            }
+        };
         if text(row, 1) != job.as_deref() {
-            return Ok(Err(Tampered::Job(seq)));
+            return Err(Tampered::Job(seq).into());
         }
         edge.push(leaf);
         previous = Some(leaf);
-        if known.is_some_and(|known| known.size == seq && known.root != edge.root()) {
-            return Ok(Err(Tampered::Forked(seq)));
+        if known.iter().any(|known| known.size == seq && known.root != edge.root()) {
+            return Err(Tampered::Forked(seq).into());
         }
     }
-    Ok(Ok(edge))
-}
-
-/// What an entry says of itself.
-struct Head {
-    place: statement::Place,
-    job: Option<String>,
-}
-
-impl Head {
-    fn of(entry: &[u8]) -> Option<Self> {
-        let payload = Envelope::parse(entry).ok()?.unverified_payload().ok()?;
-        let entry = statement::read(&payload).ok()?;
-        let job = match entry.content {
-            Content::Event(_) => None,
-            Content::Record(text) => Some(serde_json::from_str::<Columns<'_>>(&text).ok()?.job.into_owned()),
-        };
-        Some(Self { place: entry.place, job })
+    match differing.pop_first() {
+        Some(job) => Err(Tampered::Record(job).into()),
+        None => Ok(edge),
     }
+}
+
+/// Whether an entry is a log's first, and what it vouches for is there.
+fn begins(db: &Connection, content: &Content) -> Result<bool, LogError> {
+    let Content::Event(event) = content else { return Ok(false) };
+    if event.kind != begin::KIND {
+        return Ok(false);
+    }
+    let begun: Result<Begun, _> = serde_json::from_value(event.detail.clone());
+    let Ok(begun) = begun else { return Err(Tampered::Beginning.into()) };
+    if begin::base(db)? != (begun.records, begun.records_root) {
+        return Err(Tampered::Base.into());
+    }
+    Ok(true)
 }
 
 /// What of a record stands in columns of its own.
@@ -161,56 +220,56 @@ struct Disk<'a> {
     disk_guid: Cow<'a, str>,
 }
 
-/// Whether each record is what the last entry about it says.
-fn records(db: &Connection) -> Result<Result<(), Tampered>, LogError> {
-    let sql = "SELECT DISTINCT job FROM log WHERE job IS NOT NULL AND job NOT IN (SELECT job FROM records) LIMIT 1";
-    let mut gone = db.prepare(sql)?;
-    if let Some(row) = gone.query([])?.next()? {
-        return Ok(Err(Tampered::Gone(row.get(0)?)));
+/// Whether the row of a job is what an entry about it says. A record that was refused may have been opened again since.
+fn is_as_logged(
+    row_of: &mut Statement<'_>,
+    logged: &str,
+    columns: &Columns<'_>,
+) -> Result<bool, LogError> {
+    let found = row_of.query_row([&*columns.job], |row| {
+        let Some(verdict) = text(row, 3) else {
+            return Ok(columns.verdict.as_deref() == Some("refused"));
+        };
+        let guid = columns.identity.as_ref().map(|identity| &*identity.disk_guid);
+        Ok(text(row, 0) == Some(logged)
+            && text(row, 1) == columns.serial.as_deref()
+            && text(row, 2) == guid
+            && Some(verdict) == columns.verdict.as_deref()
+            && text(row, 4) == Some(&*columns.opened))
+    });
+    found.optional()?.ok_or_else(|| Tampered::Gone(columns.job.clone().into_owned()).into())
+}
+
+/// How many records there are, if those of which the log has no entry are what they were when it was begun.
+fn records(db: &Connection) -> Result<u64, LogError> {
+    let sql = "SELECT job FROM log_base WHERE job NOT IN (SELECT job FROM records) LIMIT 1";
+    if let Some(job) = db.query_row(sql, [], |row| row.get(0)).optional()? {
+        return Err(Tampered::Gone(job).into());
     }
-    let sql = "SELECT job, record, serial, disk_guid, verdict, opened,
-        (SELECT entry FROM log WHERE log.job = records.job ORDER BY seq DESC LIMIT 1) FROM records";
-    let mut statement = db.prepare(sql)?;
+    let sql = format!(
+        "SELECT {COLUMNS} FROM records
+         WHERE NOT EXISTS (SELECT 1 FROM log WHERE log.job = records.job)"
+    );
+    let mut statement = db.prepare(&sql)?;
+    let mut base = db.prepare("SELECT verdict, digest FROM log_base WHERE job = ?1")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        let job = text(row, 0).unwrap_or_default().to_owned();
-        let entry = row.get_ref(6)?.as_blob().ok();
-        match (text(row, 4), entry) {
-            // Not closed yet.
-            (None, None) => {}
-            (Some(_), None) => return Ok(Err(Tampered::Unlogged(job))),
-            (verdict, Some(entry)) => {
-                if !is_as_logged(row, verdict, entry) {
-                    return Ok(Err(Tampered::Record(job)));
-                }
-            }
+        let found = Before::of(row)?;
+        let before = base
+            .query_row([&found.job], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?)))
+            .optional()?;
+        let is_open = text(row, 1).is_none();
+        match before {
+            // Begun since, and not closed yet.
+            None if is_open => {}
+            None => return Err(Tampered::Unlogged(found.job).into()),
+            Some((verdict, _)) if is_open && verdict == "refused" => {}
+            Some((_, digest)) if !is_open && digest == found.digest.0 => {}
+            Some(_) => return Err(Tampered::Record(found.job).into()),
         }
     }
-    Ok(Ok(()))
-}
-
-/// Whether a row is what the last entry about its job says. A record that was refused may have been opened again since.
-fn is_as_logged(row: &Row<'_>, verdict: Option<&str>, entry: &[u8]) -> bool {
-    let payload = envelope_payload(entry);
-    let Some(Content::Record(logged)) =
-        payload.and_then(|payload| statement::read(&payload).ok()).map(|entry| entry.content)
-    else {
-        return false;
-    };
-    let Ok(columns) = serde_json::from_str::<Columns<'_>>(&logged) else { return false };
-    if verdict.is_none() {
-        return columns.verdict.as_deref() == Some("refused");
-    }
-    let guid = columns.identity.as_ref().map(|identity| &*identity.disk_guid);
-    text(row, 1) == Some(logged.as_str())
-        && text(row, 2) == columns.serial.as_deref()
-        && text(row, 3) == guid
-        && verdict == columns.verdict.as_deref()
-        && text(row, 5) == Some(&*columns.opened)
-}
-
-fn envelope_payload(entry: &[u8]) -> Option<Vec<u8>> {
-    Envelope::parse(entry).ok()?.unverified_payload().ok()
+    let count: i64 = db.query_row("SELECT count(*) FROM records", [], |row| row.get(0))?;
+    Ok(u64::try_from(count).unwrap_or_default())
 }
 
 /// A column's text; `None` for what is none.

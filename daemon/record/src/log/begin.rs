@@ -1,0 +1,146 @@
+//! The first entry of a log. A ledger that has records already, or had another log, begins one with what was closed before:
+//! these records stand in `log_base`, and the entry vouches that none of them has changed since.
+
+use std::sync::Arc;
+
+use evidence::statement::Event;
+use evidence::tree::{self, Edge};
+use jiff::Timestamp;
+use model::digest::Digest;
+use rusqlite::{Connection, Row, Transaction, params};
+use serde::{Deserialize, Serialize};
+use signing::SecretKey;
+use uuid::Uuid;
+
+use super::{Log, LogError, Said, TABLES, Tip, head};
+
+/// What a log's first entry is called.
+pub(crate) const KIND: &str = "log_begun";
+
+/// Why a log begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Begin {
+    /// When.
+    pub at: Timestamp,
+    /// Who has decided it; `None` for the station itself.
+    pub operator: Option<String>,
+    /// In the operator's words.
+    pub reason: Option<String>,
+    /// What was wrong with the log before.
+    pub found: Option<String>,
+}
+
+/// What the first entry says.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Begun {
+    /// The key of the log.
+    key: String,
+    /// How many records were closed before, and the root over them.
+    pub(super) records: u64,
+    pub(super) records_root: Digest,
+    /// The log before.
+    former: Option<Former>,
+    reason: Option<String>,
+    found: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Former {
+    ledger: Uuid,
+    /// Its last checkpoint, as it was found.
+    checkpoint: Option<String>,
+}
+
+/// A row of `log_base`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Before {
+    pub(super) job: String,
+    pub(super) verdict: String,
+    /// Of the row in `records`.
+    pub(super) digest: Digest,
+}
+
+/// The columns of `records` that [`Before::of`] reads.
+pub(super) const COLUMNS: &str = "job, verdict, serial, disk_guid, opened, record";
+
+impl Before {
+    /// A row of `records`.
+    pub(super) fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let all: [Option<String>; 6] = std::array::from_fn(|at| row.get(at).unwrap_or_default());
+        let digest = Digest::of(&serde_json::to_vec(&all).unwrap_or_default());
+        let [job, verdict, ..] = all.map(Option::unwrap_or_default);
+        Ok(Self { job, verdict, digest })
+    }
+
+    fn leaf(&self) -> Digest {
+        tree::leaf(format!("{} {} {}", self.job, self.verdict, self.digest).as_bytes())
+    }
+}
+
+/// The rows of `log_base`, and how many they are with the root over them.
+pub(super) fn base(db: &Connection) -> Result<(u64, Digest), LogError> {
+    let mut statement = db.prepare("SELECT job, verdict, digest FROM log_base ORDER BY job")?;
+    let rows = statement.query_map([], |row| {
+        let digest = Digest(row.get(2)?);
+        Ok(Before { job: row.get(0)?, verdict: row.get(1)?, digest }.leaf())
+    })?;
+    let edge = rows.collect::<Result<Edge, _>>()?;
+    Ok((edge.size(), edge.root()))
+}
+
+/// Begins a log. One that is there is kept under another name; the new one is of another ledger then, so that no key ever
+/// signs two logs of one name.
+pub(crate) fn begin(
+    db: &Transaction<'_>,
+    key: Arc<SecretKey>,
+    why: Begin,
+) -> Result<Log, LogError> {
+    let id: String = db.query_row("SELECT id FROM ledger", [], |row| row.get(0))?;
+    let mut ledger: Uuid = id.parse().unwrap_or_default();
+    let has_log: bool = db.query_row("SELECT count(*) > 0 FROM log", [], |row| row.get(0))?;
+    let checkpoint = head(db)?;
+    let former = (has_log || checkpoint.is_some()).then(|| Former { ledger, checkpoint });
+    if former.is_some() {
+        let fresh = Uuid::new_v4();
+        let name = ledger.simple();
+        db.execute_batch(&format!(
+            "DROP INDEX IF EXISTS log_by_job;
+             DROP TRIGGER IF EXISTS log_is_never_changed;
+             DROP TRIGGER IF EXISTS log_is_never_cut;
+             DROP TRIGGER IF EXISTS log_has_no_gap;
+             ALTER TABLE log RENAME TO log_{name};
+             DELETE FROM log_head;
+             UPDATE ledger SET id = '{fresh}';
+             {TABLES}"
+        ))?;
+        ledger = fresh;
+    }
+    db.execute("DELETE FROM log_base", [])?;
+    {
+        let sql = format!("SELECT {COLUMNS} FROM records WHERE verdict IS NOT NULL");
+        let mut statement = db.prepare(&sql)?;
+        let mut rows = statement.query([])?;
+        let sql = "INSERT INTO log_base (job, verdict, digest) VALUES (?1, ?2, ?3)";
+        let mut insert = db.prepare(sql)?;
+        while let Some(row) = rows.next()? {
+            let Before { job, verdict, digest } = Before::of(row)?;
+            insert.execute(params![job, verdict, digest.0])?;
+        }
+    }
+    let (records, records_root) = base(db)?;
+    let Begin { at, operator, reason, found } = why;
+    let begun = Begun {
+        key: key.public().to_pem(),
+        records,
+        records_root,
+        former,
+        reason,
+        found,
+    };
+    let detail = serde_json::to_value(begun).unwrap_or_default();
+    let mut log = Log { key, ledger, tip: Tip::default() };
+    let event = Event { kind: KIND.into(), at, operator, detail };
+    let tip = log.append(Tip::default(), db, Said::Happened(event))?;
+    log.advance(tip);
+    Ok(log)
+}
