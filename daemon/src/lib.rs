@@ -30,6 +30,7 @@ pub mod service;
 mod signals;
 pub mod signers;
 mod socket;
+mod station_key;
 mod suitability;
 mod udev_rules;
 pub mod worker_main;

@@ -76,7 +76,12 @@ fn write(ledger: &Ledger, folder: &Path, due: Due) -> Result<(), ResultError> {
     if record.verdict.is_none() {
         return Ok(());
     }
-    let text = serde_json::to_vec_pretty(&record).unwrap_or_default();
+    let mut result = serde_json::to_value(&record).unwrap_or_default();
+    // What others keep of the log shows what is missing from it later.
+    if let (Some(fields), Some(checkpoint)) = (result.as_object_mut(), ledger.checkpoint()) {
+        fields.insert("checkpoint".into(), checkpoint.into());
+    }
+    let text = serde_json::to_vec_pretty(&result).unwrap_or_default();
     let path = folder.join(format!("{}.json", record.job));
     put(folder, &path, &text).map_err(|source| ResultError::Write { path, source })
 }

@@ -22,13 +22,14 @@ use media::worker::{Probe, Probed};
 use model::admission::Policy;
 use model::api::snapshot::SignerView;
 use model::drive::Change;
-use model::failure::Failure;
+use model::failure::{Failure, Refusal};
 use model::hint::Hint;
 use model::offer::Offers;
 use model::orders::Articles;
 use model::record::Record;
 use model::units::Bytes;
 use record::ledger::{Ledger, LedgerError, Location, Outbox};
+use record::log::Begin;
 use record::writer::RecordWriter;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use station::{Event, History, Setup, Station};
@@ -45,6 +46,7 @@ use crate::runner::{self, OpenMaster, Services, open_orders};
 use crate::signals;
 use crate::signers;
 use crate::socket::SocketError;
+use crate::station_key::{self, KeyFileError};
 use crate::suitability::{self, doubts};
 use crate::udev_rules;
 
@@ -180,6 +182,10 @@ pub async fn run(config: Config) -> Result<()> {
         let report = move |trouble| drop(sender.blocking_send(Event::Ledger(trouble)));
         RecordWriter::start(ledger.clone(), report)?
     };
+    if let Some(error) = ledger.tampered() {
+        let refusal = Refusal::of(error.code(), &error).with_hint_of(&error);
+        sender.send(Event::Ledger(Some(refusal))).await?;
+    }
     let offers = known_offers(&config, &ledger)?;
     let history = History {
         highest: ledger.sequences()?,
@@ -278,8 +284,8 @@ fn create_folder(name: &str, folder: &Path) -> Result<()> {
 }
 
 /// Where the ledger is. The store's folder remembers it, too.
-fn ledger_location(config: &Config) -> Result<Location, ConfigError> {
-    let location = Location::new(&config.ledger.path)
+fn ledger_location(config: &Config) -> Result<Location> {
+    let location = Location::new(&config.ledger.path, station_key::read_or_make(config)?)
         .remembered_as(config.store.path.join(marker::COUNTERFOIL));
     let outbox = if config.orders.results.is_some() { Outbox::On } else { Outbox::Off };
     Ok(location.for_group(control_group(config)?).with_outbox(outbox))
@@ -315,7 +321,16 @@ pub fn settle_ledger(config: &Config, choice: LedgerChoice) -> Result<String> {
             None => format!("the next start begins a new ledger {path}"),
         },
         LedgerChoice::Found => {
-            Ledger::accept(&location)?;
+            let user = nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten();
+            Ledger::accept(
+                &location,
+                Begin {
+                    at: jiff::Timestamp::now(),
+                    operator: user.map(|user| user.name),
+                    reason: Some("taken as it was found (prestaged --ledger found)".into()),
+                    found: None,
+                },
+            )?;
             format!("the next start takes the ledger {path} as it is")
         }
     })
@@ -454,6 +469,7 @@ fn own_hint(error: &anyhow::Error) -> Option<String> {
             .or_else(|| of::<HotplugError>(error))
             .or_else(|| of::<StartError>(error))
             .or_else(|| of::<SocketError>(error))
+            .or_else(|| of::<KeyFileError>(error))
             .or_else(|| error.downcast_ref::<Failure>().and_then(|failure| failure.hint.clone()))
     })
 }

@@ -83,7 +83,7 @@ pub(super) const fn key(
 }
 
 /// Every key of the configuration, in the order in which they are explained.
-pub const KEYS: [Key; 66] = [
+pub const KEYS: [Key; 67] = [
     key("station", "name", Text, Absent("host name"), "name of the station in every record"),
     key(
         "media",
@@ -176,6 +176,15 @@ pub const KEYS: [Key; 66] = [
         Path,
         Value("\"/var/lib/prestaged/ledger.db\""),
         "database file of the records",
+    ),
+    key(
+        "ledger",
+        "key",
+        Path,
+        Absent(
+            "`/etc/prestaged/keys/station.key` if it is there, or `station.key` beside the ledger",
+        ),
+        "the station's own secret key, which signs the [log](records.md); it is made at the first start where there is none",
     ),
     key(
         "orders",

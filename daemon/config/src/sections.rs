@@ -78,6 +78,7 @@ pub struct Store {
 #[expect(missing_docs, reason = "the keys are explained in `keys`")]
 pub struct Ledger {
     pub path: PathBuf,
+    pub key: Option<PathBuf>,
 }
 
 /// `[orders]`
@@ -232,7 +233,7 @@ impl Default for Store {
 
 impl Default for Ledger {
     fn default() -> Self {
-        Self { path: "/var/lib/prestaged/ledger.db".into() }
+        Self { path: "/var/lib/prestaged/ledger.db".into(), key: None }
     }
 }
 

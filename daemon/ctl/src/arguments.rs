@@ -6,8 +6,11 @@ use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::bays::BaysVerb;
+use super::certificate::CertificateArguments;
+use super::ledger_log::LogVerb;
 use super::order::OrderVerb;
 use super::since;
+use super::verify_record::VerifyRecordArguments;
 use jiff::civil::Date;
 use model::api::schema::Document;
 use model::offer::Offer;
@@ -64,6 +67,11 @@ pub(super) enum Verb {
     Order(OrderVerb),
     /// Check the record of a drive that somebody shows: signed, in the log, with its verdict; needs no daemon.
     VerifyRecord(VerifyRecordArguments),
+    /// Show what proves the latest record of a drive: signed, and in the ledger's log.
+    Certificate(CertificateArguments),
+    /// Show, verify or acknowledge the ledger's log.
+    #[command(subcommand)]
+    Log(LogVerb),
     /// Show, press and remove the masters in the store.
     #[command(subcommand)]
     Master(MasterVerb),
@@ -347,21 +355,6 @@ pub(super) struct ReceiveArguments {
     /// Folder that gets the media, instead of the station's inbox; the daemon is not asked then.
     #[arg(long, value_name = "FOLDER")]
     pub(super) to: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct VerifyRecordArguments {
-    /// The signed record: a file that `certificate --json` has written.
-    pub(super) file: PathBuf,
-    /// File of the station's public key.
-    #[arg(long, value_name = "PUBLIC")]
-    pub(super) key: PathBuf,
-    /// The proof that the record is in the station's log.
-    #[arg(long, value_name = "FILE")]
-    pub(super) proof: Option<PathBuf>,
-    /// The verdict that it must have.
-    #[arg(long, value_name = "VERDICT")]
-    pub(super) require: Option<VerdictFilter>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -14,6 +14,7 @@ mod absence;
 mod arguments;
 mod audit;
 mod bays;
+mod certificate;
 mod composing;
 mod csv;
 mod drives;
@@ -23,6 +24,7 @@ mod explain;
 mod fixture;
 mod image;
 mod key;
+mod ledger_log;
 mod master;
 mod media;
 mod order;
@@ -112,6 +114,7 @@ impl From<ClientError> for CommandError {
                 }
                 DenialCode::NotPermitted => exit::NOT_PERMITTED,
                 DenialCode::LedgerUnavailable
+                | DenialCode::LedgerTampered
                 | DenialCode::StoreError
                 | DenialCode::InternalError => exit::FAILED,
                 DenialCode::NoSuchPath
@@ -223,6 +226,8 @@ async fn perform(arguments: Arguments) -> Result<u8, CommandError> {
         Verb::Key(verb) => key::perform(&out, &verb),
         Verb::Order(verb) => order::perform(&client, &out, &verb).await,
         Verb::VerifyRecord(arguments) => verify_record::perform(&out, &arguments),
+        Verb::Certificate(arguments) => certificate::perform(&client, &out, &arguments).await,
+        Verb::Log(verb) => ledger_log::perform(&client, &out, &verb).await,
         Verb::Master(verb) => master::perform(&client, &out, &verb).await,
         Verb::Image(arguments) => image::image(&client, &out, arguments).await,
         Verb::Audit { device, media } => {

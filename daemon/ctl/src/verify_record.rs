@@ -2,30 +2,50 @@
 //! files alone.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use evidence::check::{self, Checked, Doubt};
+use clap::Args;
+use evidence::check::{self, Checked, Doubt, Shown};
 use model::failure::chain;
 use model::verdict::Verdict;
 use serde_json::json;
 use signing::PublicKey;
 
-use super::arguments::VerifyRecordArguments;
+use super::arguments::VerdictFilter;
 use super::output::Output;
 use super::{CommandError, exit};
 
+#[derive(Debug, Args)]
+pub(super) struct VerifyRecordArguments {
+    /// The certificate that `certificate --json` has written, or the signed envelope alone.
+    pub(super) file: PathBuf,
+    /// File of the station's public key, from somebody else than whoever shows the record.
+    #[arg(long, value_name = "PUBLIC")]
+    pub(super) key: PathBuf,
+    /// The proof that the record is in the station's log, instead of the certificate's.
+    #[arg(long, value_name = "FILE")]
+    pub(super) proof: Option<PathBuf>,
+    /// The verdict that it must have.
+    #[arg(long, value_name = "VERDICT")]
+    pub(super) require: Option<VerdictFilter>,
+}
+
 pub(super) fn perform(out: &Output, arguments: &VerifyRecordArguments) -> Result<u8, CommandError> {
     let VerifyRecordArguments { file, key, proof, require } = arguments;
-    let envelope = read(file)?;
+    let shown = Shown::parse(&read(file)?).map_err(|doubt| told(&doubt, file, None))?;
     let pem = String::from_utf8(read(key)?).unwrap_or_default();
     let public = PublicKey::from_pem(&pem).map_err(|error| {
         let error = CommandError::of(exit::CONFIGURATION, &error);
         CommandError { text: format!("{}: {}", key.display(), error.text), ..error }
     })?;
-    let proof = proof.as_deref().map(|path| Ok((path, read(path)?))).transpose()?;
-    let text = proof.as_ref().map(|(_, bytes)| String::from_utf8_lossy(bytes));
+    let proof = match proof.as_deref() {
+        Some(path) => Some((path, read(path)?)),
+        None => None,
+    };
+    let text = proof.as_ref().map(|(_, bytes)| String::from_utf8_lossy(bytes).into_owned());
+    let text = text.or(shown.proof);
     let required = require.map(Verdict::from);
-    let checked = check::check(&envelope, &public, text.as_deref(), required)
+    let checked = check::check(&shown.envelope, &public, text.as_deref(), required)
         .map_err(|doubt| told(&doubt, file, proof.as_ref().map(|(path, _)| *path)))?;
     let document = json!({
         "verdict": checked.record.verdict,
@@ -42,7 +62,10 @@ pub(super) fn perform(out: &Output, arguments: &VerifyRecordArguments) -> Result
 #[expect(clippy::disallowed_methods, reason = "reads files that the user names")]
 fn read(path: &Path) -> Result<Vec<u8>, CommandError> {
     fs::read(path).map_err(|error| {
-        CommandError::new(exit::FAILED, format!("cannot read {}: {}", path.display(), chain(&error)))
+        CommandError::new(
+            exit::FAILED,
+            format!("cannot read {}: {}", path.display(), chain(&error)),
+        )
     })
 }
 
@@ -51,7 +74,9 @@ fn told(doubt: &Doubt, file: &Path, proof: Option<&Path>) -> CommandError {
     let (code, hint) = match doubt {
         Doubt::Signer => (
             exit::CONFIGURATION,
-            Some("ask for the public key of the station that has imaged the drive, not along with its record"),
+            Some(
+                "ask for the public key of the station that has imaged the drive, not along with its record",
+            ),
         ),
         Doubt::Proof(_) | Doubt::Place { .. } | Doubt::Ledger { .. } => {
             (exit::FAILED, Some("the proof must be the one that was made with this record"))
@@ -124,10 +149,11 @@ mod tests {
             let other = SecretKey::generate().unwrap().public().to_pem();
             for (name, content) in [
                 ("record.json", entry.clone()),
-                ("record.tlog-proof", proof.into()),
+                ("record.tlog-proof", proof.clone().into()),
                 ("station.pem", key.public().to_pem().into()),
                 ("other.pem", other.into()),
                 ("secret.pem", key.to_pem().unwrap().into()),
+                ("certificate.json", certificate(&entry, &proof)),
                 ("cut.json", entry[..entry.len() / 2].to_vec()),
                 ("empty", Vec::new()),
             ] {
@@ -153,13 +179,28 @@ mod tests {
         }
     }
 
+    /// As the daemon gives it, with its fields in another order and on many lines.
+    fn certificate(entry: &[u8], proof: &str) -> Vec<u8> {
+        let envelope: serde_json::Value = serde_json::from_slice(entry).unwrap();
+        let document =
+            json!({ "record": {}, "envelope": envelope, "tlog_proof": proof, "key": "" });
+        serde_json::to_vec_pretty(&document).unwrap()
+    }
+
     #[test]
     fn what_somebody_shows_is_proven_or_not() {
         let shown = Shown::new();
         for (words, code, told) in [
             ("record.json --key station.pem", 0, ""),
             ("record.json --key station.pem --proof record.tlog-proof --require passed", 0, ""),
-            ("record.json --key station.pem --require failed", 1, "record.json: the verdict is passed, not failed"),
+            ("certificate.json --key station.pem --require passed", 0, ""),
+            ("certificate.json --key other.pem", 78, "certificate.json: not signed by this key"),
+            ("certificate.json --key station.pem --proof empty", 1, "empty: not a proof of a log"),
+            (
+                "record.json --key station.pem --require failed",
+                1,
+                "record.json: the verdict is passed, not failed",
+            ),
             ("record.json --key other.pem", 78, "record.json: not signed by this key"),
             ("record.json --key secret.pem", 78, "secret.pem: this is a secret key"),
             ("record.json --key empty", 78, "empty: not an Ed25519 public key"),

@@ -59,6 +59,34 @@ pub fn origin(ledger: uuid::Uuid) -> String {
     format!("prestaged/{ledger}")
 }
 
+/// What somebody shows: an envelope, with or without its proof.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// The envelope's bytes as the log has them, however the file has been laid out since.
+    pub envelope: Vec<u8>,
+    /// The proof that came with it.
+    pub proof: Option<String>,
+}
+
+impl Shown {
+    /// Reads a certificate, or an envelope alone. Nothing is verified then.
+    ///
+    /// # Errors
+    /// [`Doubt::Envelope`]
+    pub fn parse(file: &[u8]) -> Result<Self, Doubt> {
+        #[derive(serde::Deserialize)]
+        struct Certificate {
+            envelope: Envelope,
+            tlog_proof: Option<String>,
+        }
+        let (envelope, proof) = match serde_json::from_slice::<Certificate>(file) {
+            Ok(Certificate { envelope, tlog_proof }) => (envelope, tlog_proof),
+            Err(_) => (Envelope::parse(file)?, None),
+        };
+        Ok(Self { envelope: envelope.to_bytes(), proof })
+    }
+}
+
 /// Checks a record that somebody shows: the bytes of its envelope as the log has them, and the proof that it is in there.
 ///
 /// # Errors

@@ -113,6 +113,8 @@ codes! {
         DriveChanged,
         /// The record cannot be written, so the drive is not touched.
         LedgerUnavailable,
+        /// Somebody has changed the ledger or its log; nothing is written until a person acknowledges it.
+        LedgerTampered,
         /// The drive did not answer a request for longer than `replicate.stall_timeout`.
         Stalled,
         /// Writing to the drive failed.
@@ -187,7 +189,8 @@ impl ReasonCode {
             | C::FirstArticlePending
             | C::AttemptsExhausted
             | C::DriveChanged
-            | C::LedgerUnavailable => &[Verdict::Refused],
+            | C::LedgerUnavailable
+            | C::LedgerTampered => &[Verdict::Refused],
             C::Stalled | C::ReadError | C::OutOfMemory | C::InternalError => {
                 &[Verdict::Refused, Verdict::Failed]
             }
@@ -226,6 +229,7 @@ impl ReasonCode {
                 | Self::FirstArticlePending
                 | Self::AttemptsExhausted
                 | Self::LedgerUnavailable
+                | Self::LedgerTampered
         )
     }
 
@@ -484,6 +488,8 @@ codes! {
         StoreError,
         /// The ledger cannot be read.
         LedgerUnavailable,
+        /// Somebody has changed the ledger or its log.
+        LedgerTampered,
         /// The station itself made a mistake; the log has more.
         InternalError,
         /// The answer is not one of prestaged's.

@@ -91,6 +91,7 @@ impl ReasonCode {
             Self::OutOfMemory => row(Station, "no memory for the job", KEEP),
             Self::InternalError => row(Station, "the station made a mistake", KEEP),
             Self::LedgerUnavailable => row(Station, "no record can be kept", KEEP),
+            Self::LedgerTampered => row(Station, "ledger was changed", KEEP),
             Self::UsageUnknown => row(Station, "cannot tell who uses it", KEEP),
             Self::NotArmed => row(Station, "the station is disarmed", "Look at all bays, then arm"),
             Self::NoMedia => row(Station, "no media for it", KEEP),

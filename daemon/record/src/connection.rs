@@ -13,7 +13,7 @@ use crate::file::{BESIDE, Held, Stamp, beside};
 use crate::ledger::{TABLES, VERSION};
 use crate::offers;
 use crate::products;
-use crate::{orders, results};
+use crate::{log, orders, results};
 
 /// How long a write waits for other programs that write to the ledger.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -83,6 +83,7 @@ pub(crate) fn prepare(db: &Connection, path: &Path) -> Result<(), LedgerError> {
     db.execute_batch(products::TABLES).map_err(&failed)?;
     db.execute_batch(orders::TABLES).map_err(&failed)?;
     db.execute_batch(results::TABLE).map_err(&failed)?;
+    db.execute_batch(log::TABLES).map_err(&failed)?;
     if id_of(db).is_none() {
         // Ledgers of older programs have none; those programs do not mind it.
         let table = "CREATE TABLE IF NOT EXISTS ledger (id TEXT NOT NULL) STRICT";

@@ -21,9 +21,12 @@ pub(crate) struct Counterfoil {
     pub(crate) last: String,
 }
 
-/// The places of a counterfoil.
+/// The places of a counterfoil. Beside each lies the last checkpoint of the ledger's log.
 #[derive(Clone, Debug)]
 pub(crate) struct Places(Vec<PathBuf>);
+
+/// How the name of the checkpoint beside a counterfoil ends.
+const CHECKPOINT: &str = "-checkpoint";
 
 impl Places {
     /// Beside the ledger, and as this file.
@@ -60,9 +63,41 @@ impl Places {
         }
     }
 
+    /// The signed notes with the last checkpoint of the log, as they lie there.
+    pub(crate) fn checkpoints(&self) -> Vec<String> {
+        let read = |path: PathBuf| match fs::read_to_string(&path) {
+            Ok(note) => Some(note),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                tracing::warn!("{}: {error}", path.display());
+                None
+            }
+        };
+        self.beside().filter_map(read).collect()
+    }
+
+    /// Keeps the last checkpoint of the log. It is not forced to the disk: after a loss of power an older one tells less, and
+    /// what it tells is true.
+    pub(crate) fn keep_checkpoint(&self, note: &str) {
+        for path in self.beside() {
+            if let Err(error) = replace_lazily(&path, note.as_bytes()) {
+                let path = path.display();
+                tracing::warn!("cannot write {path}, the checkpoint of the ledger's log: {error}");
+            }
+        }
+    }
+
+    fn beside(&self) -> impl Iterator<Item = PathBuf> + '_ {
+        self.0.iter().map(|path| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(CHECKPOINT);
+            PathBuf::from(name)
+        })
+    }
+
     /// Forgets the ledger.
     pub(crate) fn remove(&self) -> io::Result<()> {
-        for path in &self.0 {
+        for path in self.0.iter().cloned().chain(self.beside()) {
             match fs::remove_file(path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
@@ -72,14 +107,26 @@ impl Places {
     }
 }
 
-/// Replaces a file as a whole.
+/// Replaces a file as a whole, also if the power is lost meanwhile.
 fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+    let (fresh, file) = write_beside(path, text)?;
+    file.sync_all()?;
+    fs::rename(fresh, path)
+}
+
+/// Replaces a file as a whole, as far as the system comes to it.
+fn replace_lazily(path: &Path, text: &[u8]) -> io::Result<()> {
+    let (fresh, _) = write_beside(path, text)?;
+    fs::rename(fresh, path)
+}
+
+fn write_beside(path: &Path, text: &[u8]) -> io::Result<(PathBuf, File)> {
     let mut fresh = path.as_os_str().to_owned();
     fresh.push(".new");
+    let fresh = PathBuf::from(fresh);
     let mut file = File::create(&fresh)?;
     file.write_all(text)?;
-    file.sync_all()?;
-    fs::rename(&fresh, path)
+    Ok((fresh, file))
 }
 
 #[cfg(test)]
@@ -100,7 +147,10 @@ mod tests {
         assert_eq!(places.read(), Some(counterfoil(3)));
         fs::write(folder.path().join("ledger.db-counterfoil"), "{").unwrap();
         assert_eq!(places.read(), Some(counterfoil(2)));
+        places.keep_checkpoint("note");
+        assert_eq!(places.checkpoints(), ["note", "note"]);
         places.remove().unwrap();
         assert_eq!(places.read(), None);
+        assert!(places.checkpoints().is_empty());
     }
 }

@@ -4,24 +4,22 @@
 //! goes on writing to what it has open, and the records are gone with the process. So before each write and after each
 //! commit the files at the path are compared with those that were opened ([`Database::settle`]).
 
-use std::fs::{self, File};
-use std::path::Path;
-
-use model::code::ReasonCode;
-use model::verdict::Verdict;
+use evidence::statement::Event;
+use model::record::Record;
 use parking_lot::Mutex;
 use rusqlite::{
     Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params,
 };
 
-use crate::carried;
 use crate::connection::{
     PATIENCE, connect, count, holds, id_of, last_job, log_length, opening, prepare, querying, stamp,
 };
 use crate::counterfoil::Counterfoil;
 use crate::error::{LedgerError, is_damage};
-use crate::file::{BESIDE, Create, FileId, Files, Held, Stamp, beside};
+use crate::file::{Create, FileId, Files, Held, Stamp};
 use crate::ledger::{Location, Outbox};
+use crate::log::database::noted;
+use crate::log::{Log, Said};
 use crate::{orders, results};
 
 /// A row of the table of records, ready to be written.
@@ -35,14 +33,14 @@ pub(crate) struct Row {
     pub(crate) verdict: Option<String>,
     pub(crate) opened: String,
     pub(crate) record: String,
-    /// The verdict and its code, of a record that is closed.
-    pub(crate) closed: Option<(Verdict, Option<ReasonCode>)>,
+    /// The record itself, of one that is closed.
+    pub(crate) closed: Option<Box<Record>>,
 }
 
 /// Writes a row, new or in place of the job's earlier one. A row keeps the boot and the attachment count under which it was
 /// opened, because a later boot may close it. A refusal never replaces an open record or the verdict of an imaging: "no
 /// byte was written" would be false.
-const UPSERT: &str = "
+pub(crate) const UPSERT: &str = "
 INSERT INTO records (job, boot, diskseq, serial, disk_guid, verdict, opened, record)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
 ON CONFLICT (job) DO UPDATE SET serial = excluded.serial, disk_guid = excluded.disk_guid,
@@ -55,15 +53,18 @@ WHERE (records.verdict IS NULL AND excluded.verdict IS NOT 'refused'
 #[derive(Debug)]
 pub(crate) struct Database {
     /// Absent only if the files beside the database could not be made anew.
-    db: Option<Connection>,
-    files: Files,
-    stamp: Stamp,
+    pub(crate) db: Option<Connection>,
+    pub(crate) files: Files,
+    pub(crate) stamp: Stamp,
     /// The length of the write-ahead log when it was last looked at, and when it was last brought into the database.
-    log: u64,
-    brought_in: u64,
-    counterfoil: Counterfoil,
+    pub(crate) wal: u64,
+    pub(crate) brought_in: u64,
+    pub(crate) counterfoil: Counterfoil,
+    pub(crate) log: Log,
+    /// What somebody has done to it. Nothing is written until a person says so.
+    pub(crate) tampered: Option<String>,
     /// Closed last.
-    held: Held,
+    pub(crate) held: Held,
 }
 
 /// A connection that only reads, so that reading does not wait for writing.
@@ -91,11 +92,13 @@ impl Database {
             let path = place.path.clone();
             return Err(LedgerError::Missing { path, rows: *rows, last: last.clone() });
         }
-        Self::take(place, held?, known.as_ref())
+        let mut database = Self::take(place, held?, known.as_ref())?;
+        database.begin_or_verify(place)?;
+        Ok(database)
     }
 
     /// Opens the database of a held file, if it has the last record that is known.
-    fn take(
+    pub(crate) fn take(
         place: &Location,
         held: Held,
         known: Option<&Counterfoil>,
@@ -138,8 +141,12 @@ impl Database {
             return Err(LedgerError::Moved { path: place.path.clone() });
         }
         let stamp = stamp(&held, &place.path)?;
-        let log = log_length(&place.path);
-        Ok(Self { db: Some(db), files, stamp, log, brought_in: 0, counterfoil, held })
+        let ledger = counterfoil.ledger.parse().unwrap_or_default();
+        let log = Log::open(&db, ledger, place.key()).map_err(place.of_log("open its log"))?;
+        let wal = log_length(&place.path);
+        let db = Some(db);
+        let tampered = None;
+        Ok(Self { db, files, stamp, wal, brought_in: 0, counterfoil, log, tampered, held })
     }
 
     /// Opens a connection to read through.
@@ -180,9 +187,20 @@ impl Database {
         place: &Location,
         reader: &Mutex<Option<Reader>>,
     ) -> Result<(), LedgerError> {
+        self.untampered(place)?;
         if self.is_in_place(place) {
             return self.check_content(place);
         }
+        self.find(place, reader)?;
+        self.untampered(place)
+    }
+
+    /// Goes on with what is at the ledger's path now.
+    fn find(
+        &mut self,
+        place: &Location,
+        reader: &Mutex<Option<Reader>>,
+    ) -> Result<(), LedgerError> {
         let path = &place.path;
         match FileId::at(path) {
             Some(id) if id == self.held.id => {
@@ -208,10 +226,10 @@ impl Database {
     /// Whether the file's content is still what SQLite has written: if anybody else has changed the file, all of it is
     /// checked.
     fn check_content(&mut self, place: &Location) -> Result<(), LedgerError> {
-        let (stamp, log) = (stamp(&self.held, &place.path)?, log_length(&place.path));
-        // The log grows until it is brought in.
-        if stamp == self.stamp && log >= self.log {
-            self.log = log;
+        let (stamp, wal) = (stamp(&self.held, &place.path)?, log_length(&place.path));
+        // The write-ahead log grows until it is brought in.
+        if stamp == self.stamp && wal >= self.wal {
+            self.wal = wal;
             return Ok(());
         }
         let damage = self.damage(place);
@@ -250,8 +268,8 @@ impl Database {
             return Err(failed(rusqlite::Error::SqliteFailure(source, None)));
         }
         self.stamp = stamp(&self.held, &place.path)?;
-        self.log = log_length(&place.path);
-        self.brought_in = self.log;
+        self.wal = log_length(&place.path);
+        self.brought_in = self.wal;
         Ok(())
     }
 
@@ -262,121 +280,6 @@ impl Database {
             return Ok(());
         }
         self.bring_in(place)
-    }
-
-    /// Makes the files beside the database anew.
-    fn reopen(
-        &mut self,
-        place: &Location,
-        reader: &Mutex<Option<Reader>>,
-    ) -> Result<(), LedgerError> {
-        if self.db.is_some() {
-            self.bring_in(place)?;
-        }
-        let mut reader = reader.lock();
-        // All connections share the files beside the database, so all are closed before one is opened.
-        *reader = None;
-        self.db = None;
-        let db = connect(&place.path)?;
-        prepare(&db, &place.path)?;
-        self.db = Some(db);
-        self.files = Files::at(&place.path);
-        self.stamp = stamp(&self.held, &place.path)?;
-        self.log = log_length(&place.path);
-        *reader = Some(self.reader(place)?);
-        Ok(())
-    }
-
-    /// Writes the database that has no name any more to a new file at the path.
-    fn write_anew(&self, path: &Path) -> Result<(), LedgerError> {
-        let Some(db) = &self.db else { return Err(LedgerError::Moved { path: path.to_owned() }) };
-        let fresh = beside(path, ".anew");
-        let _ = fs::remove_file(&fresh);
-        let doing = "write it anew";
-        db.execute("VACUUM INTO ?1", [fresh.to_string_lossy()]).map_err(querying(path, doing))?;
-        let put = || -> std::io::Result<()> {
-            let file = File::open(&fresh)?;
-            self.held.lend_mode(&file)?;
-            file.sync_all()?;
-            fs::rename(&fresh, path)?;
-            path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
-        };
-        put().map_err(|source| LedgerError::File { path: path.to_owned(), doing, source })
-    }
-
-    /// Goes on with the file that has taken the ledger's place, with all records that were in the former.
-    fn follow(
-        &mut self,
-        place: &Location,
-        reader: &Mutex<Option<Reader>>,
-    ) -> Result<(), LedgerError> {
-        let path = &place.path;
-        let held = Held::open(path, Create::Forbidden)?;
-        let Counterfoil { rows, last, .. } = self.counterfoil.clone();
-        if held.is_empty() {
-            return Err(LedgerError::Missing { path: path.clone(), rows, last });
-        }
-        self.bring_in(place)?;
-        // SQLite would take the former file's log for the new one's.
-        for (ending, own) in BESIDE.into_iter().zip(self.files.beside) {
-            let path = beside(path, ending);
-            if own.is_some() && FileId::at(&path) == own {
-                fs::remove_file(&path).map_err(|source| LedgerError::File {
-                    path,
-                    doing: "take it away",
-                    source,
-                })?;
-            }
-        }
-        let copy = Location { has_earlier: true, ..place.clone() };
-        let mut fresh = Self::take(&copy, held, Some(&self.counterfoil))?;
-        let carried = fresh.carry_over(self.connection(place)?, path)?;
-        fresh.counterfoil =
-            Counterfoil { rows: rows.max(fresh.counterfoil.rows), last, ..fresh.counterfoil };
-        let mut reader = reader.lock();
-        *reader = Some(fresh.reader(place)?);
-        *self = fresh;
-        let name = path.display();
-        tracing::warn!(
-            "ledger {name}: another file has taken its place; {carried} records that it lacked are in it now"
-        );
-        Ok(())
-    }
-
-    /// Writes the rows of a former database that this one lacks; returns how many.
-    fn carry_over(&mut self, former: &Connection, path: &Path) -> Result<usize, LedgerError> {
-        let Some(db) = &mut self.db else {
-            return Err(LedgerError::Moved { path: path.to_owned() });
-        };
-        let mut carry = || -> rusqlite::Result<usize> {
-            let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let mut carried = 0;
-            {
-                let sql = format!("{UPSERT} AND records.record IS NOT excluded.record");
-                let mut write = transaction.prepare(&sql)?;
-                let columns = "job, boot, diskseq, serial, disk_guid, verdict, opened, record";
-                let sql = format!("SELECT {columns} FROM records ORDER BY rowid");
-                let mut read = former.prepare(&sql)?;
-                let mut rows = read.query([])?;
-                while let Some(row) = rows.next()? {
-                    let values: [rusqlite::types::Value; 8] = [
-                        row.get(0)?,
-                        row.get(1)?,
-                        row.get(2)?,
-                        row.get(3)?,
-                        row.get(4)?,
-                        row.get(5)?,
-                        row.get(6)?,
-                        row.get(7)?,
-                    ];
-                    carried += write.execute(rusqlite::params_from_iter(values))?;
-                }
-            }
-            carried::carry(former, &transaction)?;
-            transaction.commit()?;
-            Ok(carried)
-        };
-        carry().map_err(querying(path, "carry its records over"))
     }
 
     /// Writes a row durably.
@@ -428,13 +331,24 @@ impl Database {
             };
             return Err(LedgerError::Closed { path: path.clone(), job: row.job.clone(), verdict });
         }
-        if let Some((verdict, reason)) = row.closed.filter(|_| changed > 0) {
-            orders::settle(&transaction, &row.job, verdict, reason).map_err(&failed)?;
+        let mut tip = None;
+        if let Some(record) = row.closed.as_ref().filter(|_| changed > 0) {
+            if let Some(verdict) = record.verdict {
+                let reason = record.reason.as_ref().map(|reason| reason.code);
+                orders::settle(&transaction, &row.job, verdict, reason).map_err(&failed)?;
+            }
             if place.outbox == Outbox::On {
                 results::note(&transaction, &row.job).map_err(&failed)?;
             }
+            let said = Said::Closed(record, &row.record);
+            let grown = self.log.append(self.log.tip().clone(), &transaction, said);
+            tip = Some(grown.map_err(|error| noted(&mut self.tampered, place, error))?);
         }
         transaction.commit().map_err(&failed)?;
+        if let Some(tip) = tip {
+            self.log.advance(tip);
+            place.counterfoils.keep_checkpoint(self.log.tip().note().unwrap_or_default());
+        }
         if before.is_none() {
             self.counterfoil.rows += 1;
             self.counterfoil.last.clone_from(&row.job);
@@ -443,12 +357,12 @@ impl Database {
         Ok(())
     }
 
-    /// Does something in a transaction of its own.
+    /// Does something in a transaction of its own, with an entry in the log for each thing that it says has happened.
     pub(crate) fn transact<T>(
         &mut self,
         place: &Location,
         doing: &'static str,
-        act: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+        act: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<(T, Vec<Event>)>,
     ) -> Result<T, LedgerError> {
         let failed = querying(&place.path, doing);
         let Some(db) = &mut self.db else {
@@ -456,8 +370,18 @@ impl Database {
         };
         let transaction =
             db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&failed)?;
-        let done = act(&transaction).map_err(&failed)?;
+        let (done, events) = act(&transaction).map_err(&failed)?;
+        let grows = !events.is_empty();
+        let mut tip = self.log.tip().clone();
+        for event in events {
+            let grown = self.log.append(tip, &transaction, Said::Happened(event));
+            tip = grown.map_err(|error| noted(&mut self.tampered, place, error))?;
+        }
         transaction.commit().map_err(&failed)?;
+        if grows {
+            self.log.advance(tip);
+            place.counterfoils.keep_checkpoint(self.log.tip().note().unwrap_or_default());
+        }
         Ok(done)
     }
 

@@ -3,12 +3,14 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use model::failure::Refusal;
+use model::code::{DenialCode, ReasonCode};
+use model::failure::{Denial, Refusal};
 use model::hint::Hint;
 use model::verdict::Verdict;
 use rusqlite::ErrorCode;
 
 use crate::ledger::VERSION;
+use crate::log::LogError;
 
 /// A ledger that cannot be used. Every message begins with the ledger's file.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +77,16 @@ pub enum LedgerError {
     /// The job's record has another verdict already, which nothing changes.
     #[error("ledger {path}: the record of job {job} is closed as {verdict}")]
     Closed { path: PathBuf, job: String, verdict: Verdict },
+    /// Somebody has changed it. It is not built upon until a person has looked at that.
+    #[error("ledger {path}: {found}")]
+    Tampered { path: PathBuf, found: String },
+    #[error("ledger {path}: cannot {doing}")]
+    Log {
+        path: PathBuf,
+        doing: &'static str,
+        #[source]
+        source: LogError,
+    },
     /// The drive's order has no place for it.
     #[error("{}", refusal.detail)]
     Order { refusal: Box<Refusal> },
@@ -89,6 +101,24 @@ pub enum LedgerError {
 }
 
 impl LedgerError {
+    /// Why a drive is refused that needs the ledger.
+    pub fn code(&self) -> ReasonCode {
+        match self {
+            Self::Tampered { .. } => ReasonCode::LedgerTampered,
+            Self::Order { refusal } => refusal.code,
+            _ => ReasonCode::LedgerUnavailable,
+        }
+    }
+
+    /// The answer to a request that needs the ledger.
+    pub fn denial(&self) -> Denial {
+        let code = match self {
+            Self::Tampered { .. } => DenialCode::LedgerTampered,
+            _ => DenialCode::LedgerUnavailable,
+        };
+        Denial::of(code, self).with_hint_of(self)
+    }
+
     /// The file, if SQLite says that it is damaged.
     fn damage(&self) -> Option<&PathBuf> {
         let (Self::Open { path, source } | Self::Query { path, source, .. }) = self else {
@@ -135,7 +165,12 @@ impl Hint for LedgerError {
             }
             Self::Foreign { .. } => "correct ledger.path, or move that file away; nothing was changed there".into(),
             Self::NotAFile { .. } => "ledger.path names the ledger's file itself".into(),
-            Self::Query { .. } => {
+            Self::Tampered { .. } => {
+                "keep a copy of the ledger, and find out who has changed it; `prestagectl log acknowledge --reason TEXT` \
+                 goes on with it as it is, and says so in its log for good"
+                    .into()
+            }
+            Self::Log { .. } | Self::Query { .. } => {
                 "check that the ledger's file system is there, writable and not full".into()
             }
             Self::Missing { .. } => {

@@ -17,8 +17,9 @@ pub const REFUSED: &str = "5b0b5e3d3f0c4f6c9a5a3c1c0f5d8a04";
 /// `MESSAGE_ID` of a job that was stopped.
 pub const STOPPED: &str = "5b0b5e3d3f0c4f6c9a5a3c1c0f5d8a05";
 
-/// Writes the journal entry of a record, opened or closed.
-pub fn record(record: &Record) {
+/// Writes the journal entry of a record, opened or closed, with the checkpoint of the ledger's log that has it.
+pub fn record(record: &Record, checkpoint: Option<&str>) {
+    let checkpoint = checkpoint.filter(|_| record.verdict.is_some()).unwrap_or_default();
     let serial = record.serial.as_ref().map_or("", Serial::as_str);
     let verdict = record.verdict.map(|v| v.to_string()).unwrap_or_default();
     let reason = record.reason.as_ref().map_or("", |reason| reason.code.into());
@@ -47,6 +48,7 @@ pub fn record(record: &Record) {
                 PRESTAGED_VERIFY_BPS = verify_rate,
                 PRESTAGED_OPERATOR = operator,
                 PRESTAGED_CONSENT = consent,
+                PRESTAGED_CHECKPOINT = checkpoint,
                 "{sentence}"
             )
         };

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use evidence::statement::Event;
 use jiff::Timestamp;
 use model::code::ReasonCode;
 use model::drive::{Diskseq, Geometry, Serial};
@@ -22,13 +23,14 @@ use rusqlite::{Connection, Row as Found, Transaction, params};
 use uuid::Uuid;
 
 use crate::connection::{is_ledger, querying};
-use crate::counterfoil::Places;
 use crate::database::{Database, Reader, Row};
 use crate::file::{BESIDE, Create, FileId, Held, beside};
 use crate::journal;
+use crate::log::Begin;
 use crate::orders;
 
 pub use crate::error::LedgerError;
+pub use crate::location::{Location, Outbox};
 pub use crate::rows::{Filter, Page, Place};
 
 /// The version of [`TABLES`], kept in the database as `PRAGMA user_version`.
@@ -57,73 +59,22 @@ CREATE TABLE geometries (
 ) STRICT;
 ";
 
-/// Where a ledger is, and what the station remembers of it elsewhere.
-#[derive(Clone, Debug)]
-pub struct Location {
-    pub(crate) path: PathBuf,
-    pub(crate) counterfoils: Places,
-    /// The group that a new ledger belongs to.
-    pub(crate) group: Option<u32>,
-    /// The station holds an earlier file of the same ledger open, from which records are carried over.
-    pub(crate) has_earlier: bool,
-    pub(crate) outbox: Outbox,
-}
-
-/// Whether closed records are noted as due to be handed on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum Outbox {
-    #[default]
-    Off,
-    On,
-}
-
-impl Location {
-    /// A ledger at this path.
-    pub fn new(path: &Path) -> Self {
-        let counterfoils = Places::new(path, None);
-        Self {
-            path: path.to_owned(),
-            counterfoils,
-            group: None,
-            has_earlier: false,
-            outbox: Outbox::Off,
-        }
-    }
-
-    /// The counterfoil also lies in this file.
-    #[must_use]
-    pub fn remembered_as(self, file: PathBuf) -> Self {
-        Self { counterfoils: Places::new(&self.path, Some(file)), ..self }
-    }
-
-    /// Closed records are noted as due, or not.
-    #[must_use]
-    pub fn with_outbox(self, outbox: Outbox) -> Self {
-        Self { outbox, ..self }
-    }
-
-    /// A new ledger belongs to this group.
-    #[must_use]
-    pub fn for_group(self, group: Option<u32>) -> Self {
-        Self { group, ..self }
-    }
-}
-
 /// The open ledger. Clones share the connection that writes, and the one that reads.
 #[derive(Clone, Debug)]
-pub struct Ledger(Arc<Shared>);
+pub struct Ledger(pub(crate) Arc<Shared>);
 
 #[derive(Debug)]
-struct Shared {
-    location: Location,
+pub(crate) struct Shared {
+    pub(crate) location: Location,
     /// The kernel's ID of this boot: attachment counts start anew with every boot.
     boot: String,
     /// Whoever writes to the ledger waits for its file system.
     silent: AtomicBool,
+    /// Records of an earlier station are open, because the ledger was changed by somebody when this one started.
+    pub(crate) left_open: AtomicBool,
     /// Closed before the database, whose file must stay open longest.
     reader: Mutex<Option<Reader>>,
-    database: Mutex<Database>,
+    pub(crate) database: Mutex<Database>,
 }
 
 impl Ledger {
@@ -141,6 +92,7 @@ impl Ledger {
             location,
             boot,
             silent: AtomicBool::new(false),
+            left_open: AtomicBool::new(false),
             reader,
             database: Mutex::new(database),
         })))
@@ -180,15 +132,25 @@ impl Ledger {
         Ok(aside)
     }
 
-    /// Takes the ledger that is there at the next start, whatever records it lacks.
+    /// Takes the ledger that is there at the next start, whatever records it lacks. Its log is begun anew: an older one that
+    /// went on would have the same name as the one that was.
     ///
     /// # Errors
     /// [`LedgerError`] if there is none, or a station uses it.
-    pub fn accept(location: &Location) -> Result<(), LedgerError> {
+    pub fn accept(location: &Location, why: Begin) -> Result<(), LedgerError> {
         let path = &location.path;
-        let _held = Held::open(path, Create::Forbidden)?;
-        let failed = |source| LedgerError::File { path: path.clone(), doing: "accept it", source };
-        location.counterfoils.remove().map_err(failed)
+        {
+            let _held = Held::open(path, Create::Forbidden)?;
+            let failed =
+                |source| LedgerError::File { path: path.clone(), doing: "accept it", source };
+            location.counterfoils.remove().map_err(failed)?;
+        }
+        if is_ledger(path) {
+            let mut database = Database::open(location)?;
+            database.begin_log(location, why)?;
+            database.bring_in(location)?;
+        }
+        Ok(())
     }
 
     /// The path of the ledger.
@@ -243,7 +205,7 @@ impl Ledger {
     /// to the drive.
     pub fn put(&self, record: &Record) -> Result<(), LedgerError> {
         self.store(record.clone(), None)?;
-        journal::record(record);
+        journal::record(record, self.checkpoint().as_deref());
         Ok(())
     }
 
@@ -287,7 +249,6 @@ impl Ledger {
             job: job.clone(),
             source,
         })?;
-        let code = record.reason.as_ref().map(|reason| reason.code);
         Ok(Row {
             job,
             boot: boot.clone(),
@@ -297,7 +258,7 @@ impl Ledger {
             verdict: record.verdict.map(|v| v.to_string()),
             opened: format!("{:.3}", record.opened),
             record: text,
-            closed: record.verdict.map(|verdict| (verdict, code)),
+            closed: record.verdict.map(|_| Box::new(record.clone())),
         })
     }
 
@@ -306,6 +267,15 @@ impl Ledger {
         &self,
         doing: &'static str,
         change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, LedgerError> {
+        self.change_noted(doing, |transaction| Ok((change(transaction)?, Vec::new())))
+    }
+
+    /// Changes something beside the records, with entries in the log for what has happened, in one transaction.
+    pub(crate) fn change_noted<T>(
+        &self,
+        doing: &'static str,
+        change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<(T, Vec<Event>)>,
     ) -> Result<T, LedgerError> {
         let Shared { location, reader, database, .. } = &*self.0;
         let mut database = database.lock();
@@ -321,6 +291,11 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`] if the records cannot be read or written.
     pub fn close_interrupted(&self) -> Result<Vec<Record>, LedgerError> {
+        if self.tampered().is_some() {
+            // They are closed when a person has said that the ledger is to be used.
+            self.0.left_open.store(true, Ordering::Relaxed);
+            return Ok(Vec::new());
+        }
         let open = self.select("WHERE verdict IS NULL ORDER BY rowid", &[])?;
         let mut closed = Vec::with_capacity(open.len());
         for record in open {

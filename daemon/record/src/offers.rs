@@ -1,5 +1,6 @@
 //! What operators have said of media: to which drives it is made available. Every change is kept, with who and when.
 
+use evidence::statement::Event;
 use jiff::Timestamp;
 use model::offer::{Offer, OfferChange};
 use rusqlite::params;
@@ -28,7 +29,11 @@ impl Ledger {
     /// [`LedgerError`] if it cannot be written.
     pub fn note_offer(&self, change: &OfferChange) -> Result<(), LedgerError> {
         let OfferChange { media, sha256, offer, by, uid, at } = change;
-        self.change("note an offer", |db| {
+        let detail =
+            serde_json::json!({ "media": media, "sha256": sha256, "offer": offer, "uid": uid });
+        let (kind, operator) = ("offer_changed".to_owned(), Some(by.clone()));
+        let event = Event { kind, at: *at, operator, detail };
+        self.change_noted("note an offer", |db| {
             db.execute(
                 "INSERT INTO offers (media, sha256, offer, by, uid, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 params![
@@ -40,7 +45,7 @@ impl Ledger {
                     format!("{at:.3}")
                 ],
             )
-            .map(|_| ())
+            .map(|_| ((), vec![event]))
         })
     }
 

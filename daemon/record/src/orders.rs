@@ -202,7 +202,7 @@ impl Ledger {
     /// written. Then nothing may be written to the drive.
     pub fn open_job(&self, record: Record, place: &OrderPlace) -> Result<Record, LedgerError> {
         let record = self.store(record, Some(place))?;
-        crate::journal::record(&record);
+        crate::journal::record(&record, None);
         Ok(record)
     }
 }

@@ -1,6 +1,7 @@
 //! What the station has had of each product, and which older media an operator has accepted. It lies in the ledger's
 //! database, because it must not be forgotten either, but is no record of a drive.
 
+use evidence::statement::Event;
 use jiff::Timestamp;
 use model::digest::Digest;
 use model::parcel::{Product, Sequences};
@@ -64,10 +65,16 @@ impl Ledger {
         let sql = "INSERT INTO accepted (sha256, product, sequence, reason, operator, at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
         let sequence = i64::try_from(sequence).unwrap_or(i64::MAX);
-        let (media, at) = (media.to_string(), format!("{:.3}", Timestamp::now()));
-        self.change("note what was accepted", |db| {
+        let (media, now) = (media.to_string(), Timestamp::now());
+        let detail = serde_json::json!({
+            "media": media, "product": product.as_str(), "sequence": sequence, "reason": reason,
+        });
+        let (kind, by) = ("media_accepted".to_owned(), Some(operator.to_owned()));
+        let event = Event { kind, at: now, operator: by, detail };
+        let at = format!("{now:.3}");
+        self.change_noted("note what was accepted", |db| {
             let values = params![media, product.as_str(), sequence, reason, operator, at];
-            db.execute(sql, values).map(|_| ())
+            db.execute(sql, values).map(|_| ((), vec![event]))
         })
     }
 

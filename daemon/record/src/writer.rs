@@ -99,7 +99,7 @@ fn watch<F: Fn(Trouble)>(ledger: &Ledger, report: &Weak<F>, since: &Since) {
             && let Some(error) = ledger.silence()
         {
             tracing::error!("{}; no drive is touched until it answers", chain(&error));
-            report(Some(Refusal::of(ReasonCode::LedgerUnavailable, &error).with_hint_of(&error)));
+            report(Some(Refusal::of(error.code(), &error).with_hint_of(&error)));
         }
     }
 }
@@ -177,7 +177,10 @@ impl<F: Fn(Trouble)> Writer<F> {
             match self.put(*record) {
                 Ok(record) => {
                     let code = record.reason.as_ref().map(|reason| reason.code);
-                    self.owes |= code == Some(ReasonCode::LedgerUnavailable);
+                    self.owes |= matches!(
+                        code,
+                        Some(ReasonCode::LedgerUnavailable | ReasonCode::LedgerTampered)
+                    );
                     if let Some(done) = done {
                         let _ = done.send(record);
                     }
@@ -214,7 +217,7 @@ impl<F: Fn(Trouble)> Writer<F> {
         }
         self.trouble = true;
         let detail = chain(error);
-        let refusal = Refusal::of(ReasonCode::LedgerUnavailable, error).with_hint_of(error);
+        let refusal = Refusal::of(error.code(), error).with_hint_of(error);
         tracing::error!(hint = refusal.hint, "{detail}; no drive is touched until it can be used");
         for message in &self.queue {
             if let WriterMessage::Write(record, _) = message {

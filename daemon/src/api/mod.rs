@@ -2,6 +2,7 @@
 //! bodies are JSON; errors are `{"code", "detail"}`, with `"hint"` if there is one.
 
 mod door;
+mod evidence;
 mod groups;
 mod orders;
 pub mod peer;
@@ -94,7 +95,7 @@ impl Problem {
 
 impl From<LedgerError> for Problem {
     fn from(error: LedgerError) -> Self {
-        Self(Denial::of(Code::LedgerUnavailable, &error).with_hint_of(&error))
+        Self(error.denial())
     }
 }
 
@@ -122,6 +123,7 @@ impl IntoResponse for Problem {
             | Code::OutOfScope
             | Code::AmbiguousDrive
             | Code::Stalled
+            | Code::LedgerTampered
             | Code::StoreError => StatusCode::CONFLICT,
             Code::LedgerUnavailable | Code::InternalError | Code::UnexpectedAnswer => {
                 StatusCode::INTERNAL_SERVER_ERROR
@@ -134,6 +136,13 @@ impl IntoResponse for Problem {
 /// All routes of the API, for who comes through this door.
 pub fn router(context: Context, door: Door) -> Router {
     let all = Route::VARIANTS.iter();
+    let handler = |route: Route| match evidence::noted_as(route) {
+        Some(kind) => {
+            let noted = (context.ledger.clone(), kind);
+            handler(route).layer(from_fn_with_state(noted, evidence::note))
+        }
+        None => handler(route),
+    };
     all.fold(Router::new(), |router, route| router.route(route.path(), handler(*route)))
         .fallback(|uri: Uri| async move {
             Problem::new(Code::NoSuchPath, format!("there is no path {}", uri.path()))
@@ -173,6 +182,10 @@ fn handler(route: Route) -> MethodRouter<Context> {
         }
         Route::OrderOf => get(orders::order_of),
         Route::ChangeOrder => post(orders::change_order),
+        Route::Checkpoint => get(evidence::checkpoint),
+        Route::VerifyLog => post(evidence::verify),
+        Route::AcknowledgeLog => post(evidence::acknowledge),
+        Route::CertificateOf => get(evidence::certificate_of),
     }
 }
 

@@ -83,7 +83,7 @@ impl Form {
 const SPELL: Duration = Duration::from_secs(1);
 
 fn denial(error: &LedgerError) -> Denial {
-    Denial::of(Code::LedgerUnavailable, error).with_hint_of(error)
+    error.denial()
 }
 
 /// Reads the ledger on a thread of its own, because that blocks.

@@ -277,7 +277,7 @@ fn run(
     if let Err(error) = opened {
         let code = match error {
             LedgerError::Closed { .. } => ReasonCode::InternalError,
-            _ => ReasonCode::LedgerUnavailable,
+            _ => error.code(),
         };
         let refusal = Refusal::of(code, &error).with_hint_of(&error);
         let serial = claim.drive().label();

@@ -192,9 +192,7 @@ impl Performer {
                     return Some(Event::Orders(orders, Some(reply)));
                 }
                 Ok(Err(denial)) => denial,
-                Err(error) => {
-                    Denial::of(DenialCode::LedgerUnavailable, &error).with_hint_of(&error)
-                }
+                Err(error) => error.denial(),
             };
             // The operator may have gone away.
             let _ = reply.send(Err(denial));
@@ -218,9 +216,8 @@ impl Performer {
         self.in_background(move || match ledger.note_offer(&change) {
             Ok(()) => Some(Event::Offered(change, reply)),
             Err(error) => {
-                let denial = Denial::of(DenialCode::LedgerUnavailable, &error);
                 // The operator may have gone away.
-                let _ = reply.send(Err(denial.with_hint_of(&error)));
+                let _ = reply.send(Err(error.denial()));
                 None
             }
         });

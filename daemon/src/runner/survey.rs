@@ -189,7 +189,7 @@ pub(super) fn unknown_users(drive: &Drive, error: &UnknownUse) -> Refusal {
 fn no_records(drive: &Drive, error: &LedgerError) -> Refusal {
     let node = drive.node.display();
     let detail = format!("cannot look up the records of {node}: {}", chain(error));
-    Refusal::new(ReasonCode::LedgerUnavailable, detail).with_hint_of(error)
+    Refusal::new(error.code(), detail).with_hint_of(error)
 }
 
 /// What the ledger knows of a drive before it is opened.

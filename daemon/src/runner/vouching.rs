@@ -17,8 +17,6 @@ use station::{Acceptance, Answer, Event, Reply};
 use tokio::sync::mpsc;
 
 use super::{OpenMaster, Services};
-use model::code::DenialCode;
-use model::failure::Denial;
 
 /// Adds to what intake has found who vouches for the media, and what is wrong with that. What was seen of a product is in
 /// the ledger before the station can use the media.
@@ -142,7 +140,7 @@ pub(super) fn accept(
             let _ = sender.blocking_send(Event::MediaAccepted(*sha256));
             Ok(Answer::Done)
         }
-        Err(error) => Err(Denial::of(DenialCode::LedgerUnavailable, &error)),
+        Err(error) => Err(error.denial()),
     };
     let _ = reply.send(answer);
 }

@@ -36,6 +36,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use model::admission::{NamedBay, Policy};
 use model::api::snapshot::{BayView, MasterView, MediaView, SignerView, Snapshot};
+use model::code::ReasonCode;
 use model::failure::Refusal;
 use model::job::{Reading, StopReason};
 use model::layout::Layout;
@@ -207,6 +208,9 @@ impl<M: Clone> Station<M> {
             }
             Event::Ledger(trouble) => {
                 self.ledger_trouble = trouble;
+                if self.is_tampered() {
+                    self.setup.policy.armed = false;
+                }
                 if self.ledger_trouble.is_none() { self.judge_changeable() } else { Vec::new() }
             }
             Event::MediaAccepted(media) => {
@@ -245,6 +249,12 @@ impl<M: Clone> Station<M> {
             effects.push(Effect::Exit);
         }
         effects
+    }
+
+    /// Whether somebody has changed the ledger. Whoever acknowledges that arms the station again.
+    fn is_tampered(&self) -> bool {
+        let trouble = self.ledger_trouble.as_ref();
+        trouble.is_some_and(|trouble| trouble.code == ReasonCode::LedgerTampered)
     }
 
     /// Whether a check, a press or a job runs, so that views should be refreshed often.

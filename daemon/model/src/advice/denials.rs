@@ -128,6 +128,11 @@ impl Explained for DenialCode {
                 operator: "Tell the engineer.",
                 engineer: "The detail has the cause; the log has more.",
             },
+            Self::LedgerTampered => Advice {
+                now: "find out who has changed the ledger; then `prestagectl log acknowledge --reason TEXT`",
+                operator: "Call the engineer, and leave everything as it is.",
+                engineer: "The detail says what is not as the station has signed it. Keep a copy of the ledger.",
+            },
             Self::InternalError => Advice {
                 now: "try again; keep the log (`journalctl -u prestaged`) for a report",
                 operator: "Tell the engineer.",

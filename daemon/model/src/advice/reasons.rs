@@ -233,6 +233,13 @@ impl Explained for ReasonCode {
                 engineer: "The file system of `ledger.path` is full, read-only or gone, or the file was moved or \
                     overwritten. `prestagectl status` and the log have the cause.",
             },
+            Self::LedgerTampered => Advice {
+                now: "call the engineer; no drive is touched before `prestagectl log acknowledge`",
+                operator: "Call the engineer, and leave everything as it is.",
+                engineer: "A row or the log of `ledger.path` is not what the station has signed. `prestagectl log verify` \
+                    says what. Keep a copy, compare it with the results and certificates that others have; then \
+                    `prestagectl log acknowledge --reason TEXT`, and arm the station again.",
+            },
             Self::Stalled => Advice {
                 now: "take the drive out; if it stalls again in another bay, set it aside",
                 operator: "Take the drive out and try it once more in another bay. If it stalls there, too, set it \

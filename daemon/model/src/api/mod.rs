@@ -3,6 +3,7 @@
 pub mod answers;
 pub mod audit;
 pub mod command;
+pub mod evidence;
 pub mod line;
 pub mod orders;
 pub mod requests;

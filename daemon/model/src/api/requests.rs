@@ -88,6 +88,14 @@ pub struct OfferRequest {
     pub offer: Offer,
 }
 
+/// A request to go on with a ledger that somebody has changed.
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AcknowledgeRequest {
+    /// Why it is right to go on; kept in the log.
+    pub reason: String,
+}
+
 /// The attempt at a drive that a request has begun; a client finds it in the snapshot by both fields.
 #[derive(Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[expect(missing_docs, reason = "the names say it")]

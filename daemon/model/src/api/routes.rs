@@ -38,6 +38,10 @@ pub enum Route {
     AddOrders,
     OrderOf,
     ChangeOrder,
+    Checkpoint,
+    VerifyLog,
+    AcknowledgeLog,
+    CertificateOf,
 }
 
 /// What a route does, for its manual.
@@ -73,7 +77,9 @@ impl Route {
             | Self::Records
             | Self::RecordOf
             | Self::Orders
-            | Self::OrderOf => Method::Get,
+            | Self::OrderOf
+            | Self::Checkpoint
+            | Self::CertificateOf => Method::Get,
             Self::RemoveMaster => Method::Delete,
             Self::Arm
             | Self::Disarm
@@ -87,6 +93,8 @@ impl Route {
             | Self::AcceptMedia
             | Self::AddOrders
             | Self::ChangeOrder
+            | Self::VerifyLog
+            | Self::AcknowledgeLog
             | Self::Press => Method::Post,
         }
     }
@@ -113,6 +121,10 @@ impl Route {
             Self::Orders | Self::AddOrders => "/v1/orders",
             Self::OrderOf => "/v1/orders/{number}",
             Self::ChangeOrder => "/v1/orders/{number}/{act}",
+            Self::Checkpoint => "/v1/log/checkpoint",
+            Self::VerifyLog => "/v1/log/verify",
+            Self::AcknowledgeLog => "/v1/log/acknowledge",
+            Self::CertificateOf => "/v1/certificates/{serial}",
         }
     }
 
@@ -218,6 +230,25 @@ impl Route {
                 takes: Some(Document::OrderRequest),
                 answers: Answers::Nothing,
             },
+            Self::Checkpoint => one(
+                "The latest checkpoint of the ledger's log, signed, with the key by which others check it.",
+                Document::Checkpoint,
+            ),
+            Self::VerifyLog => one(
+                "Compares all of the log with itself, with the records, and with what is known outside of the ledger. \
+                 What somebody has changed is the denial `ledger_tampered`.",
+                Document::LogVerified,
+            ),
+            Self::AcknowledgeLog => Manual {
+                text: "Goes on with a ledger that somebody has changed, as it is. Its log is begun anew, and says for good \
+                       what was found, why it goes on, and which user at the other end of the socket says so.",
+                takes: Some(Document::AcknowledgeRequest),
+                answers: Answers::Nothing,
+            },
+            Self::CertificateOf => one(
+                "The latest record of a drive, signed, with the proof that the log has it.",
+                Document::Certificate,
+            ),
         }
     }
 }

@@ -7,10 +7,12 @@ use strum::{Display, EnumMessage, EnumString, IntoStaticStr, VariantArray};
 use super::answers::{
     ArmedDocument, Audited, ErrorDocument, Explanation, StoppedDocument, Unrecorded,
 };
+use super::evidence::{Certificate, CheckpointView, LogVerified};
 use super::line::RecordLine;
 use super::orders::{OrderDetail, OrderView};
 use super::requests::{
-    AcceptRequest, Attempt, DriveRequest, ImageRequest, OfferRequest, OrderRequest, PressRequest,
+    AcceptRequest, AcknowledgeRequest, Attempt, DriveRequest, ImageRequest, OfferRequest,
+    OrderRequest, PressRequest,
 };
 use super::snapshot::{DeviceView, MasterView, MediaView, Snapshot};
 use crate::advice::Entry;
@@ -68,6 +70,14 @@ pub enum Document {
     NewOrders,
     /// The body of POST /v1/orders/{number}/{act}.
     OrderRequest,
+    /// The latest record of a drive with what proves it: `certificate --json`, GET /v1/certificates/{serial}.
+    Certificate,
+    /// The end of the ledger's log: `log checkpoint --json`, GET /v1/log/checkpoint.
+    Checkpoint,
+    /// `log verify --json`, POST /v1/log/verify.
+    LogVerified,
+    /// The body of POST /v1/log/acknowledge.
+    AcknowledgeRequest,
     /// The body of POST /v1/media/{name}/offer.
     OfferRequest,
     /// The body of POST /v1/media/{name}/accept.
@@ -109,6 +119,10 @@ impl Document {
             Self::Order => of::<OrderDetail>(),
             Self::NewOrders => of::<Vec<Order>>(),
             Self::OrderRequest => of::<OrderRequest>(),
+            Self::Certificate => of::<Certificate>(),
+            Self::Checkpoint => of::<CheckpointView>(),
+            Self::LogVerified => of::<LogVerified>(),
+            Self::AcknowledgeRequest => of::<AcknowledgeRequest>(),
             Self::OfferRequest => of::<OfferRequest>(),
             Self::AcceptRequest => of::<AcceptRequest>(),
             Self::PressRequest => of::<PressRequest>(),

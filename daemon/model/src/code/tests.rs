@@ -18,7 +18,7 @@ fn wire_names_are_pinned() {
         names::<ReasonCode>().join(" "),
         "not_armed bus_not_allowed bay_not_allowed model_not_allowed serial_not_allowed size_not_allowed \
          sector_size no_medium too_small too_large system_disk mounted in_use usage_unknown read_only no_serial duplicate_serial \
-         already_passed not_blank no_media media_ambiguous media_invalid media_expired media_not_yet_valid media_unsigned signer_unknown media_rollback no_order order_ambiguous order_complete order_held order_not_yet_valid order_expired first_article_pending attempts_exhausted drive_changed ledger_unavailable stalled \
+         already_passed not_blank no_media media_ambiguous media_invalid media_expired media_not_yet_valid media_unsigned signer_unknown media_rollback no_order order_ambiguous order_complete order_held order_not_yet_valid order_expired first_article_pending attempts_exhausted drive_changed ledger_unavailable ledger_tampered stalled \
          write_error read_error mismatch foreign_write unplugged too_slow boot_configuration press_failed store_error \
          out_of_memory internal_error operator_stop station_shutdown station_interrupted"
     );
@@ -48,7 +48,7 @@ fn wire_names_are_pinned() {
         names::<DenialCode>().join(" "),
         "bad_request no_such_path wrong_method not_permitted draining overloaded no_such_order order_unchangeable no_such_drive ambiguous_drive no_such_master \
          no_such_record no_media media_ambiguous media_invalid too_small too_large not_running already_passed busy out_of_scope stalled store_error \
-         ledger_unavailable internal_error unexpected_answer"
+         ledger_unavailable ledger_tampered internal_error unexpected_answer"
     );
 }
 

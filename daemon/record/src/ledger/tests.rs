@@ -9,7 +9,7 @@ fn record() -> Record {
 }
 
 fn open(path: &Path, boot: &str) -> Result<Ledger, LedgerError> {
-    Ledger::open(&Location::new(path), boot)
+    Ledger::open(&Location::new(path, crate::log::tests::key()), boot)
 }
 
 fn all(ledger: &Ledger, filter: &Filter) -> Vec<Record> {
@@ -140,7 +140,11 @@ fn one_ledger_at_a_time_and_not_without_its_records() {
     drop(ledger);
     std::fs::remove_file(&path).unwrap();
     assert!(matches!(open(&path, "b"), Err(LedgerError::Missing { rows: 1, .. })));
-    assert_eq!(Ledger::set_aside(&Location::new(&path), Timestamp::now()).unwrap(), None);
+    assert_eq!(
+        Ledger::set_aside(&Location::new(&path, crate::log::tests::key()), Timestamp::now())
+            .unwrap(),
+        None
+    );
     open(&path, "b").unwrap();
     let folder = folder.path();
     assert!(matches!(open(folder, "b"), Err(LedgerError::NotAFile { .. })));
@@ -179,7 +183,7 @@ fn what_is_another_program_s_stays_as_it_is() {
 #[test]
 fn sequences_only_rise_and_survive() {
     let folder = tempfile::tempdir().unwrap();
-    let location = Location::new(&folder.path().join("ledger.db"));
+    let location = Location::new(&folder.path().join("ledger.db"), crate::log::tests::key());
     let ledger = Ledger::open(&location, "boot").unwrap();
     let [a, b] = ["a", "b"].map(|name| name.parse().unwrap());
     let late: Timestamp = "2199-01-01T00:00:00Z".parse().unwrap();
@@ -197,4 +201,82 @@ fn sequences_only_rise_and_survive() {
     assert_eq!(ledger.sequences().unwrap(), [(a, 7), (b, 1)].into());
     assert_eq!(ledger.accepted().unwrap(), [media]);
     assert_eq!(ledger.latest().unwrap(), late);
+}
+
+/// What somebody does to the database while no station has it open, and what is known outside of it.
+#[test]
+fn a_ledger_that_somebody_has_changed_is_not_built_upon() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    let passed = Record { job: Uuid::now_v7(), ..record() };
+    let failed = Record { job: Uuid::now_v7(), verdict: Some(Verdict::Failed), ..record() };
+    let set_up = || {
+        for ending in ["", "-wal", "-shm", "-counterfoil", "-counterfoil-checkpoint"] {
+            let _ = fs::remove_file(beside(&path, ending));
+        }
+        let ledger = open(&path, "boot-1").unwrap();
+        ledger.put(&passed).unwrap();
+        ledger.put(&failed).unwrap();
+        ledger.finish();
+    };
+    let change = |sql: &str| Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+    let drop_triggers = "DROP TRIGGER log_is_never_cut; DROP TRIGGER log_is_never_changed;";
+    let rollback = "DELETE FROM log WHERE seq = 3; DELETE FROM records WHERE verdict = 'failed';";
+    for (sql, found) in [
+        ("UPDATE records SET verdict = 'passed'", "is not what the log says"),
+        (&*format!("{drop_triggers} {rollback}"), "its checkpoint says 3"),
+        (
+            &*format!("{drop_triggers} DELETE FROM log; DELETE FROM log_head"),
+            "has 0 entries, and had 3",
+        ),
+        ("UPDATE ledger SET id = '00000000-0000-0000-0000-000000000001'", "does not follow"),
+    ] {
+        set_up();
+        change(sql);
+        let Ok(ledger) = open(&path, "boot-2") else { continue };
+        let error = ledger.tampered().unwrap_or_else(|| panic!("{sql}"));
+        assert!(chain(&error).contains(found), "{sql}: {error}");
+        assert_eq!(error.code(), ReasonCode::LedgerTampered);
+        assert!(matches!(ledger.put(&open_record()), Err(LedgerError::Tampered { .. })), "{sql}");
+        assert!(matches!(ledger.check(), Err(LedgerError::Tampered { .. })), "{sql}");
+        // All can still be read, and a person may say that it is to go on.
+        assert!(!all(&ledger, &Filter::default()).is_empty());
+        ledger.acknowledge("jo".into(), "restored by hand".into()).unwrap();
+        ledger.put(&open_record()).unwrap();
+        drop(ledger);
+        assert!(open(&path, "boot-3").unwrap().tampered().is_none(), "{sql}");
+    }
+}
+
+/// The log goes on from a copy that takes the ledger's place, if it is one; from one that was changed it does not.
+#[test]
+fn a_copy_in_the_ledger_s_place_has_the_log_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    let copy = folder.path().join("copy.db");
+    for (sql, whole) in [
+        ("", true),
+        ("UPDATE records SET serial = 'X'", true),
+        ("UPDATE records SET verdict = 'failed'", false),
+    ] {
+        let ledger = open(&path, "boot-1").unwrap();
+        ledger.put(&Record { job: Uuid::now_v7(), ..record() }).unwrap();
+        ledger.check().unwrap();
+        fs::copy(&path, &copy).unwrap();
+        ledger.put(&Record { job: Uuid::now_v7(), ..record() }).unwrap();
+        Connection::open(&copy).unwrap().execute_batch(sql).unwrap();
+        fs::rename(&copy, &path).unwrap();
+        // What the copy lacks, and what is changed in it, is put right from what is open.
+        let put = ledger.put(&Record { job: Uuid::now_v7(), ..record() });
+        assert_eq!(put.is_ok(), whole, "{sql}: {put:?}");
+        if !whole {
+            assert!(matches!(put, Err(LedgerError::Tampered { .. })), "{put:?}");
+            continue;
+        }
+        assert_eq!(all(&ledger, &Filter::default()).len() % 3, 0);
+        ledger.finish();
+        drop(ledger);
+        let again = open(&path, "boot-2").unwrap();
+        assert!(again.tampered().is_none(), "{sql}: {:?}", again.tampered());
+    }
 }

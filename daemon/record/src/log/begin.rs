@@ -30,6 +30,13 @@ pub struct Begin {
     pub found: Option<String>,
 }
 
+impl Begin {
+    /// The station has a ledger without a log.
+    pub(crate) fn of_station() -> Self {
+        Self { at: Timestamp::now(), operator: None, reason: None, found: None }
+    }
+}
+
 /// What the first entry says.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Begun {
@@ -129,14 +136,7 @@ pub(crate) fn begin(
     }
     let (records, records_root) = base(db)?;
     let Begin { at, operator, reason, found } = why;
-    let begun = Begun {
-        key: key.public().to_pem(),
-        records,
-        records_root,
-        former,
-        reason,
-        found,
-    };
+    let begun = Begun { key: key.public().to_pem(), records, records_root, former, reason, found };
     let detail = serde_json::to_value(begun).unwrap_or_default();
     let mut log = Log { key, ledger, tip: Tip::default() };
     let event = Event { kind: KIND.into(), at, operator, detail };

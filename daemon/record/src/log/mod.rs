@@ -3,6 +3,9 @@
 //! or put in an entry or a record unseen who does not have the station's key.
 
 mod begin;
+pub(crate) mod database;
+mod ledger;
+mod proof;
 mod verify;
 
 use std::sync::Arc;
@@ -19,7 +22,8 @@ use uuid::Uuid;
 
 pub use begin::Begin;
 pub(crate) use begin::begin;
-pub use verify::{Tampered, verify};
+pub use proof::Proven;
+pub use verify::{Tampered, Whole, verify};
 
 /// `log` only ever grows, without gaps. That whoever has the file can drop the triggers is what the signatures are for.
 /// `log_head` has the latest checkpoint, and `log_base` the records that were closed before the log was begun.
@@ -91,6 +95,11 @@ pub(crate) struct Tip {
 }
 
 impl Tip {
+    /// Whether there is nothing, not even a checkpoint.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.edge.size() == 0 && self.note.is_none()
+    }
+
     /// The signed note with its checkpoint; `None` while it has no entry.
     pub(crate) fn note(&self) -> Option<&str> {
         self.note.as_deref()
@@ -117,6 +126,25 @@ impl Log {
     /// The key by which others check the log.
     pub fn public_key(&self) -> PublicKey {
         self.key.public()
+    }
+
+    /// The name of the ledger.
+    pub(crate) fn ledger(&self) -> Uuid {
+        self.ledger
+    }
+
+    /// Whether a checkpoint is one of this log.
+    pub(crate) fn is_of(&self, checkpoint: &Checkpoint) -> bool {
+        checkpoint.origin == origin(self.ledger)
+    }
+
+    /// [`verify`], for this log.
+    pub(crate) fn verify(
+        &self,
+        db: &Connection,
+        known: &[Checkpoint],
+    ) -> Result<Result<Whole, Tampered>, LogError> {
+        verify(db, self.ledger, &self.public_key(), known)
     }
 
     /// The end of the log.
@@ -177,4 +205,4 @@ pub fn head(db: &Connection) -> Result<Option<String>, LogError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

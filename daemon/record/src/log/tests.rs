@@ -9,6 +9,14 @@ use crate::ledger;
 const LEDGER: Uuid = Uuid::from_u128(0x1234);
 const RECORD: &str = include_str!("../../../model/src/schema1.json");
 
+/// A key that stays the same.
+pub(crate) fn key() -> SecretKey {
+    SecretKey::from_pem(
+        "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n-----END PRIVATE KEY-----\n",
+    )
+    .unwrap()
+}
+
 struct Kept {
     db: Connection,
     log: Log,
@@ -76,9 +84,14 @@ impl Kept {
         db.execute_batch("UPDATE records SET verdict = NULL WHERE verdict = 'stopped'").unwrap();
         let key = Arc::new(SecretKey::generate().unwrap());
         let mut kept = Self { log: begun(&mut db, key), db };
-        for (number, verdict) in
-            [(1, "passed"), (2, "refused"), (3, "failed"), (2, "passed"), (4, "stopped"), (5, "refused")]
-        {
+        for (number, verdict) in [
+            (1, "passed"),
+            (2, "refused"),
+            (3, "failed"),
+            (2, "passed"),
+            (4, "stopped"),
+            (5, "refused"),
+        ] {
             kept.close(number, verdict);
             if number == 3 {
                 let (at, detail) = (jiff::Timestamp::UNIX_EPOCH, Value::Null);
@@ -151,7 +164,9 @@ fn a_log_that_nobody_touched_is_whole() {
 #[test]
 fn a_log_is_begun_anew() {
     let mut kept = Kept::new();
-    kept.tamper("DELETE FROM log WHERE seq = 4; UPDATE records SET serial = 'X' WHERE serial = 'SERIAL3'");
+    kept.tamper(
+        "DELETE FROM log WHERE seq = 4; UPDATE records SET serial = 'X' WHERE serial = 'SERIAL3'",
+    );
     let former = kept.log.tip().note().map(str::to_owned);
     kept.log = begun(&mut kept.db, Arc::clone(&kept.log.key));
     let ledger: String = kept.db.query_row("SELECT id FROM ledger", [], |row| row.get(0)).unwrap();

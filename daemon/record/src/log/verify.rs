@@ -29,7 +29,9 @@ pub enum Tampered {
     Job(u64),
     #[error("the log does not begin with what was closed before it")]
     Beginning,
-    #[error("the records that were closed before the log was begun are not those that it vouches for")]
+    #[error(
+        "the records that were closed before the log was begun are not those that it vouches for"
+    )]
     Base,
     #[error("another program has written to the log")]
     Head,
@@ -117,10 +119,13 @@ fn compare(
 
 /// Why a checkpoint is not signed by the station's key.
 fn of_key(db: &Connection, key: &PublicKey, error: CheckpointError) -> Tampered {
-    let named: Option<String> =
-        db.query_row("SELECT key FROM log_head", [], |row| row.get(0)).ok();
+    let named: Option<String> = db.query_row("SELECT key FROM log_head", [], |row| row.get(0)).ok();
     let own = key.to_pem();
-    if named.is_some_and(|named| named != own) { Tampered::Key } else { Tampered::Checkpoint(error) }
+    if named.is_some_and(|named| named != own) {
+        Tampered::Key
+    } else {
+        Tampered::Checkpoint(error)
+    }
 }
 
 /// The edge of the tree over all entries, if they are numbered and chained as they should be, and each record is what the
@@ -145,7 +150,8 @@ fn entries(db: &Connection, ledger: Uuid, known: &[&Checkpoint]) -> Result<Edge,
             return Err(Tampered::Entry(seq).into());
         }
         let payload = Envelope::parse(bytes).and_then(|envelope| envelope.unverified_payload());
-        let Ok(entry) = payload.map_err(drop).and_then(|p| statement::read(&p).map_err(drop)) else {
+        let Ok(entry) = payload.map_err(drop).and_then(|p| statement::read(&p).map_err(drop))
+        else {
             return Err(Tampered::Entry(seq).into());
         };
         let place = entry.place;
@@ -256,7 +262,9 @@ fn records(db: &Connection) -> Result<u64, LogError> {
     while let Some(row) = rows.next()? {
         let found = Before::of(row)?;
         let before = base
-            .query_row([&found.job], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?)))
+            .query_row([&found.job], |row| {
+                Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?))
+            })
             .optional()?;
         let is_open = text(row, 1).is_none();
         match before {

@@ -1,5 +1,6 @@
 //! Changes of orders, each with who, when and why.
 
+use evidence::statement::Event;
 use model::code::DenialCode as Code;
 use model::failure::Denial;
 use model::orders::{Article, Order, OrderAct, OrderChange, OrderState};
@@ -29,13 +30,15 @@ impl Ledger {
         changes: &[OrderChange],
         article: &dyn Fn(&Order) -> Option<Article>,
     ) -> Result<Changed, LedgerError> {
-        let made = self.change("change an order", |transaction| {
+        let made = self.change_noted("change an order", |transaction| {
+            let mut events = Vec::new();
             for change in changes {
-                if let Err(denial) = make(transaction, change, article)? {
-                    return Err(Undone(denial).into());
+                match make(transaction, change, article)? {
+                    Ok(event) => events.extend(event),
+                    Err(denial) => return Err(Undone(denial).into()),
                 }
             }
-            Ok(())
+            Ok(((), events))
         });
         match made {
             Ok(()) => Ok(Ok(())),
@@ -82,13 +85,13 @@ fn make(
     transaction: &Transaction<'_>,
     change: &OrderChange,
     article: &dyn Fn(&Order) -> Option<Article>,
-) -> rusqlite::Result<Changed> {
+) -> rusqlite::Result<Result<Option<Event>, Denial>> {
     let number = &change.number;
     let denied = |code, what: String| Ok(Err(Denial::new(code, what)));
     let before = known(transaction, number)?;
     let mut detail = None;
     match (&change.act, before) {
-        (OrderAct::Add(order), Some(before)) if before.added == **order => return Ok(Ok(())),
+        (OrderAct::Add(order), Some(before)) if before.added == **order => return Ok(Ok(None)),
         (OrderAct::Add(_), Some(Known { state: OrderState::Closed, .. })) => {
             let what = format!("order {number} is closed; a new one needs a number of its own");
             return denied(Code::OrderUnchangeable, what);
@@ -163,7 +166,15 @@ fn make(
             format!("{:.3}", change.at)
         ],
     )?;
-    Ok(Ok(()))
+    let said = serde_json::json!({
+        "number": number, "reason": change.reason, "detail": detail, "uid": change.by.uid,
+    });
+    Ok(Ok(Some(Event {
+        kind: format!("order_{}", change.act.word()),
+        at: change.at,
+        operator: Some(change.by.to_string()),
+        detail: said,
+    })))
 }
 
 fn put(

@@ -58,7 +58,7 @@ fn change(ledger: &Ledger, what: OrderAct) -> Changed {
 }
 
 fn opened(path: &std::path::Path) -> Ledger {
-    Ledger::open(&Location::new(path), "boot").unwrap()
+    Ledger::open(&Location::new(path, crate::log::tests::key()), "boot").unwrap()
 }
 
 fn place(order: &Order) -> OrderPlace {

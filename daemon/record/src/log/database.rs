@@ -1,0 +1,96 @@
+//! The log of an open database: begun, verified, and not built upon where somebody else has changed it.
+
+use evidence::checkpoint::Checkpoint;
+use rusqlite::TransactionBehavior;
+
+use super::{Begin, Log, LogError};
+use crate::connection::opening;
+use crate::database::Database;
+use crate::error::LedgerError;
+use crate::ledger::Location;
+
+impl Location {
+    /// An error of the log.
+    pub(crate) fn of_log(&self, doing: &'static str) -> impl Fn(LogError) -> LedgerError {
+        let path = self.path.clone();
+        move |source| LedgerError::Log { path: path.clone(), doing, source }
+    }
+
+    /// The checkpoints of a log that are known outside of the ledger. One that is not the station's is told, and no help.
+    pub(crate) fn checkpoints(&self, log: &Log) -> Vec<Checkpoint> {
+        let read = |note: String| {
+            Checkpoint::open(&note, &log.public_key())
+                .inspect_err(|error| {
+                    let path = self.path.display();
+                    tracing::warn!("ledger {path}: a checkpoint beside its counterfoil: {error}");
+                })
+                .ok()
+                .filter(|checkpoint| log.is_of(checkpoint))
+        };
+        self.counterfoils.checkpoints().into_iter().filter_map(read).collect()
+    }
+}
+
+impl Database {
+    /// Whether nobody has changed it, as far as is known.
+    pub(crate) fn untampered(&self, place: &Location) -> Result<(), LedgerError> {
+        let tampered = |found: &String| LedgerError::Tampered {
+            path: place.path.clone(),
+            found: found.clone(),
+        };
+        self.tampered.as_ref().map(tampered).map_or(Ok(()), Err)
+    }
+
+    /// Begins the log of a ledger that has none, or verifies the one that is there.
+    pub(crate) fn begin_or_verify(&mut self, place: &Location) -> Result<(), LedgerError> {
+        let is_new = self.log.tip().is_empty() && place.checkpoints(&self.log).is_empty();
+        if is_new { self.begin_log(place, Begin::of_station()) } else { self.verify(place) }
+    }
+
+    /// Compares the log with itself, with the records and with what is known outside of the ledger.
+    pub(crate) fn verify(&mut self, place: &Location) -> Result<(), LedgerError> {
+        let failed = place.of_log("verify its log");
+        let known = place.checkpoints(&self.log);
+        let found = self.log.verify(self.connection(place)?, &known).map_err(failed)?;
+        self.tampered = found.err().map(|tampered| model::failure::chain(&tampered));
+        if let Some(found) = &self.tampered {
+            tracing::error!("ledger {}: {found}; no drive is touched", place.path.display());
+        }
+        Ok(())
+    }
+
+    /// Begins a log, in place of the one that is there.
+    pub(crate) fn begin_log(&mut self, place: &Location, why: Begin) -> Result<(), LedgerError> {
+        let (opened, failed) = (opening(&place.path), place.of_log("begin its log"));
+        let Some(db) = &mut self.db else {
+            return Err(LedgerError::Moved { path: place.path.clone() });
+        };
+        let transaction =
+            db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&opened)?;
+        let log = crate::log::begin(&transaction, place.key(), why).map_err(failed)?;
+        transaction.commit().map_err(&opened)?;
+        self.log = log;
+        self.tampered = None;
+        self.counterfoil.ledger = self.log.ledger().to_string();
+        place.counterfoils.write(&self.counterfoil);
+        place.counterfoils.keep_checkpoint(self.log.tip().note().unwrap_or_default());
+        Ok(())
+    }
+}
+
+/// Remembers it when somebody has changed the log.
+pub(crate) fn noted(
+    tampered: &mut Option<String>,
+    place: &Location,
+    error: LogError,
+) -> LedgerError {
+    let path = place.path.clone();
+    match error {
+        LogError::Tampered(found) => {
+            let found = model::failure::chain(&found);
+            *tampered = Some(found.clone());
+            LedgerError::Tampered { path, found }
+        }
+        other => place.of_log("write to its log")(other),
+    }
+}

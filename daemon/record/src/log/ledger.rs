@@ -1,0 +1,86 @@
+//! What is asked of the log of an open ledger.
+
+use std::sync::atomic::Ordering;
+
+use evidence::statement::Event;
+use jiff::Timestamp;
+use model::failure::chain;
+use signing::PublicKey;
+
+use super::{Begin, Whole, verify};
+use crate::connection::querying;
+use crate::error::LedgerError;
+use crate::ledger::{Ledger, Shared};
+
+impl Ledger {
+    /// What somebody has done to the ledger, if its log says so.
+    pub fn tampered(&self) -> Option<LedgerError> {
+        let Shared { location, database, .. } = &*self.0;
+        let found = database.lock().tampered.clone();
+        found.map(|found| LedgerError::Tampered { path: location.path.clone(), found })
+    }
+
+    /// Goes on with a ledger that somebody has changed, as it is: begins its log anew, with what was found and who says so.
+    /// Does nothing if nothing is wrong.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if that cannot be written.
+    pub fn acknowledge(&self, operator: String, reason: String) -> Result<(), LedgerError> {
+        let Shared { location, database, .. } = &*self.0;
+        let mut database = database.lock();
+        let Some(found) = database.tampered.clone() else { return Ok(()) };
+        let (operator, reason) = (Some(operator), Some(reason));
+        let why = Begin { at: Timestamp::now(), operator, reason, found: Some(found) };
+        database.begin_log(location, why)?;
+        drop(database);
+        if self.0.left_open.swap(false, Ordering::Relaxed) {
+            self.close_interrupted()?;
+        }
+        Ok(())
+    }
+
+    /// Compares all of the log with itself, with the records and with what is known outside of the ledger.
+    ///
+    /// # Errors
+    /// [`LedgerError::Tampered`] says what somebody has done; it stays so until it is acknowledged.
+    pub fn verify(&self) -> Result<Whole, LedgerError> {
+        if let Some(error) = self.tampered() {
+            return Err(error);
+        }
+        let Shared { location, database, .. } = &*self.0;
+        let failed = location.of_log("verify its log");
+        // What is known outside is read first: the log may only have grown since.
+        let (known, db, name, key) = {
+            let database = database.lock();
+            let (known, log) = (location.checkpoints(&database.log), &database.log);
+            (known, database.reader(location)?.db, log.ledger(), log.public_key())
+        };
+        let as_it_is_now =
+            db.unchecked_transaction().map_err(querying(&location.path, "read it"))?;
+        let found = verify(&as_it_is_now, name, &key, &known).map_err(failed)?;
+        found.map_err(|tampered| {
+            let found = chain(&tampered);
+            tracing::error!("ledger {}: {found}; no drive is touched", location.path.display());
+            database.lock().tampered = Some(found.clone());
+            LedgerError::Tampered { path: location.path.clone(), found }
+        })
+    }
+
+    /// The signed note with the log's latest checkpoint; `None` while it has no entry.
+    pub fn checkpoint(&self) -> Option<String> {
+        self.0.database.lock().log.tip().note().map(str::to_owned)
+    }
+
+    /// The key by which others check the log.
+    pub fn public_key(&self) -> PublicKey {
+        self.0.database.lock().log.public_key()
+    }
+
+    /// Notes in the log that something has happened.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if it cannot be written.
+    pub fn happened(&self, event: Event) -> Result<(), LedgerError> {
+        self.change_noted("note what happened", |_| Ok(((), vec![event])))
+    }
+}

@@ -1,0 +1,142 @@
+//! The ledger's log: what proves records to others, and what operators have done.
+
+use axum::Json;
+use axum::body::{Body, Bytes as Chunk};
+use axum::extract::connect_info::ConnectInfo;
+use axum::extract::{Path, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use evidence::checkpoint::Checkpoint;
+use evidence::statement::Event;
+use jiff::Timestamp;
+use model::api::evidence::{Certificate, CheckpointView, LogVerified};
+use model::api::requests::AcknowledgeRequest;
+use model::api::routes::Route;
+use model::code::DenialCode as Code;
+use model::drive::Serial;
+use model::failure::chain;
+use model::operator::Consent;
+use record::ledger::Ledger;
+
+use super::peer::Peer;
+use super::records::from_ledger;
+use super::{BODY_LIMIT, Context, Problem, Result, bad_request, parse};
+
+/// What an operator does by a route, as the log calls it; `None` for what only asks, and for what the ledger notes itself,
+/// along with the change.
+pub(super) fn noted_as(route: Route) -> Option<&'static str> {
+    match route {
+        Route::Arm => Some("armed"),
+        Route::Disarm => Some("disarmed"),
+        Route::Image => Some("image_asked"),
+        Route::Retry => Some("retry_asked"),
+        Route::Stop => Some("stop_asked"),
+        Route::Release => Some("verdict_released"),
+        Route::Press => Some("press_asked"),
+        Route::RemoveMaster => Some("master_removed"),
+        Route::Status
+        | Route::Events
+        | Route::Audit
+        | Route::VerifyMedia
+        | Route::OfferMedia
+        | Route::AcceptMedia
+        | Route::Records
+        | Route::RecordOf
+        | Route::Orders
+        | Route::AddOrders
+        | Route::OrderOf
+        | Route::ChangeOrder
+        | Route::Checkpoint
+        | Route::VerifyLog
+        | Route::AcknowledgeLog
+        | Route::CertificateOf => None,
+    }
+}
+
+/// Notes in the log what an operator has asked for, if it is carried out.
+pub(super) async fn note(
+    State((ledger, kind)): State<(Ledger, &'static str)>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let path = request.uri().path().to_owned();
+    let (parts, body) = request.into_parts();
+    let Ok(body) = axum::body::to_bytes(body, BODY_LIMIT).await else {
+        return bad_request("the body is too large").into_response();
+    };
+    let said: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
+    let response = next.run(Request::from_parts(parts, Body::from(body))).await;
+    if response.status().is_success() {
+        let operator = peer.operator().await.ok().map(|operator| operator.to_string());
+        let detail = serde_json::json!({ "path": path, "said": said });
+        let event = Event { kind: kind.to_owned(), at: Timestamp::now(), operator, detail };
+        let noted = tokio::task::spawn_blocking(move || ledger.happened(event)).await;
+        if let Ok(Err(error)) = noted {
+            // What was asked for is done. Disarming, at the least, must not need a ledger.
+            tracing::error!("not in the log: {kind} {path}: {}", chain(&error));
+        }
+    }
+    response
+}
+
+pub(super) async fn checkpoint(State(context): State<Context>) -> Result<Json<CheckpointView>> {
+    let read = |ledger: Ledger| Ok((ledger.checkpoint(), ledger.public_key()));
+    let (note, key) = from_ledger(&context.ledger, read).await?;
+    let none = || Problem::new(Code::InternalError, "the log has no checkpoint");
+    let checkpoint = note.ok_or_else(none)?;
+    let Checkpoint { origin, size, root } =
+        Checkpoint::open(&checkpoint, &key).map_err(|_| none())?;
+    let name = origin.rsplit('/').next().and_then(|name| name.parse().ok());
+    Ok(Json(CheckpointView {
+        ledger: name.ok_or_else(none)?,
+        entries: size,
+        root_sha256: root,
+        checkpoint,
+        key: key.to_pem(),
+    }))
+}
+
+pub(super) async fn verify(State(context): State<Context>) -> Result<Json<LogVerified>> {
+    let whole = from_ledger(&context.ledger, |ledger| ledger.verify()).await?;
+    let none = || Problem::new(Code::InternalError, "the log has no checkpoint");
+    let Checkpoint { size, root, .. } = whole.checkpoint.ok_or_else(none)?;
+    Ok(Json(LogVerified { entries: size, records: whole.records, root_sha256: root }))
+}
+
+pub(super) async fn acknowledge(
+    State(context): State<Context>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    body: Chunk,
+) -> Result<Json<serde_json::Value>> {
+    let AcknowledgeRequest { reason } = parse(&body)?;
+    let by = peer.operator().await?;
+    let Consent { reason, .. } =
+        Consent::new(&reason, &by).map_err(|error| bad_request(format!("reason: {error}")))?;
+    if context.ledger.tampered().is_none() {
+        return Err(bad_request("nothing is wrong with the ledger that could be acknowledged"));
+    }
+    let text = format!("{by}: goes on with a ledger that somebody has changed: {reason}");
+    let operator = by.to_string();
+    from_ledger(&context.ledger, move |ledger| ledger.acknowledge(operator, reason)).await?;
+    tracing::warn!("{text}");
+    Ok(Json(serde_json::json!({})))
+}
+
+pub(super) async fn certificate_of(
+    State(context): State<Context>,
+    Path(serial): Path<String>,
+) -> Result<Json<Certificate>> {
+    let named = Serial::new(&serial);
+    let named = named.ok_or_else(|| bad_request(format!("{serial:?} is no serial number")))?;
+    let read = move |ledger: Ledger| Ok((ledger.proven(&named)?, ledger.public_key()));
+    let (proven, key) = from_ledger(&context.ledger, read).await?;
+    let Some(proven) = proven else {
+        let detail = format!("the ledger's log has no record of a drive {serial}");
+        return Err(Problem::new(Code::NoSuchRecord, detail));
+    };
+    let envelope = serde_json::from_slice(&proven.entry)
+        .map_err(|error| Problem::new(Code::InternalError, error.to_string()))?;
+    let (record, tlog_proof) = (proven.record, proven.proof);
+    Ok(Json(Certificate { record, envelope, tlog_proof, key: key.to_pem() }))
+}
