@@ -60,14 +60,12 @@ impl<M: Clone> Station<M> {
                 let detail = "the station is ending; it begins nothing new";
                 Err(Denial::new(DenialCode::Draining, detail))
             }
-            Command::Arm(true) if self.is_tampered() => {
-                let trouble = self.ledger_trouble.as_ref();
-                let detail = trouble.map_or("", |trouble| &trouble.detail);
-                let hint = trouble.and_then(|trouble| trouble.hint.clone());
-                let detail = detail.to_owned();
-                Err(Denial { code: DenialCode::LedgerTampered, detail, hint })
-            }
-            Command::Arm(armed) => Ok(self.arm(armed, &mut effects)),
+            Command::Arm(armed) => match self.tampering().filter(|_| armed).cloned() {
+                Some(Refusal { detail, hint, .. }) => {
+                    Err(Denial { code: DenialCode::LedgerTampered, detail, hint })
+                }
+                None => Ok(self.arm(armed, &mut effects)),
+            },
             Command::Retry { drive, by } => self.find(&drive).and_then(|key| {
                 let wish =
                     Wish { media: None, order: None, even_if_passed: true, consent: None, by };

@@ -200,8 +200,17 @@ impl<M: Clone> Station<M> {
                 }
                 Vec::new()
             }
-            (Admission::Refused(refusals), _) => self.refuse(&ticket.key, refusals, now),
+            (Admission::Refused(refusals), _) => {
+                let refusals = refusals.into_iter().map(|one| self.or_tampered(one)).collect();
+                self.refuse(&ticket.key, refusals, now)
+            }
         }
+    }
+
+    /// Where the station is disarmed because somebody has changed its ledger, that is why.
+    fn or_tampered(&self, refusal: Refusal) -> Refusal {
+        let disarmed = refusal.code == ReasonCode::NotArmed;
+        self.tampering().filter(|_| disarmed).cloned().unwrap_or(refusal)
     }
 
     /// The cleaning of a drive whose job was ended by the end of the station itself. What the drive holds is not asked for:

@@ -208,10 +208,11 @@ impl<M: Clone> Station<M> {
             }
             Event::Ledger(trouble) => {
                 self.ledger_trouble = trouble;
-                if self.is_tampered() {
+                if self.tampering().is_some() {
                     self.setup.policy.armed = false;
                 }
-                if self.ledger_trouble.is_none() { self.judge_changeable() } else { Vec::new() }
+                let changes = self.ledger_trouble.is_none() || self.tampering().is_some();
+                if changes { self.judge_changeable() } else { Vec::new() }
             }
             Event::MediaAccepted(media) => {
                 self.catalog.accept(media);
@@ -251,10 +252,10 @@ impl<M: Clone> Station<M> {
         effects
     }
 
-    /// Whether somebody has changed the ledger. Whoever acknowledges that arms the station again.
-    fn is_tampered(&self) -> bool {
+    /// What somebody has done to the ledger. Whoever acknowledges that arms the station again.
+    fn tampering(&self) -> Option<&Refusal> {
         let trouble = self.ledger_trouble.as_ref();
-        trouble.is_some_and(|trouble| trouble.code == ReasonCode::LedgerTampered)
+        trouble.filter(|trouble| trouble.code == ReasonCode::LedgerTampered)
     }
 
     /// Whether a check, a press or a job runs, so that views should be refreshed often.

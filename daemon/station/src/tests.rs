@@ -1,6 +1,6 @@
 //! Paths through the station, event by event, without a drive or a runtime.
 
-mod by_hand;
+pub(crate) mod by_hand;
 mod departed;
 mod store;
 mod twins;

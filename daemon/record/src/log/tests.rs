@@ -295,3 +295,31 @@ fn another_key_and_an_older_log_are_seen() {
     assert!(matches!(old.found(Some(&before)), Err(Tampered::Forked(8))), "another log");
     assert!(matches!(old.found(Some(&after)), Err(Tampered::Shorter { found: 8, known: 9 })));
 }
+
+/// How long it takes to verify a long log, and how much memory: `PRESTAGED_ENTRIES=1000000 cargo test --release -p
+/// prestaged-record a_long_log -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement, no check"]
+#[expect(clippy::print_stdout, reason = "a measurement")]
+fn a_long_log() {
+    let entries = std::env::var("PRESTAGED_ENTRIES").ok().and_then(|text| text.parse().ok());
+    let entries: u64 = entries.unwrap_or(100_000);
+    let mut db = database();
+    let mut log = begun(&mut db, Arc::new(key()));
+    let transaction = db.transaction().unwrap();
+    for number in 0..entries {
+        let (record, text) = put(&transaction, number, "passed");
+        let said = Said::Closed(&record, &text);
+        log.advance(log.append(log.tip().clone(), &transaction, said).unwrap());
+    }
+    transaction.commit().unwrap();
+    let begun = std::time::Instant::now();
+    log.verify(&db, &[]).unwrap().unwrap();
+    println!("{entries} entries verified in {:.2} s", begun.elapsed().as_secs_f64());
+    let begun = std::time::Instant::now();
+    let again = Log::open(&db, LEDGER, Arc::clone(&log.key)).unwrap();
+    assert_eq!(again.tip().note(), log.tip().note());
+    println!("taken up again in {:.2} s", begun.elapsed().as_secs_f64());
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    println!("{}", status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default());
+}

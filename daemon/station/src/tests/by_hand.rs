@@ -23,7 +23,7 @@ fn consented(drive: &str) -> ImageOrder {
     ImageOrder { consent: Some(consent), ..order(drive) }
 }
 
-fn give(station: &mut Bench, command: Command) -> (Effects, Result<Answer, Denial>) {
+pub(crate) fn give(station: &mut Bench, command: Command) -> (Effects, Result<Answer, Denial>) {
     let (reply, _) = tokio::sync::oneshot::channel();
     let mut answer = None;
     let mut others = Vec::new();
