@@ -151,6 +151,7 @@ fn a_record_is_proven_to_somebody_else_and_a_changed_ledger_is_found_out() {
     rig.wait_refused(&second.serial, "ledger_tampered");
     // It is found again at the next start, and by nothing but a person's word forgotten.
     rig.terminate();
+    assert!(rig.wait_end());
     rig.start();
     assert_eq!(rig.json(&["status"])["ledger"]["code"], "ledger_tampered");
     rig.wait_refused(&second.serial, "ledger_tampered");
@@ -167,6 +168,7 @@ fn a_record_is_proven_to_somebody_else_and_a_changed_ledger_is_found_out() {
     rig.ctl_ok(&["verify-record", &file, "--key", &key, "--require", "passed"]);
     // A station with another key does not go on by itself.
     rig.terminate();
+    assert!(rig.wait_end());
     fs::remove_file(rig.path("station.key")).unwrap();
     rig.start();
     let trouble = rig.json(&["status"])["ledger"].clone();

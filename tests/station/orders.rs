@@ -281,7 +281,9 @@ fn orders_are_dropped_and_results_taken_away() {
             (value["verdict"] == record["verdict"]).then_some(value)
         })
     };
-    let written = result(&record);
+    let mut written = result(&record);
+    let checkpoint = written.as_object_mut().unwrap().remove("checkpoint").unwrap();
+    assert!(checkpoint.as_str().unwrap().starts_with("prestaged/"), "{checkpoint}");
     schema::assert_is(Document::Record, &written);
     assert_eq!(written, record);
     fs::remove_file(path(&record)).unwrap();
