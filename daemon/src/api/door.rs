@@ -55,7 +55,9 @@ impl Asks {
             | Route::Records
             | Route::RecordOf
             | Route::Orders
-            | Route::OrderOf => Self::Look,
+            | Route::OrderOf
+            | Route::Checkpoint
+            | Route::CertificateOf => Self::Look,
             Route::Disarm
             | Route::Retry
             | Route::Stop
