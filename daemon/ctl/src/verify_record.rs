@@ -59,7 +59,6 @@ pub(super) fn perform(out: &Output, arguments: &VerifyRecordArguments) -> Result
     Ok(exit::DONE)
 }
 
-#[expect(clippy::disallowed_methods, reason = "reads files that the user names")]
 fn read(path: &Path) -> Result<Vec<u8>, CommandError> {
     fs::read(path).map_err(|error| {
         CommandError::new(

@@ -106,7 +106,7 @@ pub(crate) fn begin(
     let mut ledger: Uuid = id.parse().unwrap_or_default();
     let has_log: bool = db.query_row("SELECT count(*) > 0 FROM log", [], |row| row.get(0))?;
     let checkpoint = head(db)?;
-    let former = (has_log || checkpoint.is_some()).then(|| Former { ledger, checkpoint });
+    let former = (has_log || checkpoint.is_some()).then_some(Former { ledger, checkpoint });
     if former.is_some() {
         let fresh = Uuid::new_v4();
         let name = ledger.simple();

@@ -47,9 +47,7 @@ impl Ledger {
                 doing: "prove a record",
                 source,
             })?;
-            Ok(proof
-                .map(|proof| record.map(|record| Proven { record, entry, proof }))
-                .transpose()?)
+            proof.map(|proof| record.map(|record| Proven { record, entry, proof })).transpose()
         })
     }
 }
