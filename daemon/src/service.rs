@@ -212,6 +212,7 @@ pub async fn run(config: Config) -> Result<()> {
         blank_check: config.admission.blank_check,
         signers: Arc::new(signers),
         clock,
+        derive: config.store.derive,
         image: config.media.image,
         layout: config.chosen_layout(),
         articles: articles.clone(),
@@ -365,6 +366,7 @@ fn new_setup(
         last_jobs,
         largest_image,
         press_ahead: config.store.press_ahead,
+        derive: config.store.derive,
     }
 }
 

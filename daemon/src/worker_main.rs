@@ -4,6 +4,7 @@ use anyhow::{Context as _, bail};
 use media::check::CheckTask;
 use media::intake::IntakeTask;
 use media::press::PressTask;
+use media::press::derive::DeriveTask;
 use media::wim;
 use media::worker::domain;
 use media::worker::handover;
@@ -44,6 +45,7 @@ fn perform_any(request: &[u8], files: Vec<OwnedFd>) -> anyhow::Result<Line> {
         IntakeTask::NAME => perform::<IntakeTask>(request, files),
         PressTask::NAME => perform::<PressTask>(request, files),
         CheckTask::NAME => perform::<CheckTask>(request, files),
+        DeriveTask::NAME => perform::<DeriveTask>(request, files),
         Create::NAME => perform::<Create>(request, files),
         Split::NAME => perform::<Split>(request, files),
         Audit::NAME => perform::<Audit>(request, files),

@@ -112,6 +112,8 @@ def measure(options, backing, work, media, size):
                 if "prestaged" in options.only:
                     keep("first", count, station.measure(count, first=True))
                     keep("next", count, station.measure(count, first=False))
+                    if count == min(options.drives):
+                        keep("sizes", 1, station.derive(media.name))
                 for name in CONTENDERS:
                     if name in options.only:
                         keep(name, count, contend(name, bays, count, source, payload))

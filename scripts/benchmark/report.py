@@ -13,6 +13,7 @@ again in all of them; the devices do not discard, so that no room has to be foun
   wimlib     `wimlib-imagex apply` of the same media into a fresh NTFS image file beside the store, flushed.
   first      prestaged, which presses a master before it writes.
   next       prestaged with the master at hand.
+  sizes      a master for a drive that is a gibibyte larger, while the store has one for these drives.
   apply      mkntfs, then wimlib-imagex apply, on each drive at once.
   dd         dd of a raw image onto the whole drive. bmaptool and partclone copy what that image holds; partclone does
              not wait for the screen (-f 0) and leaves out the copy of the boot sector at the volume's end.
@@ -85,6 +86,12 @@ RATIOS = [
     Ratio("press with mapping and hashing : wimlib",
           lambda get: get("first", 1, "press_seconds") / get("wimlib", 1, "apply_seconds"),
           AT_MOST, {"memory": 1.5}),
+    Ratio("sizes: a master for a further size : the press",
+          lambda get: get("sizes", 1, "derive_seconds") / get("first", 1, "press_seconds"),
+          AT_MOST, {"memory": 0.05}),
+    Ratio("sizes: store bytes of a further size : those of the base",
+          lambda get: get("sizes", 1, "derived_bytes") / get("sizes", 1, "base_bytes"),
+          AT_MOST, {"memory": 0.02}),
     Ratio("hash paths: AVX2 : sha2 without SHA extensions, one core",
           lambda get: get("hash", 0, "avx2_one_core_rate") / get("hash", 0, "soft_one_core_rate"),
           AT_LEAST, {"memory": 4}),

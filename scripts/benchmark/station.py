@@ -127,14 +127,33 @@ class Station:
 
         self.watch(valid)
         self.control("master", "press", "--media", media, "--size", str(self.bays.size))
-        self.watch(lambda status: status["masters"] and not status["presses"])
-        return self.status()["masters"][0]["payload_bytes"]
+        own = lambda status: [m for m in status["masters"] if m["size_bytes"] == self.bays.size]
+        self.watch(lambda status: own(status) and not status["presses"])
+        return own(self.status())[0]["payload_bytes"]
+
+    def derive(self, media):
+        """Has a master made for a drive of another size than there are; how long that takes, and what it takes of the
+        store."""
+        before = {master["id"] for master in self.status()["masters"]}
+        size, start = self.bays.size + 77 * 512 + 2**30, time.monotonic()
+        self.control("master", "press", "--media", media, "--size", str(size))
+        self.watch(lambda status: any(master["size_bytes"] == size for master in status["masters"]))
+        seconds, masters = time.monotonic() - start, self.status()["masters"]
+        new = [master for master in masters if master["id"] not in before]
+        for master in new:
+            self.control("master", "remove", master["id"])
+        return {
+            "derive_seconds": seconds,
+            "derived_bytes": sum(master["allocated_bytes"] for master in new),
+            "base_bytes": max(master["allocated_bytes"] for master in masters),
+        }
 
     def measure(self, count, first):
         """Images some drives at once, with a master at hand or with pressing one first."""
         bays, pid = self.bays, self.daemon.pid
         if first:
-            for master in self.status()["masters"]:
+            # What is derived goes with its base, so the base, which is the smallest, goes last.
+            for master in sorted(self.status()["masters"], key=lambda master: -master["size_bytes"]):
                 self.control("master", "remove", master["id"])
         serials = set(bays.next_names(count, self.prefix))
         Path(f"/proc/{pid}/clear_refs").write_text("5")  # starts VmHWM anew

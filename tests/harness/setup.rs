@@ -81,6 +81,7 @@ impl Setup {
             media.inbox = "{at}/inbox"
             store.path = "{at}/store"
             store.budget = "8GiB"
+            store.press_ahead = false
             ledger.path = "{at}/ledger.db"
             control.socket = "{at}/control.sock"
             [admission]

@@ -6,7 +6,7 @@
 mod kind;
 mod names;
 
-pub use kind::Kind;
+pub use kind::{Fallback, Kind};
 pub use names::near;
 pub(super) use names::{names, nearest, path, required};
 
@@ -17,28 +17,6 @@ use Kind::{
     AttributeBits, Count, Dates, Mode, Offers, OneOf, PartitionSize, Path, Rate, Share, Signers,
     Size, Sizes, Switch, Tables, Text, Texts, Time,
 };
-
-/// What holds where a key is not given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fallback {
-    /// This value, in TOML.
-    Value(&'static str),
-    /// No value; the text tells what that means.
-    Absent(&'static str),
-    /// The key must be given.
-    Required,
-}
-
-impl Fallback {
-    /// The text for people, in Markdown.
-    pub fn shown(self) -> String {
-        match self {
-            Self::Value(toml) => format!("`{toml}`"),
-            Self::Absent(words) => words.to_owned(),
-            Self::Required => "must be given".to_owned(),
-        }
-    }
-}
 
 /// One key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +61,7 @@ pub(super) const fn key(
 }
 
 /// Every key of the configuration, in the order in which they are explained.
-pub const KEYS: [Key; 67] = [
+pub const KEYS: [Key; 68] = [
     key("station", "name", Text, Absent("host name"), "name of the station in every record"),
     key(
         "media",
@@ -168,8 +146,9 @@ pub const KEYS: [Key; 67] = [
         "press_ahead",
         Switch,
         Value("true"),
-        "press a master of new media for every drive geometry seen before, without waiting for a drive",
+        "press new media without waiting for a drive: once for all capacities, with `derive = false` for every drive geometry seen before",
     ),
+    key("store", "derive", Switch, Value("true"), "press media once for all capacities of drives"),
     key(
         "ledger",
         "path",

@@ -70,6 +70,7 @@ pub struct Store {
     pub path: PathBuf,
     pub budget: Bytes,
     pub press_ahead: bool,
+    pub derive: bool,
 }
 
 /// `[ledger]`
@@ -227,6 +228,7 @@ impl Default for Store {
             path: "/var/lib/prestaged/masters".into(),
             budget: Bytes(100 << 30),
             press_ahead: true,
+            derive: true,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! are read here. The parsers copy nothing but names and follow no reference: who reads a volume decides in which order.
 
 mod attribute;
+pub mod growth;
 mod index;
 mod record;
 pub mod security;
@@ -131,6 +132,20 @@ fn restore(data: &mut [u8], signature: [u8; 4]) -> Result<(), Damage> {
         place.copy_from_slice(original);
     }
     Ok(())
+}
+
+/// The opposite of [`restore`]: the record can be written then. `None` if it is none that [`restore`] has read.
+fn protect(data: &mut [u8]) -> Option<()> {
+    let at = usize::from(u16_at(data, 4)?);
+    let number: [u8; 2] = *data.get(at..)?.first_chunk()?;
+    for index in 0..data.len() / STRIDE {
+        let (end, keep) = ((index + 1) * STRIDE, at + 2 * (index + 1));
+        let place = data.get_mut(end - 2..end)?;
+        let original: [u8; 2] = *place.first_chunk()?;
+        place.copy_from_slice(&number);
+        data.get_mut(keep..keep + 2)?.copy_from_slice(&original);
+    }
+    Some(())
 }
 
 #[cfg(test)]

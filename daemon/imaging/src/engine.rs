@@ -5,12 +5,12 @@
 //! tables written and read back in turn. A drive that was interrupted never boots and never looks done.
 
 use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::time::Instant;
 
 use drives::buffer::Buffer;
 use drives::medium::Medium;
+use masters::layers::ReadAt as _;
 use masters::store::Master;
 use model::digest::{Digest, Root};
 use model::identity::{Identity, stamp};
@@ -162,7 +162,7 @@ impl JobContext<'_> {
     pub(super) fn chunk_for_drive(&self, chunk: &Chunk) -> Result<Buffer, JobError> {
         let mut data = Buffer::try_zeroed(chunk.length)?;
         let store = |error: io::Error| JobError::Store(SourceError::from(error));
-        self.master.image.read_exact_at(&mut data, chunk.offset.0).map_err(store)?;
+        self.master.image.fill(&mut data, chunk.offset).map_err(store)?;
         if Digest::of(&data) != chunk.sha256 {
             return Err(JobError::Master(chunk.offset));
         }

@@ -108,10 +108,11 @@ fn master(sector: SectorSize, media: u8) -> Arc<Master> {
         pressed: jiff::Timestamp::UNIX_EPOCH,
         warnings: Vec::new(),
         boot_programs: Vec::new(),
+        base: None,
     };
     manifest.seal_sha256 = manifest.seal();
     let stamp = masters::stamp::of(&file).unwrap();
-    Arc::new(Master { manifest, image: file, stamp })
+    Arc::new(Master { manifest, image: file.into(), stamp })
 }
 
 static MASTERS: LazyLock<[Arc<Master>; 2]> =
@@ -122,7 +123,7 @@ static REPLICATOR: LazyLock<Replicator> =
 /// What a drive with this identity must hold where a chunk stands.
 fn expected(master: &Master, chunk: &Chunk, identity: &Identity) -> Vec<u8> {
     let mut data = vec![0; chunk.length.as_usize()];
-    master.image.read_exact_at(&mut data, chunk.offset.0).unwrap();
+    master.image.own().read_exact_at(&mut data, chunk.offset.0).unwrap();
     stamp(&mut data, chunk.offset, &master.manifest.sites, identity).unwrap();
     data
 }
@@ -348,8 +349,8 @@ fn rot_in_the_store_is_not_blamed_on_the_drive() {
         let rotten = master(SectorSize::B512, media);
         let at = rotten.manifest.chunks[number].offset.0 + 77;
         let mut byte = [0];
-        rotten.image.read_exact_at(&mut byte, at).unwrap();
-        rotten.image.write_all_at(&[byte[0] ^ 1], at).unwrap();
+        rotten.image.own().read_exact_at(&mut byte, at).unwrap();
+        rotten.image.own().write_all_at(&[byte[0] ^ 1], at).unwrap();
         let trial = Trial::run(&rotten, &[], rewrites);
         assert_eq!(trial.code(), Some(ReasonCode::StoreError), "{at}: {:?}", trial.outcome);
         assert!(trial.outcome.report.mismatches.is_empty() && !trial.looks_finished());
@@ -359,8 +360,8 @@ fn rot_in_the_store_is_not_blamed_on_the_drive() {
     let body = touched.manifest.chunks.iter().find(|chunk| chunk.stage == Stage::Body).unwrap();
     std::thread::sleep(Duration::from_millis(20));
     let mut byte = [0];
-    touched.image.read_exact_at(&mut byte, body.offset.0).unwrap();
-    touched.image.write_all_at(&byte, body.offset.0).unwrap();
+    touched.image.own().read_exact_at(&mut byte, body.offset.0).unwrap();
+    touched.image.own().write_all_at(&byte, body.offset.0).unwrap();
     assert_eq!(Trial::run(&touched, &[], 0).code(), None, "no harm was done");
     let dead = Fault::DeadSector { at: body.offset.0 };
     assert_eq!(Trial::run(&touched, &[dead], 0).code(), Some(ReasonCode::StoreError));

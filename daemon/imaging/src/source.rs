@@ -9,13 +9,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::os::unix::fs::FileExt;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use drives::buffer::OutOfMemory;
+use masters::layers::ReadAt as _;
 use masters::store::Master;
 use model::manifest::{Chunk, Stage};
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -193,7 +194,7 @@ impl Source {
 
     fn load(&self, chunk: &Chunk, mut buffer: Pooled) -> io::Result<Pooled> {
         buffer.resize(chunk.length);
-        self.master.image.read_exact_at(&mut buffer, chunk.offset.0)?;
+        self.master.image.fill(&mut buffer, chunk.offset)?;
         Ok(buffer)
     }
 }
@@ -319,6 +320,8 @@ impl Drop for Subscription {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::FileExt as _;
+
     use super::*;
     use model::digest::Digest;
     use model::drive::Geometry;
@@ -358,9 +361,10 @@ mod tests {
             pressed: jiff::Timestamp::now(),
             warnings: Vec::new(),
             boot_programs: Vec::new(),
+            base: None,
         };
         let stamp = masters::stamp::of(&image).unwrap();
-        Arc::new(Master { manifest, image, stamp })
+        Arc::new(Master { manifest, image: image.into(), stamp })
     }
 
     fn source(master: Arc<Master>, window_size: usize) -> Arc<Source> {
@@ -458,7 +462,7 @@ mod tests {
     #[test]
     fn an_unreadable_master_is_an_error_for_every_drive() {
         let master = master(20);
-        master.image.set_len(0).unwrap();
+        master.image.own().set_len(0).unwrap();
         let source = source(master, 4);
         let mut subscription = source.subscribe().unwrap();
         assert!(subscription.next(&|| false).is_err());

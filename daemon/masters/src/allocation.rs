@@ -7,7 +7,6 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::FileExt;
 
 use ntfs::{KnownNtfsFileRecordNumber, Ntfs, NtfsReadSeek};
 
@@ -17,6 +16,7 @@ use model::layout::{Plan, PlannedPartition, Role};
 use model::ranges::{GRAIN, Range, RangeSet};
 use model::units::{Bytes, MIB};
 
+use crate::layers::ReadAt;
 use crate::signatures;
 
 /// An image whose bytes cannot be mapped.
@@ -37,6 +37,9 @@ pub enum MapError {
     Bitmap { role: Role },
     #[error("{0}, which are to be written, do not lie in the image")]
     Outside(Range),
+    /// The base of a derived master is not what was pressed.
+    #[error("{0} of the base are not what was pressed")]
+    Base(Range),
     #[error("it is not known which places change when the {role} partition is used")]
     Telltales { role: Role },
     /// A place where drives differ lies across the edge of two chunks.
@@ -123,8 +126,11 @@ fn written(image: &File, size: Bytes) -> Result<Vec<Range>, MapError> {
 }
 
 /// Adds the allocated bytes of one partition.
-fn allocated(
-    image: &File,
+///
+/// # Errors
+/// [`MapError`] if its file system cannot be read.
+pub fn allocated(
+    image: &dyn ReadAt,
     plan: &Plan,
     partition: &PlannedPartition,
     into: &mut Vec<Range>,
@@ -217,7 +223,7 @@ pub fn fat_allocated(slice: &mut Slice<'_>, into: &mut Vec<Range>) -> Result<(),
 /// A reader of one partition in an image file; offset 0 is the partition's first byte.
 #[derive(Debug)]
 pub struct Slice<'a> {
-    file: &'a File,
+    file: &'a dyn ReadAt,
     offset: Bytes,
     size: Bytes,
     at: u64,
@@ -225,7 +231,7 @@ pub struct Slice<'a> {
 
 impl<'a> Slice<'a> {
     /// The `size` bytes of `file` from `offset`.
-    pub fn new(file: &'a File, offset: Bytes, size: Bytes) -> Self {
+    pub fn new(file: &'a dyn ReadAt, offset: Bytes, size: Bytes) -> Self {
         Self { file, offset, size, at: 0 }
     }
 }
@@ -237,7 +243,7 @@ impl Read for Slice<'_> {
         if count == 0 {
             return Ok(0);
         }
-        let count = self.file.read_at(&mut buffer[..count], self.offset.0 + self.at)?;
+        self.file.fill(&mut buffer[..count], self.offset + Bytes(self.at))?;
         self.at += Bytes::of(count).0;
         Ok(count)
     }

@@ -3,22 +3,25 @@
 //! Who presses an image also says what of it matters, as an [`Outline`]: to find that out takes reading the file systems
 //! in it. The digests are made by the station itself, of an image that nobody else can write to any more.
 
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
 use jiff::Timestamp;
 use model::digest::{Digest, HashPaths, Lanes};
 use model::identity::Site;
-use model::layout::Plan;
-use model::manifest::{Chunk, FORMAT, Manifest, Recipe, Stage, Telltale, root};
+use model::layout::{Moved, Plan};
+use model::manifest::{Base, Chunk, FORMAT, Manifest, Recipe, Stage, Telltale, root};
 use model::ranges::{CHUNK, Range, RangeSet};
 use model::units::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::allocation::{self, MapError};
+use crate::derive::Derived;
+use crate::layers::{Image, ReadAt};
+use crate::store::Master;
 use crate::telltales;
 
 /// What of an image matters.
@@ -48,41 +51,117 @@ impl Outline {
 /// # Errors
 /// [`MapError`] if the image cannot be read, or the outline does not fit it.
 pub fn describe(
-    image: &File,
+    image: &dyn ReadAt,
     recipe: Recipe,
     plan: Plan,
     outline: Outline,
     paths: &HashPaths,
     report: &(dyn Fn(Bytes, Bytes) + Sync),
 ) -> Result<Manifest, MapError> {
-    let Outline { needed, sites, telltales } = outline;
+    let pieces = pieces(&plan, &outline, &[])?;
+    let ranges: Vec<Range> = pieces.iter().map(|(range, _)| *range).collect();
+    let digests = hash_ranges(image, &ranges, paths, report)?;
+    let chunks = pieces.into_iter().zip(digests).map(chunk).collect();
+    Ok(manifest(recipe, plan, outline, chunks, None))
+}
+
+/// The manifest of a derived master. Chunks that the base has as well keep their digests; the others are hashed, once the
+/// base's chunks from which they take anything have been hashed anew: a byte that is wrong there must not become right
+/// here.
+///
+/// # Errors
+/// [`MapError`] if an image cannot be read, the outline does not fit it, or the base is damaged.
+pub fn describe_derived(
+    image: &Image,
+    base: &Master,
+    recipe: Recipe,
+    plan: Plan,
+    Derived { own, mut outline }: Derived,
+    paths: &HashPaths,
+) -> Result<Manifest, MapError> {
+    let moved = plan.moved_from(&base.manifest.plan).unwrap_or_default();
+    let own_ranges: RangeSet = own.iter().copied().collect();
+    // Whatever the worker says: what the base's drives get, larger ones get, too.
+    let chunks = base.manifest.chunks.iter().map(Chunk::range);
+    outline.needed.extend(chunks.flat_map(|range| moved.iter().filter_map(move |m| m.part(range))));
+    let kept = kept(&base.manifest, &moved, &own_ranges);
+    let pieces = pieces(&plan, &outline, &kept)?;
+    let known: HashMap<Range, Digest> =
+        kept.iter().map(|chunk| (chunk.range(), chunk.sha256)).collect();
+    let anew = |range: &Range| !known.contains_key(range);
+    let ranges: Vec<Range> = pieces.iter().map(|(range, _)| *range).filter(anew).collect();
+    let touched = |chunk: &&Chunk| {
+        let parts = moved.iter().filter_map(|moved| moved.part(chunk.range()));
+        parts.into_iter().any(|part| ranges.iter().any(|range| range.overlaps(part)))
+    };
+    let touched: Vec<Chunk> = base.manifest.chunks.iter().filter(touched).copied().collect();
+    let places: Vec<Range> = touched.iter().map(Chunk::range).collect();
+    let found = hash_ranges(&base.image, &places, paths, &|_, _| ())?;
+    if let Some((chunk, _)) = touched.iter().zip(found).find(|(chunk, d)| chunk.sha256 != *d) {
+        return Err(MapError::Base(chunk.range()));
+    }
+    let mut digests = hash_ranges(image, &ranges, paths, &|_, _| ())?.into_iter();
+    let digest = |range: &Range| known.get(range).copied().or_else(|| digests.next());
+    let digests: Vec<Digest> = pieces.iter().map(|(range, _)| range).filter_map(digest).collect();
+    let chunks = pieces.into_iter().zip(digests).map(chunk).collect();
+    let (geometry, root_sha256) = (base.manifest.recipe.geometry, base.manifest.root_sha256);
+    let from = Base { geometry, root_sha256, own };
+    let mut manifest = manifest(recipe, plan, outline, chunks, Some(from));
+    manifest.warnings.clone_from(&base.manifest.warnings);
+    manifest.boot_programs.clone_from(&base.manifest.boot_programs);
+    Ok(manifest)
+}
+
+/// The base's body chunks that a derived master has as they are, at their places there.
+fn kept(base: &Manifest, moved: &[Moved], own: &RangeSet) -> Vec<Chunk> {
+    let body = base.chunks.iter().filter(|chunk| chunk.stage == Stage::Body);
+    let kept = body.filter_map(|chunk| {
+        let part = moved.iter().find_map(|moved| moved.part(chunk.range()))?;
+        let whole = part.length() == chunk.length;
+        let alone = !own.ranges().iter().any(|range| range.overlaps(part));
+        (whole && alone).then_some(Chunk { offset: part.start, ..*chunk })
+    });
+    kept.collect()
+}
+
+/// The pieces of an image that are hashed, each with the stage in which it is written. `kept` are pieces that it must have.
+fn pieces(plan: &Plan, outline: &Outline, kept: &[Chunk]) -> Result<Vec<(Range, Stage)>, MapError> {
     let size = plan.geometry.size;
     let outside = |range: &&Range| range.start >= range.end || range.end > size;
-    if let Some(range) = needed.iter().find(outside) {
+    if let Some(range) = outline.needed.iter().find(outside) {
         return Err(MapError::Outside(*range));
     }
-    let needed = needed.into_iter().collect::<RangeSet>().aligned(size);
-    let commit = allocation::commit(&plan);
+    let needed = outline.needed.iter().copied().collect::<RangeSet>().aligned(size);
+    let commit = allocation::commit(plan);
     let body = needed.without(&commit);
-    let body = body.pieces().map(|piece| (piece, Stage::Body));
+    // A chunk that only partly is needed here, or that holds what is written last, is cut anew.
+    let kept: Vec<Range> =
+        kept.iter().map(Chunk::range).filter(|range| body.covers(*range)).collect();
+    let rest = body.without(&kept.iter().copied().collect());
+    let body = rest.pieces().chain(kept).map(|piece| (piece, Stage::Body));
     // Commit ranges are not cut into pieces: a checksum and the bytes that it covers must be stamped together.
     let whole = commit.ranges().iter().map(|range| (*range, Stage::Commit));
     let mut pieces: Vec<(Range, Stage)> = body.chain(whole).collect();
     pieces.sort_by_key(|(range, _)| *range);
-    let ranges: Vec<Range> = pieces.iter().map(|(range, _)| *range).collect();
-    let stray = |site: &&Site| !ranges.iter().any(|range| range.covers(site.reach()));
-    if let Some(site) = sites.iter().find(stray) {
+    let stray = |site: &&Site| !pieces.iter().any(|(range, _)| range.covers(site.reach()));
+    if let Some(site) = outline.sites.iter().find(stray) {
         return Err(MapError::Site(*site));
     }
-    telltales::check(&telltales, &plan)?;
-    let digests = hash_ranges(image, &ranges, paths, report)?;
-    let chunk = |((range, stage), sha256): ((Range, Stage), Digest)| Chunk {
-        offset: range.start,
-        length: range.length(),
-        sha256,
-        stage,
-    };
-    let chunks: Vec<Chunk> = pieces.into_iter().zip(digests).map(chunk).collect();
+    telltales::check(&outline.telltales, plan)?;
+    Ok(pieces)
+}
+
+fn chunk(((range, stage), sha256): ((Range, Stage), Digest)) -> Chunk {
+    Chunk { offset: range.start, length: range.length(), sha256, stage }
+}
+
+fn manifest(
+    recipe: Recipe,
+    plan: Plan,
+    outline: Outline,
+    chunks: Vec<Chunk>,
+    base: Option<Base>,
+) -> Manifest {
     let mut manifest = Manifest {
         format: FORMAT,
         id: recipe.id(),
@@ -91,21 +170,48 @@ pub fn describe(
         recipe,
         plan,
         chunks,
-        sites,
-        telltales,
+        sites: outline.sites,
+        telltales: outline.telltales,
         pressed: Timestamp::now(),
         warnings: Vec::new(),
         boot_programs: Vec::new(),
+        base,
     };
     manifest.seal_sha256 = manifest.seal();
-    Ok(manifest)
+    manifest
+}
+
+/// Hashes what a derived master has of its own, and compares it with its manifest; all else must have the digests that the
+/// base's manifest has. Returns the first chunk that differs, `None` if none does.
+///
+/// # Errors
+/// If the image cannot be read or is too short.
+pub fn damage_derived(
+    manifest: &Manifest,
+    base: &Manifest,
+    image: &Image,
+    paths: &HashPaths,
+) -> io::Result<Option<Chunk>> {
+    let moved = manifest.moved().unwrap_or_default();
+    let own = manifest.base.iter().flat_map(|base| base.own.iter().copied()).collect();
+    let kept: HashSet<Chunk> = kept(base, &moved, &own).into_iter().collect();
+    let other: Vec<Chunk> =
+        manifest.chunks.iter().filter(|chunk| !kept.contains(chunk)).copied().collect();
+    let ranges: Vec<Range> = other.iter().map(Chunk::range).collect();
+    let digests = hash_ranges(image, &ranges, paths, &|_, _| ())?;
+    let damaged = other.iter().zip(digests).find(|(chunk, digest)| chunk.sha256 != *digest);
+    Ok(damaged.map(|(chunk, _)| *chunk))
 }
 
 /// Hashes an image again and compares it with its manifest. Returns the first chunk that differs, `None` if none does.
 ///
 /// # Errors
 /// If the image cannot be read or is too short.
-pub fn damage(manifest: &Manifest, image: &File, paths: &HashPaths) -> io::Result<Option<Chunk>> {
+pub fn damage(
+    manifest: &Manifest,
+    image: &dyn ReadAt,
+    paths: &HashPaths,
+) -> io::Result<Option<Chunk>> {
     let ranges: Vec<Range> = manifest.chunks.iter().map(Chunk::range).collect();
     let digests = hash_ranges(image, &ranges, paths, &|_, _| ())?;
     let damaged = manifest.chunks.iter().zip(digests).find(|(chunk, d)| chunk.sha256 != *d);
@@ -126,7 +232,7 @@ impl AsRef<[u8]> for Part {
 
 /// The SHA-256 of each range, in the order of `ranges`, computed on every core.
 fn hash_ranges(
-    image: &File,
+    image: &dyn ReadAt,
     ranges: &[Range],
     paths: &HashPaths,
     report: &(dyn Fn(Bytes, Bytes) + Sync),
@@ -144,7 +250,7 @@ fn hash_ranges(
                 let Some(range) = ranges.get(index) else { break };
                 let mut data: Vec<u8> = spare.pop().unwrap_or_default();
                 data.resize(range.length().as_usize(), 0);
-                image.read_exact_at(&mut data, range.start.0)?;
+                image.fill(&mut data, range.start)?;
                 lanes.add(Part { index, data });
             }
             if lanes.is_empty() {
@@ -176,6 +282,8 @@ fn hash_ranges(
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::FileExt as _;
+
     use model::digest::HashPath;
 
     use super::*;

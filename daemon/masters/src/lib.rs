@@ -10,7 +10,9 @@
 #![expect(clippy::disallowed_methods, reason = "writes files of the store, and knows no drive")]
 
 pub mod allocation;
+pub mod derive;
 pub mod image;
+pub mod layers;
 mod manifests;
 pub mod marker;
 pub mod signatures;

@@ -9,19 +9,20 @@
 //! Presses run under an account of their own, so what they leave is not trusted to be what it seems: [`takeover`].
 
 mod error;
+mod room;
 mod takeover;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use model::account::Account;
-use model::digest::{Digest, HashPaths};
-use model::manifest::{Manifest, MasterId, Recipe};
+use model::digest::HashPaths;
+use model::manifest::{Manifest, MasterId};
 use model::media::Stamp;
 use model::record::MasterRef;
 use model::units::Bytes;
@@ -29,10 +30,12 @@ use parking_lot::{Mutex, MutexGuard};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::process::{Resource, getrlimit};
 
+use crate::layers::Image;
 use crate::manifests::Manifests;
 use crate::{IMAGE_FILE, MANIFEST_FILE, image, marker, stamp};
 
 pub use error::StoreError;
+pub use room::Listed;
 pub use takeover::{Staging, Taken};
 
 /// A master that is known to be whole.
@@ -41,8 +44,8 @@ pub use takeover::{Staging, Taken};
 pub struct Master {
     pub manifest: Manifest,
     /// Open for reading. It stays readable if the master is removed from the store.
-    pub image: File,
-    /// The image's stamp when it was found whole.
+    pub image: Image,
+    /// The stamp of the image's own file when it was found whole.
     pub stamp: Stamp,
 }
 
@@ -53,26 +56,11 @@ impl Master {
     /// # Errors
     /// If the kernel does not give the image's stamp.
     pub fn is_unwritten(&self) -> io::Result<bool> {
-        let now = stamp::of(&self.image)?;
+        let now = stamp::of(self.image.own())?;
         // Not the whole stamp: that changes, too, when the master is removed from the store.
-        Ok((now.size, now.modified_ns) == (self.stamp.size, self.stamp.modified_ns))
+        let same = (now.size, now.modified_ns) == (self.stamp.size, self.stamp.modified_ns);
+        Ok(same && self.image.is_base_unwritten()?)
     }
-}
-
-/// A line of the list of masters.
-#[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "the names say it")]
-pub struct Listed {
-    pub id: MasterId,
-    pub recipe: Recipe,
-    /// Bytes that are written to a drive.
-    pub payload: Bytes,
-    /// Bytes that the image takes up in the store; fewer than its length, because it has holes.
-    pub allocated: Bytes,
-    /// The manifest's root digest.
-    pub root: Digest,
-    /// When the master was last opened.
-    pub used: SystemTime,
 }
 
 /// Reads the manifest in a master's folder.
@@ -269,6 +257,8 @@ impl Store {
     /// back.
     pub fn keep(&self, taken: Taken, manifest: &Manifest) -> Result<Arc<Master>, StoreError> {
         let (id, folder) = (&manifest.id, self.folder(&manifest.id));
+        // What was derived from another press of the same recipe has other bytes below.
+        self.remove_derived(id)?;
         let Taken { path, image } = taken;
         let text = serde_json::to_vec(manifest)
             .map_err(|error| Self::io(&path, "write the manifest")(error.into()))?;
@@ -296,7 +286,31 @@ impl Store {
         }
         let stamp = stamp::of(&image).map_err(Self::unreadable(id))?;
         self.checked().insert(id.clone(), stamp);
-        Ok(Arc::new(Master { manifest, image, stamp }))
+        match self.below(&manifest, image)? {
+            Some((image, _)) => Ok(Arc::new(Master { manifest, image, stamp })),
+            None => Err(StoreError::Baseless { id: id.clone() }),
+        }
+    }
+
+    /// The image of a master with this file of its own, and the base's manifest if it is a derived one; `None` if it is one
+    /// whose base is gone.
+    fn below(
+        &self,
+        manifest: &Manifest,
+        own: File,
+    ) -> Result<Option<(Image, Option<Manifest>)>, StoreError> {
+        let (Some(base), Some(recipe)) = (&manifest.base, manifest.base_recipe()) else {
+            return Ok(Some((own.into(), None)));
+        };
+        let Some(below) = self.load(&recipe.id())? else { return Ok(None) };
+        if below.manifest.base.is_some() || below.manifest.root_sha256 != base.root_sha256 {
+            return Ok(None);
+        }
+        let failed = Self::unreadable(&manifest.id);
+        let moved = manifest.moved().unwrap_or_default();
+        let file = below.image.own().try_clone();
+        let image = file.and_then(|file| Image::derived(own, file, moved, &base.own));
+        Ok(Some((image.map_err(failed)?, Some(below.manifest.clone()))))
     }
 
     /// Opens a master for use; `None` if there is none with this ID. The first time since the station started, and
@@ -316,11 +330,18 @@ impl Store {
         let path = folder.join(IMAGE_FILE);
         let image = File::open(&path).map_err(Self::unreadable(id))?;
         let stamp = stamp::of(&image).map_err(Self::io(&path, "query it"))?;
+        let Some((image, below)) = self.below(&manifest, image)? else {
+            tracing::warn!(master = %id, "the base of master {id} is gone, so it is derived anew");
+            return Ok(None);
+        };
         let known = self.checked().get(id).copied();
         if known != Some(stamp) {
             tracing::info!(master = %id, "checking the stored master against its digests");
-            let damage =
-                image::damage(&manifest, &image, &self.paths).map_err(Self::unreadable(id))?;
+            let damage = match &below {
+                None => image::damage(&manifest, &image, &self.paths),
+                Some(below) => image::damage_derived(&manifest, below, &image, &self.paths),
+            };
+            let damage = damage.map_err(Self::unreadable(id))?;
             if let Some(chunk) = damage {
                 return Err(StoreError::Damaged { id: id.clone(), chunk });
             }
@@ -342,6 +363,9 @@ impl Store {
         let mut checked = self.checked();
         if checked.get(id).is_some_and(same) {
             checked.remove(id);
+            if let Some(base) = master.manifest.base_recipe() {
+                checked.remove(&base.id());
+            }
         }
     }
 
@@ -353,7 +377,7 @@ impl Store {
         live.filter(same).or_else(|| self.manifests.find(master).filter(same))
     }
 
-    /// Removes a master; returns whether there was one. Drives that are being written from the master keep its image
+    /// Removes a master, and those that are derived from it; returns whether there was one. Drives that are being written from the master keep its image
     /// open.
     ///
     /// # Errors
@@ -363,73 +387,17 @@ impl Store {
         if !marker::is_master(&folder) {
             return Ok(false);
         }
+        self.remove_derived(id)?;
         self.checked().remove(id);
         self.discard(&folder)?;
         Ok(true)
     }
 
-    /// Every readable master, the most recently used first.
-    ///
-    /// # Errors
-    /// [`StoreError::Io`] if the store's folder cannot be listed.
-    pub fn list(&self) -> Result<Vec<Listed>, StoreError> {
-        let mut all = Vec::new();
-        for folder in self.masters()? {
-            let manifest = match load(&folder) {
-                Ok(manifest) => manifest,
-                Err(error) => {
-                    tracing::warn!(folder = %folder.display(), %error, "skipping a master that cannot be read");
-                    continue;
-                }
-            };
-            let allocated = fs::metadata(folder.join(IMAGE_FILE)).map_or(0, |m| m.blocks() * 512);
-            let used = fs::metadata(folder.join(MANIFEST_FILE))
-                .and_then(|m| m.modified())
-                .unwrap_or(SystemTime::UNIX_EPOCH);
-            all.push(Listed {
-                payload: manifest.payload(),
-                id: manifest.id,
-                recipe: manifest.recipe,
-                allocated: Bytes(allocated),
-                root: manifest.root_sha256,
-                used,
-            });
-        }
-        all.sort_by_key(|master| std::cmp::Reverse(master.used));
-        Ok(all)
-    }
-
-    /// Removes masters until one of about `needed` bytes fits the budget: the least recently used first, those in
-    /// `in_use` never.
-    ///
-    /// # Errors
-    /// [`StoreError::Budget`] if the masters in use leave too little.
-    pub fn make_room(&self, needed: Bytes, in_use: &HashSet<MasterId>) -> Result<(), StoreError> {
-        let mut listed = self.list()?;
-        let mut held: u64 = listed.iter().map(|m| m.allocated.0).sum();
-        while held.saturating_add(needed.0) > self.budget.0 {
-            let Some(at) = listed.iter().rposition(|m| !in_use.contains(&m.id)) else {
-                let used = Bytes(held);
-                return Err(StoreError::Budget { needed, budget: self.budget, used });
-            };
-            let victim = listed.remove(at);
-            tracing::info!(master = %victim.id, "removing the least recently used master to stay in the store's budget");
-            self.remove(&victim.id)?;
-            held -= victim.allocated.0;
-        }
-        Ok(())
-    }
-
-    /// Checks that the store's file system has room for about `needed` more bytes.
-    ///
-    /// # Errors
-    /// [`StoreError::Full`] if it does not.
-    pub fn check_space(&self, needed: Bytes) -> Result<(), StoreError> {
-        let stat = rustix::fs::statvfs(&self.path)
-            .map_err(|e| Self::io(&self.path, "query it")(e.into()))?;
-        let free = Bytes(stat.f_bavail.saturating_mul(stat.f_frsize));
-        if free < needed {
-            return Err(StoreError::Full { path: self.path.clone(), free, needed });
+    /// Removes the masters that are derived from this one.
+    fn remove_derived(&self, id: &MasterId) -> Result<(), StoreError> {
+        for master in self.list()?.iter().filter(|master| master.base.as_ref() == Some(id)) {
+            self.checked().remove(&master.id);
+            self.discard(&self.folder(&master.id))?;
         }
         Ok(())
     }

@@ -5,8 +5,6 @@
 //! and the names in the root folder. Whoever creates, renames, deletes, enlarges or rewrites a file changes a record,
 //! and so does whoever sets the volume's dirty flag. An EFI system partition is small, so everything on it counts.
 
-use std::fs::File;
-
 use ntfs::{KnownNtfsFileRecordNumber as Known, Ntfs, NtfsAttributeType, NtfsReadSeek};
 use std::io::SeekFrom;
 
@@ -16,12 +14,13 @@ use model::ranges::{Range, RangeSet};
 use model::units::{Bytes, MIB};
 
 use crate::allocation::{MapError, Slice, fat_allocated};
+use crate::layers::ReadAt;
 
 /// The telltale places of all volumes, in the order of the partitions.
 ///
 /// # Errors
 /// [`MapError`] if a file system in the image cannot be read.
-pub fn find(image: &File, plan: &Plan) -> Result<Vec<Telltale>, MapError> {
+pub fn find(image: &dyn ReadAt, plan: &Plan) -> Result<Vec<Telltale>, MapError> {
     let mut all = Vec::new();
     for partition in &plan.partitions {
         let own = partition.range(plan.geometry.sector);

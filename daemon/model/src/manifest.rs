@@ -9,7 +9,7 @@ use crate::boot::BootProgram;
 use crate::digest::{Digest, Root};
 use crate::drive::Geometry;
 use crate::identity::Site;
-use crate::layout::{Layout, Plan, Role};
+use crate::layout::{Layout, Moved, Plan, Role};
 use crate::ranges::Range;
 use crate::units::Bytes;
 
@@ -62,7 +62,7 @@ impl Recipe {
 }
 
 /// The phase of a job in which a chunk is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
     /// In the write phase, as nearly all chunks.
@@ -72,7 +72,7 @@ pub enum Stage {
 }
 
 /// A piece of the master's image that is written with one request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Chunk {
     /// Byte offset on the drive, a multiple of 4096.
     pub offset: Bytes,
@@ -133,6 +133,17 @@ impl Telltale {
     }
 }
 
+/// The master that another one is derived from: what the derived one has not of its own is the base's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Base {
+    /// The drive that the base was pressed for; all else in its recipe is the same.
+    pub geometry: Geometry,
+    pub root_sha256: Digest,
+    /// The ranges that the derived master has of its own.
+    pub own: Vec<Range>,
+}
+
 /// The description of a master. Invariants: chunks ascend and do not overlap, and every site lies within one chunk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names say it")]
@@ -150,7 +161,7 @@ pub struct Manifest {
     pub telltales: Vec<Telltale>,
     /// Digest over all chunks.
     pub root_sha256: Digest,
-    /// Digest over recipe, plan, chunks, sites and telltales. The manifest decides what is written where, so it is checked as
+    /// Digest over recipe, plan, chunks, sites, telltales and base. The manifest decides what is written where, so it is checked as
     /// strictly as the image.
     pub seal_sha256: Digest,
     /// When the press ended.
@@ -160,6 +171,9 @@ pub struct Manifest {
     /// The programs on the ESP, as the comparison with the media has read them.
     #[serde(default)]
     pub boot_programs: Vec<BootProgram>,
+    /// What it is derived from; `None` for a master that was pressed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<Base>,
 }
 
 impl Manifest {
@@ -174,7 +188,8 @@ impl Manifest {
             && manifest.id == manifest.recipe.id()
             && plan.as_ref() == Ok(&manifest.plan)
             && manifest.root_sha256 == root(&manifest.chunks)
-            && manifest.seal_sha256 == manifest.seal();
+            && manifest.seal_sha256 == manifest.seal()
+            && manifest.base.is_none() == manifest.moved().is_none();
         if !sound {
             let message = "the manifest contradicts itself";
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
@@ -185,7 +200,23 @@ impl Manifest {
     /// Computes the digest that [`Manifest::seal_sha256`] must be.
     pub fn seal(&self) -> Digest {
         let parts = (&self.recipe, &self.plan, &self.chunks, &self.sites, &self.telltales);
-        Digest::of(&serde_json::to_vec(&parts).unwrap_or_default())
+        let text = match &self.base {
+            None => serde_json::to_vec(&parts),
+            Some(base) => serde_json::to_vec(&(parts, base)),
+        };
+        Digest::of(&text.unwrap_or_default())
+    }
+
+    /// The recipe of the master that this one is derived from.
+    pub fn base_recipe(&self) -> Option<Recipe> {
+        let base = self.base.as_ref()?;
+        Some(Recipe { geometry: base.geometry, ..self.recipe.clone() })
+    }
+
+    /// What a derived master has of its base; `None` for a master that was pressed, or if there is no such base.
+    pub fn moved(&self) -> Option<Vec<Moved>> {
+        let base = self.base_recipe()?;
+        self.plan.moved_from(&base.layout.plan(base.geometry).ok()?)
     }
 
     /// The number of bytes that are written to each drive.

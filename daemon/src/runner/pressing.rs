@@ -31,11 +31,13 @@ use tokio::task::{JoinError, spawn_blocking};
 
 use super::{OpenMaster, Services};
 
+mod deriving;
+
 /// Room that partition tables, file systems and NTFS's own files take beyond the content, but for the bitmaps of the
 /// volumes.
 const OVERHEAD: Bytes = Bytes::mib(96);
 
-/// The task of one press.
+/// The making of one master.
 pub(super) struct Press {
     pub(super) recipe: Recipe,
     /// The files of the media.
@@ -60,44 +62,124 @@ impl Press {
         services: &Services,
         sender: &mpsc::Sender<Event<OpenMaster>>,
     ) -> Result<OpenMaster, Failure> {
+        let (sender, id) = (sender.clone(), self.recipe.id());
+        let report: Report = Arc::new(move |progress| {
+            // A busy station may miss progress; only the end must reach it.
+            let _ = sender.try_send(Event::PressProgress(id.clone(), progress));
+        });
+        let Some(base) = self.base(services) else { return self.press(services, &report).await };
+        let base = match self.found_or_pressed(base, services, &report).await {
+            Ok(base) => base,
+            // The content is larger than it seemed.
+            Err(failure) if failure.code == FailureCode::VolumeFull => {
+                return self.press(services, &report).await;
+            }
+            Err(failure) => return Err(failure),
+        };
+        let recipe = self.recipe.clone();
+        match deriving::derive(&base, recipe, &self.in_use, services, &report).await {
+            // A volume is not as expected, or the base has just been removed.
+            Err(failure)
+                if matches!(
+                    failure.code,
+                    FailureCode::PressFailed | FailureCode::MasterDamaged
+                ) =>
+            {
+                let (master, why) = (self.recipe.id(), failure.sentence());
+                tracing::warn!(%master, "master {master} is not derived but pressed: {why}");
+                self.press(services, &report).await
+            }
+            other => other,
+        }
+    }
+
+    /// The recipe of the master from which this one can be derived.
+    fn base(&self, services: &Services) -> Option<Recipe> {
+        let Recipe { layout, geometry, .. } = &self.recipe;
+        let base = layout.base_drive(self.room, geometry.sector).filter(|_| services.derive)?;
+        let plan = layout.plan(*geometry).ok()?;
+        let derivable = base != *geometry && plan.moved_from(&layout.plan(base).ok()?).is_some();
+        derivable.then(|| Recipe { geometry: base, ..self.recipe.clone() })
+    }
+
+    /// The base, from the store if it has one that is whole.
+    async fn found_or_pressed(
+        &self,
+        base: Recipe,
+        services: &Services,
+        report: &Report,
+    ) -> Result<OpenMaster, Failure> {
+        let (store, id) = (services.store.clone(), base.id());
+        let look = spawn_blocking(move || match store.load(&id) {
+            Err(error @ (StoreError::Damaged { .. } | StoreError::Unreadable { .. })) => {
+                let why = chain(&error);
+                tracing::error!(master = %id, "master {id} is removed and pressed anew: {why}");
+                store.remove(&id).map(|_| None)
+            }
+            other => other,
+        });
+        let found = look.await.map_err(|error| panicked(&error))?;
+        if let Some(base) = found.map_err(|error| store_failed(&error))? {
+            return Ok(base);
+        }
+        let press = Self {
+            recipe: base,
+            files: self.files.clone(),
+            room: self.room,
+            in_use: self.in_use.clone(),
+        };
+        press.press(services, report).await
+    }
+
+    /// Presses the master.
+    async fn press(&self, services: &Services, report: &Report) -> Result<OpenMaster, Failure> {
         let Self { recipe, files, room, in_use } = self;
-        let id = recipe.id();
-        let (store, own) = (services.store.clone(), id.clone());
+        let (store, own) = (services.store.clone(), recipe.id());
         // Every byte of the largest volume's bitmap is written once, by mkntfs.
         let bitmap = ntfs_bitmap(recipe.geometry.size);
-        let prepare = spawn_blocking(move || {
-            let needed = room.saturating_add(OVERHEAD).saturating_add(bitmap);
-            store.make_room(needed, &in_use)?;
-            store.check_space(needed)?;
-            store.staging(&own)
-        });
-        let prepared = prepare.await.map_err(|error| panicked(&error))?;
-        let staging = prepared.map_err(|error| store_failed(&error))?;
-        let tools = services.tools.clone();
-        let folder = staging.path().to_owned();
+        let needed = room.saturating_add(OVERHEAD).saturating_add(bitmap);
+        let staging = prepared(store, own, needed, in_use.clone()).await?;
+        let (tools, folder) = (services.tools.clone(), staging.path().to_owned());
+        let (files, recipe) = (files.clone(), recipe.clone());
         let task = PressTask { files, recipe, tools, staging: folder };
-        let report: Report = {
-            let (sender, id) = (sender.clone(), id.clone());
-            Arc::new(move |progress| {
-                // A busy station may miss progress; only the end must reach it.
-                let _ = sender.try_send(Event::PressProgress(id.clone(), progress));
-            })
-        };
-        let made = pressed(services, task, staging, &report).await;
-        let store = services.store.clone();
-        let keep = spawn_blocking(move || {
-            let kept = made.and_then(|(taken, manifest)| {
-                store.keep(taken, &manifest).map_err(|error| store_failed(&error))
-            });
-            if kept.is_err()
-                && let Err(error) = store.clear_presses()
-            {
-                tracing::error!("{}", chain(&error));
-            }
-            kept
-        });
-        keep.await.unwrap_or_else(|error| Err(panicked(&error)))
+        let made = pressed(services, task, staging, report).await;
+        kept(services.store.clone(), made).await
     }
+}
+
+/// Makes room in the store for about `needed` bytes, and a folder to press into.
+async fn prepared(
+    store: Arc<Store>,
+    id: MasterId,
+    needed: Bytes,
+    in_use: HashSet<MasterId>,
+) -> Result<Staging, Failure> {
+    let prepare = spawn_blocking(move || {
+        store.make_room(needed, &in_use)?;
+        store.check_space(needed)?;
+        store.staging(&id)
+    });
+    let prepared = prepare.await.map_err(|error| panicked(&error))?;
+    prepared.map_err(|error| store_failed(&error))
+}
+
+/// Makes what was taken over a master; removes what is left of it if that fails.
+async fn kept(
+    store: Arc<Store>,
+    made: Result<(Taken, Manifest), Failure>,
+) -> Result<OpenMaster, Failure> {
+    let keep = spawn_blocking(move || {
+        let kept = made.and_then(|(taken, manifest)| {
+            store.keep(taken, &manifest).map_err(|error| store_failed(&error))
+        });
+        if kept.is_err()
+            && let Err(error) = store.clear_presses()
+        {
+            tracing::error!("{}", chain(&error));
+        }
+        kept
+    });
+    keep.await.unwrap_or_else(|error| Err(panicked(&error)))
 }
 
 /// Where the progress of a press goes.

@@ -40,6 +40,8 @@ pub struct Services {
     /// Whose signatures media needs.
     pub signers: Arc<Signers>,
     pub clock: Clock,
+    /// Whether masters are derived from others of the same media.
+    pub derive: bool,
     /// Index of the image that is applied.
     pub image: u32,
     /// The layout that drives get.

@@ -90,8 +90,11 @@ pub struct Setup {
     pub last_jobs: Vec<Record>,
     /// The largest image of a master that the store can hold; it is as large as the drive.
     pub largest_image: Bytes,
-    /// Whether masters of new media are pressed at once for the geometries of drives imaged before.
+    /// Whether masters of new media are pressed at once: those that others are derived from, or those for the geometries
+    /// of drives imaged before.
     pub press_ahead: bool,
+    /// Whether masters for larger drives are derived from one that is little larger than the content.
+    pub derive: bool,
 }
 
 /// The live state.

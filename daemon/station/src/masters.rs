@@ -9,11 +9,12 @@ use model::code::{FailureCode, ReasonCode};
 use model::digest::Digest;
 use model::drive::Geometry;
 use model::failure::{Coded, Failure, Reason, Refusal};
+use model::layout::Layout;
 use model::manifest::{MasterId, Recipe};
 use model::media::IntakeOutcome;
 use model::offer::{Offer, OfferChange};
 use model::record::{MediaRef, Record};
-use model::units::Bytes;
+use model::units::{Bytes, SectorSize};
 use model::verdict::Verdict;
 
 use crate::Station;
@@ -274,10 +275,14 @@ impl<M: Clone> Station<M> {
         Some(Effect::Record(Box::new(record)))
     }
 
-    /// Queues a press of the media with this digest for each geometry; those that drives wait for come first.
+    /// Queues presses of the media with this digest, for drives of these geometries; those that drives wait for come first.
     pub(crate) fn press_ahead(&mut self, media: Digest, geometries: &[Geometry]) {
         let Some(media) = self.catalog.valid_with(media) else { return };
-        for geometry in geometries {
+        let wanted = match self.setup.derive {
+            true => bases(&self.setup.layout, media.inventory.least_bytes, geometries),
+            false => geometries.to_vec(),
+        };
+        for geometry in &wanted {
             let recipe = recipe(&self.usual(Arc::clone(&media)), *geometry);
             let least = minimum_size(&media, &recipe.layout, Some(*geometry)).least;
             let fits = recipe.layout.plan(*geometry).is_ok()
@@ -300,5 +305,40 @@ impl<M: Clone> Station<M> {
             _ => None,
         };
         self.insertions.values().filter_map(awaited).collect()
+    }
+}
+
+/// The geometries for which a press serves drives of these, and of any other capacity: one for drives with sectors of 512
+/// bytes, one for those with other sectors that have been seen, and those for which no master can be derived.
+fn bases(layout: &Layout, content: Bytes, seen: &[Geometry]) -> Vec<Geometry> {
+    let base = |sector| layout.base_drive(content, sector);
+    let mut all: Vec<Geometry> = base(SectorSize::B512).into_iter().collect();
+    for geometry in seen {
+        let plan = |geometry: Geometry| layout.plan(geometry).ok();
+        let base = base(geometry.sector).filter(|base| {
+            let plans = plan(*geometry).zip(plan(*base));
+            plans.is_some_and(|(plan, base)| plan.moved_from(&base).is_some())
+        });
+        all.push(base.unwrap_or(*geometry));
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_press_serves_all_capacities() {
+        let layout = Layout::default();
+        let content = Bytes(10 << 30);
+        let drive = |gib: u64, sector| Geometry { size: Bytes(gib << 30), sector };
+        let [b512, b4096] = [SectorSize::B512, SectorSize::B4096];
+        let base = |sector| layout.base_drive(content, sector).unwrap();
+        assert_eq!(bases(&layout, content, &[]), [base(b512)]);
+        let seen = [drive(100, b512), drive(200, b4096), drive(20 << 10, b512), drive(11, b512)];
+        let all = bases(&layout, content, &seen);
+        // Beyond 16 TiB clusters are larger, and a volume does not shrink.
+        assert_eq!(all, [base(b512), base(b512), base(b4096), seen[2], seen[3]]);
     }
 }

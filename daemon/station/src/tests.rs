@@ -71,6 +71,7 @@ pub(crate) fn station() -> Bench {
         last_jobs: Vec::new(),
         largest_image: Bytes(16 << 40),
         press_ahead: true,
+        derive: false,
     }))
 }
 
@@ -163,6 +164,7 @@ fn manifest(recipe: Recipe) -> Manifest {
         pressed: NOW,
         warnings: Vec::new(),
         boot_programs: Vec::new(),
+        base: None,
     }
 }
 

@@ -18,6 +18,11 @@ use super::Case;
 use crate::harness::sample::Sample;
 use crate::harness::{Drive, NOBODY, Rig, Setup, sample, sample_of, wait_for};
 
+/// A station that presses a master for each capacity: what happens to an image on its way is told there.
+fn pressed() -> Setup {
+    Setup::default().set("store.derive", false)
+}
+
 /// Verdict and reason of a record.
 fn verdict(record: &Value) -> String {
     let verdict = record["verdict"].as_str().unwrap();
@@ -103,7 +108,7 @@ const WINDOWS: std::ops::Range<u64> = 57 << 20..399 << 20;
 #[apply(test!)]
 #[needs(LOOP, ROOT)]
 fn a_master_that_differs_from_its_media_is_none() {
-    let rig = Rig::started(Setup::default());
+    let rig = Rig::started(pressed());
     let name: Vec<u8> = "hidden.sys".encode_utf16().flat_map(u16::to_le_bytes).collect();
     for (tried, part, bytes, skip, told) in [
         (
@@ -152,7 +157,7 @@ fn a_master_that_differs_from_its_media_is_none() {
 #[apply(test!)]
 #[needs(LOOP, ROOT)]
 fn an_image_that_changes_while_it_is_compared_ships_no_wrong_byte() {
-    let rig = Rig::started(Setup::default());
+    let rig = Rig::started(pressed());
     let drive = rig.attached("A", 420, 512);
     let (worker, image) = wait_for("the comparison", || {
         let worker = rig.children().into_iter().find(|child| handles(child) > 0)?;
@@ -181,7 +186,7 @@ fn an_image_that_changes_while_it_is_compared_ships_no_wrong_byte() {
 #[apply(test!)]
 #[needs(LOOP, ROOT)]
 fn media_with_compressed_files_passes_and_is_the_same() {
-    let rig = Rig::new(Setup::default());
+    let rig = Rig::new(pressed());
     rig.add_media(
         &sample_of(&Sample { packed: true, ..Sample::default() }, &["--compress=LZX"]),
         "win.wim",
@@ -204,7 +209,7 @@ fn media_with_compressed_files_passes_and_is_the_same() {
 
 /// A station whose mkntfs first runs these lines of a shell, once in a press, with `$staging` as its folder.
 fn with_mkntfs(lines: &str) -> Rig {
-    let rig = Rig::new(Setup::default());
+    let rig = Rig::new(pressed());
     let tools = rig.path("tools");
     fs::create_dir(&tools).unwrap();
     let script = format!(
@@ -222,7 +227,7 @@ fn with_mkntfs(lines: &str) -> Rig {
 #[apply(test!)]
 #[needs(LOOP, ROOT)]
 fn a_link_in_place_of_the_image_leads_nowhere() {
-    let rig = Rig::started(Setup::default());
+    let rig = Rig::started(pressed());
     let secret = rig.path("secret");
     let owner = 1000;
     fs::write(&secret, "somebody's private file").unwrap();
@@ -251,7 +256,7 @@ fn a_link_in_place_of_the_image_leads_nowhere() {
 #[apply(test!)]
 #[needs(LOOP, ROOT)]
 fn only_a_file_of_the_press_s_own_is_taken() {
-    let rig = Rig::started(Setup::default());
+    let rig = Rig::started(pressed());
     let tried = |tried, what: &str, change: &dyn Fn(&Stopped)| {
         let stopped = stopped_after_apply(&rig);
         change(&stopped);
@@ -279,7 +284,7 @@ fn only_a_file_of_the_press_s_own_is_taken() {
 #[apply(test!)]
 #[needs(LOOP, ROOT)]
 fn an_image_that_somebody_can_write_to_is_no_master() {
-    let rig = Rig::started(Setup::default());
+    let rig = Rig::started(pressed());
     let stopped = stopped_after_apply(&rig);
     // A press that was too quick to be stopped may have made one.
     let masters = || fs::read_dir(rig.path("store/masters")).unwrap().count();
@@ -388,7 +393,7 @@ fn a_worker_reaches_nothing_but_its_task() {
 #[apply(test!)]
 #[needs(LOOP, ROOT)]
 fn nobody_of_the_account_looks_into_a_worker() {
-    let rig = Rig::new(Setup::default());
+    let rig = Rig::new(pressed());
     rig.set("tools.user", "nobody");
     rig.start_with_media();
     let stopped = stopped_after_apply(&rig);
@@ -436,7 +441,7 @@ fn status(process: &str) -> String {
 #[apply(test!)]
 #[needs(LOOP, ROOT)]
 fn audits_have_no_rights_and_wait_for_each_other() {
-    let rig = Rig::new(Setup::default());
+    let rig = Rig::new(pressed());
     rig.add_media(&sample(&["--solid"]), "win.wim");
     rig.start();
     rig.wait_media("win.wim", "valid");

@@ -1,7 +1,29 @@
-//! What values keys take, in the words of messages.
+//! What values keys take, in the words of messages, and what holds without one.
 
 use super::near;
 use model::units::UnitError;
+
+/// What holds where a key is not given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fallback {
+    /// This value, in TOML.
+    Value(&'static str),
+    /// No value; the text tells what that means.
+    Absent(&'static str),
+    /// The key must be given.
+    Required,
+}
+
+impl Fallback {
+    /// The text for people, in Markdown.
+    pub fn shown(self) -> String {
+        match self {
+            Self::Value(toml) => format!("`{toml}`"),
+            Self::Absent(words) => words.to_owned(),
+            Self::Required => "must be given".to_owned(),
+        }
+    }
+}
 
 /// What kind of value a key takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

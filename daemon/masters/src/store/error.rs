@@ -41,6 +41,8 @@ pub enum StoreError {
         #[source]
         source: io::Error,
     },
+    #[error("master {id} is derived, and its base has gone meanwhile")]
+    Baseless { id: MasterId },
     /// `needed` is an estimate.
     #[error("store {path}: {free} are free, a master needs about {needed}")]
     Full { path: PathBuf, free: Bytes, needed: Bytes },
@@ -69,7 +71,9 @@ impl StoreError {
             Self::Io { .. } | Self::Locked(_) | Self::NotOurs { .. } | Self::InTheWay { .. } => {
                 FailureCode::StoreError
             }
-            Self::Damaged { .. } | Self::Unreadable { .. } => FailureCode::MasterDamaged,
+            Self::Damaged { .. } | Self::Unreadable { .. } | Self::Baseless { .. } => {
+                FailureCode::MasterDamaged
+            }
             Self::Budget { .. } => FailureCode::StoreBudget,
             Self::Full { .. } => FailureCode::StoreFull,
             Self::NotTaken { .. } => FailureCode::PressFailed,
@@ -98,7 +102,7 @@ impl Hint for StoreError {
                 "find out which process of the user tools.user has put it there; nothing of it was used"
             }
             // The station presses such a master anew by itself.
-            Self::Damaged { .. } | Self::Unreadable { .. } => return None,
+            Self::Damaged { .. } | Self::Unreadable { .. } | Self::Baseless { .. } => return None,
         };
         Some(hint.into())
     }

@@ -205,6 +205,7 @@ mod tests {
             pressed: Timestamp::UNIX_EPOCH,
             warnings: Vec::new(),
             boot_programs: Vec::new(),
+            base: None,
         }
     }
 

@@ -1,9 +1,11 @@
 //! Presses a master from prestaged media.
 //!
 //! [`build`] runs in a worker process and writes only into the store; [`crate::check`], in another one, compares what it
-//! has made with the media. [`rehearsal`] tries at intake what a press will do. This file holds the task of the former, which the station makes and the worker does.
+//! has made with the media. [`rehearsal`] tries at intake what a press will do. [`mod@derive`] makes
+//! masters for larger drives of one that was pressed. This file holds the task of the first, which the station makes and the worker does.
 
 pub mod build;
+pub mod derive;
 pub mod esp;
 mod fat_names;
 pub(crate) mod fits;

@@ -7,11 +7,13 @@
 
 mod error;
 mod extent;
+mod grown;
 mod role;
 mod volume;
 
 pub use error::LayoutError;
 pub use extent::Extent;
+pub use grown::Moved;
 pub use role::{Attributes, FileSystem, Role};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
