@@ -47,6 +47,8 @@ pub(super) enum Verb {
     Status,
     /// Show the station live, until interrupted.
     Watch,
+    /// Show the rack in large letters, and operate it with keys.
+    Top,
     /// Allow the station to write to admitted drives.
     Arm,
     /// Forbid writing; drives being written are finished.

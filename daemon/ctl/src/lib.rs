@@ -38,6 +38,7 @@ mod since;
 mod status;
 mod table;
 mod told;
+mod top;
 mod verify_record;
 mod watch;
 mod words;
@@ -218,6 +219,7 @@ async fn perform(arguments: Arguments) -> Result<u8, CommandError> {
             watch::perform(&client, out.json).await?;
             Ok(exit::DONE)
         }
+        Verb::Top => top::perform(&client).await,
         Verb::Arm => told::arm(&client, &out, "/v1/arm").await,
         Verb::Disarm => told::arm(&client, &out, "/v1/disarm").await,
         Verb::Drives(arguments) => drives::perform(&client, &out, &arguments).await,

@@ -36,7 +36,7 @@ pub(super) async fn perform(client: &Client, json: bool) -> Result<(), ClientErr
         }
         return Err(ClientError::Ended);
     }
-    let mut feed = Feed { client, events: Some(events) };
+    let mut feed = Feed::new(client, events);
     let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
     let mut view = match io::stdout().is_terminal() && !dumb {
         true => View::Screen(Screen::open()),
@@ -78,24 +78,30 @@ enum View {
 
 /// The daemon does not answer any more.
 #[derive(Debug)]
-struct Lost {
-    since: Timestamp,
-    why: String,
+pub(super) struct Lost {
+    pub(super) since: Timestamp,
+    pub(super) why: String,
 }
 
 /// The station's snapshots, one after the other.
-struct Feed<'a> {
+#[derive(Debug)]
+pub(super) struct Feed<'a> {
     client: &'a Client,
     /// Open while the daemon is there.
     events: Option<Lines>,
 }
 
-impl Feed<'_> {
+impl<'a> Feed<'a> {
+    /// The snapshots that come on a connection, and on those after it.
+    pub(super) fn new(client: &'a Client, events: Lines) -> Self {
+        Self { client, events: Some(events) }
+    }
+
     /// The next snapshot, also where nothing has changed but the time.
     ///
     /// # Errors
     /// The daemon does not answer. It is looked for again with the next call.
-    async fn next(&mut self) -> Result<Snapshot, ClientError> {
+    pub(super) async fn next(&mut self) -> Result<Snapshot, ClientError> {
         if self.events.is_none() {
             sleep(RETRY).await;
             self.events = Some(within(self.client.events()).await?);
