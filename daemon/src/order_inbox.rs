@@ -1,6 +1,7 @@
 //! The folder of orders: files that are complete are taken up, and what is wrong with one is told. Nothing in it is moved or
 //! changed.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
@@ -8,12 +9,14 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use config::orders::{Form, LARGEST_FILE, parse};
+use config::orders::file::{self, Links};
+use config::orders::{Form, Mistake, parse};
 use jiff::Timestamp;
 use masters::stamp;
 use media::lease::{Writers, writers};
 use model::api::command::Command;
 use model::api::orders::OrderFileView;
+use model::code::DenialCode;
 use model::failure::{Denial, chain};
 use model::hint::Hint as _;
 use model::media::Stamp;
@@ -29,10 +32,22 @@ const ROUND: Duration = Duration::from_secs(1);
 
 type Sender = mpsc::Sender<Event<OpenMaster>>;
 
-/// The files of the folder, as they were when they were taken up last, with what is wrong with them.
+/// A file of the folder, as it was when it was taken up last.
+#[derive(Debug)]
+struct Taken {
+    stamp: Stamp,
+    /// The lists that it names, as they were then; `None` for one that was not there.
+    lists: BTreeMap<PathBuf, Option<Stamp>>,
+    orders: Vec<Order>,
+    view: Option<OrderFileView>,
+    /// It was right, and the station could not take it then.
+    again: bool,
+}
+
+/// The files of the folder, and what is wrong with them.
 #[derive(Default)]
 struct OrderInbox {
-    known: BTreeMap<PathBuf, Stamp>,
+    known: BTreeMap<PathBuf, Taken>,
     views: Vec<OrderFileView>,
 }
 
@@ -63,21 +78,65 @@ impl OrderInbox {
                 return self.tell(vec![view(folder, Some(problem), None)], sender);
             }
         };
-        // A list of serial numbers belongs to the orders that name it, so every change counts for all.
-        if files == self.known && views.is_empty() && !self.views.iter().any(|v| v.waiting) {
-            return Some(());
-        }
-        if files != self.known {
-            self.known = files;
-            for path in self.known.keys() {
-                if let Some(told) = take(path, folder, sender)? {
-                    views.push(told);
-                }
+        self.known.retain(|path, _| files.contains_key(path));
+        let mut news = Vec::new();
+        for (path, stamp) in files {
+            let is_known = self.known.get(&path).is_some_and(|taken| {
+                taken.stamp == stamp && taken.lists.iter().all(|(list, then)| *then == now(list))
+            });
+            if !is_known {
+                self.known.insert(path.clone(), read(&path, stamp, folder));
             }
-        } else {
-            views.extend(self.views.iter().filter(|view| !view.waiting).cloned());
+            if !is_known || self.known.get(&path).is_some_and(|taken| taken.again) {
+                news.push(path);
+            }
         }
+        let twice = self.twice();
+        for path in news {
+            let other = twice.get(&path);
+            let Some(taken) = self.known.get_mut(&path) else { continue };
+            if other.is_some() || taken.orders.is_empty() {
+                continue;
+            }
+            let (view, again) = match add(taken.orders.clone(), sender)? {
+                Ok(()) => (None, false),
+                Err(Denial { code, detail, hint }) => {
+                    (Some(view(&path, Some(detail), hint)), may_pass(code))
+                }
+            };
+            (taken.view, taken.again) = (view, again);
+        }
+        for (path, taken) in &mut self.known {
+            match twice.get(path) {
+                Some(what) => {
+                    let hint = "take one of them away; the order stays as it was until then";
+                    views.push(view(path, Some(what.clone()), Some(hint.into())));
+                    taken.again = true;
+                }
+                None => views.extend(taken.view.clone()),
+            }
+        }
+        views.sort_by(|a, b| a.name.cmp(&b.name));
         self.tell(views, sender)
+    }
+
+    /// The files that have an order of another file, and what is wrong with them.
+    fn twice(&self) -> BTreeMap<PathBuf, String> {
+        let mut first: BTreeMap<&str, &PathBuf> = BTreeMap::new();
+        let mut twice = BTreeMap::new();
+        for (path, taken) in &self.known {
+            for order in &taken.orders {
+                let number = order.number.as_str();
+                let Some(other) = first.insert(number, path) else { continue };
+                let told = |other: &Path| {
+                    let name = other.file_name().unwrap_or_default().to_string_lossy();
+                    format!("order {number} is in {} as well", name.replace(char::is_control, "?"))
+                };
+                twice.insert(path.clone(), told(other));
+                twice.insert(other.clone(), told(path));
+            }
+        }
+        twice
     }
 
     fn tell(&mut self, views: Vec<OrderFileView>, sender: &Sender) -> Option<()> {
@@ -103,8 +162,12 @@ fn listed(folder: &Path) -> io::Result<(BTreeMap<PathBuf, Stamp>, Vec<OrderFileV
         if hidden || Form::of(&path).is_none() {
             continue;
         }
-        // It may have gone, or be no file.
-        let Ok(meta) = fs::metadata(&path) else { continue };
+        // It may have gone, or be no file. A link is told when it is read.
+        let Ok(meta) = fs::symlink_metadata(&path) else { continue };
+        if meta.is_symlink() {
+            files.insert(path, stamp::in_metadata(&meta));
+            continue;
+        }
         if !meta.is_file() {
             continue;
         }
@@ -124,13 +187,17 @@ fn view(path: &Path, problem: Option<String>, hint: Option<String>) -> OrderFile
     OrderFileView { name: name.replace(char::is_control, "?"), waiting: false, problem, hint }
 }
 
-fn read(path: &Path) -> Result<String, String> {
-    let told = |error: io::Error| chain(&error);
-    let size = fs::metadata(path).map_err(told)?.len();
-    if size > LARGEST_FILE {
-        return Err(format!("it has {size} bytes; at most {LARGEST_FILE} are read"));
-    }
-    fs::read_to_string(path).map_err(told)
+/// A file that is named by another one, as it is now.
+fn now(list: &Path) -> Option<Stamp> {
+    fs::symlink_metadata(list).ok().map(|meta| stamp::in_metadata(&meta))
+}
+
+/// Whether what was denied may be carried out later, without anybody's doing something about the file.
+fn may_pass(code: DenialCode) -> bool {
+    matches!(
+        code,
+        DenialCode::LedgerUnavailable | DenialCode::LedgerTampered | DenialCode::InternalError
+    )
 }
 
 /// Whether a CSV file is a list of serial numbers, which orders name.
@@ -139,28 +206,31 @@ fn is_list(text: &str) -> bool {
     !first.to_lowercase().split([',', ';']).any(|name| name.trim().trim_matches('"') == "number")
 }
 
-/// Takes up the orders of a file. The outer `None` says that the station has ended, the inner one that all is well.
-fn take(path: &Path, folder: &Path, sender: &Sender) -> Option<Option<OrderFileView>> {
-    let wrong = |what: String, hint| Some(Some(view(path, Some(what), hint)));
-    let Some(form) = Form::of(path) else { return Some(None) };
-    let text = match read(path) {
-        Ok(text) => text,
-        Err(why) => return wrong(why, None),
+/// Reads the orders of a file, and the lists that they name.
+fn read(path: &Path, stamp: Stamp, folder: &Path) -> Taken {
+    let lists = RefCell::new(BTreeMap::new());
+    let list = |name: &str| {
+        if name.contains('/') {
+            return Err("a list lies beside the order".to_owned());
+        }
+        let path = folder.join(name);
+        // First, so that a change while it is read is seen the next time.
+        lists.borrow_mut().insert(path.clone(), now(&path));
+        file::read(&path, Links::Refuse).map_err(|error| chain(&error))
     };
-    if form == Form::Csv && is_list(&text) {
-        return Some(None);
-    }
-    let list = |name: &str| match name.contains('/') {
-        true => Err("a list lies beside the order".to_owned()),
-        false => read(&folder.join(name)),
+    let found = match (file::read(path, Links::Refuse), Form::of(path)) {
+        (Err(error), _) => Err(view(path, Some(chain(&error)), None)),
+        (Ok(text), Some(form)) if form == Form::Toml || !is_list(&text) => {
+            let wrong = |mistake: Mistake| view(path, Some(mistake.to_string()), mistake.hint());
+            parse(&text, form, &list).map_err(wrong)
+        }
+        (Ok(_), _) => Ok(Vec::new()),
     };
-    match parse(&text, form, &list) {
-        Err(mistake) => wrong(mistake.to_string(), mistake.hint()),
-        Ok(orders) => match add(orders, sender)? {
-            Ok(()) => Some(None),
-            Err(denial) => wrong(denial.detail, denial.hint),
-        },
-    }
+    let (orders, view) = match found {
+        Ok(orders) => (orders, None),
+        Err(view) => (Vec::new(), Some(view)),
+    };
+    Taken { stamp, lists: lists.into_inner(), orders, view, again: false }
 }
 
 /// Has the station add orders; `None` if it has ended.
@@ -169,7 +239,7 @@ fn add(orders: Vec<Order>, sender: &Sender) -> Option<Result<(), Denial>> {
     let at = Timestamp::now();
     let change = |order: Order| OrderChange {
         number: order.number.clone(),
-        act: OrderAct::Add(Box::new(order)),
+        act: OrderAct::AddByFile(Box::new(order)),
         reason: None,
         by: by.clone(),
         at,

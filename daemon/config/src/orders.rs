@@ -1,6 +1,7 @@
 //! Orders as people write them: TOML for one order, CSV for several. Every mistake is told with its line and key, and
 //! nothing of a file with a mistake counts.
 
+pub mod file;
 mod sheet;
 #[cfg(test)]
 mod tests;
@@ -164,7 +165,12 @@ fn one(text: &str, list: &dyn Fn(&str) -> Result<String, String>) -> Result<Orde
         };
         Some(line_of(text, inner.unwrap_or(key.span().start)))
     };
-    finish(order, list, &|key| line(key))
+    let conditions = tree.iter().find(|(key, _)| key.get_ref() == "match");
+    let given = |name: &str| match conditions.map(|(_, value)| value.get_ref()) {
+        Some(DeValue::Table(table)) => table.keys().any(|key| key.get_ref() == name),
+        _ => false,
+    };
+    finish(order, list, &|key| line(key), &given)
 }
 
 /// The key on whose line a place is.
@@ -199,13 +205,27 @@ fn check_names(
     Ok(())
 }
 
-/// Reads the lists that an order names, and checks all values.
+/// Reads the lists that an order names, and checks all values. `given` says whether a condition is there, and may be empty.
 fn finish(
     mut order: Order,
     list: &dyn Fn(&str) -> Result<String, String>,
     line: &dyn Fn(&str) -> Option<usize>,
+    given: &dyn Fn(&str) -> bool,
 ) -> Result<Order, Mistake> {
     let conditions = &mut order.conditions;
+    for name in CONDITIONS {
+        let is_empty = match name {
+            "bays" => conditions.bays.is_empty(),
+            "models" => conditions.models.is_empty(),
+            "sizes" => conditions.sizes.is_empty(),
+            _ => conditions.serials.is_empty(),
+        };
+        let key = format!("match.{name}");
+        if let Some(line) = line(&key).filter(|_| is_empty && given(name)) {
+            let mistake = Mistake::new(line, format!("{key}: it is empty"));
+            return Err(mistake.with_hint("leave it out if it does not matter"));
+        }
+    }
     if !conditions.listed_serials.is_empty() {
         return Err(Mistake::new(line("match"), "match.listed_serials: no such key"));
     }

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anstyle::Style;
 use clap::Subcommand;
-use config::orders::{Form, LARGEST_FILE, parse};
+use config::orders::file::{self, Links};
+use config::orders::{Form, parse};
 use model::api::orders::{OrderDetail, OrderView};
 use model::api::requests::OrderRequest;
 use model::failure::chain;
@@ -124,13 +125,14 @@ pub(super) async fn perform(
     out.done(&format!("order {number}: {act}"))
 }
 
-async fn add(client: &Client, out: &Output, file: &Path) -> Result<u8, CommandError> {
-    let shown = file.display();
-    let form = Form::of(file)
+async fn add(client: &Client, out: &Output, path: &Path) -> Result<u8, CommandError> {
+    let shown = path.display();
+    let form = Form::of(path)
         .ok_or_else(|| usage(format!("{shown}: orders are in a file *.toml or *.csv")))?;
+    let read = |path: &Path| file::read(path, Links::Follow).map_err(|error| chain(&error));
     let text =
-        read(file).map_err(|why| CommandError::new(exit::FAILED, format!("{shown}: {why}")))?;
-    let folder = file.parent().unwrap_or(Path::new("")).to_owned();
+        read(path).map_err(|why| CommandError::new(exit::FAILED, format!("{shown}: {why}")))?;
+    let folder = path.parent().unwrap_or(Path::new("")).to_owned();
     let list = |name: &str| read(&folder.join(name));
     let orders = parse(&text, form, &list).map_err(|mistake| {
         let error = CommandError::new(exit::FAILED, format!("{shown}: {mistake}"));
@@ -142,16 +144,6 @@ async fn add(client: &Client, out: &Output, file: &Path) -> Result<u8, CommandEr
     let _: serde_json::Value = client.post("/v1/orders", &orders).await?;
     let numbers: Vec<&str> = orders.iter().map(|order| order.number.as_str()).collect();
     out.done(&format!("added {}", numbers.join(", ")))
-}
-
-/// The text of a file that somebody names.
-fn read(path: &Path) -> Result<String, String> {
-    let told = |error: std::io::Error| chain(&error);
-    let size = std::fs::metadata(path).map_err(told)?.len();
-    if size > LARGEST_FILE {
-        return Err(format!("it has {size} bytes; at most {LARGEST_FILE} are read"));
-    }
-    std::fs::read_to_string(path).map_err(told)
 }
 
 /// How an order stands, in a word.

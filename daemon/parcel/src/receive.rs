@@ -79,6 +79,8 @@ pub enum ReceiveError {
     Index(#[from] IndexError),
     #[error("{name} is in the inbox, and is not this media")]
     NameTaken { name: String },
+    #[error("{name} is in the inbox as {found}, which is later than {sequence}")]
+    Older { name: String, found: String, sequence: u64 },
     #[error("another program takes in the same parcel")]
     Busy,
     #[error("the inbox needs room for {needed} bytes more, and has {room}")]
@@ -116,6 +118,9 @@ impl Hint for ReceiveError {
             Self::NameTaken { .. } => {
                 "take it out of the inbox, or name the media otherwise and pack it anew"
             }
+            Self::Older { .. } => {
+                "the parcel is not needed, and can be removed; nothing was changed"
+            }
             Self::Busy => "wait for it",
             Self::Room { .. } => "make room on the inbox's file system, and run the same command",
             Self::Foreign(_) => "take it away",
@@ -143,6 +148,7 @@ impl ReceiveError {
             | Self::Contradiction => FailureCode::ParcelDamaged,
             Self::BaseMissing { .. } => FailureCode::BaseMissing,
             Self::NameTaken { .. }
+            | Self::Older { .. }
             | Self::Busy
             | Self::Room { .. }
             | Self::Foreign(_)
@@ -181,6 +187,12 @@ impl Receiver<'_> {
                 return Err(ReceiveError::NameTaken { name });
             }
             let staging = Staging::open(self.inbox, &key)?;
+            let later = staging.beside(&name).filter(|there| is_later(there, manifest));
+            if let Some(ParcelManifest { product, sequence, .. }) = later {
+                staging.remove();
+                let found = format!("{product} {sequence}");
+                return Err(ReceiveError::Older { name, found, sequence: manifest.sequence });
+            }
             staging.lay_beside(&name, &note)?;
             staging.remove();
             let kept = manifest.file.size_bytes;
@@ -207,6 +219,13 @@ impl Receiver<'_> {
         }
         Ok(Received { vouched, file, loaded, kept, copied })
     }
+}
+
+/// Whether a manifest that lies beside the media is of the same media and product, and of a later sequence.
+fn is_later(there: &ParcelManifest, than: &ParcelManifest) -> bool {
+    there.file.sha256 == than.file.sha256
+        && there.product == than.product
+        && there.sequence > than.sequence
 }
 
 /// Whether a file is as claimed, to its last byte.

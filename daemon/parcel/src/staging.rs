@@ -2,15 +2,16 @@
 //! inbox, so everything is reached through open folders that only their owner can change.
 
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, FallocateFlags, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use model::parcel::BESIDE;
+use model::parcel::{BESIDE, LARGEST_MANIFEST, ParcelManifest};
 use model::units::Bytes;
+use signing::Envelope;
 
 /// The file that is being put together.
 const FILE: &str = "file";
@@ -144,6 +145,21 @@ impl Staging {
         written.map_err(|error| StagingError::System("write the manifest", error))?;
         rustix::fs::renameat(folder, NOTE, &self.inbox, format!("{name}{BESIDE}"))
             .map_err(system("lay the manifest beside it"))
+    }
+
+    /// What the manifest beside media of this name says, whoever has signed it; `None` if there is none, or none that can
+    /// be read.
+    pub(crate) fn beside(&self, name: &str) -> Option<ParcelManifest> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let note = rustix::fs::openat(&self.inbox, format!("{name}{BESIDE}"), flags, Mode::empty());
+        let note = File::from(note.ok()?);
+        if !note.metadata().is_ok_and(|meta| meta.is_file()) {
+            return None;
+        }
+        let mut bytes = Vec::new();
+        note.take(LARGEST_MANIFEST.0).read_to_end(&mut bytes).ok()?;
+        let payload = Envelope::parse(&bytes).ok()?.unverified_payload().ok()?;
+        serde_json::from_slice(&payload).ok()
     }
 
     /// Takes the place away. What cannot be removed stays, hidden.

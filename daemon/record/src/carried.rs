@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Transaction};
 
 /// The tables beside the records. What the open ledger has in them is the truth; a copy of it may be older.
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 12] = [
     "offers",
     "products",
     "accepted",
@@ -14,6 +14,8 @@ const TABLES: [&str; 10] = [
     "results_due",
     "log_head",
     "log_base",
+    "clock",
+    "order_files",
 ];
 
 /// Makes a table in a copy what it is in the open ledger.

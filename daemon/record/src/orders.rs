@@ -22,8 +22,8 @@ pub use reads::{AlsoClosed, KnownOrder};
 use crate::error::LedgerError;
 use crate::ledger::Ledger;
 
-/// The tables. `added` is the definition as it was added last: a file that lies where it lay changes nothing, whatever an
-/// operator has changed since. `units` has a row for each serial number of an order and its media.
+/// The tables. `added` is the definition as it was added last, and `order_files` has it as a file had it last: a file that
+/// lies where it lay changes nothing, whatever an operator has added or changed since. `units` has a row for each serial number of an order and its media.
 pub(crate) const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS orders (
     number TEXT PRIMARY KEY,
@@ -43,6 +43,10 @@ CREATE TABLE IF NOT EXISTS order_history (
     by TEXT NOT NULL,
     uid INTEGER NOT NULL,
     at TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS order_files (
+    number TEXT PRIMARY KEY,
+    definition TEXT NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS order_history_by_number ON order_history (number);
 CREATE TABLE IF NOT EXISTS units (

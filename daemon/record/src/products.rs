@@ -11,7 +11,8 @@ use crate::connection::querying;
 use crate::error::LedgerError;
 use crate::ledger::Ledger;
 
-/// The tables; ledgers of older programs have none, and those programs do not mind them.
+/// The tables. `clock` has the latest time at which a record was opened, whatever became of the record. Ledgers of older
+/// programs have none, and those programs do not mind them.
 pub(crate) const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS products (
     product TEXT PRIMARY KEY,
@@ -27,6 +28,15 @@ CREATE TABLE IF NOT EXISTS accepted (
     operator TEXT NOT NULL,
     at TEXT NOT NULL
 ) STRICT;
+CREATE TABLE IF NOT EXISTS clock (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    latest TEXT NOT NULL
+) STRICT;
+INSERT OR IGNORE INTO clock (only, latest) SELECT 1, coalesce(max(opened), '') FROM records;
+CREATE TRIGGER IF NOT EXISTS clock_at_new_records AFTER INSERT ON records
+BEGIN UPDATE clock SET latest = max(latest, NEW.opened); END;
+CREATE TRIGGER IF NOT EXISTS clock_at_changed_records AFTER UPDATE OF opened ON records
+BEGIN UPDATE clock SET latest = max(latest, NEW.opened); END;
 ";
 
 impl Ledger {
@@ -115,7 +125,7 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`] if it cannot be read.
     pub fn latest(&self) -> Result<Timestamp, LedgerError> {
-        let sql = "SELECT opened FROM (SELECT opened FROM records ORDER BY rowid DESC LIMIT 1)
+        let sql = "SELECT latest FROM clock
              UNION ALL SELECT max(created) FROM products
              UNION ALL SELECT max(seen) FROM products";
         let times = self.texts(sql)?;

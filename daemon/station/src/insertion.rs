@@ -236,6 +236,7 @@ impl Insertion {
         self.consent = consent;
         self.requested_media = media;
         self.requested_order = order;
+        self.order = None;
         self.phase = Phase::Judging;
     }
 

@@ -54,6 +54,14 @@ pub(crate) struct Chosen {
     pub(crate) order: Option<(OfOrder, OrderPlace)>,
 }
 
+/// The refusal of a drive that waited for an order which does not take it any more: it was closed, or wants other drives
+/// now. That is nobody's word for other media.
+fn left_by(order: &str) -> Refusal {
+    let detail = format!("order {order}, for which it waited, does not take it any more");
+    Refusal::new(ReasonCode::NoOrder, detail)
+        .with_hint("`prestagectl retry DRIVE` gives it what drives without an order get")
+}
+
 /// What a drive gets, or the reason why it gets nothing.
 pub(crate) type Choosing = Result<Chosen, MediaUnavailable>;
 
@@ -115,7 +123,14 @@ impl<M: Clone> Station<M> {
         let refused = |refusal| Err(MediaUnavailable::Missing(refusal));
         let order = match self.order_of(insertion, now) {
             Choice::Refused(refusal) => return (refused(refusal), None),
-            Choice::None => return (self.dated(insertion, facts), None),
+            Choice::None => {
+                return match &insertion.order {
+                    Some(order) if insertion.requested_media.is_none() => {
+                        (refused(left_by(&order.number)), Some(order.clone()))
+                    }
+                    _ => (self.dated(insertion, facts), None),
+                };
+            }
             Choice::One(order) => order,
         };
         let unit = facts.units.get(&order.number).copied().unwrap_or_default();
@@ -207,7 +222,9 @@ impl<M: Clone> Station<M> {
     /// Asks the ledger for changes of orders, unless one names a layout that there is not.
     pub(crate) fn change_orders(&self, changes: Vec<OrderChange>, reply: Reply) -> Effect<M> {
         let unknown = changes.iter().find_map(|change| match &change.act {
-            OrderAct::Add(order) if self.setup.articles.layout(order).is_none() => {
+            OrderAct::Add(order) | OrderAct::AddByFile(order)
+                if self.setup.articles.layout(order).is_none() =>
+            {
                 let layout = order.layout.clone().unwrap_or_default();
                 Some(format!("order {}: there is no layout {layout:?}", order.number))
             }

@@ -88,6 +88,18 @@ fn row(
         let hint = "put a cell with a comma in double quotes";
         return Err(Mistake::new(line, what).with_hint(hint));
     }
+    if fields.len() < names.len() {
+        let what = format!("it has {} cells and {} columns", fields.len(), names.len());
+        let hint =
+            "write a delimiter for each empty cell, too: a line that was cut looks like this";
+        return Err(Mistake::new(line, what).with_hint(hint));
+    }
+    if let Some((name, _)) =
+        names.iter().zip(fields).find(|(_, field)| field.contains(char::is_control))
+    {
+        let mistake = Mistake::new(line, format!("{name}: it has control characters"));
+        return Err(mistake.with_hint("a double quote that is not closed swallows the lines below"));
+    }
     let cell = |name: &str| {
         let at = names.iter().position(|other| other == name)?;
         fields.get(at).map(String::as_str).filter(|text| !text.is_empty())
@@ -149,5 +161,7 @@ fn row(
             ..Conditions::default()
         },
     };
-    finish(order, list, &|_| Some(line))
+    // A cell of separators alone.
+    let given = |name: &str| cell(name).is_some();
+    finish(order, list, &|_| Some(line), &given)
 }

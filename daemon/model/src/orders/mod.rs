@@ -26,6 +26,8 @@ use crate::operator::Operator;
 pub enum OrderAct {
     /// It is new, or takes the place of the one with its number.
     Add(Box<Order>),
+    /// The same, by a file in the folder of orders; as long as the file says the same, it happens once.
+    AddByFile(Box<Order>),
     Hold,
     Resume,
     /// The first articles are good.
@@ -40,7 +42,7 @@ impl OrderAct {
     /// The word for it in the history.
     pub fn word(&self) -> &'static str {
         match self {
-            Self::Add(_) => "add",
+            Self::Add(_) | Self::AddByFile(_) => "add",
             Self::Hold => "hold",
             Self::Resume => "resume",
             Self::Approve => "approve",

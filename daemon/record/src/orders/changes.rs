@@ -90,16 +90,25 @@ fn make(
     let denied = |code, what: String| Ok(Err(Denial::new(code, what)));
     let before = known(transaction, number)?;
     let mut detail = None;
+    if let OrderAct::AddByFile(order) = &change.act
+        && !is_news(transaction, order, before.as_ref())?
+    {
+        return Ok(Ok(None));
+    }
     match (&change.act, before) {
         (OrderAct::Add(order), Some(before)) if before.added == **order => return Ok(Ok(None)),
-        (OrderAct::Add(_), Some(Known { state: OrderState::Closed, .. })) => {
+        (
+            OrderAct::Add(_) | OrderAct::AddByFile(_),
+            Some(Known { state: OrderState::Closed, .. }),
+        ) => {
             let what = format!("order {number} is closed; a new one needs a number of its own");
             return denied(Code::OrderUnchangeable, what);
         }
-        (OrderAct::Add(order), before) => {
+        (OrderAct::Add(order) | OrderAct::AddByFile(order), before) => {
             detail = Some(format!("quantity {}, media {}", order.quantity, order.media));
             let state = before.map_or(OrderState::Open, |before| before.state);
             put(transaction, order, order, state)?;
+            close_below(transaction, change, order)?;
         }
         (_, None) => {
             let denial = Denial::new(Code::NoSuchOrder, format!("there is no order {number}"));
@@ -119,11 +128,8 @@ fn make(
             detail = Some(format!("{} to {quantity}", order.quantity));
             let first_article = order.first_article.min(*quantity);
             let order = Order { quantity: *quantity, first_article, ..order };
-            let (passed, _) = tally(transaction, number, &order.media.to_string())?;
             put(transaction, &order, &added, state)?;
-            if *quantity < passed {
-                set(transaction, change, OrderState::Closed)?;
-            }
+            close_below(transaction, change, &order)?;
         }
         (OrderAct::Release(serial), Some(_)) => {
             let sql =
@@ -177,16 +183,47 @@ fn make(
     })))
 }
 
+/// Whether a file says of an order what it has not said before; notes what it says.
+fn is_news(
+    transaction: &Transaction<'_>,
+    order: &Order,
+    before: Option<&Known>,
+) -> rusqlite::Result<bool> {
+    let text = text(order)?;
+    let sql = "SELECT definition FROM order_files WHERE number = ?1";
+    let said: Option<String> =
+        transaction.query_row(sql, [&order.number], |row| row.get(0)).optional()?;
+    let sql = "INSERT INTO order_files (number, definition) VALUES (?1, ?2)
+        ON CONFLICT (number) DO UPDATE SET definition = excluded.definition";
+    transaction.execute(sql, [&order.number, &text])?;
+    Ok(match said {
+        Some(said) => said != text,
+        // Of a ledger that is older than this table.
+        None => before.is_none_or(|before| before.added != *order),
+    })
+}
+
+/// Closes an order that is for fewer drives than have passed.
+fn close_below(
+    transaction: &Transaction<'_>,
+    change: &OrderChange,
+    order: &Order,
+) -> rusqlite::Result<()> {
+    let (passed, _) = tally(transaction, &order.number, &order.media.to_string())?;
+    if order.quantity < passed { set(transaction, change, OrderState::Closed) } else { Ok(()) }
+}
+
+fn text(order: &Order) -> rusqlite::Result<String> {
+    serde_json::to_string(order)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+}
+
 fn put(
     transaction: &Transaction<'_>,
     order: &Order,
     added: &Order,
     state: OrderState,
 ) -> rusqlite::Result<()> {
-    let text = |order: &Order| {
-        serde_json::to_string(order)
-            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
-    };
     let sql = "INSERT INTO orders (number, media, definition, added, state)
                VALUES (?1, ?2, ?3, ?4, ?5)
                ON CONFLICT (number) DO UPDATE SET media = excluded.media,
