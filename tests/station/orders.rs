@@ -6,7 +6,7 @@ use macro_rules_attribute::apply;
 use model::api::schema::Document;
 use serde_json::Value;
 
-use crate::harness::sample::Sample;
+use crate::harness::sample::{Sample, run};
 use crate::harness::{Rig, Setup, schema, wait_for};
 
 /// A station whose media is offered by hand, so that drives get it by an order alone; and the digest of that media.
@@ -270,6 +270,46 @@ fn orders_are_dropped_and_results_taken_away() {
     wait_for("the order", || (rig.json(&["order", "list"])[0]["number"] == "PO-3").then_some(()));
     wait_for("nothing to be wrong", || told().as_array().unwrap().is_empty().then_some(()));
     rig.ctl_ok(&["order", "quantity", "PO-3", "1", "--reason", "less"]);
+    // What an operator adds outlives the file, and a list that comes or changes later counts.
+    let other = |number: &str, quantity: u32, more: &str| {
+        format!(
+            "number = \"{number}\"\nmedia = \"{sha256}\"\nquantity = {quantity}\n[match]\nbays = [\"x\"]\n{more}"
+        )
+    };
+    drop_in("c.toml", &other("PO-4", 5, ""));
+    wait_for("the order", || rig.json(&["order", "list"]).as_array().unwrap().get(1).map(drop));
+    let file = rig.path("added.toml");
+    fs::write(&file, other("PO-4", 7, "")).unwrap();
+    rig.ctl_ok(&["order", "add", file.to_str().unwrap()]);
+    run("mkfifo", &[orders.join("l.txt").to_str().unwrap()]);
+    drop_in("d.toml", &other("PO-5", 1, "serials = [\"@l.txt\"]\n"));
+    std::os::unix::fs::symlink("/etc/passwd", orders.join("m.txt")).unwrap();
+    drop_in("e.toml", &other("PO-6", 1, "serials = [\"@m.txt\"]\n"));
+    drop_in("f.toml", &other("PO-3", 9, ""));
+    let problems = wait_for("all problems", || {
+        let told = told();
+        let told: Vec<_> = told.as_array()?.iter().filter_map(|f| f["problem"].as_str()).collect();
+        (told.len() == 4).then(|| told.join("\n"))
+    });
+    for problem in ["no ordinary file", "it is a link", "PO-3 is in b.toml", "PO-3 is in f.toml"] {
+        assert!(problems.contains(problem), "{problems}");
+    }
+    fs::remove_file(orders.join("l.txt")).unwrap();
+    fs::write(orders.join("l.txt"), "S1\n").unwrap();
+    let listed = |serials: usize| {
+        wait_for("the list", || {
+            let (code, text) = rig.ctl(&["order", "show", "PO-5", "--json"]);
+            (code == 0 && text.matches("\"S").count() == serials).then_some(())
+        });
+    };
+    listed(1);
+    fs::write(orders.join("l.txt"), "S1\nS2\n").unwrap();
+    listed(2);
+    fs::remove_file(orders.join("e.toml")).unwrap();
+    fs::remove_file(orders.join("f.toml")).unwrap();
+    wait_for("nothing to be wrong", || told().as_array().unwrap().is_empty().then_some(()));
+    assert_eq!(standing(&rig, "PO-4")["quantity"], 7);
+    assert_eq!(standing(&rig, "PO-3")["quantity"], 1);
     let first = rig.attached("A", 160, 512);
     rig.wait_state(&first.serial, &["passed"]);
     let record = rig.wait_pass(&first.serial);
@@ -302,4 +342,5 @@ fn orders_are_dropped_and_results_taken_away() {
     assert!(!path(&record).exists(), "what was handed on is not again");
     wait_for("the trouble to be over", || rig.json(&["status"])["results"].is_null().then_some(()));
     assert_eq!(standing(&rig, "PO-3")["quantity"], 1);
+    assert_eq!(standing(&rig, "PO-4")["quantity"], 7);
 }

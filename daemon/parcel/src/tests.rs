@@ -69,7 +69,11 @@ impl Place {
     }
 
     fn pack(&self, file: &Path, have: &Have) -> Result<Packed, PackError> {
-        let order = Order {
+        pack(&self.order(file, have), |_, _| ())
+    }
+
+    fn order<'a>(&'a self, file: &'a Path, have: &'a Have) -> Order<'a> {
+        Order {
             file,
             keys: std::slice::from_ref(&self.key),
             product: "win11".parse().unwrap(),
@@ -83,8 +87,16 @@ impl Place {
             most_per_pack: LARGEST_PIECE,
             now: jiff::Timestamp::UNIX_EPOCH,
             made_by: "test".into(),
-        };
-        pack(&order, |_, _| ())
+        }
+    }
+
+    /// A parcel of its own folder, of this sequence.
+    fn pack_as(&self, file: &Path, sequence: u64, folder: &str) -> Packed {
+        let to = self.path(folder);
+        fs::create_dir(&to).unwrap();
+        let have = Have::default();
+        let order = Order { sequence, to: &to, ..self.order(file, &have) };
+        pack(&order, |_, _| ()).unwrap()
     }
 
     fn receive(&self, source: &dyn Source) -> Result<Received, ReceiveError> {
@@ -173,6 +185,30 @@ fn what_is_packed_arrives() {
     let taken = place.receive(&Folder::new(&packed.folder)).unwrap_err();
     assert!(matches!(taken, ReceiveError::NameTaken { .. }), "{taken}");
     assert_eq!(fs::read(&received.file).unwrap(), b"other");
+}
+
+/// An older parcel of the same file, left in the inbox or sent once more, leaves the later manifest where it is.
+#[test]
+fn an_older_manifest_takes_no_later_one_s_place() {
+    let place = Place::new();
+    let file = place.put("a.wim", &wim(&blobs(1)));
+    let older = place.pack_as(&file, 5, "older");
+    let later = place.pack_as(&file, 9, "later");
+    place.receive(&Folder::new(&older.folder)).unwrap();
+    let note = || fs::read(place.path("inbox").join("a.wim.manifest.json")).unwrap();
+    let first = note();
+    place.receive(&Folder::new(&later.folder)).unwrap();
+    let second = note();
+    assert_ne!(first, second);
+    let error = place.receive(&Folder::new(&older.folder)).unwrap_err();
+    assert!(matches!(error, ReceiveError::Older { sequence: 5, .. }), "{error}");
+    assert_eq!(note(), second);
+    assert_eq!(place.inbox(), ["a.wim", "a.wim.manifest.json"], "nothing else is left");
+    place.receive(&Folder::new(&later.folder)).unwrap();
+    // What is no manifest is in nobody's way.
+    fs::write(place.path("inbox").join("a.wim.manifest.json"), "{}").unwrap();
+    place.receive(&Folder::new(&older.folder)).unwrap();
+    assert_eq!(note(), first);
 }
 
 #[test]

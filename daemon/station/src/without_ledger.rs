@@ -1,12 +1,65 @@
 //! Drives that were refused because no record could be kept.
 
+use std::collections::BTreeMap;
+
 use model::api::command::Command;
 use model::code::{DenialCode, ReasonCode};
+use model::digest::Digest;
 use model::failure::Refusal;
+use model::offer::Offer;
+use model::orders::{Conditions, Order, OrderState, Standing};
 
 use crate::tests::by_hand::give;
-use crate::tests::{NOW, attach, facts, judge, judged_again, refusal, station, with_media};
-use crate::{Effect, Event};
+use crate::tests::{
+    NOW, attach, facts, judge, judged_again, nothing_known, refusal, somebody, station, with_media,
+};
+use crate::{DriveFacts, Effect, Event};
+
+/// Nobody's word for other media: the order that a drive waits for is closed.
+#[test]
+fn a_drive_that_waited_for_an_order_gets_no_other_media_by_itself() {
+    let mut station = station();
+    with_media(&mut station);
+    let order = Order {
+        number: "PO-1".into(),
+        customer: None,
+        part: None,
+        media: Digest([7; 32]),
+        media_name: None,
+        image: None,
+        layout: None,
+        quantity: 5,
+        overrun: 0,
+        attempts: 2,
+        first_article: 0,
+        not_before: None,
+        expires: None,
+        offer: Offer::Automatic,
+        conditions: Conditions::default(),
+    };
+    let held = Standing {
+        state: OrderState::Held,
+        reason: None,
+        passed: 0,
+        running: 0,
+        articles: 0,
+        approved: None,
+    };
+    station.apply(Event::Orders(vec![(order, held.clone())], None));
+    let ticket = attach(&mut station, "sdc", 2);
+    let orders = BTreeMap::from([("PO-1".to_owned(), held)]);
+    let with_order = Box::new(DriveFacts { orders, ..nothing_known() });
+    let effects = station.apply(Event::Judged(ticket, Ok(with_order)));
+    assert_eq!(refusal(&effects), ReasonCode::OrderHeld);
+    let ticket = judge(station.apply(Event::Orders(Vec::new(), None)));
+    let effects = station.apply(Event::Judged(ticket, facts()));
+    assert_eq!(refusal(&effects), ReasonCode::NoOrder);
+    // An operator's word is one.
+    let retry = Command::Retry { drive: "S2".into(), by: somebody() };
+    let ticket = judge(give(&mut station, retry).0);
+    let effects = station.apply(Event::Judged(ticket, facts()));
+    assert!(matches!(effects[..], [Effect::LookForMaster(_)]), "{effects:?}");
+}
 
 /// Somebody has changed the ledger: nothing begins, and nobody arms the station before that is acknowledged.
 #[test]

@@ -203,6 +203,25 @@ fn sequences_only_rise_and_survive() {
     assert_eq!(ledger.latest().unwrap(), late);
 }
 
+/// The latest time is that of any record, not of the last one, and it stays known when that record is changed.
+#[test]
+fn the_latest_time_does_not_go_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    let late: Timestamp = "2199-01-02T03:04:05Z".parse().unwrap();
+    let refused = |opened| {
+        let record = Record { opened, job: Uuid::from_u128(9), ..open_record() };
+        record.refused(Refusal::new(ReasonCode::NoMedia, "x"), opened)
+    };
+    let ledger = open(&path, "boot-1").unwrap();
+    ledger.put(&refused(late)).unwrap();
+    ledger.put(&refused(record().opened)).unwrap();
+    ledger.put(&open_record()).unwrap();
+    assert_eq!(ledger.latest().unwrap(), late);
+    drop(ledger);
+    assert_eq!(open(&path, "boot-2").unwrap().latest().unwrap(), late);
+}
+
 /// What somebody does to the database while no station has it open, and what is known outside of it.
 #[test]
 fn a_ledger_that_somebody_has_changed_is_not_built_upon() {

@@ -200,6 +200,32 @@ fn the_life_of_an_order() {
     assert!(history.iter().all(|entry| entry.by == "anna"));
 }
 
+/// What a file says is taken up when the file says something else than before, whatever was done to the order since.
+#[test]
+fn a_file_that_says_the_same_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    let ledger = opened(&path);
+    let by_file = |ledger: &Ledger, quantity| {
+        change(ledger, OrderAct::AddByFile(Box::new(order(quantity)))).unwrap();
+        ledger.orders(AlsoClosed::Yes, &|order| articles().of(order)).unwrap()[0].order.quantity
+    };
+    assert_eq!(by_file(&ledger, 5), 5);
+    change(&ledger, OrderAct::Add(Box::new(order(2)))).unwrap();
+    assert_eq!(by_file(&ledger, 5), 2, "an operator has the last word");
+    drop(ledger);
+    let ledger = opened(&path);
+    assert_eq!(by_file(&ledger, 5), 2, "also after a restart");
+    assert_eq!(by_file(&ledger, 6), 6, "it says something else");
+    assert_eq!(ledger.order_history("PO-1").unwrap().len(), 3);
+    // Fewer than have passed closes it, as `quantity` does.
+    for serial in ["A", "B"] {
+        pass(&ledger, begin(&ledger, &order(6), serial).unwrap());
+    }
+    by_file(&ledger, 1);
+    assert_eq!(standing(&ledger).state, OrderState::Closed);
+}
+
 /// Of several changes all are made, or none.
 #[test]
 fn nothing_is_half_applied() {
