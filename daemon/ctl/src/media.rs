@@ -144,7 +144,10 @@ pub(super) fn list(all: &[MediaView], terminal: Option<usize>) -> String {
             Cell::new(&media.name),
             Cell::styled(state, style),
             Cell::new(media.offer),
-            Cell::perhaps(media.current.then_some("new drives")),
+            Cell::perhaps(match &media.refused {
+                Some(refused) => Some(refused.code.into()),
+                None => media.current.then_some("new drives"),
+            }),
             Cell::new(media.size_bytes),
             Cell::perhaps(digest.as_deref().and_then(|digest| digest.get(..16))),
             Cell::new(match media.percent {
@@ -169,7 +172,9 @@ fn show(media: &MediaView, terminal: Option<usize>) -> String {
     let offer = format!("{}{}", media.offer, by.unwrap_or_default());
     table.row([Cell::new("offer"), Cell::new(offer)]);
     let current = media.current.then_some("drives that come now get it");
-    current.into_iter().for_each(|text| table.row([Cell::new("use"), Cell::new(text)]));
+    let refused = media.refused.as_ref().map(|refused| refused.detail.as_str());
+    let uses = current.into_iter().chain(refused);
+    uses.for_each(|text| table.row([Cell::new("use"), Cell::new(text)]));
     let mut line = |name: &str, value: String| table.row([Cell::new(name), Cell::new(value)]);
     line("size", bytes(media.size_bytes));
     if let Some(sha256) = media.sha256 {

@@ -4,6 +4,7 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -35,6 +36,8 @@ pub(super) struct Remote {
     agent: Agent,
     /// The parcel's address, without a slash at its end.
     base: String,
+    /// It was asked in vain as often as it makes sense: nobody waits for it again and again, file by file.
+    silent: AtomicBool,
 }
 
 /// Whether this is an address and no folder.
@@ -55,6 +58,8 @@ enum AnswerError {
     OtherRange,
     #[error("the server's file is shorter than it must be")]
     Short,
+    #[error("the server did not answer before")]
+    Silent,
 }
 
 impl Remote {
@@ -73,15 +78,33 @@ impl Remote {
             .timeout_per_read(Some(PATIENCE))
             .user_agent(concat!("prestagectl/", env!("CARGO_PKG_VERSION")));
         let base = address.trim_end_matches('/').to_owned();
-        Self { agent: config.build().new_agent(), base }
+        Self { agent: config.build().new_agent(), base, silent: AtomicBool::new(false) }
     }
 
     fn address(&self, name: &str) -> String {
         format!("{}/{name}", self.base)
     }
 
+    /// Whether it is of use to ask once more, after so many failures without a byte between.
+    fn is_over(&self, error: &io::Error, failures: u32) -> bool {
+        let over = failures >= ATTEMPTS || !may_pass(error);
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<ureq::Error>());
+        if over && matches!(inner, Some(ureq::Error::Timeout(_))) {
+            self.silent.store(true, Ordering::Relaxed);
+        }
+        over
+    }
+
+    fn heard(&self) -> io::Result<()> {
+        match self.silent.load(Ordering::Relaxed) {
+            true => Err(io::Error::other(AnswerError::Silent)),
+            false => Ok(()),
+        }
+    }
+
     /// Asks for bytes of a part of the parcel.
     fn ask(&self, name: &str, from: Bytes, length: Bytes) -> io::Result<Body> {
+        self.heard()?;
         let last = from.0.saturating_add(length.0).saturating_sub(1);
         let range = format!("bytes={}-{last}", from.0);
         let asked = self.agent.get(self.address(name)).header("range", range).call();
@@ -168,7 +191,7 @@ impl Read for Fetch<'_> {
                 Err(error) => {
                     self.body = None;
                     self.attempts += 1;
-                    if self.attempts >= ATTEMPTS || !may_pass(&error) {
+                    if self.remote.is_over(&error, self.attempts) {
                         return Err(error);
                     }
                     pause(self.attempts);
@@ -194,7 +217,7 @@ impl Source for Remote {
                 Ok(data) => return Ok(data),
                 Err(error) => {
                     attempts += 1;
-                    if attempts >= ATTEMPTS || !may_pass(&error) {
+                    if self.is_over(&error, attempts) {
                         return Err(failed(error));
                     }
                     pause(attempts);
@@ -217,6 +240,7 @@ impl Source for Remote {
 impl Remote {
     /// Fetches a whole file; of one that is too long, a byte too much.
     fn get(&self, name: &str, most: Bytes) -> io::Result<Vec<u8>> {
+        self.heard()?;
         let answer = self.agent.get(self.address(name)).call().map_err(ureq::Error::into_io)?;
         match answer.status().as_u16() {
             200 => {}

@@ -1,7 +1,6 @@
 //! What a receiver has: the segments of its media, so that a parcel need not bring them.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
@@ -10,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use crate::cut::{Cut, WimError};
+use crate::source::open_file;
 use crate::whole::Whole;
 use model::digest::Digest;
 use model::units::Bytes;
@@ -59,7 +59,7 @@ impl HaveFile {
     /// # Errors
     /// [`WimError`]
     pub fn of(path: &Path, mut report: impl FnMut(Bytes, Bytes)) -> Result<Self, WimError> {
-        let file = File::open(path)?;
+        let file = open_file(path)?;
         let cut = Cut::of(&file)?;
         let (whole, mut segments) = (Whole::start(), Vec::new());
         let mut at = Bytes(0);

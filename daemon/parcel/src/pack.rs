@@ -15,7 +15,7 @@ use signing::{Envelope, SecretKey};
 use crate::cut::{Cut, WimError};
 use crate::have::{Have, HaveError, HaveFile, Held};
 use crate::index::{Index, Piece, Place};
-use crate::source::{Folder, Source as _, SourceError};
+use crate::source::{Folder, Source as _, SourceError, open_file};
 use crate::trust::{Distrust, Signers};
 use crate::whole::Whole;
 use model::digest::Digest;
@@ -127,7 +127,7 @@ pub fn pack(order: &Order<'_>, report: impl FnMut(Bytes, Bytes)) -> Result<Packe
     if !is_media_name(&name) {
         return Err(PackError::Name(name));
     }
-    let file = File::open(path).map_err(|error| unreadable(error.into()))?;
+    let file = open_file(path).map_err(|error| unreadable(error.into()))?;
     let before = stamp(&file).map_err(|error| unreadable(error.into()))?;
     let cut = Cut::of(&file).map_err(unreadable)?;
     let places = order.against.places()?;

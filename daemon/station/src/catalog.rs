@@ -12,7 +12,7 @@ use model::api::snapshot::{
 };
 use model::code::{FailureCode, FindingCode};
 use model::digest::Digest;
-use model::failure::{Failure, Finding};
+use model::failure::{Failure, Finding, Refusal};
 use model::media::{Inbox, IntakeOutcome, Media, Stamp};
 use model::offer::{Offer, OfferChange, Offers};
 use model::units::Bytes;
@@ -271,14 +271,16 @@ impl MediaCatalog {
         self.entries.values().any(|entry| matches!(entry.state, EntryState::Checking { .. }))
     }
 
-    pub(crate) fn views(&self) -> Vec<MediaView> {
+    /// The media as views show it; `dated` says why one is not used on this day.
+    pub(crate) fn views(&self, dated: &dyn Fn(&Media) -> Option<Refusal>) -> Vec<MediaView> {
         let view = |(path, entry): (&PathBuf, &Entry)| {
             let mut view = view(path, entry)?;
-            if let EntryState::Media(media) = &entry.state
-                && let Some(rollback) = self.history.rollback(media)
-            {
-                view.state = MediaState::Invalid;
-                view.problems.push(rollback);
+            if let EntryState::Media(media) = &entry.state {
+                if let Some(rollback) = self.history.rollback(media) {
+                    view.state = MediaState::Invalid;
+                    view.problems.push(rollback);
+                }
+                view.refused = dated(media);
             }
             let offered = self.offers.of(&view.name, view.sha256);
             view.offer = offered.offer;
@@ -318,6 +320,7 @@ fn view(path: &Path, entry: &Entry) -> Option<MediaView> {
         name: file_name(path),
         state: MediaState::Checking,
         current: false,
+        refused: None,
         // Filled in by the catalog.
         offer: Offer::default(),
         offered: None,
@@ -397,7 +400,7 @@ mod tests {
         let checked = catalog.update(inbox.clone());
         assert_eq!(checked, ["b.wim", "c.wim", "a.wim"].map(path));
         let states = |catalog: &MediaCatalog, state| {
-            let views = catalog.views();
+            let views = catalog.views(&|_| None);
             let names = views.into_iter().filter(|view| view.state == state).map(|view| view.name);
             names.collect::<Vec<_>>()
         };
@@ -406,7 +409,8 @@ mod tests {
         assert_eq!((view.waiting, &*view.silent[0].name), (7, "link.wim"));
         let began = Timestamp::from_second(5).unwrap();
         catalog.began(&path("b.wim"), began);
-        let since: Vec<_> = catalog.views().iter().map(|view| view.checking_since).collect();
+        let since: Vec<_> =
+            catalog.views(&|_| None).iter().map(|view| view.checking_since).collect();
         assert_eq!(since, [None, Some(began), None, None]);
         assert!(catalog.update(inbox).is_empty(), "nothing has changed");
     }

@@ -34,6 +34,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use model::admission::{NamedBay, Policy};
 use model::api::snapshot::{BayView, MasterView, MediaView, SignerView, Snapshot};
 use model::code::ReasonCode;
@@ -41,6 +42,7 @@ use model::failure::Refusal;
 use model::job::{Reading, StopReason};
 use model::layout::Layout;
 use model::manifest::MasterId;
+use model::media::Media;
 use model::offer::Offers;
 use model::orders::{Articles, Order, Standing};
 use model::record::Record;
@@ -302,10 +304,13 @@ impl<M: Clone> Station<M> {
 
     /// The media as views show it, with what the configuration says about them.
     fn media_views(&self) -> Vec<MediaView> {
-        let mut views = self.catalog.views();
+        // The date of the zone in which it is known here; admission asks for the station's own.
+        let today = self.orders.now.to_zoned(TimeZone::UTC).date();
+        let dated = |media: &Media| expiry::check(&self.setup.expires, media, today).err();
+        let mut views = self.catalog.views(&dated);
         let current = self.catalog.choose(None).ok().map(|media| media.name.clone());
         for view in &mut views {
-            view.current = current.as_ref() == Some(&view.name);
+            view.current = current.as_ref() == Some(&view.name) && view.refused.is_none();
             view.warnings.extend(expiry::doubt(&self.setup.expires, &view.name));
         }
         views

@@ -1,6 +1,7 @@
 //! The WIM files that a recipe names: opened, judged and verified before anything is made of them.
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use model::code::FailureCode as Code;
@@ -40,7 +41,13 @@ impl Source {
         path: &Path,
         report: impl FnMut(Progress) -> Flow + 'static,
     ) -> Result<Self, Failure> {
-        if let Err(error) = File::open(path) {
+        // libwim waits for the writer of a FIFO, and so would opening it.
+        let opened = match fs::metadata(path) {
+            Ok(about) if !about.is_file() => Err(io::Error::other("it is no ordinary file")),
+            Ok(_) => File::open(path).map(drop),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = opened {
             let detail = format!("cannot read {}: {}", path.display(), chain(&error));
             return Err(Failure::new(Code::SourceUnreadable, detail));
         }

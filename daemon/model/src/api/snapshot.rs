@@ -183,6 +183,9 @@ pub struct MediaView {
     /// Whether drives that come now get it.
     #[serde(default)]
     pub current: bool,
+    /// Why no drive gets it on this day, although it is valid: its time is over, or has not come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Refusal>,
     /// To which drives it is made available.
     #[serde(default)]
     pub offer: Offer,

@@ -64,7 +64,7 @@ impl MediaCatalog {
         if let Some(media) = self.valid().into_iter().find(|media| media.name == name) {
             return Ok(media);
         }
-        let views = self.views();
+        let views = self.views(&|_| None);
         let view = views.iter().find(|view| view.name == name);
         if !self.listed || view.is_some_and(|view| view.state == MediaState::Checking) {
             return Err(MediaUnavailable::Undecided);
@@ -76,7 +76,7 @@ impl MediaCatalog {
     /// get must not depend on which file was verified first, such as after a start.
     fn automatic(&self) -> Result<Arc<Media>, MediaUnavailable> {
         let offered = |view: &MediaView| view.offer == Offer::Automatic;
-        let views: Vec<MediaView> = self.views().into_iter().filter(offered).collect();
+        let views: Vec<MediaView> = self.views(&|_| None).into_iter().filter(offered).collect();
         if !self.listed || views.iter().any(|view| view.state == MediaState::Checking) {
             return Err(MediaUnavailable::Undecided);
         }
@@ -98,7 +98,7 @@ impl MediaCatalog {
 
     fn missing(&self, name: &str) -> Refusal {
         let detail = format!("no media named {name:?} is in the inbox");
-        let views = self.views();
+        let views = self.views(&|_| None);
         let shown = views.iter().filter(|view| view.offer != Offer::Hidden);
         let names: Vec<&str> = shown.map(|view| &*view.name).collect();
         Refusal::new(ReasonCode::NoMedia, detail).with_hint(match &names[..] {
@@ -109,7 +109,7 @@ impl MediaCatalog {
 
     /// Why drives get no media that nobody has named.
     fn nothing_offered(&self) -> Refusal {
-        let views = self.views();
+        let views = self.views(&|_| None);
         let shown = views.iter().filter(|view| view.offer != Offer::Hidden);
         let names: Vec<&str> = shown.map(|view| &*view.name).collect();
         if let [first, ..] = &names[..] {
