@@ -186,7 +186,8 @@ fn the_inventory_counts_what_makes_media_difficult() {
 #[apply(test!)]
 #[needs(LOOP)]
 fn new_media_is_pressed_ahead_and_nothing_is_guessed() {
-    let rig = Rig::started(Setup::default());
+    let setup = Setup::default().set("store.press_ahead", true).set("store.derive", false);
+    let rig = Rig::started(setup);
     let first = rig.attached("A", 160, 512);
     rig.wait_pass(&first.serial);
     let wim = rig.path("newer.wim");
@@ -272,7 +273,9 @@ fn an_offer_is_kept_with_who_and_when() {
 #[apply(test!)]
 #[needs(LOOP)]
 fn masters_survive_restarts_and_stay_under_the_budget() {
-    let rig = Rig::started(Setup::default().set("tools.search", vec!["/usr/sbin", "/usr/bin"]));
+    let tools = vec!["/usr/sbin", "/usr/bin"];
+    let setup = Setup::default().set("tools.search", tools).set("store.derive", false);
+    let rig = Rig::started(setup);
     let press = |size: &str| {
         rig.ctl_ok(&["master", "press", "--media", "win.wim", "--size", size]);
     };

@@ -28,6 +28,8 @@ pub(crate) const MASTERS: &str = "masters";
 pub(crate) const MANIFESTS: &str = "manifests";
 /// What the station remembers of its ledger; the crate `record` writes it.
 pub const COUNTERFOIL: &str = "ledger-counterfoil";
+/// What lies beside that: the last checkpoint of the ledger's log.
+const CHECKPOINT: &str = "ledger-counterfoil-checkpoint";
 
 /// The entries of a folder, in order of their names.
 ///
@@ -160,7 +162,7 @@ pub(crate) fn claim(folder: &Path) -> io::Result<Result<(), Foreign>> {
     let pressed = if is_folder(&masters) { entries(&masters)? } else { Vec::new() };
     let (own, mut foreign): (Vec<PathBuf>, Vec<PathBuf>) =
         pressed.into_iter().partition(|path| is_marked(path) || is_unmarked_master(path));
-    let known = [LOCK, MASTERS, MANIFESTS, COUNTERFOIL, LOST_AND_FOUND].map(OsStr::new);
+    let known = [LOCK, MASTERS, MANIFESTS, COUNTERFOIL, CHECKPOINT, LOST_AND_FOUND].map(OsStr::new);
     let other = |path: &PathBuf| path.file_name().is_none_or(|name| !known.contains(&name));
     foreign.extend(entries(folder)?.into_iter().filter(other));
     if own.is_empty() && !foreign.is_empty() {
@@ -178,7 +180,8 @@ pub(crate) fn claim(folder: &Path) -> io::Result<Result<(), Foreign>> {
 /// # Errors
 /// If a folder cannot be listed.
 pub(crate) fn strangers(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let known = [MARKER, LOCK, MASTERS, MANIFESTS, COUNTERFOIL, LOST_AND_FOUND].map(OsStr::new);
+    let known =
+        [MARKER, LOCK, MASTERS, MANIFESTS, COUNTERFOIL, CHECKPOINT, LOST_AND_FOUND].map(OsStr::new);
     let own = |path: &Path| {
         path.file_name().is_some_and(|name| known.contains(&name))
             || (is_press(path) && is_marked(path))

@@ -13,7 +13,7 @@ use crate::index::{Index, IndexError, Piece, Place};
 use crate::source::{Source, SourceError, open_file};
 use crate::staging::{Staging, StagingError};
 use crate::trust::{Distrust, Signers, Vouched};
-use crate::whole::Whole;
+use crate::whole::{Whole, is_same};
 use model::code::FailureCode;
 use model::digest::Digest;
 use model::failure::chain;
@@ -226,23 +226,6 @@ fn is_later(there: &ParcelManifest, than: &ParcelManifest) -> bool {
     there.file.sha256 == than.file.sha256
         && there.product == than.product
         && there.sequence > than.sequence
-}
-
-/// Whether a file is as claimed, to its last byte.
-fn is_same(file: &File, claim: &FileClaim) -> bool {
-    if !file.metadata().is_ok_and(|meta| meta.len() == claim.size_bytes.0) {
-        return false;
-    }
-    let (whole, mut at) = (Whole::start(), Bytes(0));
-    while at < claim.size_bytes {
-        let mut part = vec![0; (claim.size_bytes - at).min(Bytes::mib(1)).as_usize()];
-        if file.read_exact_at(&mut part, at.0).is_err() {
-            return false;
-        }
-        at += Bytes::of(part.len());
-        whole.add(part);
-    }
-    whole.finish() == claim.sha256
 }
 
 /// Where pieces came from, in bytes.
