@@ -345,6 +345,8 @@ impl Database {
             tip = Some(grown.map_err(|error| noted(&mut self.tampered, place, error))?);
         }
         transaction.commit().map_err(&failed)?;
+        // What shortens the write-ahead log from here on is not us.
+        self.wal = log_length(path);
         if let Some(tip) = tip {
             self.log.advance(tip);
             place.counterfoils.keep_checkpoint(self.log.tip().note().unwrap_or_default());
@@ -378,6 +380,7 @@ impl Database {
             tip = grown.map_err(|error| noted(&mut self.tampered, place, error))?;
         }
         transaction.commit().map_err(&failed)?;
+        self.wal = log_length(&place.path);
         if grows {
             self.log.advance(tip);
             place.counterfoils.keep_checkpoint(self.log.tip().note().unwrap_or_default());

@@ -403,21 +403,11 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`] if the geometry cannot be written.
     pub fn note_geometry(&self, geometry: Geometry) -> Result<(), LedgerError> {
-        let Shared { location, database, .. } = &*self.0;
-        database
-            .lock()
-            .connection(location)?
-            .execute(
-                "INSERT INTO geometries (size, sector, seen) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (size, sector) DO UPDATE SET seen = excluded.seen",
-                params![
-                    i64::try_from(geometry.size.0).unwrap_or(i64::MAX),
-                    u32::from(geometry.sector),
-                    Timestamp::now().to_string()
-                ],
-            )
-            .map(|_| ())
-            .map_err(querying(&location.path, "note a geometry"))
+        let (size, seen) = (i64::try_from(geometry.size.0), Timestamp::now().to_string());
+        let values = params![size.unwrap_or(i64::MAX), u32::from(geometry.sector), seen];
+        let sql = "INSERT INTO geometries (size, sector, seen) VALUES (?1, ?2, ?3)
+             ON CONFLICT (size, sector) DO UPDATE SET seen = excluded.seen";
+        self.change("note a geometry", |db| db.execute(sql, values).map(|_| ()))
     }
 
     /// The geometries of the drives seen so far, the latest first, 16 at most.
