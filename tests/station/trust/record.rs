@@ -355,7 +355,7 @@ fn a_second_station_leaves_the_ledger_of_the_first_alone() {
 }
 
 #[apply(test!)]
-#[needs(LOOP)]
+#[needs(LOOP, LONG)]
 fn a_ledger_whose_file_system_stands_still() {
     let rig = Rig::new(Setup::default());
     let at = rig.path("kept");
