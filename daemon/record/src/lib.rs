@@ -1,9 +1,10 @@
 //! Records that must not be lost: the ledger, and the journal's copy of it.
 //!
-//! - Owns the SQLite database, what the station remembers of it elsewhere, the thread that tries again until the database
-//!   takes a record, and the open record of a job ([`open`]), which is closed exactly once.
+//! - Owns the SQLite database with its signed log ([`log`]), what the station remembers of it elsewhere, the thread that
+//!   tries again until the database takes a record, and the open record of a job ([`open`]), which is closed exactly once.
 //! - May touch the ledger's files and its counterfoils, and the journal through `tracing`.
-//! - May never open a drive, change a verdict, or let a refusal replace what was done to a drive.
+//! - May never open a drive, change a verdict, let a refusal replace what was done to a drive, or build upon a ledger that
+//!   somebody else has changed.
 
 #![forbid(unsafe_code)]
 #![expect(clippy::disallowed_methods, reason = "writes the ledger's own files; knows no drive")]

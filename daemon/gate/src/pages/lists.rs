@@ -113,17 +113,19 @@ fn row(record: &Record) -> Markup {
     }
 }
 
+/// The answer while nothing is known of the station.
+fn no_data(visitor: &Visitor) -> Response {
+    let told = "NO DATA: the daemon does not answer";
+    problem(StatusCode::SERVICE_UNAVAILABLE, visitor, told)
+}
+
 pub(crate) async fn orders(
     State(shared): crate::State,
     Extension(visitor): Extension<Visitor>,
 ) -> Response {
     let now = shared.now.borrow().clone();
     let Some(snapshot) = now.fresh() else {
-        return problem(
-            StatusCode::SERVICE_UNAVAILABLE,
-            &visitor,
-            "NO DATA: the daemon does not answer",
-        );
+        return no_data(&visitor);
     };
     let may = shared.config.operate && visitor.may(Role::Admin);
     let act = |number: &str, act: &str| format!("/orders/{}/{act}", segment(number));
@@ -160,11 +162,7 @@ pub(crate) async fn media(
 ) -> Response {
     let now = shared.now.borrow().clone();
     let Some(snapshot) = now.fresh() else {
-        return problem(
-            StatusCode::SERVICE_UNAVAILABLE,
-            &visitor,
-            "NO DATA: the daemon does not answer",
-        );
+        return no_data(&visitor);
     };
     let may = shared.config.operate && visitor.may(Role::Operate);
     let body = html! {
