@@ -80,6 +80,8 @@ mod trust;
 mod verbs;
 #[path = "station/views.rs"]
 mod views;
+#[path = "station/views_browser.rs"]
+mod views_browser;
 #[path = "station/views_gate.rs"]
 mod views_gate;
 

@@ -5,10 +5,12 @@
 //! `PRESTAGED_KEEP=1` keeps the folders.
 
 pub(crate) mod bcd;
+pub(crate) mod browser;
 mod drives;
 pub(crate) mod faulty;
 pub(crate) mod gate;
 pub(crate) mod hive;
+pub(crate) mod looks;
 pub(crate) mod manuals;
 pub(crate) mod needs;
 pub(crate) mod odd_wim;
@@ -20,6 +22,7 @@ pub(crate) mod signed;
 pub(crate) mod registry;
 pub(crate) mod sample;
 pub(crate) mod schema;
+pub(crate) mod teller;
 pub(crate) mod twin;
 pub(crate) mod wim;
 

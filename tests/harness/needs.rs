@@ -87,6 +87,12 @@ pub(crate) static QEMU: Need = Need::new("qemu", || {
     program("grub-mkstandalone", "grub-common")
 });
 
+/// A browser, and what drives it.
+pub(crate) static BROWSER: Need = Need::new("browser", || {
+    program("chromium", "chromium")?;
+    program("chromedriver", "chromium-driver")
+});
+
 /// `systemd-analyze security`.
 pub(crate) static SYSTEMD_ANALYZE: Need =
     Need::new("systemd-analyze", || program("systemd-analyze", "systemd"));

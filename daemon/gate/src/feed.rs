@@ -37,6 +37,12 @@ impl Now {
         self.heard.elapsed()
     }
 
+    /// Why nothing is known now, where that is so.
+    pub(crate) fn cause(&self) -> Option<&str> {
+        let silent = || (self.age() >= NO_DATA_AFTER).then_some("the daemon does not answer");
+        self.lost.as_deref().or_else(silent)
+    }
+
     /// The station, if that is how it is; nothing old.
     pub(crate) fn fresh(&self) -> Option<&Arc<Snapshot>> {
         self.snapshot.as_ref().filter(|_| self.lost.is_none() && self.age() < NO_DATA_AFTER)

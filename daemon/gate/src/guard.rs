@@ -121,7 +121,7 @@ pub(crate) async fn guard(
     let in_line = request.uri().authority().map(Authority::as_str);
     let believed = names.believe(request.method(), request.headers(), in_line);
     let path = request.uri().path().to_owned();
-    let open = matches!(path.as_str(), "/login" | "/style.css" | "/healthz");
+    let open = matches!(path.as_str(), "/login" | "/style.css" | "/icon.svg" | "/healthz");
     let response = match believed {
         Err(why) => {
             let said = |name| request.headers().get(name).map(|value| format!("{value:?}"));
@@ -162,7 +162,8 @@ fn marked(mut response: Response) -> Response {
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_FRAME_OPTIONS, "DENY"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
+        // With "no-referrer", browsers hide the origin even from us, and no form of ours would be believed.
+        (header::REFERRER_POLICY, "same-origin"),
         (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
         (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     ] {

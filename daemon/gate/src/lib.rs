@@ -168,6 +168,7 @@ fn router(shared: &Arc<Shared>) -> Router {
         .route("/logout", post(access::sign_out))
         .route("/live", get(live::stream))
         .route("/style.css", get(pages::style))
+        .route("/icon.svg", get(pages::icon))
         .route("/live.js", get(pages::script))
         .route("/healthz", get(reading::health))
         .route("/v1/{*path}", get(reading::pass_on))

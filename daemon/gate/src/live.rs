@@ -24,6 +24,8 @@ use crate::pages::{self, Shape};
 const PACE: Duration = Duration::from_millis(500);
 /// How often a page hears that it is connected.
 const BEAT: Duration = Duration::from_secs(1);
+/// How soon a browser that has lost the gate looks for it again.
+const AGAIN: &str = "retry: 1000\n\n";
 
 /// What all pages show, drawn once for all who look.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -93,8 +95,13 @@ pub(crate) async fn stream(
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut shown = String::new();
         frames.mark_changed();
+        if tell.send(Ok(Bytes::from_static(AGAIN.as_bytes()))).await.is_err() {
+            return;
+        }
         loop {
             let bytes = tokio::select! {
+                // What a page shows is never older than the beat that comes after it.
+                biased;
                 changed = frames.changed() => {
                     if changed.is_err() {
                         return;
@@ -120,7 +127,9 @@ pub(crate) async fn stream(
                     let age = u64::try_from(latest.age().as_millis()).unwrap_or(u64::MAX);
                     let lost = latest.lost.is_some() || latest.age() >= NO_DATA_AFTER;
                     let version = env!("CARGO_PKG_VERSION");
-                    event("beat", &json!({"age": age, "lost": lost, "version": version}).to_string())
+                    let cause = latest.cause();
+                    let beat = json!({"age": age, "lost": lost, "cause": cause, "version": version});
+                    event("beat", &beat.to_string())
                 }
             };
             if tell.send(Ok(bytes)).await.is_err() {

@@ -8,6 +8,7 @@ use axum::Extension;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
+use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use view::rack::Rack;
 
@@ -60,18 +61,19 @@ fn page(
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 title { (title) " – " (station) }
+                link rel="icon" href="/icon.svg" type="image/svg+xml";
                 link rel="stylesheet" href="/style.css";
                 @if live.is_some() {
                     script src="/live.js" defer {}
                     noscript { meta http-equiv="refresh" content="3"; }
                 }
             }
-            body.wall[wall].lost[live.is_some() && now.fresh().is_none()] data-live=[live] {
+            body.wall[wall].lost[live.is_some() && now.fresh().is_none()] data-live=[&live] {
                 @if !wall {
                     header.top {
                         nav aria-label="Pages" {
                             @for (path, name) in [("/", "Rack"), ("/records", "Records"), ("/orders", "Orders"), ("/media", "Media"), ("/wall", "Wall")] {
-                                a href=(path) { (name) }
+                                a href=(path) aria-current=[(name == title).then_some("page")] { (name) }
                             }
                         }
                         @if live_page(follows) {
@@ -81,14 +83,21 @@ fn page(
                     }
                 }
                 main {
-                    @if !wall { h1 { (title) } }
-                    p #news role="status" aria-live="polite" {}
+                    h1.unseen[matches!(follows, Follows::Rack | Follows::Wall)] { (title) }
+                    p.unseen #news role="status" aria-live="polite" {}
+                    @if live.is_some() { (still()) }
                     (body)
                 }
             }
         }
     };
     Html(text.into_string()).into_response()
+}
+
+/// What a page says for as long as no script answers for it. The script takes it away.
+fn still() -> Markup {
+    let at = Timestamp::now().strftime("%H:%M:%S UTC");
+    html! { p.nodata #still { "NOT LIVE: as it was at " (at) ". The script of this page does not run." } }
 }
 
 fn live_page(follows: Follows<'_>) -> bool {
@@ -119,6 +128,7 @@ pub(crate) fn problem(status: StatusCode, visitor: &Visitor, text: &str) -> Resp
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 title { "prestaged" }
+                link rel="icon" href="/icon.svg" type="image/svg+xml";
                 link rel="stylesheet" href="/style.css";
             }
             body {
@@ -167,7 +177,7 @@ pub(crate) async fn wall(
     Extension(visitor): Extension<Visitor>,
 ) -> Response {
     let now = shared.now.borrow().clone();
-    let body = html! { h1.unseen { "Rack" } div #live { (grid(&now, Shape::Wall)) } };
+    let body = html! { div #live { (grid(&now, Shape::Wall)) } };
     page("Wall", Follows::Wall, &visitor, &now, &body)
 }
 
@@ -208,6 +218,11 @@ pub(crate) async fn login(
 pub(crate) async fn style() -> Response {
     let text = include_str!("../assets/style.css");
     ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], text).into_response()
+}
+
+pub(crate) async fn icon() -> Response {
+    let text = include_str!("../assets/icon.svg");
+    ([(header::CONTENT_TYPE, "image/svg+xml")], text).into_response()
 }
 
 pub(crate) async fn script() -> Response {

@@ -17,16 +17,28 @@ pub(crate) fn grid(now: &Now, shape: Shape) -> Markup {
     };
     let fresh = now.fresh().is_some();
     let rack = Rack::of(snapshot);
-    let columns = if rack.tiles.len() <= 8 { "cols-4" } else { "cols-6" };
+    let (columns, rows) = room(rack.tiles.len());
     html! {
         (head(&rack, now, fresh))
-        section.grid.(columns) aria-label="Bays" {
-            @for (at, tile) in rack.tiles.iter().enumerate() {
-                (one(at, tile, shape, fresh))
+        div.room {
+            section.grid.(format!("columns-{columns}")).(format!("rows-{rows}")) aria-label="Bays" {
+                @for (at, tile) in rack.tiles.iter().enumerate() {
+                    (one(at, tile, shape, fresh))
+                }
             }
         }
-        @if fresh { (remarks(&rack)) }
+        @if fresh { (remarks(&rack, shape)) }
     }
+}
+
+/// In how many columns and rows so many tiles stand. The style knows as many of both.
+fn room(tiles: usize) -> (usize, usize) {
+    let columns = match tiles {
+        0..=8 => 4,
+        9..=24 => 6,
+        _ => 8,
+    };
+    (columns, tiles.div_ceil(columns).clamp(1, 8))
 }
 
 /// The station, its order, its media, what the bays show, and whether that is so.
@@ -35,19 +47,21 @@ fn head(rack: &Rack<'_>, now: &Now, fresh: bool) -> Markup {
     let hands = rack.hands();
     html! {
         div.line #line {
-            b { (snapshot.station) }
+            b.station { (snapshot.station) }
             @if !fresh {
                 b.nodata { "NO DATA" }
-                span { (now.lost.as_deref().unwrap_or("the daemon does not answer")) }
+                span { (now.cause().unwrap_or_default()) }
             } @else {
                 @if snapshot.draining { b.armed { "ENDING" } }
                 @else if snapshot.armed { b.armed { "● ARMED" } }
-                @else { b { "○ DISARMED" } }
+                @else { b.disarmed { "○ DISARMED" } }
+                div.facts {
                 @for order in rack.orders() { span { "Order " (order) } }
                 span { (rack.media().unwrap_or("no media")) }
                 @for (light, name) in [(Light::Passed, "pass"), (Light::Failed, "fail"), (Light::Refused, "refused"), (Light::Stopped, "stopped"), (Light::Running, "running")] {
                     @let count = rack.count(light);
                     @if count > 0 { span { (count) (NBSP) (name) } }
+                }
                 }
                 @if let Some(next) = hands.first() {
                     b.hands { (hands.len()) " NEED HANDS, NEXT: " (next.bay) }
@@ -58,21 +72,32 @@ fn head(rack: &Rack<'_>, now: &Now, fresh: bool) -> Markup {
     }
 }
 
+/// So many remarks stand on the wall, which cannot be scrolled.
+const REMARKS: usize = 3;
+
 /// What is to be said beside the bays.
-fn remarks(rack: &Rack<'_>) -> Markup {
+fn remarks(rack: &Rack<'_>, shape: Shape) -> Markup {
+    let unseen = rack.unseen().into_iter().map(|view| {
+        html! { b { "✕ " (view.drive.name()) } " has failed in " (view.drive.bay.0) ", and nobody has acknowledged it." }
+    });
+    let suspicions = rack.suspicions().into_iter().map(|text| html! { (text) });
+    let mut all: Vec<Markup> = unseen.chain(suspicions).collect();
+    let more = match shape {
+        Shape::Wall => all.len().saturating_sub(REMARKS),
+        Shape::Rack => 0,
+    };
+    all.truncate(all.len() - more);
     html! {
-        @for view in rack.unseen() {
-            p.remark { b { "✕ " (view.drive.name()) } " has failed in " (view.drive.bay.0) ", and nobody has acknowledged it." }
-        }
-        @for text in rack.suspicions() { p.remark { (text) } }
+        @for remark in all { p.remark { (remark) } }
+        @if more > 0 { p.remark { "and " (more) " more remarks, on the page of the rack" } }
     }
 }
 
-/// A number as short as it may be.
+/// A number as short as it may be: its end, which tells drives of one batch apart.
 fn tail(serial: &str) -> String {
     let letters: Vec<char> = serial.chars().collect();
     match letters.len() {
-        0..=12 => serial.to_owned(),
+        0..=9 => serial.to_owned(),
         length => format!("…{}", letters[length - 8..].iter().collect::<String>()),
     }
 }
@@ -88,16 +113,14 @@ fn one(at: usize, tile: &Tile<'_>, shape: Shape, fresh: bool) -> Markup {
     html! {
         article.tile.(light).pulled[tile.pulled().is_some()] id={ "t" (at) } data-light=(light) data-word=(word) aria-label=(label) {
             div.over {
+                @if fresh && !tile.light().mark().is_empty() { span.mark aria-hidden="true" { (tile.light().mark()) } }
                 @match shape {
                     Shape::Rack => a.bay href={ "/bay/" (wire::client::segment(tile.bay)) } { (tile.bay) }
                     Shape::Wall => span.bay { (tile.bay) }
                 }
                 span.serial title=(name) { (tail(name)) }
             }
-            div.word {
-                @if fresh && !tile.light().mark().is_empty() { span.mark aria-hidden="true" { (tile.light().mark()) } " " }
-                (word)
-            }
+            div.word { (word) }
             @if station { div.band { "STATION" } }
             @if fresh {
                 @if let (Some(drive), Light::Running) = (tile.drive(), tile.light()) {
@@ -111,7 +134,7 @@ fn one(at: usize, tile: &Tile<'_>, shape: Shape, fresh: bool) -> Markup {
                 @if !why.is_empty() { div.why { (why) } }
                 @if !action.is_empty() { div.action { (action) } }
                 @if tile.pulled().is_some() { div.gone { "pulled" } }
-                @if tile.history.is_some() { div.strip aria-label="last verdicts" { (strip(tile.history)) } }
+                @if tile.history.is_some() { div.strip role="img" aria-label="last verdicts" { (strip(tile.history)) } }
             }
         }
     }
