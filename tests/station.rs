@@ -78,6 +78,8 @@ mod trouble;
 mod trust;
 #[path = "station/verbs.rs"]
 mod verbs;
+#[path = "station/verify.rs"]
+mod verify;
 #[path = "station/views.rs"]
 mod views;
 #[path = "station/views_browser.rs"]

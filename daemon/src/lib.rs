@@ -33,4 +33,5 @@ mod socket;
 mod station_key;
 mod suitability;
 mod udev_rules;
+pub mod verify;
 pub mod worker_main;

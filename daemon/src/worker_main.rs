@@ -17,6 +17,7 @@ use serde::de::IgnoredAny;
 use std::os::fd::OwnedFd;
 
 use crate::audit::Audit;
+use crate::verify::Verify;
 
 /// Performs the task that is read from standard input.
 ///
@@ -49,6 +50,7 @@ fn perform_any(request: &[u8], files: Vec<OwnedFd>) -> anyhow::Result<Line> {
         Create::NAME => perform::<Create>(request, files),
         Split::NAME => perform::<Split>(request, files),
         Audit::NAME => perform::<Audit>(request, files),
+        Verify::NAME => perform::<Verify>(request, files),
         _ => bail!("{name:?} is not a task for a worker"),
     }
 }

@@ -224,7 +224,7 @@ fn daemon() -> Vec<u8> {
 }
 
 /// Commands that are typed most, and what for.
-const EXAMPLES: [(&str, &str); 5] = [
+const EXAMPLES: [(&str, &str); 6] = [
     (
         "A new station: name each bay and allow it by plugging a drive into one after the other, then take the drives out, \
          and let the station read its configuration anew:",
@@ -239,6 +239,7 @@ const EXAMPLES: [(&str, &str); 5] = [
         "prestagectl drives S4EVNX0M\nprestagectl retry S4EVNX0M",
     ),
     ("Is what is on a drive what the media holds?", "prestagectl audit /dev/sdb"),
+    ("Is what is on a drive that came back what it was given?", "prestagectl verify /dev/sdb"),
     (
         "The records of the last eight hours for a table; those that failed, for a program:",
         "prestagectl records --since 8h --csv >shift.csv\nprestagectl --json records --verdict failed",

@@ -87,6 +87,11 @@ pub(super) enum Verb {
         #[arg(long, value_name = "NAME")]
         media: Option<String>,
     },
+    /// Read a drive again, and compare it with its own last record that has passed; the drive is only read.
+    Verify {
+        /// Device, serial number or bay of the drive, such as /dev/sdb.
+        device: String,
+    },
     /// List the records in the ledger, oldest first.
     Records(RecordsArguments),
     /// Tell what a code means, what the operator does, and what the engineer does; needs no daemon.

@@ -1,13 +1,12 @@
 //! `audit`: a drive compared with media.
 
-use super::client::{Client, ClientError, Lines};
+use super::client::Client;
 use super::output::{Output, paragraph};
-use super::progress::Progress;
+use super::progress::follow;
 use super::table::{Cell, Keep, Table};
 use super::{CommandError, exit, words};
 use model::api::answers::Audited;
 use model::api::audit::{AuditReport, Outcome};
-use model::api::line::Line;
 use model::api::requests::DriveRequest;
 
 pub(super) async fn perform(
@@ -16,7 +15,7 @@ pub(super) async fn perform(
     request: &DriveRequest,
 ) -> Result<u8, CommandError> {
     let lines = client.post_lines("/v1/audit", request).await?;
-    let report = follow(lines, !out.json).await?;
+    let report: AuditReport = follow("audit", lines, !out.json).await?;
     let outcome = report.outcome();
     let audited = Audited { verdict: outcome, outcome, report: &report };
     out.print(&audited, |terminal| render(&report, terminal));
@@ -25,21 +24,6 @@ pub(super) async fn perform(
         Outcome::Incomplete => exit::INCOMPLETE,
         Outcome::Different => exit::FAILED,
     })
-}
-
-/// Waits until everything has been compared.
-async fn follow(mut lines: Lines, shown: bool) -> Result<AuditReport, CommandError> {
-    let bar = Progress::new("audit", shown);
-    while let Some(line) = lines.next::<Line>().await? {
-        match line {
-            Line::Progress(progress) => bar.set(progress.fraction * 100.0, progress.step),
-            Line::Done(report) => {
-                return Ok(serde_json::from_value(report).map_err(ClientError::from)?);
-            }
-            Line::Failed(failure) => return Err(CommandError::failed("audit", failure)),
-        }
-    }
-    Err(CommandError::new(exit::UNAVAILABLE, "the audit ended early"))
 }
 
 fn render(report: &AuditReport, terminal: Option<usize>) -> String {

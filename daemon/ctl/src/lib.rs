@@ -39,6 +39,7 @@ mod status;
 mod table;
 mod told;
 mod top;
+mod verify;
 mod verify_record;
 mod watch;
 mod words;
@@ -46,7 +47,7 @@ mod words;
 use wire::client;
 
 use model::api::answers::{ErrorBody, ErrorDocument};
-use model::api::requests::DriveRequest;
+use model::api::requests::{DriveRequest, VerifyRequest};
 use model::api::snapshot::Snapshot;
 use model::code::DenialCode;
 use model::failure::{Failure, chain};
@@ -124,6 +125,7 @@ impl From<ClientError> for CommandError {
                 | DenialCode::AmbiguousDrive
                 | DenialCode::NoSuchMaster
                 | DenialCode::NoSuchRecord
+                | DenialCode::DigestsMissing
                 | DenialCode::NoMedia
                 | DenialCode::MediaInvalid
                 | DenialCode::MediaAmbiguous
@@ -235,6 +237,10 @@ async fn perform(arguments: Arguments) -> Result<u8, CommandError> {
         Verb::Audit { device, media } => {
             let device = node(&device);
             audit::perform(&client, &out, &DriveRequest { device, media }).await
+        }
+        Verb::Verify { device } => {
+            let device = node(&device);
+            verify::perform(&client, &out, &VerifyRequest { device }).await
         }
         Verb::Records(arguments) => records::perform(&client, &out, &arguments).await,
         Verb::Retry { drive } => image::retry(&client, &out, &node(&drive)).await,

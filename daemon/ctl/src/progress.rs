@@ -4,6 +4,11 @@ use std::io;
 
 use anstream::{AutoStream, ColorChoice};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
+use model::api::line::Line;
+use serde::de::DeserializeOwned;
+
+use super::client::{ClientError, Lines};
+use super::{CommandError, exit};
 
 /// A bar that goes away when nobody follows any more.
 #[derive(Debug)]
@@ -34,6 +39,25 @@ impl Progress {
             false => message,
         });
     }
+}
+
+/// Waits until something that the daemon does is done, and shows how far it is.
+pub(super) async fn follow<T: DeserializeOwned>(
+    name: &str,
+    mut lines: Lines,
+    shown: bool,
+) -> Result<T, CommandError> {
+    let bar = Progress::new(name, shown);
+    while let Some(line) = lines.next::<Line>().await? {
+        match line {
+            Line::Progress(progress) => bar.set(progress.fraction * 100.0, progress.step),
+            Line::Done(report) => {
+                return Ok(serde_json::from_value(report).map_err(ClientError::from)?);
+            }
+            Line::Failed(failure) => return Err(CommandError::failed(name, failure)),
+        }
+    }
+    Err(CommandError::new(exit::UNAVAILABLE, format!("the {name} ended early")))
 }
 
 /// Name, bar and message on one line. The bar gives way to the message, which needs about 36 columns.

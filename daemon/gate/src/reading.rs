@@ -50,6 +50,7 @@ fn denied(error: &ClientError) -> Response {
                 DenialCode::NoSuchPath
                 | DenialCode::NoSuchOrder
                 | DenialCode::NoSuchRecord
+                | DenialCode::DigestsMissing
                 | DenialCode::NoSuchDrive => StatusCode::NOT_FOUND,
                 _ => StatusCode::SERVICE_UNAVAILABLE,
             };

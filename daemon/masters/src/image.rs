@@ -218,6 +218,24 @@ pub fn damage(
     Ok(damaged.map(|(chunk, _)| *chunk))
 }
 
+/// Hashes what stands for a drive's bytes, and compares it with a manifest. Returns the chunks that differ, by their places
+/// in the manifest. `report` is called from several threads, with the bytes hashed so far and the bytes in all.
+///
+/// # Errors
+/// If the bytes cannot be read.
+pub fn differing(
+    manifest: &Manifest,
+    bytes: &dyn ReadAt,
+    paths: &HashPaths,
+    report: &(dyn Fn(Bytes, Bytes) + Sync),
+) -> io::Result<Vec<usize>> {
+    let ranges: Vec<Range> = manifest.chunks.iter().map(Chunk::range).collect();
+    let digests = hash_ranges(bytes, &ranges, paths, report)?;
+    let all = manifest.chunks.iter().zip(digests).enumerate();
+    let differing = all.filter(|(_, (chunk, digest))| chunk.sha256 != *digest);
+    Ok(differing.map(|(index, _)| index).collect())
+}
+
 /// What a range of an image holds, and which it is.
 struct Part {
     index: usize,

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 
 use model::layout::Moved;
+use model::manifest::Manifest;
 use model::media::Stamp;
 use model::ranges::{Range, RangeSet};
 use model::units::Bytes;
@@ -60,6 +61,30 @@ impl Image {
         let stamp = stamp::of(&base)?;
         let below = Below { file: base, stamp, moved, own: ranges.iter().copied().collect() };
         Ok(Self { own, below: Some(below) })
+    }
+
+    /// All files of which it consists, its own first; [`Image::of_files`] makes the same of them.
+    ///
+    /// # Errors
+    /// If the system gives no more descriptors.
+    pub fn files(&self) -> io::Result<Vec<File>> {
+        let below = self.below.iter().map(|below| &below.file);
+        [&self.own].into_iter().chain(below).map(File::try_clone).collect()
+    }
+
+    /// The bytes of the master with this manifest, of the files of which it consists; `None` if one is missing.
+    ///
+    /// # Errors
+    /// If the kernel does not give the stamp of the base's file.
+    pub fn of_files(
+        manifest: &Manifest,
+        files: impl IntoIterator<Item = File>,
+    ) -> io::Result<Option<Self>> {
+        let mut files = files.into_iter();
+        let Some(own) = files.next() else { return Ok(None) };
+        let Some(base) = &manifest.base else { return Ok(Some(own.into())) };
+        let Some((file, moved)) = files.next().zip(manifest.moved()) else { return Ok(None) };
+        Self::derived(own, file, moved, &base.own).map(Some)
     }
 
     /// The file that belongs to this master alone.

@@ -45,6 +45,16 @@ impl Manifests {
         self.tidy(&path)
     }
 
+    /// Keeps a copy, or makes the one that there is the newest: what drives still pass with goes last.
+    pub(crate) fn remember(&self, manifest: &Manifest) -> io::Result<()> {
+        let now = fs::FileTimes::new().set_modified(SystemTime::now());
+        match File::open(self.file(&manifest.id, &manifest.root_sha256)) {
+            Ok(kept) => kept.set_times(now),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.keep(manifest),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Removes the oldest copies beyond the budget, but not `newest`.
     fn tidy(&self, newest: &Path) -> io::Result<()> {
         let mut all: Vec<(SystemTime, u64, PathBuf)> = Vec::new();

@@ -369,6 +369,15 @@ impl Store {
         }
     }
 
+    /// Keeps the manifest of a drive that has passed, or notes that it was of use just now: by it the drive is recognised
+    /// when it comes back, and compared with what it was given, also when the master is gone.
+    pub fn remember(&self, manifest: &Manifest) {
+        if let Err(error) = self.manifests.remember(manifest) {
+            let id = &manifest.id;
+            tracing::warn!(master = %id, %error, "cannot keep the manifest of master {id}");
+        }
+    }
+
     /// The manifest that a drive was written by, also if the master is not in the store any more; `None` if it is lost,
     /// or was written by a program of another format.
     pub fn manifest_of(&self, master: &MasterRef) -> Option<Manifest> {

@@ -9,7 +9,7 @@ use crate::boot::BootProgram;
 use crate::digest::{Digest, Root};
 use crate::drive::Geometry;
 use crate::identity::Site;
-use crate::layout::{Layout, Moved, Plan, Role};
+use crate::layout::{Layout, Moved, Plan, PlannedPartition, Role};
 use crate::ranges::Range;
 use crate::units::Bytes;
 
@@ -217,6 +217,33 @@ impl Manifest {
     pub fn moved(&self) -> Option<Vec<Moved>> {
         let base = self.base_recipe()?;
         self.plan.moved_from(&base.layout.plan(base.geometry).ok()?)
+    }
+
+    /// The chunks that have bytes in this range, in ascending order.
+    pub fn chunks_in(&self, range: Range) -> &[Chunk] {
+        let from = self.chunks.partition_point(|chunk| chunk.range().end <= range.start);
+        let rest = &self.chunks[from..];
+        &rest[..rest.partition_point(|chunk| chunk.offset < range.end)]
+    }
+
+    /// The partition that has bytes in this range.
+    pub fn partition_at(&self, range: Range) -> Option<&PlannedPartition> {
+        let sector = self.plan.geometry.sector;
+        self.plan.partitions.iter().find(|partition| partition.range(sector).overlaps(range))
+    }
+
+    /// What lies in a range of a drive, in words.
+    pub fn place(&self, range: Range) -> String {
+        if let Some(telltale) = self.telltales.iter().find(|t| t.range().overlaps(range)) {
+            return format!("{} of the {} partition", telltale.keeps, telltale.role);
+        }
+        let is_commit = self.chunks_in(range).iter().any(|chunk| chunk.stage == Stage::Commit);
+        match (self.partition_at(range), is_commit) {
+            (Some(partition), true) => format!("a boot sector of the {} partition", partition.role),
+            (Some(partition), false) => format!("data in the {} partition", partition.role),
+            (None, true) => "a partition table".into(),
+            (None, false) => "what lies between the partitions".into(),
+        }
     }
 
     /// The number of bytes that are written to each drive.

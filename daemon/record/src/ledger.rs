@@ -389,6 +389,25 @@ impl Ledger {
         self.select(condition, &[serial.as_str().to_owned()])?.into_iter().collect()
     }
 
+    /// The last record of a drive that has passed, and the latest one of any later job that gave it an identity.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the records cannot be read.
+    pub fn last_passed(
+        &self,
+        serial: &Serial,
+    ) -> Result<Option<(Record, Option<Record>)>, LedgerError> {
+        let of = |and: &str| {
+            let condition = format!(
+                "WHERE serial = ?1 AND disk_guid IS NOT NULL AND {and} ORDER BY rowid DESC LIMIT 1"
+            );
+            self.select(&condition, &[serial.as_str().to_owned()])?.pop().transpose()
+        };
+        let Some(passed) = of("verdict = 'passed'")? else { return Ok(None) };
+        let latest = of("verdict IS NOT 'refused'")?;
+        Ok(Some((passed.clone(), latest.filter(|latest| latest.job != passed.job))))
+    }
+
     /// The latest record of a drive that was given this GPT disk GUID.
     ///
     /// # Errors

@@ -37,6 +37,7 @@ pub(super) fn noted_as(route: Route) -> Option<&'static str> {
         Route::Status
         | Route::Events
         | Route::Audit
+        | Route::Verify
         | Route::VerifyMedia
         | Route::OfferMedia
         | Route::AcceptMedia

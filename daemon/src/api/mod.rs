@@ -22,7 +22,7 @@ use axum::routing::{MethodRouter, delete, get, post};
 use axum::{Json, Router};
 use model::api::command::{Command, ImageOrder};
 use model::api::requests::{
-    AcceptRequest, Attempt, DriveRequest, ImageRequest, OfferRequest, PressRequest,
+    AcceptRequest, Attempt, DriveRequest, ImageRequest, OfferRequest, PressRequest, VerifyRequest,
 };
 use model::api::routes::Route;
 use model::api::snapshot::Snapshot;
@@ -108,6 +108,7 @@ impl IntoResponse for Problem {
             | Code::NoSuchDrive
             | Code::NoSuchMaster
             | Code::NoSuchRecord
+            | Code::DigestsMissing
             | Code::NoSuchOrder
             | Code::NoMedia => StatusCode::NOT_FOUND,
             Code::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
@@ -166,6 +167,7 @@ fn handler(route: Route) -> MethodRouter<Context> {
         Route::Disarm => post(|context, peer| arm(context, peer, false)),
         Route::Image => post(image),
         Route::Audit => post(audit),
+        Route::Verify => post(verify),
         Route::Retry => post(retry),
         Route::Stop => post(stop),
         Route::Release => post(release),
@@ -229,7 +231,7 @@ fn answered(answer: Answer) -> Response {
         Answer::Stopped(report) => Json(report).into_response(),
         Answer::Attempt { device, attempt } => Json(Attempt { device, attempt }).into_response(),
         Answer::Master(id) => Json(serde_json::json!({ "id": id })).into_response(),
-        Answer::Audit(lines) => stream(ReceiverStream::new(lines)),
+        Answer::Lines(lines) => stream(ReceiverStream::new(lines)),
     }
 }
 
@@ -287,6 +289,11 @@ async fn image(
 async fn audit(State(context): State<Context>, body: Chunk) -> Result<Response> {
     let DriveRequest { device: drive, media } = parse(&body)?;
     ask(&context, Command::Audit { drive, media }).await.map(answered)
+}
+
+async fn verify(State(context): State<Context>, body: Chunk) -> Result<Response> {
+    let VerifyRequest { device: drive } = parse(&body)?;
+    ask(&context, Command::Verify { drive }).await.map(answered)
 }
 
 async fn retry(

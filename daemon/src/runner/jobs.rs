@@ -298,5 +298,8 @@ fn run(
         context.unfinish(&mut claim);
         return None;
     };
+    if outcome.verdict == Verdict::Passed {
+        services.store.remember(manifest);
+    }
     Some(record.closed_by(outcome, Timestamp::now()))
 }

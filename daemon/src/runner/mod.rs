@@ -8,6 +8,7 @@ mod leftovers;
 mod pressing;
 mod services;
 mod survey;
+mod verifying;
 mod vouching;
 
 use std::path::PathBuf;
@@ -150,6 +151,9 @@ impl Performer {
                 spawn_blocking(move || vouching::accept(&services, &sender, &accepted, reply));
             }
             Effect::Audit(task, reply) => self.audit(task, reply),
+            Effect::Verify(drive, reply) => {
+                verifying::start(self.services.clone(), Arc::clone(&self.audits), *drive, reply);
+            }
             Effect::Answer(reply, answer) => {
                 // The operator may have gone away.
                 let _ = reply.send(answer);
@@ -355,7 +359,7 @@ impl Performer {
         let (workers, permits) = (self.services.workers.clone(), Arc::clone(&self.audits));
         tokio::spawn(async move {
             let (lines, receiver) = mpsc::channel(16);
-            if reply.send(Ok(Answer::Audit(receiver))).is_err() {
+            if reply.send(Ok(Answer::Lines(receiver))).is_err() {
                 return;
             }
             let report = |progress| {

@@ -119,6 +119,12 @@ impl<M: Clone> Station<M> {
                 Ok(task) => return vec![Effect::Audit(task, reply)],
                 Err(denial) => Err(denial),
             },
+            Command::Verify { drive } => match self.to_read(&drive) {
+                Ok(insertion) => {
+                    return vec![Effect::Verify(Box::new(insertion.drive.clone()), reply)];
+                }
+                Err(denial) => Err(denial),
+            },
         };
         effects.push(Effect::Answer(reply, result));
         effects
@@ -299,7 +305,8 @@ impl<M: Clone> Station<M> {
         Ok(Answer::Master(id))
     }
 
-    fn audit_task(&self, drive: &str, requested: Option<&str>) -> Result<AuditTask, Denial> {
+    /// The drive that is to be read from end to end: one of the station's bays that is not being imaged.
+    fn to_read(&self, drive: &str) -> Result<&Insertion, Denial> {
         let key = self.find(drive)?;
         let insertion = self.insertions.get(&key).ok_or_else(detached)?;
         if insertion.is_running() {
@@ -311,6 +318,11 @@ impl<M: Clone> Station<M> {
             let detail = format!("bay {bay}, or its bus, does not belong to the station");
             return Err(Denial::new(DenialCode::OutOfScope, detail));
         }
+        Ok(insertion)
+    }
+
+    fn audit_task(&self, drive: &str, requested: Option<&str>) -> Result<AuditTask, Denial> {
+        let insertion = self.to_read(drive)?;
         // What the drive holds is known by its digest: the file may have another name by now.
         let media = match (requested, &insertion.held) {
             (None, Some(held)) => self.catalog.valid_with(held.sha256).ok_or_else(|| {

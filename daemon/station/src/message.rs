@@ -41,8 +41,8 @@ pub enum Answer {
     Stopped(Stopped),
     /// This master is in the store, or is being pressed.
     Master(MasterId),
-    /// An audit runs; this receives its lines.
-    Audit(mpsc::Receiver<Line>),
+    /// A drive is being compared; this receives the lines that tell of it.
+    Lines(mpsc::Receiver<Line>),
 }
 
 /// Takes the answer to a command.
@@ -188,6 +188,8 @@ pub enum Effect<M> {
     AcceptMedia(Box<Acceptance>, Reply),
     /// Run an audit.
     Audit(AuditTask, Reply),
+    /// Compare a drive with its own last record that has passed.
+    Verify(Box<Drive>, Reply),
     /// Answer an operator.
     Answer(Reply, Result<Answer, Denial>),
     /// End the daemon: nothing is left to do.

@@ -128,6 +128,7 @@ impl World {
                 | Effect::AcceptMedia(..)
                 | Effect::Clean(..)
                 | Effect::Audit(..)
+                | Effect::Verify(..)
                 | Effect::Answer(..) => {}
             }
         }

@@ -66,7 +66,10 @@ pub fn prove(view: &View, manifest: &Manifest, identity: &Identity) -> Result<()
     for index in to_compare(manifest, &mut fastrand::Rng::new()) {
         let chunk = &manifest.chunks[index];
         if !is_as_written(view, manifest, chunk, identity)? {
-            return Err(Doubt::Changed { place: place(manifest, chunk), range: chunk.range() });
+            return Err(Doubt::Changed {
+                place: manifest.place(chunk.range()),
+                range: chunk.range(),
+            });
         }
     }
     Ok(())
@@ -126,25 +129,6 @@ fn is_as_written(
     Ok(own && Digest::of(&data) == chunk.sha256)
 }
 
-/// What a chunk holds, in words.
-fn place(manifest: &Manifest, chunk: &Chunk) -> String {
-    let plan = &manifest.plan;
-    let own = chunk.range();
-    if let Some(telltale) = manifest.telltales.iter().find(|t| t.range().overlaps(own)) {
-        return format!("{} of the {} partition", telltale.keeps, telltale.role);
-    }
-    let inside = |range: Range| range.overlaps(own);
-    let partition = plan.partitions.iter().find(|p| inside(p.range(plan.geometry.sector)));
-    match (partition, chunk.stage) {
-        (Some(partition), Stage::Commit) => {
-            format!("a boot sector of the {} partition", partition.role)
-        }
-        (Some(partition), Stage::Body) => format!("data in the {} partition", partition.role),
-        (None, Stage::Commit) => "a partition table".into(),
-        (None, Stage::Body) => "what lies between the partitions".into(),
-    }
-}
-
 /// Proves that a drive is as a job has left it that was ended early: without tables, and at the place of each boot sector
 /// with the job's own marker, or the boot sector itself, or nothing. Of the other chunks [`SAMPLE`] are looked at; each must
 /// be as the job would have written it, or blank. Where the job writes nothing, the drive must be as blank as one that was
@@ -186,7 +170,7 @@ pub fn prove_unfinished(
             Stage::Commit => is_uniform(&data) || is_as_written(view, manifest, chunk, identity)?,
         };
         if !left {
-            return Err(Doubt::Changed { place: place(manifest, chunk), range: own });
+            return Err(Doubt::Changed { place: manifest.place(chunk.range()), range: own });
         }
     }
     fastrand::shuffle(&mut others);

@@ -162,7 +162,7 @@ fn copies_of_manager(wanted: &mut BTreeMap<String, Wanted>, files: &Files) {
 }
 
 /// Folders lie no deeper; on a damaged volume, one can lie in itself.
-const DEEPEST: usize = 32;
+pub(super) const DEEPEST: usize = 32;
 /// No file of a first start is larger.
 const LARGEST: u64 = 256 << 20;
 

@@ -7,6 +7,7 @@
 
 pub mod drive;
 mod esp;
+pub mod esp_map;
 mod finished;
 
 use std::fs::File;

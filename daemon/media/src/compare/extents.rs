@@ -67,6 +67,15 @@ impl Extents {
         self.runs.iter().fold(0, |sum, run| sum.saturating_add(run.count))
     }
 
+    /// All clusters that belong to the value, also those that hold none of its bytes.
+    pub(super) fn all_clusters(&self, cluster: Bytes) -> impl Iterator<Item = Range> + '_ {
+        self.runs.iter().filter_map(move |run| {
+            let start = Bytes(run.at?.saturating_mul(cluster.0));
+            let end = start.saturating_add(Bytes(run.count.saturating_mul(cluster.0)));
+            Some(Range::new(start, end))
+        })
+    }
+
     /// The places of the bytes that are to be read, in the order of the value. Holes have none, and so has what was never
     /// written. Of a compressed value whole clusters are read.
     pub(super) fn pieces(&self, cluster: Bytes) -> impl Iterator<Item = Range> + '_ {

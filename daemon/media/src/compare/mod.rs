@@ -9,6 +9,7 @@ mod data;
 pub(crate) mod entry;
 mod extents;
 mod file;
+pub mod file_map;
 mod lznt1;
 mod volume;
 

@@ -61,9 +61,9 @@ pub(super) enum FileError {
 }
 
 /// File records with lower numbers are NTFS's own.
-const FIRST_USER_RECORD: u64 = 24;
+pub(super) const FIRST_USER_RECORD: u64 = 24;
 /// The file record of the file table itself.
-const MFT: u64 = 0;
+pub(super) const MFT: u64 = 0;
 /// The file record of the security descriptors.
 const SECURE: u64 = 9;
 /// The file record of the root folder.
@@ -91,20 +91,31 @@ pub(super) struct Node {
 /// A volume.
 pub(super) struct Volume {
     pub(super) cluster: Bytes,
-    files: HashMap<u64, Result<File, FileError>>,
+    files: Files,
     folders: HashMap<u64, Result<Vec<Node>, FileError>>,
     /// Security descriptors by number.
     security: HashMap<u32, Vec<u8>>,
+}
+
+/// The files of a volume by the numbers of their records, or why they cannot be read.
+pub(super) type Files = HashMap<u64, Result<File, FileError>>;
+
+/// Reads the boot sector and all file records of a volume.
+pub(super) fn files(source: &mut dyn Source) -> Result<(Boot, Files), VolumeError> {
+    let what = "the boot sector";
+    let mut sector = vec![0; 512];
+    let read = source.read_exact_at(&mut sector, Bytes(0));
+    read.map_err(|source| VolumeError::Read { what, source })?;
+    let boot = Boot::parse(&sector).map_err(|source| VolumeError::Damaged { what, source })?;
+    let files = Table::read(source, &boot)?.finish(source, boot.cluster);
+    Ok((boot, files))
 }
 
 impl Volume {
     pub(super) fn read(source: &mut dyn Source) -> Result<Self, VolumeError> {
         let read = |what| move |source| VolumeError::Read { what, source };
         let damaged = |what| move |source| VolumeError::Damaged { what, source };
-        let mut sector = vec![0; 512];
-        source.read_exact_at(&mut sector, Bytes(0)).map_err(read("the boot sector"))?;
-        let boot = Boot::parse(&sector).map_err(damaged("the boot sector"))?;
-        let mut files = Table::read(source, &boot)?.finish(source, boot.cluster);
+        let (boot, mut files) = files(source)?;
         let mut table = Vec::new();
         if let Some(Ok(secure)) = files.get(&SECURE) {
             let what = "the table of security descriptors";

@@ -64,8 +64,14 @@ impl Explained for DenialCode {
             },
             Self::NoSuchRecord => Advice {
                 now: "see `prestagectl records`",
-                operator: "Check the job's name.",
+                operator: "Check the name of the job or of the drive.",
                 engineer: "Records are never removed by the station; another ledger may be in use.",
+            },
+            Self::DigestsMissing => Advice {
+                now: "compare it with the media instead: `prestagectl audit DEVICE --media NAME`",
+                operator: "Tell the engineer.",
+                engineer: "The store keeps the manifests of masters that drives passed with, the latest 512 MiB of them; \
+                           those of another store, or of a program of another format, it does not have.",
             },
             Self::NoMedia => Advice {
                 now: "see `prestagectl media list` for what is in the inbox",

@@ -35,6 +35,8 @@ pub enum Command {
     RemoveMaster { id: MasterId },
     /// Compare a drive with a media; with the one in its record if none is named.
     Audit { drive: String, media: Option<String> },
+    /// Compare a drive with its own last record that has passed.
+    Verify { drive: String },
 }
 
 /// What an operator wants of one drive.

@@ -10,3 +10,4 @@ pub mod requests;
 pub mod routes;
 pub mod schema;
 pub mod snapshot;
+pub mod verify;

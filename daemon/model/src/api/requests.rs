@@ -16,6 +16,14 @@ pub struct DriveRequest {
     pub media: Option<String>,
 }
 
+/// A request to compare a drive with its own record.
+#[derive(Debug, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VerifyRequest {
+    /// Device node, kernel name, serial number or bay.
+    pub device: String,
+}
+
 /// A request to image a drive.
 #[derive(Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -27,6 +27,7 @@ pub enum Route {
     Stop,
     Release,
     Audit,
+    Verify,
     VerifyMedia,
     OfferMedia,
     AcceptMedia,
@@ -88,6 +89,7 @@ impl Route {
             | Self::Stop
             | Self::Release
             | Self::Audit
+            | Self::Verify
             | Self::VerifyMedia
             | Self::OfferMedia
             | Self::AcceptMedia
@@ -111,6 +113,7 @@ impl Route {
             Self::Stop => "/v1/drives/{drive}/stop",
             Self::Release => "/v1/bays/{bay}/release",
             Self::Audit => "/v1/audit",
+            Self::Verify => "/v1/verify",
             Self::VerifyMedia => "/v1/media/{name}/verify",
             Self::OfferMedia => "/v1/media/{name}/offer",
             Self::AcceptMedia => "/v1/media/{name}/accept",
@@ -176,6 +179,13 @@ impl Route {
                 text: "Compares a drive with media, and only reads. Lines `{\"progress\": {\"step\", \"fraction\"}}` come \
                        while it runs, and at last `{\"done\": REPORT}` or `{\"failed\": {\"code\", \"detail\"}}`.",
                 takes: Some(Document::AuditRequest),
+                answers: Answers::Described,
+            },
+            Self::Verify => Manual {
+                text: "Compares a drive with its own last record that has passed, and only reads. Lines come as with \
+                       `/v1/audit`; the REPORT is the document `verify`. Without such a record, or without the digests of \
+                       what it was given, the answer is a denial.",
+                takes: Some(Document::VerifyRequest),
                 answers: Answers::Described,
             },
             Self::VerifyMedia => nothing(

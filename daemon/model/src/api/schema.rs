@@ -12,9 +12,10 @@ use super::line::RecordLine;
 use super::orders::{OrderDetail, OrderView};
 use super::requests::{
     AcceptRequest, AcknowledgeRequest, Attempt, DriveRequest, ImageRequest, OfferRequest,
-    OrderRequest, PressRequest,
+    OrderRequest, PressRequest, VerifyRequest,
 };
 use super::snapshot::{DeviceView, MasterView, MediaView, Snapshot};
+use super::verify::VerifyReport;
 use crate::advice::Entry;
 use crate::failure::Denial;
 use crate::orders::Order;
@@ -44,6 +45,8 @@ pub enum Document {
     Drives,
     /// `audit --json`.
     Audit,
+    /// `verify --json`.
+    Verify,
     /// `image --json` and `retry --json` where the attempt has no record.
     Unrecorded,
     /// `arm --json`, `disarm --json`.
@@ -62,6 +65,8 @@ pub enum Document {
     ImageRequest,
     /// The body of POST /v1/audit.
     AuditRequest,
+    /// The body of POST /v1/verify.
+    VerifyRequest,
     /// An array of orders with how they stand: `order list --json`, GET /v1/orders.
     Orders,
     /// One order with its history and the drives: `order show --json`, GET /v1/orders/{number}.
@@ -106,6 +111,7 @@ impl Document {
             Self::Masters => of::<Vec<MasterView>>(),
             Self::Drives => of::<Vec<DeviceView>>(),
             Self::Audit => of::<Audited<'_>>(),
+            Self::Verify => of::<VerifyReport>(),
             Self::Unrecorded => of::<Unrecorded>(),
             Self::Armed => of::<ArmedDocument<'_>>(),
             Self::Stopped => of::<StoppedDocument<'_>>(),
@@ -115,6 +121,7 @@ impl Document {
             Self::Denial => of::<Denial>(),
             Self::ImageRequest => of::<ImageRequest>(),
             Self::AuditRequest => of::<DriveRequest>(),
+            Self::VerifyRequest => of::<VerifyRequest>(),
             Self::Orders => of::<Vec<OrderView>>(),
             Self::Order => of::<OrderDetail>(),
             Self::NewOrders => of::<Vec<Order>>(),

@@ -28,8 +28,10 @@ codes! {
         AmbiguousDrive,
         /// There is no such master.
         NoSuchMaster,
-        /// There is no record of this job.
+        /// There is no record of this job, or none of this drive that has passed.
         NoSuchRecord,
+        /// The digests of what the drive was given are not kept any more.
+        DigestsMissing,
         /// There is no such media.
         NoMedia,
         /// Several media are offered automatically, and none was named.
