@@ -86,6 +86,8 @@ mod views;
 mod views_browser;
 #[path = "station/views_gate.rs"]
 mod views_gate;
+#[path = "station/views_metrics.rs"]
+mod views_metrics;
 
 fn main() -> std::process::ExitCode {
     harness::registry::main()

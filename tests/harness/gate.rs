@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
@@ -94,16 +94,20 @@ pub(crate) fn start_gate(rig: &Rig, port: u16) -> Gate {
         fs::copy(env!("CARGO_BIN_EXE_prestaged-gate"), &copy).unwrap();
     }
     let log = fs::File::options().create(true).append(true).open(rig.path("gate.log")).unwrap();
-    let child = Command::new(copy)
+    let mut command = Command::new(copy);
+    command
         .arg("--config")
         .arg(rig.path("prestaged.toml"))
         .uid(GAMES)
         .gid(group("games"))
         .stdin(Stdio::null())
         .stdout(log.try_clone().unwrap())
-        .stderr(log)
-        .spawn()
-        .unwrap();
+        .stderr(log);
+    // A child of another test, begun while the program was copied, holds it open for a moment.
+    let child = wait_for("the gate to be started", || match command.spawn() {
+        Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => None,
+        started => Some(started.unwrap()),
+    });
     let gate = Gate { port, child: RefCell::new(child) };
     wait_for("the gate to listen", || {
         let ended = gate.child.borrow_mut().try_wait().unwrap();

@@ -54,8 +54,9 @@ if (document.body.matches(".wall")) {
 const pen = document.createElement("canvas").getContext("2d");
 const capital = (element) => {
   const style = getComputedStyle(element);
-  pen.font = `${style.fontWeight} ${style.fontSize} ${style.fontFamily}`;
-  return pen.measureText("E").actualBoundingBoxAscent;
+  // A large one, because what is measured is rounded to whole pixels.
+  pen.font = `${style.fontWeight} 1000px ${style.fontFamily}`;
+  return (pen.measureText("E").actualBoundingBoxAscent / 1000) * parseFloat(style.fontSize);
 };
 const capitals = {};
 for (const element of document.querySelectorAll(".word, .armed, .disarmed, .hands, p.nodata, b.nodata")) {

@@ -93,6 +93,17 @@ pub(crate) static BROWSER: Need = Need::new("browser", || {
     program("chromedriver", "chromium-driver")
 });
 
+/// axe-core, which looks for what bars people from a page: its `axe.min.js` from npm, in `PRESTAGED_AXE`.
+pub(crate) static AXE: Need = Need::choice("axe", || {
+    let named = std::env::var_os(AXE_PATH).is_some();
+    named.then_some(()).ok_or_else(|| format!("{AXE_PATH} does not name axe-core's axe.min.js"))
+});
+/// The variable that says where it is.
+pub(crate) const AXE_PATH: &str = "PRESTAGED_AXE";
+
+/// Prometheus' checker of rules and metrics; it is large, so nothing installs it.
+pub(crate) static PROMTOOL: Need = Need::choice("promtool", || program("promtool", "prometheus"));
+
 /// `systemd-analyze security`.
 pub(crate) static SYSTEMD_ANALYZE: Need =
     Need::new("systemd-analyze", || program("systemd-analyze", "systemd"));

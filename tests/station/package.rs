@@ -66,6 +66,8 @@ fn the_package_installs_what_it_says() {
         "755 root:root /usr/bin/prestaged-gate",
         "644 root:root /usr/lib/systemd/system/prestaged-gate.service",
         "644 root:root /usr/lib/systemd/system/prestaged.service",
+        "644 root:root /usr/share/prestaged/monitoring/prestaged.rules.yml",
+        "644 root:root /usr/share/prestaged/monitoring/dashboard.json",
         "644 root:root /usr/lib/udev/rules.d/62-prestaged.rules",
         "644 root:root /usr/lib/sysusers.d/prestaged.conf",
         "644 root:root /usr/lib/tmpfiles.d/prestaged.conf",

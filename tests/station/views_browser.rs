@@ -11,6 +11,7 @@ use crate::harness::browser::{Browser, Theme};
 use crate::harness::faulty::{BODY_BYTE, Faults, FaultyDrive};
 use crate::harness::gate::{Gate, PASSWORD, rig, start_gate};
 use crate::harness::looks::{Eyes, everything, look, station, usual};
+use crate::harness::needs::AXE_PATH;
 use crate::harness::teller::Teller;
 
 /// Size of the drives.
@@ -295,6 +296,25 @@ fn a_keyboard_reaches_every_control() {
     let focus = browser.run("return document.activeElement.textContent");
     assert_eq!(focus, "bay 4", "the focus stays in its bay");
     assert_eq!(browser.complaints(), []);
+}
+
+/// Nothing in the pages bars people who see, hear or move in another way, as far as axe-core can tell.
+#[apply(test!)]
+#[needs(ROOT, BROWSER, AXE)]
+fn axe_finds_nothing() {
+    let (rig, port) = rig(&[]);
+    let daemon = Teller::new(&rig.path("view.sock"));
+    daemon.tell(&station(24, &usual()));
+    let _gate = start_gate(&rig, port);
+    let browser = Browser::start();
+    let axe = fs::read_to_string(std::env::var_os(AXE_PATH).unwrap()).unwrap();
+    for path in ["/", "/wall", "/bay/bay%204", "/records", "/orders", "/media", "/login", "/none"] {
+        browser.open(&format!("http://localhost:{port}{path}"));
+        let found = browser.run(&format!(
+            "{axe}; return axe.run().then((found) => found.violations.map((one) => [one.id, one.nodes[0].html]))"
+        ));
+        assert_eq!(found, json!([]), "{path}");
+    }
 }
 
 /// Nothing in a page without a running script notices that the station is gone; so the page says that it is not live.

@@ -1,15 +1,16 @@
 //! The gate from outside: its pages, its news, who may do what, and what becomes of requests that mean no good.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use macro_rules_attribute::apply;
 
 use crate::harness::gate::{GAMES, PASSWORD, beat, rig, start_gate};
+use crate::harness::teller::Teller;
 use crate::harness::{Rig, Setup, group, wait_for};
 
 /// Size of the drives.
@@ -53,6 +54,9 @@ fn verdicts_are_shown_and_nothing_old_is() {
         assert_eq!(answer.header("access-control-allow-origin"), None, "{path}");
         assert!(!answer.body.contains("<script>") && !answer.body.contains(" style="), "{path}");
     }
+    let metrics = || gate.get("/metrics").body;
+    let count = "prestaged_jobs_total{verdict=\"passed\",reason=\"\"} 1\n";
+    assert!(metrics().contains(count) && metrics().contains("prestaged_armed 1"), "{}", metrics());
     let wall = gate.get("/wall").body;
     assert!(!wall.contains("<form") && !wall.contains("<a "), "nothing to press: {wall}");
     let page = gate.get("/").body;
@@ -80,6 +84,9 @@ fn verdicts_are_shown_and_nothing_old_is() {
         assert!(page.contains("NO DATA") && !page.contains("PASS"), "{path}: {page}");
     }
     assert_eq!(gate.get("/healthz").status, 503);
+    let lost = metrics();
+    assert!(lost.contains(count) && lost.contains("prestaged_gate_connected 0"), "{lost}");
+    assert!(!lost.contains("prestaged_armed"), "{lost}");
     assert_eq!(gate.get("/media").status, 503);
     rig.start();
     news.wait("PASS again", |name, data| name == "grid" && data.contains("data-word=\"PASS\""));
@@ -97,7 +104,7 @@ fn requests_that_mean_no_good() {
     let own = format!("origin: http://localhost:{port}");
     let same = "sec-fetch-site: same-origin";
     let release = "/bay/left/release";
-    let rows: [(&str, &str, &[&str], u16); 26] = [
+    let rows: [(&str, &str, &[&str], u16); 44] = [
         // DNS rebinding: a page's own name leads here, and everything else is right.
         ("GET", "/", &["host: evil.example"], 421),
         ("GET", "/live", &["host: evil.example:80"], 421),
@@ -111,6 +118,8 @@ fn requests_that_mean_no_good() {
         ("GET", "/", &["host: localhost", "host: evil.example"], 400),
         ("GET", "/", &["host: localhost.evil.example"], 421),
         ("GET", "http://evil.example/", &[], 421),
+        ("GET", "/metrics", &["host: evil.example"], 421),
+        ("GET", "/style.css", &["host: evil.example"], 421),
         // CSRF: the cookie goes along, and the person knows nothing of it.
         ("POST", release, &["origin: https://evil.example", &cookie], 403),
         ("POST", release, &["origin: null", &cookie], 403),
@@ -118,12 +127,24 @@ fn requests_that_mean_no_good() {
         ("POST", release, &["sec-fetch-site: same-site", &cookie], 403),
         ("POST", "/login", &["origin: https://evil.example"], 403),
         ("GET", release, &[&cookie], 405),
+        ("HEAD", release, &[&cookie], 405),
+        ("PUT", release, &[&own, &cookie], 405),
+        ("DELETE", "/", &[&own, &cookie], 405),
+        ("TRACE", "/", &[&own, &cookie], 405),
+        // Asking beforehand whether it may: there is no answer that allows it.
+        ("OPTIONS", release, &["origin: https://evil.example", &cookie], 403),
+        ("POST", release, &[&own, "sec-fetch-site: cross-site", &cookie], 403),
+        ("POST", release, &["origin: https://evil.example", same, &cookie], 403),
+        // What another site may ask for, it cannot read (the headers below).
+        ("GET", "/v1/status", &["origin: https://evil.example"], 200),
         // Its own page: nothing is there to acknowledge, which the daemon says.
         ("POST", release, &[&own, same, &cookie], 409),
         ("POST", release, &[&cookie], 409),
         // Without a session, with one that nobody has, with too few rights.
         ("POST", release, &[&own], 401),
         ("POST", release, &[&own, "cookie: prestaged=00"], 401),
+        // A cookie that somebody has put before the right one.
+        ("POST", release, &[&own, "cookie: prestaged=00", &cookie], 401),
         ("POST", "/station/arm", &[&own, &cookie], 403),
         ("POST", "/orders/1/hold", &[&own, &cookie], 403),
         ("POST", "/bay/left/erase", &[&own, &cookie], 404),
@@ -132,6 +153,13 @@ fn requests_that_mean_no_good() {
         ("GET", "/../../etc/passwd", &[], 404),
         ("GET", "/v1/../v1/status", &[], 404),
         ("GET", "/bay/%00", &[], 404),
+        ("GET", "//evil.example/%2e%2e", &[], 404),
+        ("GET", "/bay/left/../../login", &[], 404),
+        ("GET", "/v1/%2e%2e/control", &[], 404),
+        ("GET", "/v1/status%0d%0aset-cookie:x=1", &[], 404),
+        ("GET", "/v1/records/..%2f..%2fledger.db", &[], 400),
+        ("POST", "/bay/left%2Frelease", &[&own, &cookie], 405),
+        ("POST", "/orders/..%2f..%2fv1%2farm/hold", &[&own, &cookie], 403),
         ("GET", "/bay/%ff", &[], 400),
         ("GET", "/bay/%3Cscript%3Ealert(1)%3C%2Fscript%3E", &[], 404),
     ];
@@ -140,6 +168,14 @@ fn requests_that_mean_no_good() {
         assert_eq!(answer.status, expected, "{method} {path} {lines:?}: {answer:?}");
         assert!(!answer.body.contains("<script>alert"), "{path}: {}", answer.body);
         assert!(!answer.body.contains("root:"), "{path}: {}", answer.body);
+        // Whatever the answer is: no other site frames it, reads it or makes it something else.
+        let header = |name: &str| answer.header(name).unwrap_or_default();
+        assert_eq!(header("x-frame-options"), "DENY", "{path}: {}", answer.head);
+        assert!(header("content-security-policy").contains("frame-ancestors 'none'"), "{path}");
+        assert_eq!(header("cross-origin-resource-policy"), "same-origin", "{path}");
+        assert_eq!(header("x-content-type-options"), "nosniff", "{path}");
+        assert_eq!(answer.header("access-control-allow-origin"), None, "{path}");
+        assert_eq!(answer.header("set-cookie"), None, "{path}");
         let _ = writeln!(
             std::io::stderr(),
             "gate {method:<5}{path:<40} {:<60} {expected}",
@@ -151,6 +187,17 @@ fn requests_that_mean_no_good() {
     {
         assert_eq!(gate.ask(method, path, &[&own, &cookie], "{}").status, 405, "{path}");
     }
+    // A session that somebody else has chosen beforehand does not become that of who signs in, and two are two.
+    let chosen = format!("cookie: prestaged={}", "ab".repeat(32));
+    let form = format!("name=olga&password={}", PASSWORD.replace(' ', "+"));
+    let signed: Vec<String> = [(); 2]
+        .map(|()| gate.ask("POST", "/login", &[&own, &chosen], &form))
+        .iter()
+        .map(|answer| answer.header("set-cookie").unwrap().split(';').next().unwrap().to_owned())
+        .collect();
+    assert!(signed[0] != signed[1] && !signed.iter().any(|cookie| chosen.ends_with(cookie)));
+    assert_eq!(gate.ask("POST", release, &[&own, &chosen], "").status, 401);
+    assert!(gate.ask("GET", "/?prestaged=x", &[], "").body.contains("Sign in"));
     // What is too long.
     let long = "x".repeat(20 << 10);
     assert_eq!(gate.ask("POST", "/login", &[], &format!("name={long}&password=y")).status, 413);
@@ -294,6 +341,31 @@ fn a_thousand_pages_and_slow_readers_disturb_nobody() {
         stream.read_exact(&mut first).ok()?;
         (&first == b"HTTP/1.1 200").then_some(())
     });
+}
+
+/// Who asks for nothing, and who takes nothing, is sent away in the end.
+#[apply(test!)]
+#[needs(ROOT, LONG)]
+fn who_stands_still_is_sent_away() {
+    let (rig, port) = rig(&[]);
+    let _daemon = Teller::new(&rig.path("view.sock"));
+    let gate = start_gate(&rig, port);
+    let mut half = gate.connect();
+    half.write_all(b"GET / HTTP/1.1\r\nhost: local").unwrap();
+    // What it has not taken piles up at its own end first, so it asks again and again.
+    let mut deaf = gate.connect();
+    deaf.set_write_timeout(Some(Duration::from_secs(120))).unwrap();
+    let request = format!("GET /v1/status HTTP/1.1\r\nhost: localhost:{port}\r\n\r\n");
+    let error = loop {
+        if let Err(error) = deaf.write_all(request.as_bytes()) {
+            break error;
+        }
+    };
+    let away = [ErrorKind::BrokenPipe, ErrorKind::ConnectionReset];
+    assert!(away.contains(&error.kind()), "it may go on for ever: {error}");
+    let mut rest = Vec::new();
+    let _ = half.read_to_end(&mut rest);
+    assert_eq!(gate.get("/healthz").status, 200);
 }
 
 /// The gate does not show the station to the network by a slip of the configuration.

@@ -11,6 +11,7 @@ use view::rack::NO_DATA_AFTER;
 use wire::client::{Client, ClientError};
 
 use crate::curve::Curves;
+use crate::tally::{Counts, Tally};
 
 /// A daemon that has said nothing for so long is asked. Often enough that what is shown is never [`NO_DATA_AFTER`] old.
 const SILENCE: Duration = Duration::from_millis(1000);
@@ -29,6 +30,7 @@ pub(crate) struct Now {
     /// Why the daemon does not answer, if it does not.
     pub(crate) lost: Option<String>,
     pub(crate) curves: Arc<Curves>,
+    pub(crate) counts: Arc<Counts>,
 }
 
 impl Now {
@@ -56,11 +58,13 @@ pub(crate) fn follow(client: Client) -> watch::Receiver<Arc<Now>> {
         heard: Instant::now(),
         lost: Some("the daemon has not answered yet".into()),
         curves: Arc::default(),
+        counts: Arc::default(),
     };
     let (tell, now) = watch::channel(Arc::new(first));
     tokio::spawn(async move {
+        let mut tally = Tally::default();
         while !tell.is_closed() {
-            let why = match attend(&client, &tell).await {
+            let why = match attend(&client, &tell, &mut tally).await {
                 Ok(()) => "the daemon has ended".to_owned(),
                 Err(error) => chain(&error),
             };
@@ -72,7 +76,11 @@ pub(crate) fn follow(client: Client) -> watch::Receiver<Arc<Now>> {
 }
 
 /// Tells each new snapshot, until the daemon has ended or does not answer.
-async fn attend(client: &Client, tell: &watch::Sender<Arc<Now>>) -> Result<(), ClientError> {
+async fn attend(
+    client: &Client,
+    tell: &watch::Sender<Arc<Now>>,
+    tally: &mut Tally,
+) -> Result<(), ClientError> {
     let mut events = within(client.events()).await?;
     loop {
         let snapshot: Snapshot = match timeout(SILENCE, events.next()).await {
@@ -85,8 +93,12 @@ async fn attend(client: &Client, tell: &watch::Sender<Arc<Now>>) -> Result<(), C
         };
         tell.send_modify(|now| {
             let curves = Arc::new(now.curves.with(&snapshot));
+            let counts = match tally.with(&snapshot) {
+                same if *same == *now.counts => Arc::clone(&now.counts),
+                more => Arc::new(more.clone()),
+            };
             let snapshot = Some(Arc::new(snapshot));
-            *now = Arc::new(Now { snapshot, heard: Instant::now(), lost: None, curves });
+            *now = Arc::new(Now { snapshot, heard: Instant::now(), lost: None, curves, counts });
         });
     }
 }

@@ -97,7 +97,7 @@ impl Names<'_> {
         match (site, origin, second) {
             (_, _, Some(_)) => Err(Disbelief::OtherSite),
             (None, None, None) => Ok(()),
-            (_, Some(origin), None) if known(origin) => Ok(()),
+            (None | Some(b"same-origin"), Some(origin), None) if known(origin) => Ok(()),
             (Some(b"same-origin"), None, None) => Ok(()),
             _ => Err(Disbelief::OtherSite),
         }
@@ -249,6 +249,8 @@ mod tests {
             &[("sec-fetch-site", "same-site")],
             &[("sec-fetch-site", "none")],
             &[("origin", "http://localhost:8480"), ("origin", "https://evil.example")],
+            &[("origin", "http://localhost:8480"), ("sec-fetch-site", "cross-site")],
+            &[("origin", "https://rack.example"), ("sec-fetch-site", "same-site")],
         ] {
             assert_eq!(post(bad), Err(Disbelief::OtherSite), "{bad:?}");
         }

@@ -20,9 +20,11 @@ mod curve;
 mod feed;
 mod guard;
 mod live;
+mod metrics;
 mod pages;
 mod reading;
 mod server;
+mod tally;
 mod tls;
 
 use std::net::SocketAddr;
@@ -171,6 +173,7 @@ fn router(shared: &Arc<Shared>) -> Router {
         .route("/icon.svg", get(pages::icon))
         .route("/live.js", get(pages::script))
         .route("/healthz", get(reading::health))
+        .route("/metrics", get(metrics::metrics))
         .route("/v1/{*path}", get(reading::pass_on))
         .route("/bay/{name}/{act}", post(acts::bay))
         .route("/station/{act}", post(acts::station))

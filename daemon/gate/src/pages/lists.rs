@@ -133,7 +133,7 @@ pub(crate) async fn orders(
         @if snapshot.orders.is_empty() { p { "There are no orders." } }
         @else {
             table {
-                thead { tr { th { "Number" } th { "Passed" } th { "Running" } th { "Media" } th { "State" } th { "" } } }
+                thead { tr { th { "Number" } th { "Passed" } th { "Running" } th { "Media" } th { "State" } th { span.unseen { "Acts" } } } }
                 tbody {
                     @for order in &snapshot.orders {
                         tr {
@@ -168,8 +168,9 @@ pub(crate) async fn media(
     let body = html! {
         @if let Some(reason) = &snapshot.no_media { p.remark { "Drives get no media unless it is named: " (reason.detail) } }
         @if let Some(trouble) = &snapshot.inbox.trouble { p.remark { "The inbox cannot be read: " (trouble) } }
-        table {
-            thead { tr { th { "Name" } th { "State" } th { "Drives get it" } th { "Size" } th { "SHA-256" } th { "Problems and warnings" } th { "" } } }
+        @if snapshot.media.is_empty() { p { "There is no media." } }
+        @else { table {
+            thead { tr { th { "Name" } th { "State" } th { "Drives get it" } th { "Size" } th { "SHA-256" } th { "Problems and warnings" } th { span.unseen { "Acts" } } } }
             tbody {
                 @for media in &snapshot.media {
                     tr {
@@ -183,7 +184,7 @@ pub(crate) async fn media(
                     }
                 }
             }
-        }
+        } }
     };
     page("Media", Follows::Nothing, &visitor, &now, &body)
 }

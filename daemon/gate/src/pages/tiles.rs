@@ -107,7 +107,9 @@ fn one(at: usize, tile: &Tile<'_>, shape: Shape, fresh: bool) -> Markup {
     let word = if fresh { tile.word() } else { "NO DATA" };
     let station = fresh && tile.trouble() == Some(Trouble::Station);
     let why = tile.meaning().map(|meaning| meaning.short).filter(|_| fresh).unwrap_or_default();
-    let action = if fresh { tile.action() } else { "" };
+    // What is out cannot be taken out.
+    let is_out = tile.pulled().is_some() && tile.light() == Light::Passed;
+    let action = if fresh && !is_out { tile.action() } else { "" };
     let name = tile.drive().map(|drive| drive.name()).unwrap_or_default();
     let label = format!("{}: {word}. {why}. {action}. {name}", tile.bay);
     html! {
