@@ -1,6 +1,7 @@
 //! The gate's pages in a browser: what is seen of them, from two metres, and that nothing old is.
 
 use std::fs;
+use std::io::Write as _;
 
 use macro_rules_attribute::apply;
 use model::api::snapshot::Snapshot;
@@ -45,7 +46,9 @@ fn until_blank(browser: &Browser, act: impl FnOnce()) -> f64 {
     browser.run(&watch);
     act();
     browser.wait("NO DATA", "window.blank !== null");
-    browser.run("return window.blank").as_f64().unwrap()
+    let took = browser.run("return window.blank").as_f64().unwrap();
+    let _ = writeln!(std::io::stderr(), "NO DATA after {took:.0} ms");
+    took
 }
 
 fn signal(pid: i32, signal: Signal) {
@@ -189,6 +192,9 @@ fn every_tile_is_read_from_two_metres() {
         assert!(eyes.distance(passed, failed) >= 30.0, "PASS and FAIL to {eyes:?}");
     }
     picture(&browser);
+    // At most ten of them come in seven seconds: 20 KiB a second.
+    let frame = gate.news("/live?wall=true").wait("tiles", |name, _| name == "grid");
+    assert!(frame.len() < 14 << 10, "{} bytes", frame.len());
     // Racks of other sizes, and other screens: smaller, and all of it there.
     show("rack-32", station(32, &all));
     look(&browser, "wall-32");
@@ -211,6 +217,23 @@ fn every_tile_is_read_from_two_metres() {
     assert!(took < OLD, "{took} ms");
     signal(pid(&gate), Signal::CONT);
     assert_eq!(browser.complaints(), []);
+
+    // What stood there before the gate was lost does not come back with the gate, not even for a moment.
+    daemon.tell(&station(24, &usual()));
+    browser.open(&format!("http://localhost:{port}/"));
+    browser.wait("FAIL", &says("bay 4", "FAIL"));
+    until_blank(&browser, || drop(gate));
+    browser.run(
+        "window.words = []; new MutationObserver(() => { \
+         for (const tile of document.querySelectorAll('.tile')) window.words.push(tile.querySelector('.word').textContent); \
+         }).observe(document.getElementById('live'), { subtree: true, childList: true, characterData: true })",
+    );
+    daemon.tell(&station(24, &everything()[..1]));
+    let _gate = start_gate(&rig, port);
+    browser.wait("what is so now", &says("bay 4", "empty"));
+    let words =
+        browser.run("return window.words.filter((word) => word === 'FAIL' || word === 'PASS')");
+    assert_eq!(words, json!([]));
 }
 
 /// Keeps the wall as README.md shows it, and compares what stands on both.

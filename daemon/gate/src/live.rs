@@ -20,8 +20,8 @@ use crate::access::Visitor;
 use crate::feed::Now;
 use crate::pages::{self, Shape};
 
-/// Tiles are drawn at most so often.
-const PACE: Duration = Duration::from_millis(500);
+/// Tiles are drawn at most so often. Those of 24 bays are 13 KiB, so a page takes less than 20 KiB a second.
+const PACE: Duration = Duration::from_millis(700);
 /// How often a page hears that it is connected.
 const BEAT: Duration = Duration::from_secs(1);
 /// How soon a browser that has lost the gate looks for it again.
