@@ -4,6 +4,7 @@
 //! By the documentation of the Linux-NTFS project and the headers of libntfs-3g (layout.h), which press the volumes that
 //! are read here. The parsers copy nothing but names and follow no reference: who reads a volume decides in which order.
 
+pub mod accounts;
 mod attribute;
 pub mod growth;
 mod index;

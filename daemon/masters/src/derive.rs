@@ -8,6 +8,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 
 use formats::gpt::{self, TableError};
+use formats::ntfs::accounts::{self, AccountError};
 use formats::ntfs::growth::{self, GrowthError};
 use model::identity::{Identity, Site};
 use model::layout::{LayoutError, Moved, Plan, PlannedPartition, Role};
@@ -42,6 +43,11 @@ pub enum DeriveError {
     Table(#[from] TableError),
     #[error("the base's volume cannot grow")]
     Growth(#[from] GrowthError<io::Error>),
+    /// What was made is looked at as if nothing were known of how.
+    #[error("the volume that was derived is not sound")]
+    Unsound(#[from] AccountError<io::Error>),
+    #[error("{0} would change, and do not go with the size of the drive")]
+    Changed(Range),
     #[error(transparent)]
     Map(#[from] MapError),
     #[error("cannot read the base or write what is derived")]
@@ -90,6 +96,9 @@ pub fn derive(
     let ranges: RangeSet = written.ranges.into_iter().collect();
     let own_ranges = ranges.ranges().to_vec();
     let image = Image::derived(own.try_clone()?, base.try_clone()?, moved.clone(), &own_ranges)?;
+    if let Some((_, windows)) = plan.find(Role::Windows) {
+        is_sound(&image, windows.range(plan.geometry.sector), &ranges)?;
+    }
     let mut needed: Vec<Range> = own_ranges.clone();
     for partition in &plan.partitions {
         allocation::allocated(&image, &plan, partition, &mut needed)?;
@@ -102,6 +111,25 @@ pub fn derive(
         telltales: telltales::find(&image, &plan)?,
     };
     Ok(Derived { own: own_ranges, outline })
+}
+
+/// Checks the volume that was made larger: its accounts, and that nothing else changes than what goes with its size.
+fn is_sound(image: &Image, volume: Range, own: &RangeSet) -> Result<(), DeriveError> {
+    let read = |at: Bytes, length: usize| {
+        let mut data = vec![0; length];
+        image.fill(&mut data, volume.start + at).map(|()| data)
+    };
+    let same = accounts::check(&mut { read }, volume.length())?;
+    let same: RangeSet = same
+        .ranges()
+        .iter()
+        .map(|range| Range::at(volume.start + range.start, range.length()))
+        .collect();
+    let left = same.without(own);
+    match same.without(&left).ranges() {
+        [] => Ok(()),
+        [changed, ..] => Err(DeriveError::Changed(*changed)),
+    }
 }
 
 /// What has been written, and where.

@@ -106,7 +106,8 @@ impl RangeSet {
 
     /// Whether every byte of `range` is in the set.
     pub fn covers(&self, range: Range) -> bool {
-        self.0.iter().any(|own| own.covers(range))
+        let next = self.0.partition_point(|own| own.end < range.end);
+        self.0.get(next).is_some_and(|own| own.covers(range))
     }
 
     /// This set with the edges of its ranges moved outwards to multiples of [`GRAIN`], but not beyond `limit`, and with
@@ -126,7 +127,8 @@ impl RangeSet {
         let mut left = Vec::new();
         for &range in &self.0 {
             let mut at = range.start;
-            for hole in other.0.iter().filter(|hole| hole.overlaps(range)) {
+            let first = other.0.partition_point(|hole| hole.end <= range.start);
+            for hole in other.0[first..].iter().take_while(|hole| hole.start < range.end) {
                 if at < hole.start {
                     left.push(Range::new(at, hole.start));
                 }

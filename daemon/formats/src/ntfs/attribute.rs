@@ -1,5 +1,7 @@
 //! Attributes of files: everything that a file consists of.
 
+use model::units::Bytes;
+
 use super::{Damage, Reference, length, u16_at, u32_at, u64_at};
 use crate::text;
 
@@ -42,6 +44,8 @@ pub enum Value<'a> {
     Clusters {
         /// The first cluster of the value that this stretch has.
         first: u64,
+        /// Bytes of all its clusters; counts in the first stretch only.
+        allocated: u64,
         /// Bytes of the whole value; counts in the first stretch only.
         size: u64,
         /// Bytes of the value that have been written; the others are zeros. Counts in the first stretch only.
@@ -84,16 +88,18 @@ fn here(data: &[u8]) -> Option<&[u8]> {
 fn clusters(data: &[u8]) -> Result<Value<'_>, Damage> {
     let header = || {
         let runs = data.get(usize::from(u16_at(data, 32)?)..)?;
-        Some((u64_at(data, 16)?, u64_at(data, 24)?, u64_at(data, 48)?, u64_at(data, 56)?, runs))
+        let [first, last, allocated, size, written] =
+            [16, 24, 40, 48, 56].map(|at| u64_at(data, at));
+        Some((first?, last?, [allocated?, size?, written?], runs))
     };
-    let (first, last, size, written, list) = header().ok_or(Damage::Attribute)?;
+    let (first, last, [allocated, size, written], list) = header().ok_or(Damage::Attribute)?;
     let runs = runs(list).ok_or(Damage::Runs)?;
     // The last cluster is -1 if there is none.
     let count = runs.iter().try_fold(0_u64, |sum, run| sum.checked_add(run.count));
     if count.and_then(|count| first.checked_add(count)) != Some(last.wrapping_add(1)) {
         return Err(Damage::Runs);
     }
-    Ok(Value::Clusters { first, size, written, runs })
+    Ok(Value::Clusters { first, allocated, size, written, runs })
 }
 
 /// Decodes a list of runs: each a byte that says how long its two numbers are, the count of clusters, and the distance to
@@ -127,6 +133,31 @@ fn signed(bytes: &[u8]) -> Option<i64> {
     let mut whole = [filler; 8];
     whole.get_mut(..bytes.len())?.copy_from_slice(bytes);
     Some(i64::from_le_bytes(whole))
+}
+
+/// A value in clusters, as one file record describes all of it.
+#[derive(Clone, Debug)]
+pub(super) struct Clusters {
+    pub(super) size: u64,
+    pub(super) runs: Vec<Run>,
+}
+
+impl Clusters {
+    pub(super) fn count(&self) -> u64 {
+        self.runs.iter().map(|run| run.count).sum()
+    }
+
+    /// Where a byte of the value lies on the volume.
+    pub(super) fn place(&self, at: u64, cluster: Bytes) -> Option<Bytes> {
+        let mut vcn = at / cluster.0;
+        for run in &self.runs {
+            if vcn < run.count {
+                return Some(Bytes((run.at? + vcn) * cluster.0 + at % cluster.0));
+            }
+            vcn -= run.count;
+        }
+        None
+    }
 }
 
 /// Reads the value of a [`kind::ATTRIBUTE_LIST`]: the file records that hold the attributes of a file.

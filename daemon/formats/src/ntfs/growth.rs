@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use model::ranges::Range;
 use model::units::Bytes;
 
-use super::attribute::{Run, Value, kind};
+use super::attribute::{Clusters, Run, Value, kind};
 use super::{Attribute, Boot, Damage, STRIDE, length, protect, restore, u16_at, u32_at, u64_at};
 
 /// The numbers of the file records.
@@ -92,7 +92,7 @@ pub fn changes<E: std::error::Error>(
         let at = Bytes(number * boot.record.0);
         all.push(Change { at: boot.mft + at, data: data.clone() });
         if at.0 + boot.record.0 <= mirror.size {
-            let place = place(&mirror.runs, at.0, boot.cluster).ok_or(Damage::Runs)?;
+            let place = mirror.place(at.0, boot.cluster).ok_or(Damage::Runs)?;
             all.push(Change { at: place, data });
         }
     }
@@ -101,39 +101,14 @@ pub fn changes<E: std::error::Error>(
         all.extend(sizes.in_block(found).map(|data| Change { at: block.start, data }));
     }
     let mut old = |vcn: u64| {
-        let at = place(&before.runs, vcn * boot.cluster.0, boot.cluster);
+        let at = before.place(vcn * boot.cluster.0, boot.cluster);
         at.map(|at| read(at, boot.cluster.as_usize())).transpose().map_err(GrowthError::Read)
     };
     for (vcn, data) in growth.bitmap_clusters(&before, &after, &mut old)? {
-        let at = place(&after.runs, vcn * boot.cluster.0, boot.cluster).ok_or(Damage::Runs)?;
+        let at = after.place(vcn * boot.cluster.0, boot.cluster).ok_or(Damage::Runs)?;
         all.push(Change { at, data });
     }
     Ok(all)
-}
-
-/// A value in clusters, as one file record describes all of it.
-#[derive(Clone, Debug)]
-struct Clusters {
-    size: u64,
-    runs: Vec<Run>,
-}
-
-impl Clusters {
-    fn count(&self) -> u64 {
-        self.runs.iter().map(|run| run.count).sum()
-    }
-}
-
-/// Where a byte of a value lies on the volume.
-fn place(runs: &[Run], at: u64, cluster: Bytes) -> Option<Bytes> {
-    let mut vcn = at / cluster.0;
-    for run in runs {
-        if vcn < run.count {
-            return Some(Bytes((run.at? + vcn) * cluster.0 + at % cluster.0));
-        }
-        vcn -= run.count;
-    }
-    None
 }
 
 /// Where each attribute of a record begins whose sectors are restored, and how long it is.

@@ -55,23 +55,17 @@ impl<'a> Record<'a> {
         read(data).ok_or(Damage::Record)
     }
 
-    /// The attributes, sorted by kind and name. Ends with the first one that is damaged.
+    /// The attributes, sorted by kind and name. Ends with the first one that is damaged, or where the end mark is missing.
     pub fn attributes(&self) -> impl Iterator<Item = Result<Attribute<'a>, Damage>> + use<'a> {
-        let mut rest = self.attributes;
+        let mut rest = Some(self.attributes);
         std::iter::from_fn(move || {
-            if rest.is_empty() || u32_at(rest, 0) == Some(kind::END) {
-                return None;
-            }
-            let size = u32_at(rest, 4).map(length).filter(|size| *size >= 16);
-            let Some((data, after)) = size.and_then(|size| rest.split_at_checked(size)) else {
-                rest = &[];
+            let data = rest.take().filter(|data| u32_at(data, 0) != Some(kind::END))?;
+            let size = u32_at(data, 4).map(length).filter(|size| *size >= 16);
+            let Some((data, after)) = size.and_then(|size| data.split_at_checked(size)) else {
                 return Some(Err(Damage::Attribute));
             };
-            rest = after;
             let attribute = Attribute::parse(data);
-            if attribute.is_err() {
-                rest = &[];
-            }
+            rest = attribute.is_ok().then_some(after);
             Some(attribute)
         })
     }

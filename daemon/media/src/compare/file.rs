@@ -137,7 +137,7 @@ impl File {
                     let extents = Extents { size, written, is_compressed, runs };
                     self.list = Some(Place::Elsewhere(extents));
                 }
-                Value::Clusters { first, size, written, runs } => {
+                Value::Clusters { first, size, written, runs, .. } => {
                     let extents = Extents { size, written, is_compressed, runs };
                     self.stretches.push(Stretch { kind, name, first, extents });
                 }
