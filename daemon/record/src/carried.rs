@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Transaction};
 
 /// The tables beside the records. What the open ledger has in them is the truth; a copy of it may be older.
-const TABLES: [&str; 12] = [
+const TABLES: [&str; 13] = [
     "offers",
     "products",
     "accepted",
@@ -14,6 +14,7 @@ const TABLES: [&str; 12] = [
     "results_due",
     "log_head",
     "log_base",
+    "seal",
     "clock",
     "order_files",
 ];

@@ -84,6 +84,7 @@ pub(crate) fn prepare(db: &Connection, path: &Path) -> Result<(), LedgerError> {
     db.execute_batch(orders::TABLES).map_err(&failed)?;
     db.execute_batch(results::TABLE).map_err(&failed)?;
     db.execute_batch(log::TABLES).map_err(&failed)?;
+    db.execute_batch(log::seal::TABLE).map_err(&failed)?;
     if id_of(db).is_none() {
         // Ledgers of older programs have none; those programs do not mind it.
         let table = "CREATE TABLE IF NOT EXISTS ledger (id TEXT NOT NULL) STRICT";

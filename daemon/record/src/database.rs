@@ -19,6 +19,7 @@ use crate::error::{LedgerError, is_damage};
 use crate::file::{Create, FileId, Files, Held, Stamp};
 use crate::ledger::{Location, Outbox};
 use crate::log::database::noted;
+use crate::log::seal::Seal;
 use crate::log::{Log, Said};
 use crate::{orders, results};
 
@@ -61,6 +62,7 @@ pub(crate) struct Database {
     pub(crate) brought_in: u64,
     pub(crate) counterfoil: Counterfoil,
     pub(crate) log: Log,
+    pub(crate) seal: Seal,
     /// What somebody has done to it. Nothing is written until a person says so.
     pub(crate) tampered: Option<String>,
     /// Closed last.
@@ -144,9 +146,11 @@ impl Database {
         let ledger = counterfoil.ledger.parse().unwrap_or_default();
         let log = Log::open(&db, ledger, place.key()).map_err(place.of_log("open its log"))?;
         let wal = log_length(&place.path);
+        let seal = Seal::of(&place.key());
+        seal.watch(&db).map_err(&failed)?;
         let db = Some(db);
         let tampered = None;
-        Ok(Self { db, files, stamp, wal, brought_in: 0, counterfoil, log, tampered, held })
+        Ok(Self { db, files, stamp, wal, brought_in: 0, counterfoil, log, seal, tampered, held })
     }
 
     /// Opens a connection to read through.
@@ -292,6 +296,15 @@ impl Database {
         place: &Location,
         prepare: impl FnOnce(&Transaction<'_>) -> Result<Row, LedgerError>,
     ) -> Result<(), LedgerError> {
+        let before = self.seal.sum();
+        self.written(place, prepare).inspect_err(|_| self.seal.set(before))
+    }
+
+    fn written(
+        &mut self,
+        place: &Location,
+        prepare: impl FnOnce(&Transaction<'_>) -> Result<Row, LedgerError>,
+    ) -> Result<(), LedgerError> {
         let path = &place.path;
         let failed = querying(path, "write a record");
         let Some(db) = &mut self.db else { return Err(LedgerError::Moved { path: path.clone() }) };
@@ -344,6 +357,7 @@ impl Database {
             let grown = self.log.append(self.log.tip().clone(), &transaction, said);
             tip = Some(grown.map_err(|error| noted(&mut self.tampered, place, error))?);
         }
+        self.seal.write(&transaction).map_err(place.of_log("seal it"))?;
         transaction.commit().map_err(&failed)?;
         // What shortens the write-ahead log from here on is not us.
         self.wal = log_length(path);
@@ -366,6 +380,16 @@ impl Database {
         doing: &'static str,
         act: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<(T, Vec<Event>)>,
     ) -> Result<T, LedgerError> {
+        let before = self.seal.sum();
+        self.transacted(place, doing, act).inspect_err(|_| self.seal.set(before))
+    }
+
+    fn transacted<T>(
+        &mut self,
+        place: &Location,
+        doing: &'static str,
+        act: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<(T, Vec<Event>)>,
+    ) -> Result<T, LedgerError> {
         let failed = querying(&place.path, doing);
         let Some(db) = &mut self.db else {
             return Err(LedgerError::Moved { path: place.path.clone() });
@@ -379,6 +403,7 @@ impl Database {
             let grown = self.log.append(tip, &transaction, Said::Happened(event));
             tip = grown.map_err(|error| noted(&mut self.tampered, place, error))?;
         }
+        self.seal.write(&transaction).map_err(place.of_log("seal it"))?;
         transaction.commit().map_err(&failed)?;
         self.wal = log_length(&place.path);
         if grows {
@@ -390,10 +415,12 @@ impl Database {
 
     /// Takes back an open row that may have gone to a file that nobody will see.
     pub(crate) fn take_back(&mut self, place: &Location, job: &str) {
-        let Some(db) = &self.db else { return };
-        let sql = "DELETE FROM records WHERE job = ?1 AND verdict IS NULL";
-        let taken = orders::give_back(db, job).and_then(|()| db.execute(sql, [job]));
-        let taken = taken.and_then(|taken| Ok((taken, count(db)?, last_job(db)?)));
+        let taken = self.transact(place, "take a row back", |transaction| {
+            orders::give_back(transaction, job)?;
+            let sql = "DELETE FROM records WHERE job = ?1 AND verdict IS NULL";
+            let taken = transaction.execute(sql, [job])?;
+            Ok(((taken, count(transaction)?, last_job(transaction)?), Vec::new()))
+        });
         match taken {
             Ok((0, ..)) => {}
             Ok((_, rows, last)) => {

@@ -310,8 +310,14 @@ impl Ledger {
             let reason = Reason::new(ReasonCode::StationInterrupted, detail)
                 .with_hint("attach the drive again, or retry it");
             let record = record.closed_with(Verdict::Stopped, reason, Timestamp::now());
-            self.put(&record)?;
-            closed.push(record);
+            match self.put(&record) {
+                Ok(()) => closed.push(record),
+                // A row that somebody has copied from another's.
+                Err(error @ LedgerError::Closed { .. }) => {
+                    tracing::error!("left open: {}", chain(&error));
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(closed)
     }

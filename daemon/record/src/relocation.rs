@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::carried;
-use crate::connection::{connect, log_length, prepare, querying, stamp};
+use crate::connection::{connect, log_length, opening, prepare, querying, stamp};
 use crate::counterfoil::Counterfoil;
 use crate::database::{Database, Reader, UPSERT};
 use crate::error::LedgerError;
@@ -30,6 +30,7 @@ impl Database {
         self.db = None;
         let db = connect(&place.path)?;
         prepare(&db, &place.path)?;
+        self.seal.watch(&db).map_err(opening(&place.path))?;
         self.db = Some(db);
         self.files = Files::at(&place.path);
         self.stamp = stamp(&self.held, &place.path)?;

@@ -89,6 +89,11 @@ impl SecretKey {
         PublicKey(self.0.verifying_key())
     }
 
+    /// A secret that comes of this key, for one purpose: whoever has it can neither sign nor make out another.
+    pub fn derived(&self, purpose: &str) -> Digest {
+        Digest::of(&[self.0.as_bytes(), purpose.as_bytes()].concat())
+    }
+
     pub(crate) fn sign(&self, message: &[u8]) -> [u8; 64] {
         self.0.sign(message).to_bytes()
     }

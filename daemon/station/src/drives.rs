@@ -21,7 +21,7 @@ use model::verdict::Verdict;
 
 use crate::Station;
 use crate::catalog::MediaUnavailable;
-use crate::insertion::{Insertion, Key, Phase};
+use crate::insertion::{self, Insertion, Key, Phase};
 use crate::message::{DriveFacts, Effect, JobOrder, Look, Ticket};
 use crate::orders::{Choosing, Chosen};
 
@@ -168,6 +168,7 @@ impl<M: Clone> Station<M> {
             Err(refusal) => return self.refuse(&ticket.key, vec![refusal], now),
         };
         let previous = mem::take(&mut facts.previous);
+        let previous = insertion::believed(previous, &insertion.drive, &facts.content);
         let job = previous.iter().rfind(|record| !record.is_refusal()).cloned();
         let held = job.as_ref().or(facts.last.as_ref()).and_then(|record| record.media.clone());
         insertion.held = held.or(insertion.held.take());

@@ -485,7 +485,8 @@ fn what_was_refused_after_a_pass_is_shown_after_a_restart() {
         let open = || Record::open("rack", &drive("sdb", 1), NOW);
         let passed = Record { verdict: Some(Verdict::Passed), ..open() };
         let refused = open().refused(Refusal::new(refused, "x"), NOW);
-        let facts = DriveFacts { previous: vec![passed, refused], ..nothing_known() };
+        let content = Content::Ours(passed.job);
+        let facts = DriveFacts { previous: vec![passed, refused], content, ..nothing_known() };
         assert!(station.apply(Event::Judged(ticket, Ok(Box::new(facts)))).is_empty(), "no job");
         station.state()
     };

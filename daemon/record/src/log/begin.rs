@@ -45,6 +45,9 @@ pub(super) struct Begun {
     /// How many records were closed before, and the root over them.
     pub(super) records: u64,
     pub(super) records_root: Digest,
+    /// Whether there is a seal over the other tables ([`super::seal`]).
+    #[serde(default)]
+    pub(super) is_sealed: bool,
     /// The log before.
     former: Option<Former>,
     reason: Option<String>,
@@ -136,7 +139,9 @@ pub(crate) fn begin(
     }
     let (records, records_root) = base(db)?;
     let Begin { at, operator, reason, found } = why;
-    let begun = Begun { key: key.public().to_pem(), records, records_root, former, reason, found };
+    let key_text = key.public().to_pem();
+    let is_sealed = true;
+    let begun = Begun { key: key_text, records, records_root, is_sealed, former, reason, found };
     let detail = serde_json::to_value(begun).unwrap_or_default();
     let mut log = Log { key, ledger, tip: Tip::default() };
     let event = Event { kind: KIND.into(), at, operator, detail };

@@ -1,9 +1,10 @@
 //! The log of an open database: begun, verified, and not built upon where somebody else has changed it.
 
 use evidence::checkpoint::Checkpoint;
+use jiff::Timestamp;
 use rusqlite::TransactionBehavior;
 
-use super::{Begin, Log, LogError};
+use super::{Begin, Log, LogError, seal};
 use crate::connection::opening;
 use crate::database::Database;
 use crate::error::LedgerError;
@@ -51,12 +52,31 @@ impl Database {
     pub(crate) fn verify(&mut self, place: &Location) -> Result<(), LedgerError> {
         let failed = place.of_log("verify its log");
         let known = place.checkpoints(&self.log);
-        let found = self.log.verify(self.connection(place)?, &known).map_err(failed)?;
-        self.tampered = found.err().map(|tampered| model::failure::chain(&tampered));
-        if let Some(found) = &self.tampered {
-            tracing::error!("ledger {}: {found}; no drive is touched", place.path.display());
+        let db = self.connection(place)?;
+        let found = self.log.verify(db, &known).map_err(&failed)?;
+        let sealed = match found {
+            Ok(whole) => self.seal.check(db, whole.is_sealed).map_err(&failed)?,
+            Err(tampered) => Err(tampered),
+        };
+        match sealed {
+            Ok((sum, has_seal)) => {
+                self.tampered = None;
+                self.seal.set(Some(sum));
+                if has_seal { Ok(()) } else { self.seal_first(place) }
+            }
+            Err(tampered) => {
+                let found = model::failure::chain(&tampered);
+                tracing::error!("ledger {}: {found}; no drive is touched", place.path.display());
+                self.tampered = Some(found);
+                Ok(())
+            }
         }
-        Ok(())
+    }
+
+    /// Seals the tables of a ledger whose log was begun by an older program.
+    fn seal_first(&mut self, place: &Location) -> Result<(), LedgerError> {
+        let event = seal::first(Timestamp::now());
+        self.transact(place, "seal it", |_| Ok(((), vec![event])))
     }
 
     /// Begins a log, in place of the one that is there.
@@ -67,7 +87,10 @@ impl Database {
         };
         let transaction =
             db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&opened)?;
-        let log = crate::log::begin(&transaction, place.key(), why).map_err(failed)?;
+        let log = crate::log::begin(&transaction, place.key(), why).map_err(&failed)?;
+        // What is there now is what is gone on with.
+        self.seal.set(None);
+        self.seal.write(&transaction).map_err(&failed)?;
         transaction.commit().map_err(&opened)?;
         self.log = log;
         self.tampered = None;

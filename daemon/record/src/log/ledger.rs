@@ -50,14 +50,21 @@ impl Ledger {
         let Shared { location, database, .. } = &*self.0;
         let failed = location.of_log("verify its log");
         // What is known outside is read first: the log may only have grown since.
-        let (known, db, name, key) = {
+        let (known, db, name, key, seal) = {
             let database = database.lock();
             let (known, log) = (location.checkpoints(&database.log), &database.log);
-            (known, database.reader(location)?.db, log.ledger(), log.public_key())
+            let seal = database.seal.clone();
+            (known, database.reader(location)?.db, log.ledger(), log.public_key(), seal)
         };
         let as_it_is_now =
             db.unchecked_transaction().map_err(querying(&location.path, "read it"))?;
-        let found = verify(&as_it_is_now, name, &key, &known).map_err(failed)?;
+        let found = match verify(&as_it_is_now, name, &key, &known).map_err(&failed)? {
+            Ok(whole) => {
+                let sealed = seal.check(&as_it_is_now, whole.is_sealed).map_err(&failed)?;
+                sealed.map(|_| whole)
+            }
+            Err(tampered) => Err(tampered),
+        };
         found.map_err(|tampered| {
             let found = chain(&tampered);
             tracing::error!("ledger {}: {found}; no drive is touched", location.path.display());

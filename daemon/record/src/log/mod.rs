@@ -6,6 +6,7 @@ mod begin;
 pub(crate) mod database;
 mod ledger;
 mod proof;
+pub(crate) mod seal;
 mod verify;
 
 use std::sync::Arc;

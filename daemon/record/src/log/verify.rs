@@ -13,7 +13,7 @@ use signing::{Envelope, PublicKey};
 use uuid::Uuid;
 
 use super::begin::{self, Before, Begun, COLUMNS};
-use super::{LogError, head};
+use super::{LogError, head, seal};
 
 /// What somebody has done to a ledger, or to its log.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +49,8 @@ pub enum Tampered {
     Shorter { found: u64, known: u64 },
     #[error("the log is not the one of the checkpoint over its first {0} entries")]
     Forked(u64),
+    #[error("another program has written to its tables")]
+    Seal,
     #[error("the record of job {0} is gone")]
     Gone(String),
     #[error("the record of job {0} is not what the log says")]
@@ -64,6 +66,8 @@ pub struct Whole {
     pub checkpoint: Option<Checkpoint>,
     /// How many records of the ledger were compared with it.
     pub records: u64,
+    /// Whether the log says that there is a seal over the other tables.
+    pub is_sealed: bool,
 }
 
 /// Verifies everything: numbers, chain, digests, the tree's root and the signature of its checkpoint, and each record against
@@ -95,7 +99,7 @@ fn compare(
     key: &PublicKey,
     known: &[&Checkpoint],
 ) -> Result<Whole, LogError> {
-    let edge = entries(db, ledger, known)?;
+    let (edge, is_sealed) = entries(db, ledger, known)?;
     let checkpoint = match (head(db)?, edge.size()) {
         (None, 0) => None,
         (None, _) => return Err(Tampered::NoCheckpoint.into()),
@@ -114,7 +118,7 @@ fn compare(
         return Err(Tampered::Shorter { found: edge.size(), known: known.size }.into());
     }
     let records = records(db)?;
-    Ok(Whole { checkpoint, records })
+    Ok(Whole { checkpoint, records, is_sealed })
 }
 
 /// Why a checkpoint is not signed by the station's key.
@@ -129,9 +133,10 @@ fn of_key(db: &Connection, key: &PublicKey, error: CheckpointError) -> Tampered 
 }
 
 /// The edge of the tree over all entries, if they are numbered and chained as they should be, and each record is what the
-/// last entry about it says.
-fn entries(db: &Connection, ledger: Uuid, known: &[&Checkpoint]) -> Result<Edge, LogError> {
+/// last entry about it says; and whether one of them tells of a seal.
+fn entries(db: &Connection, ledger: Uuid, known: &[&Checkpoint]) -> Result<(Edge, bool), LogError> {
     let mut edge = Edge::default();
+    let mut is_sealed = false;
     let mut previous = None;
     // The jobs whose last entry so far is not what their rows say.
     let mut differing = BTreeSet::new();
@@ -158,11 +163,16 @@ fn entries(db: &Connection, ledger: Uuid, known: &[&Checkpoint]) -> Result<Edge,
         if (place.ledger, place.seq, place.previous) != (ledger, seq, previous) {
             return Err(Tampered::Chain(seq).into());
         }
-        if (seq == 1) != begins(db, &entry.content)? {
+        let begun = begun(db, &entry.content)?;
+        if (seq == 1) != begun.is_some() {
             return Err(Tampered::Beginning.into());
         }
+        is_sealed |= begun.is_some_and(|begun| begun.is_sealed);
         let job = match &entry.content {
-            Content::Event(_) => None,
+            Content::Event(event) => {
+                is_sealed |= event.kind == seal::KIND;
+                None
+            }
             Content::Record(logged) => {
                 let Ok(columns) = serde_json::from_str::<Columns<'_>>(logged) else {
                     return Err(Tampered::Entry(seq).into());
@@ -187,22 +197,22 @@ fn entries(db: &Connection, ledger: Uuid, known: &[&Checkpoint]) -> Result<Edge,
     }
     match differing.pop_first() {
         Some(job) => Err(Tampered::Record(job).into()),
-        None => Ok(edge),
+        None => Ok((edge, is_sealed)),
     }
 }
 
-/// Whether an entry is a log's first, and what it vouches for is there.
-fn begins(db: &Connection, content: &Content) -> Result<bool, LogError> {
-    let Content::Event(event) = content else { return Ok(false) };
+/// What a log's first entry says, if this is one and what it vouches for is there.
+fn begun(db: &Connection, content: &Content) -> Result<Option<Begun>, LogError> {
+    let Content::Event(event) = content else { return Ok(None) };
     if event.kind != begin::KIND {
-        return Ok(false);
+        return Ok(None);
     }
     let begun: Result<Begun, _> = serde_json::from_value(event.detail.clone());
     let Ok(begun) = begun else { return Err(Tampered::Beginning.into()) };
     if begin::base(db)? != (begun.records, begun.records_root) {
         return Err(Tampered::Base.into());
     }
-    Ok(true)
+    Ok(Some(begun))
 }
 
 /// What of a record stands in columns of its own.

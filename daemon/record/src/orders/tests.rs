@@ -264,6 +264,7 @@ fn two_bays_never_get_the_last_place() {
         let begun = bays.into_iter().filter_map(|bay| bay.join().ok()).filter(|ok| *ok).count();
         assert_eq!(begun, 1, "round {round}");
     }
+    ledger.verify().unwrap();
 }
 
 /// A million records, and a count at once.
@@ -347,6 +348,7 @@ proptest! {
                 Step::Kill => {
                     drop(ledger);
                     ledger = opened(&path);
+                    prop_assert!(ledger.tampered().is_none(), "the seal is kept up by every change");
                     let closed = ledger.close_interrupted().unwrap().len();
                     prop_assert_eq!(closed, running.len());
                     running.clear();

@@ -124,7 +124,8 @@ fn a_passed_drive_is_asked_for_again() {
     let ticket = attach(&mut station, "sdb", 1);
     let passed =
         Record { verdict: Some(Verdict::Passed), ..Record::open("rack", &drive("sdb", 1), NOW) };
-    let facts = DriveFacts { previous: vec![passed], ..nothing_known() };
+    let content = Content::Ours(passed.job);
+    let facts = DriveFacts { previous: vec![passed], content, ..nothing_known() };
     station.apply(Event::Judged(ticket, Ok(Box::new(facts))));
     assert_eq!(station.state(), State::Passed);
     for order in [order("S1"), consented("S1")] {
@@ -176,4 +177,30 @@ fn who_arms_hears_what_starts() {
     assert_eq!(effects.len(), 3, "all are judged anew");
     let (_, answer) = give(&mut station, Command::Arm(true));
     assert!(matches!(answer, Ok(Answer::Armed(report)) if report.already));
+}
+
+/// Nobody has watched a drive while the station was not there: a pass of before counts only for the drive that still has
+/// what it was given.
+#[test]
+fn a_pass_from_before_the_start_counts_for_the_drive_that_is_as_it_was_left() {
+    let shown = |changed: fn(&mut Record), content: fn(Uuid) -> Content| {
+        let mut station = careful();
+        let ticket = attach(&mut station, "sdb", 1);
+        let mut record = Record::open("rack", &drive("sdb", 1), NOW);
+        record.verdict = Some(Verdict::Passed);
+        changed(&mut record);
+        let content = content(record.job);
+        let facts = DriveFacts { previous: vec![record], content, ..nothing_known() };
+        station.apply(Event::Judged(ticket, Ok(Box::new(facts))));
+        station.state()
+    };
+    let same = |_: &mut Record| {};
+    assert_eq!(shown(same, Content::Ours), State::Passed);
+    assert_eq!(shown(same, |_| Content::Ours(Uuid::from_u128(9))), State::WaitingForMaster);
+    assert_eq!(shown(same, |_| Content::Blank), State::WaitingForMaster, "wiped");
+    for other in [|_| Content::Unknown, |_| Content::Foreign("data".into())] {
+        assert_eq!(shown(same, other), State::Refused);
+    }
+    assert_ne!(shown(|record| record.serial = Serial::new("S2"), Content::Ours), State::Passed);
+    assert_ne!(shown(|record| record.size_bytes += Bytes(512), Content::Ours), State::Passed);
 }

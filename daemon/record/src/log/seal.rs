@@ -1,0 +1,191 @@
+//! The seal over what the log does not repeat: orders and how many drives each has, what operators have said of media, what
+//! was seen of products, which insertion a record is about, and records that are open. A drive is begun, cleaned or called
+//! passed by what stands there, so a row that another program has written must be seen before anything is done by it.
+//!
+//! Each row has a code that only the holder of the station's key can compute, and the seal is the code of all of them
+//! together and of the log's checkpoint. It is kept up by the rows that change (triggers of the connection that writes), and
+//! written in the transaction that changes them. What it cannot show: that all tables, the log's tail and the seal were put back to what
+//! they were at the same checkpoint.
+
+use std::fmt;
+use std::sync::Arc;
+
+use evidence::statement::Event;
+use jiff::Timestamp;
+use model::digest::Digest;
+use parking_lot::Mutex;
+use rusqlite::functions::FunctionFlags;
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use signing::SecretKey;
+
+use super::{LogError, Tampered, head};
+
+pub(crate) const TABLE: &str = "
+CREATE TABLE IF NOT EXISTS seal (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    code BLOB NOT NULL
+) STRICT;
+";
+
+/// What an entry is called that says: from here on there is a seal. A new log's first entry says so itself.
+pub(crate) const KIND: &str = "tables_sealed";
+
+/// That entry.
+pub(crate) fn first(at: Timestamp) -> Event {
+    Event { kind: KIND.into(), at, operator: None, detail: serde_json::Value::Null }
+}
+
+/// The tables under the seal. Of a closed record, its text is left to the log.
+const TABLES: [&str; 10] = [
+    "records",
+    "offers",
+    "products",
+    "accepted",
+    "clock",
+    "orders",
+    "order_history",
+    "order_files",
+    "units",
+    "tallies",
+];
+/// The columns of `records` that say whether a record is closed, and what it says.
+const VERDICT: usize = 5;
+const RECORD: usize = 7;
+
+/// The codes of all rows, added without carry; so a row is taken out as it was put in.
+pub(crate) type Sum = [u8; 32];
+
+/// The seal of an open database.
+#[derive(Clone)]
+pub(crate) struct Seal {
+    key: Digest,
+    /// `None` if it must be counted anew.
+    sum: Arc<Mutex<Option<Sum>>>,
+}
+
+impl fmt::Debug for Seal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Seal")
+    }
+}
+
+impl Seal {
+    pub(crate) fn of(key: &SecretKey) -> Self {
+        Self { key: key.derived("the seal of the ledger's tables"), sum: Arc::default() }
+    }
+
+    /// Follows what is changed through a connection from now on. Its triggers are not in the database: other programs that
+    /// write to it neither run them nor need them.
+    pub(crate) fn watch(&self, db: &Connection) -> rusqlite::Result<()> {
+        let (key, sum) = (self.key, Arc::clone(&self.sum));
+        db.create_scalar_function("seal_row", -1, FunctionFlags::SQLITE_UTF8, move |context| {
+            let table = context.get_raw(0).as_str()?;
+            let values: Vec<_> = (1..context.len()).map(|at| context.get_raw(at)).collect();
+            if let Some(sum) = sum.lock().as_mut() {
+                add(sum, row(key, table, &values));
+            }
+            Ok(rusqlite::types::Null)
+        })?;
+        TABLES.iter().try_for_each(|table| {
+            let columns = db.prepare(&format!("SELECT * FROM {table} LIMIT 0"))?;
+            let told = |of: &str| {
+                let names = columns.column_names();
+                let values: Vec<String> = names.map(|name| format!("{of}.{name}")).collect();
+                format!("SELECT seal_row('{table}', {});", values.join(", "))
+            };
+            let (old, new) = (told("old"), told("new"));
+            db.execute_batch(&format!(
+                "CREATE TEMP TRIGGER {table}_sealed_new AFTER INSERT ON main.{table} BEGIN {new} END;
+                 CREATE TEMP TRIGGER {table}_sealed_old AFTER DELETE ON main.{table} BEGIN {old} END;
+                 CREATE TEMP TRIGGER {table}_sealed_changed AFTER UPDATE ON main.{table}
+                 BEGIN {old} {new} END;"
+            ))
+        })
+    }
+
+    /// The sum as it is now, to come back to if a transaction is not committed.
+    pub(crate) fn sum(&self) -> Option<Sum> {
+        *self.sum.lock()
+    }
+
+    pub(crate) fn set(&self, sum: Option<Sum>) {
+        *self.sum.lock() = sum;
+    }
+
+    /// Writes the seal: the last thing in a transaction.
+    pub(crate) fn write(&self, to: &Transaction<'_>) -> Result<(), LogError> {
+        let counted = self.sum().map_or_else(|| count(to, self.key), Ok)?;
+        self.set(Some(counted));
+        let sql = "INSERT INTO seal (only, code) VALUES (1, ?1)
+            ON CONFLICT (only) DO UPDATE SET code = excluded.code";
+        to.prepare_cached(sql)?.execute(params![self.code(counted, head(to)?).0])?;
+        Ok(())
+    }
+
+    /// Compares the tables with the seal; returns their sum, and whether there is a seal at all. There need be none if the
+    /// log does not say that there is.
+    pub(crate) fn check(
+        &self,
+        db: &Connection,
+        is_sealed: bool,
+    ) -> Result<Result<(Sum, bool), Tampered>, LogError> {
+        let sum = count(db, self.key)?;
+        let code = db.query_row("SELECT code FROM seal", [], |row| row.get::<_, Vec<u8>>(0));
+        Ok(match code.optional()? {
+            Some(code) if code == self.code(sum, head(db)?).0 => Ok((sum, true)),
+            None if !is_sealed => Ok((sum, false)),
+            _ => Err(Tampered::Seal),
+        })
+    }
+
+    fn code(&self, sum: Sum, head: Option<String>) -> Digest {
+        let head = Digest::of(head.unwrap_or_default().as_bytes());
+        keyed(self.key, &[sum, head.0].concat())
+    }
+}
+
+/// What only the holder of the key can compute. The inner digest has one length, so nothing can be appended.
+fn keyed(key: Digest, data: &[u8]) -> Digest {
+    let inner = Digest::of(&[&key.0[..], data].concat());
+    Digest::of(&[key.0, inner.0].concat())
+}
+
+/// The sum over all rows.
+fn count(db: &Connection, key: Digest) -> rusqlite::Result<Sum> {
+    let mut sum = Sum::default();
+    for table in TABLES {
+        let mut statement = db.prepare(&format!("SELECT * FROM {table}"))?;
+        let columns = statement.column_count();
+        let mut rows = statement.query([])?;
+        while let Some(found) = rows.next()? {
+            let values = (0..columns).map(|at| found.get_ref(at));
+            add(&mut sum, row(key, table, &values.collect::<Result<Vec<_>, _>>()?));
+        }
+    }
+    Ok(sum)
+}
+
+fn add(sum: &mut Sum, code: Digest) {
+    sum.iter_mut().zip(code.0).for_each(|(byte, other)| *byte ^= other);
+}
+
+/// The code of a row.
+fn row(key: Digest, table: &str, values: &[ValueRef<'_>]) -> Digest {
+    let is_closed = table == "records" && values.get(VERDICT) != Some(&ValueRef::Null);
+    let mut data = table.as_bytes().to_vec();
+    for (at, value) in values.iter().enumerate() {
+        let (kind, bytes) = match value {
+            _ if is_closed && at == RECORD => (b'c', Vec::new()),
+            ValueRef::Null => (b'n', Vec::new()),
+            ValueRef::Integer(number) => (b'i', number.to_le_bytes().to_vec()),
+            ValueRef::Real(number) => (b'r', number.to_le_bytes().to_vec()),
+            ValueRef::Text(text) => (b't', text.to_vec()),
+            ValueRef::Blob(blob) => (b'b', blob.to_vec()),
+        };
+        data.push(kind);
+        data.extend(bytes.len().to_le_bytes());
+        data.extend(bytes);
+    }
+    keyed(key, &data)
+}
