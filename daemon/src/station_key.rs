@@ -1,12 +1,13 @@
 //! The station's own key, with which it signs the log of its ledger. Without another word it is made at the first start.
 
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use config::Config;
 use model::hint::Hint;
+use record::file::ordinary;
 use signing::{KeyError, SecretKey};
 
 /// Where the package's station has it, if somebody has put it there.
@@ -80,15 +81,13 @@ pub(crate) fn read_or_make(config: &Config) -> Result<SecretKey, KeyFileError> {
 
 fn read(path: &Path) -> Result<SecretKey, KeyFileError> {
     let failed = |source| KeyFileError::File { path: path.to_owned(), doing: "read", source };
-    let file = File::open(path).map_err(failed)?;
-    let mode = file.metadata().map_err(failed)?.mode() & 0o777;
+    let mode = std::fs::metadata(path).map_err(failed)?.mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(KeyFileError::Open { path: path.to_owned(), mode });
     }
-    let mut text = String::new();
-    file.take(LONGEST).read_to_string(&mut text).map_err(failed)?;
+    let text = ordinary(path, LONGEST).map_err(failed)?;
     let of_key = |source| KeyFileError::Key { path: path.to_owned(), source };
-    SecretKey::from_pem(text.trim()).map_err(of_key)
+    SecretKey::from_pem(String::from_utf8_lossy(&text).trim()).map_err(of_key)
 }
 
 /// Makes a key in a file that only the station's user may read. It is whole when it has its name.

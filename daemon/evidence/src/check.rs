@@ -37,6 +37,9 @@ pub enum Doubt {
     /// The record in it cannot be read.
     #[error("the record cannot be read")]
     Record(#[source] serde_json::Error),
+    /// The file shows another record than the one that is signed.
+    #[error("the record that it shows is not the one that is signed")]
+    Shown,
     /// The proof is of something else.
     #[error(transparent)]
     Proof(#[from] ProofError),
@@ -76,13 +79,24 @@ impl Shown {
     pub fn parse(file: &[u8]) -> Result<Self, Doubt> {
         #[derive(serde::Deserialize)]
         struct Certificate {
+            record: Option<Record>,
             envelope: Envelope,
             tlog_proof: Option<String>,
         }
-        let (envelope, proof) = match serde_json::from_slice::<Certificate>(file) {
-            Ok(Certificate { envelope, tlog_proof }) => (envelope, tlog_proof),
-            Err(_) => (Envelope::parse(file)?, None),
+        let (envelope, proof, shown) = match serde_json::from_slice::<Certificate>(file) {
+            Ok(Certificate { record, envelope, tlog_proof }) => (envelope, tlog_proof, record),
+            Err(_) => (Envelope::parse(file)?, None, None),
         };
+        if let Some(shown) = shown {
+            // What people read in the file must be what is signed.
+            let signed: Record = match statement::read(&envelope.unverified_payload()?)?.content {
+                Content::Record(text) => serde_json::from_str(&text).map_err(Doubt::Record)?,
+                Content::Event(event) => return Err(Doubt::Event(event.kind)),
+            };
+            if shown != signed {
+                return Err(Doubt::Shown);
+            }
+        }
         Ok(Self { envelope: envelope.to_bytes(), proof })
     }
 }

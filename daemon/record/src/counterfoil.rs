@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::file::ordinary;
+
 /// What the station remembers of its ledger.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Counterfoil {
@@ -25,6 +27,9 @@ pub(crate) struct Counterfoil {
 #[derive(Clone, Debug)]
 pub(crate) struct Places(Vec<PathBuf>);
 
+/// Neither a counterfoil nor a checkpoint has so many bytes.
+const LONGEST: u64 = 64 << 10;
+
 /// How the name of the checkpoint beside a counterfoil ends.
 const CHECKPOINT: &str = "-checkpoint";
 
@@ -39,7 +44,7 @@ impl Places {
     /// The counterfoil that tells of the most records; `None` if there is none that tells of any. One that cannot be
     /// read is logged.
     pub(crate) fn read(&self) -> Option<Counterfoil> {
-        let read = |path: &PathBuf| match fs::read(path) {
+        let read = |path: &PathBuf| match ordinary(path, LONGEST) {
             Ok(text) => serde_json::from_slice::<Counterfoil>(&text)
                 .inspect_err(|error| tracing::warn!("{}: {error}", path.display()))
                 .ok(),
@@ -65,8 +70,8 @@ impl Places {
 
     /// The signed notes with the last checkpoint of the log, as they lie there.
     pub(crate) fn checkpoints(&self) -> Vec<String> {
-        let read = |path: PathBuf| match fs::read_to_string(&path) {
-            Ok(note) => Some(note),
+        let read = |path: PathBuf| match ordinary(&path, LONGEST) {
+            Ok(note) => Some(String::from_utf8_lossy(&note).into_owned()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
                 tracing::warn!("{}: {error}", path.display());

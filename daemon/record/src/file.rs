@@ -4,11 +4,11 @@
 //! files it has opened, and compares.
 
 use std::fs::{self, File, Metadata, Permissions};
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 
 use crate::error::LedgerError;
 
@@ -30,6 +30,25 @@ impl FileId {
     /// The file at a path; `None` if there is none, or it cannot be reached.
     pub(crate) fn at(path: &Path) -> Option<Self> {
         fs::metadata(path).ok().map(|metadata| Self::of(&metadata))
+    }
+}
+
+/// What an ordinary file holds, if it is no longer than `most` bytes. Nothing here waits for anybody, as the reader of a FIFO
+/// would.
+///
+/// # Errors
+/// If it cannot be read, is no ordinary file, or is longer.
+pub fn ordinary(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no ordinary file"));
+    }
+    let mut data = Vec::new();
+    let read = file.take(most.saturating_add(1)).read_to_end(&mut data)?;
+    match u64::try_from(read).is_ok_and(|read| read <= most) {
+        true => Ok(data),
+        false => Err(io::Error::other(format!("it has more than {most} bytes"))),
     }
 }
 

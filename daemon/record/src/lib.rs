@@ -14,7 +14,7 @@ mod connection;
 mod counterfoil;
 mod database;
 mod error;
-mod file;
+pub mod file;
 pub mod journal;
 mod lately;
 pub mod ledger;

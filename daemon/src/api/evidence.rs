@@ -67,6 +67,14 @@ pub(super) async fn note(
         return bad_request("the body is too large").into_response();
     };
     let said: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
+    // What lets more happen is not done if it could not be noted. Disarming and stopping must not need a ledger; a job that
+    // is asked for needs it in any case.
+    let needs_ledger =
+        matches!(kind, "armed" | "verdict_released" | "press_asked" | "master_removed");
+    if needs_ledger && let Err(problem) = from_ledger(&ledger, |ledger| ledger.takes_writes()).await
+    {
+        return problem.into_response();
+    }
     let response = next.run(Request::from_parts(parts, Body::from(body))).await;
     if response.status().is_success() {
         let operator = peer.operator().await.ok().map(|operator| operator.to_string());
@@ -74,7 +82,7 @@ pub(super) async fn note(
         let event = Event { kind: kind.to_owned(), at: Timestamp::now(), operator, detail };
         let noted = tokio::task::spawn_blocking(move || ledger.happened(event)).await;
         if let Ok(Err(error)) = noted {
-            // What was asked for is done. Disarming, at the least, must not need a ledger.
+            // What was asked for is done.
             tracing::error!("not in the log: {kind} {path}: {}", chain(&error));
         }
     }

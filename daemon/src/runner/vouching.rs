@@ -1,17 +1,14 @@
 //! Who vouches for media: the manifest beside it is read and its signatures are checked, after intake has read the media.
 
-use std::fs::File;
-use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::io;
 
 use model::code::FindingCode as Code;
 use model::failure::{Failure, Finding, chain};
 use model::hint::Hint as _;
 use model::media::{IntakeOutcome, Media, Signed};
 use model::parcel::{BESIDE, LARGEST_MANIFEST, ParcelManifest};
-use model::units::Bytes;
 use parcel::{Distrust, Vouched};
+use record::file::ordinary;
 use signing::Envelope;
 use station::{Acceptance, Answer, Event, Reply};
 use tokio::sync::mpsc;
@@ -56,7 +53,7 @@ fn signed(services: &Services, media: &Media) -> Result<Option<Signed>, Finding>
         return unsigned(format!("{} is a split set, which cannot be signed", media.name));
     };
     let note = format!("{}{BESIDE}", media.name);
-    let data = match read(&file.path.with_file_name(&note)) {
+    let data = match ordinary(&file.path.with_file_name(&note), LARGEST_MANIFEST.0) {
         Ok(data) => data,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return unsigned(format!("no {note} lies beside it"));
@@ -83,20 +80,6 @@ fn signed(services: &Services, media: &Media) -> Result<Option<Signed>, Finding>
     }
     let differences = differences(&manifest, media);
     Ok(Some(Signed { manifest, by: by.into_iter().collect(), differences }))
-}
-
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    // A FIFO would wait for a writer.
-    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is no file"));
-    }
-    let mut data = Vec::new();
-    file.take(LARGEST_MANIFEST.0.saturating_add(1)).read_to_end(&mut data)?;
-    match Bytes::of(data.len()) > LARGEST_MANIFEST {
-        true => Err(io::Error::other("it is too long")),
-        false => Ok(data),
-    }
 }
 
 /// What the manifest claims and intake has found otherwise. The file is the same, so its maker has claimed it wrongly.

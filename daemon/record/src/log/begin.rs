@@ -91,7 +91,8 @@ impl Before {
 pub(super) fn base(db: &Connection) -> Result<(u64, Digest), LogError> {
     let mut statement = db.prepare("SELECT job, verdict, digest FROM log_base ORDER BY job")?;
     let rows = statement.query_map([], |row| {
-        let digest = Digest(row.get(2)?);
+        // One of another length is not what was written; the root tells.
+        let digest = Digest(row.get::<_, Vec<u8>>(2)?.try_into().unwrap_or_default());
         Ok(Before { job: row.get(0)?, verdict: row.get(1)?, digest }.leaf())
     })?;
     let edge = rows.collect::<Result<Edge, _>>()?;

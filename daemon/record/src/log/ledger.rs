@@ -83,6 +83,14 @@ impl Ledger {
         self.0.database.lock().log.public_key()
     }
 
+    /// Whether something can be written now: the seal is written anew, as it is.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if not.
+    pub fn takes_writes(&self) -> Result<(), LedgerError> {
+        self.change("write to it", |_| Ok(()))
+    }
+
     /// Notes in the log that something has happened.
     ///
     /// # Errors
