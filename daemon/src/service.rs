@@ -86,6 +86,7 @@ pub async fn check(config: &Config) -> Result<(Tools, Workers, Probed)> {
     suitability::check(config)?;
     signers::read(config)?;
     let tools = Tools::find(&config.tools.search)?;
+    Visitors::of(config)?;
     let group = control_group(config)?;
     let account = account::for_workers(config.tools.user.as_deref(), group);
     let workers = Workers::new(account.map_err(|error| placed(config, &error))?);
@@ -315,7 +316,10 @@ pub fn settle_ledger(config: &Config, choice: LedgerChoice) -> Result<String> {
         LedgerChoice::New => match Ledger::set_aside(&location, jiff::Timestamp::now())? {
             Some(aside) => {
                 format!(
-                    "set aside as {}; the next start begins a new ledger {path}",
+                    "set aside as {}; the next start begins a new ledger {path}\n\
+                     the new one does not know what drives have passed, what operators have said of media (offer, \
+                     accept), which orders were added by hand, and how many drives of each order are done: say all of \
+                     that anew before the station is armed",
                     aside.display()
                 )
             }

@@ -24,7 +24,7 @@ pub(super) async fn create(out: &Output, arguments: &CreateArguments) -> Result<
     let parts = recipe::load(recipe).map_err(|error| CommandError::of(exit::USAGE, &error))?;
     let target = absolute(target)?;
     if !check && !replace {
-        refuse_existing(&target)?;
+        refuse_existing(&target, "name another file, or give --replace")?;
     }
     let ends = worker::Ends::watched()?;
     let folder = WorkFolder::beside(&target)?;
@@ -55,11 +55,12 @@ pub(super) async fn split(out: &Output, arguments: &SplitArguments) -> Result<u8
     let ends = worker::Ends::watched()?;
     let folder = WorkFolder::beside(&target)?;
     let place = target.parent().unwrap_or(Path::new("/")).to_owned();
-    refuse_existing(&target)?;
+    let another = "name another file with --out, or remove this one";
+    refuse_existing(&target, another)?;
     let task = Split { wim, folder: folder.path().to_owned(), stem, size: *size };
     let name = name_of(&target);
     let parts: Parts = worker::run(out, ends, by.program.as_deref(), "split", &task, &name).await?;
-    parts.files.iter().try_for_each(|part| refuse_existing(&place.join(part)))?;
+    parts.files.iter().try_for_each(|part| refuse_existing(&place.join(part), another))?;
     // The first part last: without it the others are no media.
     for part in parts.files.iter().rev() {
         folder.give(&folder.path().join(part), &place.join(part), false)?;
@@ -79,12 +80,12 @@ fn name_of(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-fn refuse_existing(target: &Path) -> Result<(), CommandError> {
+fn refuse_existing(target: &Path, hint: &str) -> Result<(), CommandError> {
     if target.symlink_metadata().is_err() {
         return Ok(());
     }
     let text = format!("{} is there already; nothing was written", target.display());
-    Err(CommandError::new(exit::REFUSED, text).with_hint("name another file, or give --replace"))
+    Err(CommandError::new(exit::REFUSED, text).with_hint(hint))
 }
 
 fn product(created: &Created) -> &'static str {

@@ -4,12 +4,14 @@ use anstyle::AnsiColor;
 
 use super::arguments::DrivesArguments;
 use super::client::{Client, ClientError};
-use super::output::{Output, paragraph};
+use super::output::{self, Output, paragraph};
 use super::table::{Cell, Keep, Table};
+use super::words::Standing;
 use super::{CommandError, exit, explain, node};
-use model::api::snapshot::{Decision, DeviceView, Snapshot};
+use model::api::snapshot::{Decision, DeviceView, DriveView, Snapshot};
 use model::drive::Serial;
 use model::naming::{self, Names};
+use model::verdict::Verdict;
 
 pub(super) async fn perform(
     client: &Client,
@@ -18,12 +20,32 @@ pub(super) async fn perform(
 ) -> Result<u8, CommandError> {
     let snapshot: Snapshot = client.get("/v1/status").await?;
     let mut devices = snapshot.devices;
-    if let Some(name) = &arguments.drive {
-        devices = called(devices, &node(name))?;
+    let mut drives = snapshot.drives;
+    match &arguments.drive {
+        Some(name) => devices = called(devices, &node(name))?,
+        None => drives.clear(),
     }
     let all_reasons = arguments.verbose || arguments.drive.is_some();
-    out.print(&devices, |terminal| render(&devices, all_reasons, terminal));
+    out.print(&devices, |terminal| {
+        render(&devices, all_reasons, terminal) + &ended(&devices, &drives, terminal)
+    });
     Ok(exit::DONE)
+}
+
+/// How the jobs of these drives have ended, and what to do now: an admitted drive may have failed since.
+fn ended(devices: &[DeviceView], drives: &[DriveView], terminal: Option<usize>) -> String {
+    let those = drives.iter().filter(|drive| {
+        let begun = !matches!(drive.verdict, None | Some(Verdict::Refused));
+        begun && devices.iter().any(|device| device.device == drive.device)
+    });
+    let told = those.map(|drive| {
+        let standing = Standing::of(drive);
+        let hint =
+            standing.now().map(|now| paragraph(&format!("{}\n", output::hint(now)), terminal));
+        let line = format!("{}: {}\n", drive.name(), standing.line());
+        paragraph(&line, terminal) + &hint.unwrap_or_default()
+    });
+    told.collect()
 }
 
 /// The drives that are called so: several may have one serial number, or be in one bay.
@@ -31,7 +53,10 @@ fn called(devices: Vec<DeviceView>, name: &str) -> Result<Vec<DeviceView>, Comma
     let named: Vec<_> = devices.iter().map(|device| (device, names(device))).collect();
     let found = naming::those(name, &named);
     if found.is_empty() {
-        return Err(ClientError::from(naming::nobody(name, &named)).into());
+        let error = CommandError::from(ClientError::from(naming::nobody(name, &named)));
+        let attached = error.hint.as_ref().map(|hint| format!("{hint}; ")).unwrap_or_default();
+        let before = "`prestagectl records --serial NUMBER` shows what has become of others";
+        return Err(error.with_hint(format!("{attached}{before}")));
     }
     Ok(found.into_iter().map(|(device, _)| (*device).clone()).collect())
 }

@@ -26,8 +26,22 @@ pub(super) async fn perform(
     match verb {
         MediaVerb::List { all } => {
             let snapshot: Snapshot = client.get("/v1/status").await?;
+            let count = snapshot.media.len();
             let media = if *all { snapshot.media } else { shown(snapshot.media) };
-            out.print(&media, |terminal| list(&media, terminal));
+            let hidden = count - media.len();
+            let no_media = snapshot.no_media;
+            out.print(&media, |terminal| {
+                let mut text = list(&media, terminal);
+                if let Some(why) = no_media.filter(|_| count > 0) {
+                    let why =
+                        format!("drives get no media unless it is named: {}\n", why.sentence());
+                    text += &paragraph(&why, terminal);
+                }
+                if hidden > 0 {
+                    text += &paragraph(&format!("{hidden} hidden: see --all\n"), terminal);
+                }
+                text
+            });
             Ok(exit::DONE)
         }
         MediaVerb::Offer { name, offer } => {
@@ -190,13 +204,16 @@ fn show(media: &MediaView, terminal: Option<usize>) -> String {
         let text =
             format!("{} {}{}", manifest.product, manifest.sequence, version.unwrap_or_default());
         line("product", text);
-        let names = if by.is_empty() { "nobody is asked for".to_owned() } else { by.join(", ") };
+        // Where no signers are asked for, whoever has signed it is not looked up.
+        let names = if by.is_empty() {
+            "somebody whom this station does not ask for".to_owned()
+        } else {
+            by.join(", ")
+        };
         line("signed by", format!("{names}, on {:.0}", manifest.created));
         let day = |day: Option<Date>| day.map_or_else(|| "any day".into(), |day| day.to_string());
-        line(
-            "may be used",
-            format!("from {} to {}", day(manifest.not_before), day(manifest.expires)),
-        );
+        let days = [manifest.not_before, manifest.expires].map(day);
+        line("may be used", format!("from {} to {}, by its manifest", days[0], days[1]));
         let claims = match &differences[..] {
             [] => "the same as intake has found".to_owned(),
             told => told.join("; "),

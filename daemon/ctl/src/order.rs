@@ -8,6 +8,7 @@ use config::orders::file::{self, Links};
 use config::orders::{Form, parse};
 use model::api::orders::{OrderDetail, OrderView};
 use model::api::requests::OrderRequest;
+use model::api::snapshot::Snapshot;
 use model::failure::chain;
 use model::hint::Hint as _;
 use model::orders::OrderState;
@@ -122,7 +123,8 @@ pub(super) async fn perform(
     };
     let path = format!("/v1/orders/{}/{act}", segment(number));
     let _: serde_json::Value = client.post(&path, &request).await?;
-    out.done(&format!("order {number}: {act}"))
+    let order: OrderDetail = client.get(&format!("/v1/orders/{}", segment(number))).await?;
+    out.done(&line(&order.standing))
 }
 
 async fn add(client: &Client, out: &Output, path: &Path) -> Result<u8, CommandError> {
@@ -142,8 +144,17 @@ async fn add(client: &Client, out: &Output, path: &Path) -> Result<u8, CommandEr
         }
     })?;
     let _: serde_json::Value = client.post("/v1/orders", &orders).await?;
-    let numbers: Vec<&str> = orders.iter().map(|order| order.number.as_str()).collect();
-    out.done(&format!("added {}", numbers.join(", ")))
+    let all: Vec<OrderView> = client.get("/v1/orders?all=true").await?;
+    let snapshot: Snapshot = client.get("/v1/status").await?;
+    let added = all.iter().filter(|one| orders.iter().any(|order| order.number == one.number));
+    let lines: Vec<String> = added
+        .map(|order| {
+            let known = snapshot.media.iter().any(|media| media.sha256 == Some(order.media));
+            let lacks = if known { "" } else { "; its media is not in the inbox yet" };
+            format!("{}{lacks}", line(order))
+        })
+        .collect();
+    out.done(&lines.join("\n"))
 }
 
 /// How an order stands, in a word.

@@ -91,7 +91,8 @@ impl Output {
 
     /// Prints that something was done.
     pub(super) fn done(&self, text: &str) -> Result<u8, CommandError> {
-        self.print(&json!({ "done": text }), |_| text.to_owned());
+        let plain = anstream::adapter::strip_str(text).to_string();
+        self.print(&json!({ "done": plain }), |_| text.to_owned());
         Ok(exit::DONE)
     }
 }

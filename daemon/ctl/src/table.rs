@@ -14,8 +14,9 @@ use tabled::settings::{Alignment, Color, Padding};
 
 /// Text is wrapped beside its row while so many columns are left for it.
 const LEAST_TEXT: usize = 32;
-/// So many are left for it where it is cut.
-const LEAST_CUT: usize = 12;
+/// So many are left for it where it is cut: a reason has no more (`model::meaning`), so it is whole while anything else can
+/// go.
+const LEAST_CUT: usize = 28;
 /// Narrower than this no column is wrapped.
 const LEAST_COLUMN: usize = 4;
 const GAP: usize = 2;

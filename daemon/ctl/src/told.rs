@@ -35,13 +35,15 @@ pub(super) async fn release(client: &Client, out: &Output, bay: &str) -> Result<
 }
 
 fn armed(report: &Armed) -> String {
-    let Armed { armed, already, starting, waiting, running } = report;
+    let Armed { armed, already, starting, waiting, running, idle } = report;
     let mut lines = vec![match (armed, already) {
         (true, true) => "armed, as it was before".to_owned(),
         (true, false) => "armed".to_owned(),
         (false, _) => "disarmed".to_owned(),
     }];
-    if *armed {
+    if let (true, Some(why)) = (armed, idle) {
+        lines.push(format!("no drive can be begun: {why}"));
+    } else if *armed {
         lines.push(match starting.len() {
             0 => "no drive starts now".to_owned(),
             _ => format!("{} now: {}", starts(starting), named(starting)),
@@ -99,14 +101,15 @@ mod tests {
     fn who_arms_hears_what_begins_and_until_when() {
         let drive = |n: usize| format!("S4EV{n:04}");
         let mut text = String::new();
-        for (is_armed, already, starting, waiting, running) in [
-            (true, false, 0, 0, 0),
-            (true, false, 1, 0, 2),
-            (true, false, 2, 1, 0),
-            (true, true, 0, 13, 0),
-            (false, false, 0, 0, 0),
-            (false, false, 0, 0, 1),
-            (false, true, 0, 0, 24),
+        for (is_armed, already, starting, waiting, running, idle) in [
+            (true, false, 0, 0, 0, None),
+            (true, false, 1, 0, 2, None),
+            (true, false, 2, 1, 0, None),
+            (true, true, 0, 13, 0, None),
+            (false, false, 0, 0, 0, None),
+            (false, false, 0, 0, 1, None),
+            (false, true, 0, 0, 24, None),
+            (true, false, 0, 0, 0, Some("no bay is allowed (admission.bays)")),
         ] {
             let those = |count: usize| (1..=count).map(drive).collect::<Vec<_>>();
             let report = Armed {
@@ -115,6 +118,7 @@ mod tests {
                 starting: those(starting),
                 waiting: those(waiting),
                 running: those(running),
+                idle: idle.map(str::to_owned),
             };
             text += &format!("{}\n\n", narrow(&armed(&report), None));
         }

@@ -72,7 +72,7 @@ fn read(path: &Path) -> Result<Vec<u8>, CommandError> {
 fn told(doubt: &Doubt, file: &Path, proof: Option<&Path>) -> CommandError {
     let (code, hint) = match doubt {
         Doubt::Signer => (
-            exit::CONFIGURATION,
+            exit::FAILED,
             Some(
                 "ask for the public key of the station that has imaged the drive, not along with its record",
             ),
@@ -193,14 +193,14 @@ mod tests {
             ("record.json --key station.pem", 0, ""),
             ("record.json --key station.pem --proof record.tlog-proof --require passed", 0, ""),
             ("certificate.json --key station.pem --require passed", 0, ""),
-            ("certificate.json --key other.pem", 78, "certificate.json: not signed by this key"),
+            ("certificate.json --key other.pem", 1, "certificate.json: not signed by this key"),
             ("certificate.json --key station.pem --proof empty", 1, "empty: not a proof of a log"),
             (
                 "record.json --key station.pem --require failed",
                 1,
                 "record.json: the verdict is passed, not failed",
             ),
-            ("record.json --key other.pem", 78, "record.json: not signed by this key"),
+            ("record.json --key other.pem", 1, "record.json: not signed by this key"),
             ("record.json --key secret.pem", 78, "secret.pem: this is a secret key"),
             ("record.json --key empty", 78, "empty: not an Ed25519 public key"),
             ("cut.json --key station.pem", 1, "cut.json: not a signed envelope"),

@@ -110,6 +110,11 @@ impl Standing {
         }
     }
 
+    /// What to do now, where somebody must do something.
+    pub(super) fn now(&self) -> Option<&str> {
+        self.now.as_ref().map(|(now, _)| now.as_str())
+    }
+
     /// What to do now, for a line that is short; why, where nothing is to be done.
     pub(super) fn in_short(&self) -> &str {
         self.now.as_ref().map_or(&self.why, |(_, short)| short)

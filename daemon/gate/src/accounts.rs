@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::io::{self, BufRead as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
+use model::hint::Hint;
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
 /// What somebody may do; each may do what those before it may.
@@ -50,6 +52,53 @@ pub enum AccountError {
         #[source]
         source: io::Error,
     },
+    #[error("{path}, line {line}: not an account")]
+    Line { path: PathBuf, line: usize },
+    #[error("everybody on this machine can read {0}")]
+    Readable(PathBuf),
+}
+
+impl Hint for AccountError {
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Line { .. } => {
+                "print the line anew: prestaged-gate account NAME view|operate|admin".into()
+            }
+            Self::Readable(path) => format!("chmod o= {}", path.display()),
+            Self::Name | Self::Short | Self::Read(_) | Self::Hash | Self::File { .. } => {
+                return None;
+            }
+        })
+    }
+}
+
+/// Checks, before anybody may sign in, that each line of the file is an account, and that only those read it who must.
+///
+/// # Errors
+/// [`AccountError`] that names the line.
+pub(crate) fn check(file: &Path) -> Result<(), AccountError> {
+    secret(file)?;
+    let failed = |source| AccountError::File { path: file.to_owned(), source };
+    let text = fs::read_to_string(file).map_err(failed)?;
+    let is_wrong = |line: &str| {
+        let line = line.trim();
+        !line.is_empty() && !line.starts_with('#') && account(line).is_none()
+    };
+    match text.lines().position(is_wrong) {
+        Some(at) => Err(AccountError::Line { path: file.to_owned(), line: at + 1 }),
+        None => Ok(()),
+    }
+}
+
+/// Refuses a file with a secret that everybody can read.
+///
+/// # Errors
+/// [`AccountError::Readable`]. A file that is not there is for others to miss.
+pub(crate) fn secret(file: &Path) -> Result<(), AccountError> {
+    match fs::metadata(file) {
+        Ok(found) if found.mode() & 0o004 != 0 => Err(AccountError::Readable(file.to_owned())),
+        _ => Ok(()),
+    }
 }
 
 /// Shorter passwords are guessed.
@@ -138,6 +187,9 @@ fn account(line: &str) -> Option<(Person, &str)> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
@@ -162,6 +214,14 @@ mod tests {
         ] {
             assert_eq!(verify(name, password), None, "{name}");
         }
+        // What lets nobody in is told at the start.
+        let told = || check(file.path()).map_err(|error| error.to_string());
+        let path = file.path().display();
+        assert_eq!(told(), Err(format!("{path}, line 4: not an account")));
+        fs::write(file.path(), format!("# Who\n\n  \n{anna}\n")).unwrap();
+        assert_eq!(told(), Ok(()));
+        fs::set_permissions(file.path(), Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(told(), Err(format!("everybody on this machine can read {path}")));
     }
 
     #[test]

@@ -98,7 +98,8 @@ impl model::hint::Hint for GateError {
             Self::Off => "set gate.listen = \"127.0.0.1:8480\" and control.view_socket; see prestaged-gate(7)".into(),
             Self::Listen { .. } => "choose another port (gate.listen), or end the program that has it".into(),
             Self::Tls(_) => "gate.certificate and gate.key name files that this user can read (PEM)".into(),
-            Self::Account(_) | Self::Signals(_) => return None,
+            Self::Account(error) => return error.hint(),
+            Self::Signals(_) => return None,
         })
     }
 }
@@ -136,6 +137,8 @@ pub async fn run(config: &Config) -> Result<(), GateError> {
     let (Some(address), Some(view)) = (gate.address(), &config.control.view_socket) else {
         return Err(GateError::Off);
     };
+    gate.accounts.as_deref().map_or(Ok(()), accounts::check)?;
+    gate.key.as_deref().map_or(Ok(()), accounts::secret)?;
     let tls = tls::Certificate::of(&gate)?;
     let listener = server::listen(address).await?;
     let address = listener.local_addr().unwrap_or(address);

@@ -157,10 +157,23 @@ impl<M: Clone> Station<M> {
             starting: labels(&|one| armed && one.lacks(Lack::Arming)),
             waiting: labels(&|one| armed && one.lacks(Lack::ArmingAndMedia)),
             running: labels(&Insertion::is_running),
+            idle: self.idle(),
         };
         self.setup.policy.armed = armed;
         effects.extend(self.judge_changeable());
         Answer::Armed(report)
+    }
+
+    /// Why no drive can be begun, whichever is plugged in.
+    fn idle(&self) -> Option<String> {
+        let policy = &self.setup.policy;
+        let lacking = match (policy.buses.is_empty(), policy.bays.is_empty()) {
+            (true, true) => "no bus and no bay is allowed (admission.buses, admission.bays)",
+            (true, false) => "no bus is allowed (admission.buses)",
+            (false, true) => "no bay is allowed (admission.bays)",
+            (false, false) => return None,
+        };
+        Some(format!("{lacking}; `prestagectl bays learn --allow` writes what is needed"))
     }
 
     fn stop(

@@ -76,10 +76,11 @@ impl<'a> Rack<'a> {
         self.snapshot.orders.iter().filter(open).map(line).collect()
     }
 
-    /// The media that drives get by themselves.
-    pub fn media(&self) -> Option<&'a str> {
+    /// The media that drives get by themselves, or why they get none.
+    pub fn media(&self) -> &'a str {
         let current = self.snapshot.media.iter().find(|media| media.current);
-        current.map(|media| media.name.as_str())
+        let why = self.snapshot.no_media.as_ref().map(|reason| reason.code.at_the_rack().short);
+        current.map(|media| media.name.as_str()).or(why).unwrap_or("no media")
     }
 
     /// The tile of a bay, by its name.

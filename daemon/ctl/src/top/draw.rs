@@ -15,7 +15,7 @@ use view::history::strip;
 use view::rack::{Rack, ago};
 use view::tile::{Light, Tile};
 
-use super::state::{App, Screen, Shown, Size, Typing};
+use super::state::{App, Ask, Screen, Shown, Size, Typing};
 use crate::watch::Lost;
 use crate::words;
 
@@ -67,7 +67,7 @@ fn head_line(rack: &Rack<'_>, lost: Option<&Lost>, now: Timestamp) -> Line<'stat
     };
     parts.push(Span::styled(format!("{state}  "), style));
     parts.extend(rack.orders().into_iter().map(|order| Span::raw(format!("Order {order}  "))));
-    parts.push(Span::raw(format!("{}  ", rack.media().unwrap_or("no media"))));
+    parts.push(Span::raw(format!("{}  ", rack.media())));
     let hands = rack.hands();
     if let Some(next) = hands.first() {
         let text = format!("{} NEED HANDS, next {}  ", hands.len(), next.bay);
@@ -86,12 +86,28 @@ fn head_line(rack: &Rack<'_>, lost: Option<&Lost>, now: Timestamp) -> Line<'stat
     Line::from(parts)
 }
 
+/// What a confirmation is for, in words.
+fn asked(ask: &Ask, rack: &Rack<'_>) -> String {
+    let name = |device: &String| {
+        let mut drives = rack.tiles.iter().filter_map(Tile::drive);
+        let drive = drives.find(|drive| drive.device == *device);
+        drive.map_or_else(|| device.clone(), |drive| drive.name().to_owned())
+    };
+    match ask {
+        Ask::Retry(device) => format!("image {} once more", name(device)),
+        Ask::Stop(device) => format!("stop {}", name(device)),
+        Ask::Release(bay) => format!("acknowledge {bay}"),
+        Ask::Arm => "arm the station".into(),
+        Ask::Disarm => "disarm the station".into(),
+    }
+}
+
 fn foot_line(app: &App, rack: &Rack<'_>) -> Line<'static> {
     let typing = app.typing.as_ref().map(|typing| match typing {
         Typing::Number(text) => format!(" bay {text}_"),
         Typing::Serial(text) => format!(" serial number ends in {text}_"),
         Typing::Confirm { expected, typed, ask } => {
-            format!(" {ask:?}: type {expected:?} and Enter, or Esc: {typed}_")
+            format!(" {}: type {expected:?} and Enter, or Esc: {typed}_", asked(ask, rack))
         }
     });
     let bold = Style::new().add_modifier(Modifier::BOLD);

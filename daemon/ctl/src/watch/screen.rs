@@ -73,7 +73,7 @@ impl Drop for Screen {
 fn frame(snapshot: &Snapshot, lost: Option<&Lost>, (width, height): (usize, usize)) -> String {
     let rack = Rack::of(snapshot);
     let tiles = &rack.tiles;
-    let mut lines = head(snapshot, tiles, lost, width);
+    let mut lines = head(&rack, lost, width);
     lines.extend(some(&words::remarks(&rack), width, height / NOTES_SHARE));
     let orders = orders(snapshot);
     lines.extend(some(&orders, width, height / NOTES_SHARE));
@@ -99,14 +99,13 @@ fn frame(snapshot: &Snapshot, lost: Option<&Lost>, (width, height): (usize, usiz
 }
 
 /// The station, what drives get, how many bays show what, and what is wrong.
-fn head(snapshot: &Snapshot, tiles: &[Tile<'_>], lost: Option<&Lost>, width: usize) -> Vec<String> {
+fn head(rack: &Rack<'_>, lost: Option<&Lost>, width: usize) -> Vec<String> {
+    let snapshot = rack.snapshot;
     let (state, style) = words::station(snapshot);
-    let current = snapshot.media.iter().find(|media| media.current);
-    let media = current.map_or("no media", |media| &media.name);
-    let station = format!("{}  {style}{state}{style:#}  {media}", snapshot.station);
-    let counts = match tiles {
+    let station = format!("{}  {style}{state}{style:#}  {}", snapshot.station, rack.media());
+    let counts = match &rack.tiles[..] {
         [] => "no drives in the station's bays".to_owned(),
-        _ => words::counts(&tile::count(tiles)),
+        tiles => words::counts(&tile::count(tiles)),
     };
     let mut lines = vec![styled_line(&station, width), styled_line(&counts, width)];
     if let Some(Lost { since, why }) = lost {

@@ -57,7 +57,7 @@ fn head(rack: &Rack<'_>, now: &Now, fresh: bool) -> Markup {
                 @else { b.disarmed { "○ DISARMED" } }
                 div.facts {
                 @for order in rack.orders() { span { "Order " (order) } }
-                span { (rack.media().unwrap_or("no media")) }
+                span { (rack.media()) }
                 @for (light, name) in [(Light::Passed, "pass"), (Light::Failed, "fail"), (Light::Refused, "refused"), (Light::Stopped, "stopped"), (Light::Running, "running")] {
                     @let count = rack.count(light);
                     @if count > 0 { span { (count) (NBSP) (name) } }

@@ -57,6 +57,9 @@ pub struct Armed {
     pub waiting: Vec<String>,
     /// The drives that are being imaged; they are finished.
     pub running: Vec<String>,
+    /// Why no drive can be begun, whichever is plugged in; absent where some can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle: Option<String>,
 }
 
 /// What stopping a drive has done.
