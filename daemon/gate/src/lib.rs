@@ -121,6 +121,8 @@ struct Shared {
     checking: Semaphore,
     /// Streams of news that are open.
     streams: Arc<Semaphore>,
+    /// Requests of programs that are passed on to the daemon.
+    passed_on: Arc<Semaphore>,
 }
 
 type State = axum::extract::State<Arc<Shared>>;
@@ -156,6 +158,7 @@ pub async fn run(config: &Config) -> Result<(), GateError> {
         attempts: Attempts::default(),
         checking: Semaphore::new(2),
         streams: Arc::new(Semaphore::new(STREAMS)),
+        passed_on: Arc::new(Semaphore::new(reading::PASSED_ON)),
     });
     tracing::info!(%address, tls = tls.is_some(), "prestaged-gate shows the station");
     server::serve(listener, router(&shared), tls).await

@@ -1,15 +1,25 @@
 //! What programs read: the reading part of the daemon's API, and whether the gate has news of the daemon.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
+use http_body_util::BodyExt as _;
 use model::code::DenialCode;
 use model::failure::Denial;
+use tokio::time::timeout;
 use wire::client::ClientError;
 
 use crate::access::Visitor;
+
+/// So many programs may read at once.
+pub(crate) const PASSED_ON: usize = 32;
+/// How long the daemon may take to begin an answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// `live`, or the reason why nothing is known.
 pub(crate) async fn health(State(shared): crate::State) -> Response {
@@ -28,15 +38,33 @@ pub(crate) async fn pass_on(
     uri: Uri,
 ) -> Response {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    match shared.view.raw(path).await {
+    // The daemon takes so many connections of one user and no more, and the pages need some of them.
+    let Ok(place) = Arc::clone(&shared.passed_on).try_acquire_owned() else {
+        let detail = format!("{PASSED_ON} programs read at once already");
+        let denial = Denial::new(DenialCode::Overloaded, detail);
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(denial)).into_response();
+    };
+    match within(shared.view.raw(path)).await {
         Ok(answer) => {
             let (head, body) = answer.into_parts();
             let kind = head.headers.get(header::CONTENT_TYPE).cloned();
             let kind = kind.unwrap_or(HeaderValue::from_static("application/json"));
+            // The place is free again when all has been read, or nobody reads on.
+            let body = body.map_frame(move |frame| {
+                let _ = &place;
+                frame
+            });
             ([(header::CONTENT_TYPE, kind)], Body::new(body)).into_response()
         }
         Err(error) => denied(&error),
     }
+}
+
+/// Waits for the beginning of an answer, but not for a daemon that stands still.
+pub(crate) async fn within<T>(
+    answer: impl Future<Output = Result<T, ClientError>>,
+) -> Result<T, ClientError> {
+    timeout(PATIENCE, answer).await.unwrap_or(Err(ClientError::Silent))
 }
 
 /// The daemon's denial, in the daemon's form.

@@ -9,6 +9,7 @@ mod content;
 mod deep;
 mod kills;
 mod large;
+mod meanwhile;
 mod neighbours;
 mod promises;
 mod record;

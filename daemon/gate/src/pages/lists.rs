@@ -19,6 +19,7 @@ use wire::client::{ClientError, segment};
 use super::{Follows, page, problem};
 use crate::access::Visitor;
 use crate::accounts::Role;
+use crate::reading::within;
 
 /// So many records are shown, the latest.
 const MOST: usize = 200;
@@ -47,9 +48,10 @@ async fn read(
     if !wanted.verdict.is_empty() {
         query.push(format!("verdict={}", segment(&wanted.verdict)));
     }
-    let mut lines = shared.view.records(&format!("/v1/records?{}", query.join("&"))).await?;
+    let mut lines =
+        within(shared.view.records(&format!("/v1/records?{}", query.join("&")))).await?;
     let (mut latest, mut more) = (VecDeque::with_capacity(MOST), 0);
-    while let Some(line) = lines.next().await? {
+    while let Some(line) = within(lines.next()).await? {
         match line {
             RecordLine::Record(record) => latest.push_front(*record),
             RecordLine::Unreadable(_) => {}
