@@ -54,6 +54,8 @@ mod odd_random;
 mod orders;
 #[path = "station/package.rs"]
 mod package;
+#[path = "station/paper.rs"]
+mod paper;
 #[path = "station/parcel/mod.rs"]
 mod parcel;
 #[path = "station/pressing.rs"]

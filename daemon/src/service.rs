@@ -234,6 +234,7 @@ pub async fn run(config: Config) -> Result<()> {
         rights: GateRights { operate: config.gate.operate, arming: config.gate.arming },
         articles,
         size_tolerance: policy.size_tolerance,
+        label_template: config.labels.template.clone(),
     };
     let doors = doors.open(&context, api::server::Limits::of(descriptors));
     signals::watch(sender.clone())?;

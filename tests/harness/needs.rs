@@ -78,6 +78,13 @@ pub(crate) const FAKETIME_PATH: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfa
 pub(crate) static FAKETIME: Need =
     Need::new("faketime", || installed(FAKETIME_PATH, "libfaketime"));
 
+/// What reads pages, and fonts for names of all kinds on them.
+pub(crate) static POPPLER: Need = Need::new("poppler", || {
+    installed("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf", "fonts-dejavu-core")?;
+    installed("/usr/share/fonts/truetype/droid/DroidSansFallbackFull.ttf", "fonts-droid-fallback")?;
+    program("pdftoppm", "poppler-utils")
+});
+
 /// UEFI firmware for QEMU.
 pub(crate) const FIRMWARE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
 /// A computer with UEFI firmware, and a boot manager for it.

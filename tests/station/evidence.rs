@@ -8,6 +8,7 @@ use macro_rules_attribute::apply;
 use model::api::schema::Document;
 use serde_json::Value;
 
+use crate::harness::needs::POPPLER;
 use crate::harness::sample::run;
 use crate::harness::{Rig, Setup, schema, told, wait_for};
 
@@ -107,7 +108,15 @@ fn a_record_is_proven_to_somebody_else_and_a_changed_ledger_is_found_out() {
     schema::assert_is(Document::Checkpoint, &view);
     fs::write(rig.path("station.pub"), view["key"].as_str().unwrap()).unwrap();
     let (key, file) = (path("station.pub"), path("certificate.json"));
-    rig.ctl_ok(&["certificate", &drive.serial, "--json", &file]);
+    let pdf = path("certificate.pdf");
+    // Any font will do.
+    let fonts = POPPLER.missing().is_none();
+    if fonts {
+        rig.ctl_ok(&["certificate", &drive.serial, "--json", &file, "--pdf", &pdf]);
+        assert!(fs::read(&pdf).unwrap().starts_with(b"%PDF-"));
+    } else {
+        rig.ctl_ok(&["certificate", &drive.serial, "--json", &file]);
+    }
     let certificate: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
     schema::assert_is(Document::Certificate, &certificate);
     assert_eq!(certificate["record"], record);
@@ -116,6 +125,11 @@ fn a_record_is_proven_to_somebody_else_and_a_changed_ledger_is_found_out() {
     assert!(verified["proven_in"]["size"].as_u64().unwrap() >= 2, "{verified:#}");
     rig.ctl_fails(1, &["verify-record", &file, "--key", &key, "--require", "failed"]);
     assert_eq!(proven(&rig, &file, &key), (0, "passed".to_owned()));
+    // The short form, as it is on paper.
+    let short = path("short");
+    fs::write(&short, certificate["short"].as_str().unwrap()).unwrap();
+    let told = rig.json(&["verify-record", &short, "--key", &key, "--require", "passed"]);
+    assert_eq!(told["serial"], record["serial"], "{told:#}");
     // Neither of them takes one that was changed.
     let text = fs::read_to_string(&file).unwrap();
     let payload = certificate["envelope"]["payload"].as_str().unwrap();
@@ -133,6 +147,13 @@ fn a_record_is_proven_to_somebody_else_and_a_changed_ledger_is_found_out() {
     let whole = rig.json(&["log", "verify"]);
     schema::assert_is(Document::LogVerified, &whole);
     assert_eq!((&whole["entries"], &whole["records"]), (&5.into(), &1.into()), "{whole:#}");
+
+    // A label that was printed before says so, whoever prints it.
+    let label = ["certificate", &drive.serial, "--label", "zpl"];
+    let first = rig.ctl_ok(&label);
+    assert!(first.contains("^FDPASS^FS") && !first.contains("COPY"), "{first}");
+    assert!(rig.ctl_ok(&label).contains("^FDCOPY^FS"));
+    assert_eq!(events(&rig)[4..], ["label_printed", "label_printed"]);
 
     // Somebody changes a record while the station runs.
     change(&rig, "UPDATE records SET serial = 'X'");

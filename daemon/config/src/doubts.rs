@@ -65,7 +65,11 @@ impl Config {
             ("ledger.path", &self.ledger.path),
             ("control.socket", &self.control.socket),
         ];
-        let more = [("orders.inbox", &self.orders.inbox), ("orders.results", &self.orders.results)];
+        let more = [
+            ("orders.inbox", &self.orders.inbox),
+            ("orders.results", &self.orders.results),
+            ("labels.template", &self.labels.template),
+        ];
         let more = more.into_iter().filter_map(|(key, path)| Some((key, path.as_ref()?)));
         let relative = paths.into_iter().chain(more).filter(|(_, path)| path.is_relative());
         let told = |(key, path): (&str, &PathBuf)| {

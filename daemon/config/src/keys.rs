@@ -61,7 +61,7 @@ pub(super) const fn key(
 }
 
 /// Every key of the configuration, in the order in which they are explained.
-pub const KEYS: [Key; 68] = [
+pub const KEYS: [Key; 69] = [
     key("station", "name", Text, Absent("host name"), "name of the station in every record"),
     key(
         "media",
@@ -178,6 +178,13 @@ pub const KEYS: [Key; 68] = [
         Path,
         Absent("none"),
         "folder that gets a JSON file for each closed record, such as `/var/lib/prestaged/results`; whoever uses them takes them away",
+    ),
+    key(
+        "labels",
+        "template",
+        Path,
+        Absent("one for labels of 3 by 2 inches at 203 dpi"),
+        "file with the template of [labels](records.md#labels), in ZPL; read whenever a label is printed",
     ),
     key(
         "control",

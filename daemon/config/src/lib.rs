@@ -39,8 +39,8 @@ use serde::Deserialize;
 pub use error::{ConfigError, Doubt};
 pub use gate::GATE_USER;
 pub use sections::{
-    Admission, Control, Gate, Guests, Ledger, Media, NamedPath, Orders, Replicate, SignerKey,
-    Station, Store, Tools,
+    Admission, Control, Gate, Guests, Labels, Ledger, Media, NamedPath, Orders, Replicate,
+    SignerKey, Station, Store, Tools,
 };
 
 use error::{Mistake, Place};
@@ -78,6 +78,7 @@ pub struct Config {
     pub store: Store,
     pub ledger: Ledger,
     pub orders: Orders,
+    pub labels: Labels,
     pub control: Control,
     pub gate: Gate,
     pub admission: Admission,

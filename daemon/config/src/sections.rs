@@ -91,6 +91,14 @@ pub struct Orders {
     pub results: Option<PathBuf>,
 }
 
+/// `[labels]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are explained in `keys`")]
+pub struct Labels {
+    pub template: Option<PathBuf>,
+}
+
 /// `[control]`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]

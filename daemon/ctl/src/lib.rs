@@ -3,10 +3,10 @@
 //! - Owns the command line and what it prints. A file per verb, but for the short ones; each makes its text from what the
 //!   daemon answers, for a terminal of some width or for a pipe.
 //! - May touch the daemon's socket, the terminal, the drop-in with the names of bays, the files and servers that its user
-//!   names for parcels and keys, and the folder in which media is made, with its user's rights. Media is made by the
+//!   names for parcels, keys and certificates, the system's fonts, and the folder in which media is made, with its user's rights. Media is made by the
 //!   daemon's program as a worker ([`composing`]).
 //! - May never open a drive or the ledger, nor compute a verdict: it shows the daemon's. It depends on `model`, `config`,
-//!   `evidence`, `parcel` and `signing` alone, so that it needs neither libwim nor SQLite nor libudev.
+//!   `evidence`, `paper`, `parcel` and `signing` alone, so that it needs neither libwim nor SQLite nor libudev.
 
 #![forbid(unsafe_code)]
 
@@ -24,6 +24,7 @@ mod explain;
 mod fixture;
 mod image;
 mod key;
+mod label;
 mod ledger_log;
 mod master;
 mod media;

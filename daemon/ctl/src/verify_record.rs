@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use evidence::check::{self, Checked, Doubt, Shown};
+use evidence::short::{self, Short, ShortError};
 use model::failure::chain;
 use model::verdict::Verdict;
 use serde_json::json;
@@ -17,7 +18,7 @@ use super::{CommandError, exit};
 
 #[derive(Debug, Args)]
 pub(super) struct VerifyRecordArguments {
-    /// The certificate that `certificate --json` has written, or the signed envelope alone.
+    /// The certificate that `certificate --json` has written, the signed envelope alone, or the text of the code on paper.
     pub(super) file: PathBuf,
     /// File of the station's public key, from somebody else than whoever shows the record.
     #[arg(long, value_name = "PUBLIC")]
@@ -32,19 +33,24 @@ pub(super) struct VerifyRecordArguments {
 
 pub(super) fn perform(out: &Output, arguments: &VerifyRecordArguments) -> Result<u8, CommandError> {
     let VerifyRecordArguments { file, key, proof, require } = arguments;
-    let shown = Shown::parse(&read(file)?).map_err(|doubt| told(&doubt, file, None))?;
+    let text = read(file)?;
     let pem = String::from_utf8(read(key)?).unwrap_or_default();
     let public = PublicKey::from_pem(&pem).map_err(|error| {
         let error = CommandError::of(exit::CONFIGURATION, &error);
         CommandError { text: format!("{}: {}", key.display(), error.text), ..error }
     })?;
+    let required = require.map(Verdict::from);
+    if text.starts_with(short::PREFIX.as_bytes()) {
+        let text = String::from_utf8_lossy(&text);
+        return of_code(out, file, Short::open(&text, &public), required);
+    }
+    let shown = Shown::parse(&text).map_err(|doubt| told(&doubt, file, None))?;
     let proof = match proof.as_deref() {
         Some(path) => Some((path, read(path)?)),
         None => None,
     };
     let text = proof.as_ref().map(|(_, bytes)| String::from_utf8_lossy(bytes).into_owned());
     let text = text.or(shown.proof);
-    let required = require.map(Verdict::from);
     let checked = check::check(&shown.envelope, &public, text.as_deref(), required)
         .map_err(|doubt| told(&doubt, file, proof.as_ref().map(|(path, _)| *path)))?;
     let document = json!({
@@ -56,6 +62,33 @@ pub(super) fn perform(out: &Output, arguments: &VerifyRecordArguments) -> Result
         "record": checked.record,
     });
     out.print(&document, |_| sentence(&checked));
+    Ok(exit::DONE)
+}
+
+/// What the code on paper says, which is less than a record.
+fn of_code(
+    out: &Output,
+    file: &Path,
+    opened: Result<Short, ShortError>,
+    required: Option<Verdict>,
+) -> Result<u8, CommandError> {
+    let failed = |code, text: &str| CommandError::new(code, format!("{}: {text}", file.display()));
+    let Short { serial, verdict, closed, record } = opened.map_err(|error| match error {
+        ShortError::Signature => told(&Doubt::Signer, file, None),
+        ShortError::Text => failed(exit::FAILED, &error.to_string()),
+    })?;
+    if let Some(required) = required.filter(|required| *required != verdict) {
+        let text = format!("the verdict is {verdict}, not {required}");
+        return Err(failed(exit::FAILED, &text));
+    }
+    let document = json!({
+        "verdict": verdict, "serial": serial, "closed": closed, "record_sha256": record,
+    });
+    out.print(&document, |_| {
+        format!(
+            "{serial} {verdict} at {closed:.3}, by the code of the record with the SHA-256 {record}\nwhether the log has it is not in the code; the certificate says it"
+        )
+    });
     Ok(exit::DONE)
 }
 
@@ -92,7 +125,7 @@ fn told(doubt: &Doubt, file: &Path, proof: Option<&Path>) -> CommandError {
 }
 
 fn sentence(checked: &Checked) -> String {
-    let Checked { record, place, checkpoint } = checked;
+    let Checked { record, place, checkpoint, .. } = checked;
     let seq = place.seq;
     let log = match checkpoint {
         Some(checkpoint) => format!(
@@ -116,6 +149,8 @@ mod tests {
     use evidence::proof::Proof;
     use evidence::statement::{Place, sign_record};
     use evidence::tree::{self, Edge};
+    use model::digest::Digest;
+    use model::record::Record;
     use signing::SecretKey;
     use uuid::Uuid;
 
@@ -153,6 +188,8 @@ mod tests {
                 ("other.pem", other.into()),
                 ("secret.pem", key.to_pem().unwrap().into()),
                 ("certificate.json", certificate(&entry, &proof)),
+                ("code", short(&record, &text, &key).into_bytes()),
+                ("other.code", short(&record, &text, &SecretKey::generate().unwrap()).into()),
                 ("cut.json", entry[..entry.len() / 2].to_vec()),
                 ("empty", Vec::new()),
             ] {
@@ -164,7 +201,7 @@ mod tests {
         /// The exit code, and what is told, for words in which files have no folder.
         fn verify(&self, words: &str) -> (u8, String) {
             let here = |word: &str| match word.starts_with("--") || !word.contains('.') {
-                true if word != "empty" => word.to_owned(),
+                true if !["empty", "code"].contains(&word) => word.to_owned(),
                 _ => self.folder.path().join(word).to_str().unwrap().to_owned(),
             };
             let line = ["prestagectl", "verify-record"].map(str::to_owned).into_iter();
@@ -178,11 +215,14 @@ mod tests {
         }
     }
 
+    fn short(record: &Record, text: &str, key: &SecretKey) -> String {
+        Short::of(record, Digest::of(text.as_bytes())).unwrap().sign(key)
+    }
+
     /// As the daemon gives it, with its fields in another order and on many lines.
     fn certificate(entry: &[u8], proof: &str) -> Vec<u8> {
         let envelope: serde_json::Value = serde_json::from_slice(entry).unwrap();
-        let document =
-            json!({ "record": {}, "envelope": envelope, "tlog_proof": proof, "key": "" });
+        let document = json!({ "record": fixture::record(), "envelope": envelope, "tlog_proof": proof, "key": "" });
         serde_json::to_vec_pretty(&document).unwrap()
     }
 
@@ -203,6 +243,9 @@ mod tests {
             ("record.json --key other.pem", 1, "record.json: not signed by this key"),
             ("record.json --key secret.pem", 78, "secret.pem: this is a secret key"),
             ("record.json --key empty", 78, "empty: not an Ed25519 public key"),
+            ("code --key station.pem --require passed", 0, ""),
+            ("code --key station.pem --require failed", 1, "code: the verdict is passed"),
+            ("other.code --key station.pem", 78, "other.code: not signed by this key"),
             ("cut.json --key station.pem", 1, "cut.json: not a signed envelope"),
             ("empty --key station.pem", 1, "empty: not a signed envelope"),
             ("missing.json --key station.pem", 1, "cannot read missing.json: No such file"),

@@ -1,5 +1,6 @@
 //! A record that somebody shows, checked on any machine: signed by the station's key, in its log, and with which verdict.
 
+use model::digest::Digest;
 use model::record::Record;
 use model::verdict::Verdict;
 use signing::{Envelope, EnvelopeError, PublicKey};
@@ -13,6 +14,8 @@ use crate::statement::{self, Content, PAYLOAD_TYPE, Place, StatementError};
 pub struct Checked {
     /// The record, as it was signed.
     pub record: Record,
+    /// The digest of the record's JSON, byte for byte as it was signed.
+    pub digest: Digest,
     /// Where it stands in the station's log, by its own word; the proof says so, where there is one.
     pub place: Place,
     /// The checkpoint in which the proof has found it; `None` without a proof.
@@ -117,10 +120,11 @@ pub fn check(
     }
     let entry = statement::read(&verified.payload)?;
     let place = entry.place;
-    let record = match entry.content {
-        Content::Record(text) => serde_json::from_str::<Record>(&text).map_err(Doubt::Record)?,
+    let text = match entry.content {
+        Content::Record(text) => text,
         Content::Event(event) => return Err(Doubt::Event(event.kind)),
     };
+    let record = serde_json::from_str::<Record>(&text).map_err(Doubt::Record)?;
     let checkpoint = match proof {
         Some(text) => {
             let proof = Proof::parse(text)?;
@@ -141,7 +145,8 @@ pub fn check(
         let found = record.verdict.map_or_else(|| "not there yet".to_owned(), |v| v.to_string());
         return Err(Doubt::Verdict { found, required });
     }
-    Ok(Checked { record, place, checkpoint })
+    let digest = Digest::of(text.as_bytes());
+    Ok(Checked { record, digest, place, checkpoint })
 }
 
 #[cfg(test)]
@@ -149,7 +154,6 @@ mod tests {
     use super::*;
     use crate::statement::{Event, sign_event, sign_record};
     use crate::tree;
-    use model::digest::Digest;
     use proptest::prelude::*;
     use signing::SecretKey;
     use uuid::Uuid;

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Transaction};
 
 /// The tables beside the records. What the open ledger has in them is the truth; a copy of it may be older.
-const TABLES: [&str; 13] = [
+const TABLES: [&str; 14] = [
     "offers",
     "products",
     "accepted",
@@ -17,6 +17,7 @@ const TABLES: [&str; 13] = [
     "seal",
     "clock",
     "order_files",
+    "labels",
 ];
 
 /// Makes a table in a copy what it is in the open ledger.

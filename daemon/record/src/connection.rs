@@ -13,7 +13,7 @@ use crate::file::{BESIDE, Held, Stamp, beside};
 use crate::ledger::{TABLES, VERSION};
 use crate::offers;
 use crate::products;
-use crate::{log, orders, results};
+use crate::{labels, log, orders, results};
 
 /// How long a write waits for other programs that write to the ledger.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -82,6 +82,7 @@ pub(crate) fn prepare(db: &Connection, path: &Path) -> Result<(), LedgerError> {
     db.execute_batch(offers::TABLE).map_err(&failed)?;
     db.execute_batch(products::TABLES).map_err(&failed)?;
     db.execute_batch(orders::TABLES).map_err(&failed)?;
+    db.execute_batch(labels::TABLES).map_err(&failed)?;
     db.execute_batch(results::TABLE).map_err(&failed)?;
     db.execute_batch(log::TABLES).map_err(&failed)?;
     db.execute_batch(log::seal::TABLE).map_err(&failed)?;

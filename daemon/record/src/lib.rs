@@ -16,6 +16,7 @@ mod database;
 mod error;
 pub mod file;
 pub mod journal;
+mod labels;
 mod lately;
 pub mod ledger;
 mod location;

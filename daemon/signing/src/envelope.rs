@@ -57,7 +57,7 @@ pub struct Verified {
 }
 
 /// What is signed: the type and the payload, each with its length (DSSE's "pre-authentication encoding").
-fn to_be_signed(payload_type: &str, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn to_be_signed(payload_type: &str, payload: &[u8]) -> Vec<u8> {
     let (kind, length) = (payload_type.len(), payload.len());
     let head = format!("DSSEv1 {kind} {payload_type} {length} ");
     [head.as_bytes(), payload].concat()

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod detached;
 mod envelope;
 mod key;
 pub mod note;

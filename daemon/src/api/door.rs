@@ -63,6 +63,7 @@ impl Asks {
             | Route::Stop
             | Route::Release
             | Route::VerifyMedia
+            | Route::Label
             | Route::ChangeOrder => Self::Operate,
             Route::Arm => Self::Arm,
             _ => Self::Here,

@@ -9,14 +9,19 @@ use axum::response::{IntoResponse, Response};
 use evidence::checkpoint::Checkpoint;
 use evidence::statement::Event;
 use jiff::Timestamp;
-use model::api::evidence::{Certificate, CheckpointView, LogVerified};
+use model::api::evidence::{Beside, Certificate, CheckpointView, LogVerified};
 use model::api::requests::AcknowledgeRequest;
 use model::api::routes::Route;
 use model::code::DenialCode as Code;
 use model::drive::Serial;
 use model::failure::chain;
 use model::operator::Consent;
+use model::orders::Order;
+use model::parcel::ParcelManifest;
+use model::record::Record;
 use record::ledger::Ledger;
+use record::log::Proven;
+use record::orders::{AlsoClosed, KnownOrder};
 
 use super::peer::Peer;
 use super::records::from_ledger;
@@ -50,6 +55,7 @@ pub(super) fn noted_as(route: Route) -> Option<&'static str> {
         | Route::Checkpoint
         | Route::VerifyLog
         | Route::AcknowledgeLog
+        | Route::Label
         | Route::CertificateOf => None,
     }
 }
@@ -146,6 +152,30 @@ pub(super) async fn certificate_of(
     };
     let envelope = serde_json::from_slice(&proven.entry)
         .map_err(|error| Problem::new(Code::InternalError, error.to_string()))?;
-    let (record, tlog_proof) = (proven.record, proven.proof);
-    Ok(Json(Certificate { record, envelope, tlog_proof, key: key.to_pem() }))
+    let beside = beside(&context, &proven.record).await?;
+    let Proven { record, proof: tlog_proof, short, .. } = proven;
+    Ok(Json(Certificate { record, envelope, tlog_proof, key: key.to_pem(), short, beside }))
+}
+
+/// What the station knows of a record's order and media, if it still has them.
+async fn beside(context: &Context, record: &Record) -> Result<Beside> {
+    let mut beside = Beside::default();
+    if let Some(number) = record.order.clone() {
+        let known = from_ledger(&context.ledger, |ledger| {
+            ledger.orders(AlsoClosed::Yes, &|_: &Order| None)
+        });
+        let order = known.await?.into_iter().find(|known| known.order.number == number);
+        if let Some(KnownOrder { order, .. }) = order {
+            (beside.customer, beside.part) = (order.customer, order.part);
+        }
+    }
+    let digest = record.media.as_ref().map(|media| media.sha256);
+    let snapshot = context.snapshot.borrow().clone();
+    let media = snapshot.media.iter().find(|media| digest.is_some() && media.sha256 == digest);
+    let signed = media.and_then(|media| media.signed.as_ref()).map(|signed| &signed.manifest);
+    beside.media_version = signed.map(|ParcelManifest { product, sequence, version, .. }| {
+        let words = version.as_deref().map(|words| format!(" ({words})")).unwrap_or_default();
+        format!("{} {sequence}{words}", product.as_str())
+    });
+    Ok(beside)
 }

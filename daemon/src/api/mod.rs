@@ -4,12 +4,14 @@
 mod door;
 mod evidence;
 mod groups;
+mod labels;
 mod orders;
 pub mod peer;
 mod records;
 pub mod server;
 
 use std::convert::Infallible;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes as Chunk};
@@ -75,6 +77,8 @@ pub struct Context {
     pub articles: Articles,
     /// How far a capacity may differ from a listed one.
     pub size_tolerance: Share,
+    /// The file with the template of labels.
+    pub label_template: Option<PathBuf>,
 }
 
 mod mime {
@@ -188,6 +192,7 @@ fn handler(route: Route) -> MethodRouter<Context> {
         Route::VerifyLog => post(evidence::verify),
         Route::AcknowledgeLog => post(evidence::acknowledge),
         Route::CertificateOf => get(evidence::certificate_of),
+        Route::Label => post(labels::label),
     }
 }
 

@@ -18,6 +18,36 @@ pub struct Certificate {
     pub tlog_proof: String,
     /// The public key of the station, in PEM. Whoever needs proof has it from somewhere else.
     pub key: String,
+    /// The short form of the record, signed: the text of the code on paper. Absent if the drive has no serial number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub short: Option<String>,
+    /// What else the station knows, which is not signed.
+    #[serde(default)]
+    pub beside: Beside,
+}
+
+/// What a station knows at the moment and a record does not say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Beside {
+    /// For whom the record's order is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub customer: Option<String>,
+    /// The part that drives of the order become.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part: Option<String>,
+    /// The version of the media in its maker's words, with product and sequence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub media_version: Option<String>,
+}
+
+/// What a station says when somebody prints the label of a drive.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct LabelAsked {
+    /// How often the label of this record was printed before; if it was, the label is a copy.
+    pub printed: u32,
+    /// The station's template, `labels.template`; absent if it has none.
+    pub template: Option<String>,
 }
 
 /// The end of a station's log.

@@ -43,6 +43,7 @@ pub enum Route {
     VerifyLog,
     AcknowledgeLog,
     CertificateOf,
+    Label,
 }
 
 /// What a route does, for its manual.
@@ -97,6 +98,7 @@ impl Route {
             | Self::ChangeOrder
             | Self::VerifyLog
             | Self::AcknowledgeLog
+            | Self::Label
             | Self::Press => Method::Post,
         }
     }
@@ -128,6 +130,7 @@ impl Route {
             Self::VerifyLog => "/v1/log/verify",
             Self::AcknowledgeLog => "/v1/log/acknowledge",
             Self::CertificateOf => "/v1/certificates/{serial}",
+            Self::Label => "/v1/records/{job}/label",
         }
     }
 
@@ -258,6 +261,11 @@ impl Route {
             Self::CertificateOf => one(
                 "The latest record of a drive, signed, with the proof that the log has it.",
                 Document::Certificate,
+            ),
+            Self::Label => one(
+                "Notes in the log that the label of a record is printed, and tells how often it was printed before. Who \
+                 asks prints it.",
+                Document::LabelAsked,
             ),
         }
     }

@@ -7,7 +7,7 @@ use strum::{Display, EnumMessage, EnumString, IntoStaticStr, VariantArray};
 use super::answers::{
     ArmedDocument, Audited, ErrorDocument, Explanation, StoppedDocument, Unrecorded,
 };
-use super::evidence::{Certificate, CheckpointView, LogVerified};
+use super::evidence::{Certificate, CheckpointView, LabelAsked, LogVerified};
 use super::line::RecordLine;
 use super::orders::{OrderDetail, OrderView};
 use super::requests::{
@@ -77,6 +77,8 @@ pub enum Document {
     OrderRequest,
     /// The latest record of a drive with what proves it: `certificate --json`, GET /v1/certificates/{serial}.
     Certificate,
+    /// The answer to POST /v1/records/{job}/label.
+    LabelAsked,
     /// The end of the ledger's log: `log checkpoint --json`, GET /v1/log/checkpoint.
     Checkpoint,
     /// `log verify --json`, POST /v1/log/verify.
@@ -127,6 +129,7 @@ impl Document {
             Self::NewOrders => of::<Vec<Order>>(),
             Self::OrderRequest => of::<OrderRequest>(),
             Self::Certificate => of::<Certificate>(),
+            Self::LabelAsked => of::<LabelAsked>(),
             Self::Checkpoint => of::<CheckpointView>(),
             Self::LogVerified => of::<LogVerified>(),
             Self::AcknowledgeRequest => of::<AcknowledgeRequest>(),

@@ -131,6 +131,11 @@ impl Log {
         self.key.public()
     }
 
+    /// The key that signs.
+    pub(crate) fn key(&self) -> &SecretKey {
+        &self.key
+    }
+
     /// The name of the ledger.
     pub(crate) fn ledger(&self) -> Uuid {
         self.ledger

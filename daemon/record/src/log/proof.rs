@@ -1,6 +1,8 @@
 //! What proves a record to somebody else: its entry, and the way from it to the root of the latest checkpoint.
 
+use evidence::check::{self, Checked};
 use evidence::proof::Proof;
+use evidence::short::Short;
 use evidence::tree;
 use model::digest::Digest;
 use model::drive::Serial;
@@ -21,6 +23,8 @@ pub struct Proven {
     pub entry: Vec<u8>,
     /// The proof that the log has it, as text.
     pub proof: String,
+    /// The short form of the record, signed; `None` if the entry is not what the station has signed, or has no serial number.
+    pub short: Option<String>,
 }
 
 impl Ledger {
@@ -30,7 +34,7 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`] if the ledger cannot be read.
     pub fn proven(&self, serial: &Serial) -> Result<Option<Proven>, LedgerError> {
-        self.read(|db| {
+        let proven = self.read(|db| {
             let failed = querying(self.path(), "read its log");
             let reading = db.unchecked_transaction().map_err(&failed)?;
             let sql = "SELECT records.job, record, seq, entry FROM records JOIN log USING (job)
@@ -47,8 +51,20 @@ impl Ledger {
                 doing: "prove a record",
                 source,
             })?;
-            proof.map(|proof| record.map(|record| Proven { record, entry, proof })).transpose()
-        })
+            let short = None;
+            let proven = |proof| record.map(|record| Proven { record, entry, proof, short });
+            proof.map(proven).transpose()
+        })?;
+        Ok(proven.map(|proven| Proven { short: self.short(&proven), ..proven }))
+    }
+
+    /// Signs the short form of a record, if its entry is proven: whoever changes the database must not get a signature.
+    fn short(&self, Proven { entry, proof, .. }: &Proven) -> Option<String> {
+        let database = self.0.database.lock();
+        let key = database.log.key();
+        let Checked { record, digest, .. } =
+            check::check(entry, &key.public(), Some(proof), None).ok()?;
+        Short::of(&record, digest).map(|short| short.sign(key))
     }
 }
 
