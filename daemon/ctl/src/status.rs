@@ -30,6 +30,9 @@ fn station(snapshot: &Snapshot, terminal: Option<usize>) -> String {
     table.row([Cell::new(name), Cell::styled(state, style)]);
     if let Some(reason) = &snapshot.ledger {
         table.row([Cell::new("no records"), Cell::styled(&reason.detail, words::BAD)]);
+        if let Some(hint) = &reason.hint {
+            table.row([Cell::new("hint"), Cell::new(hint)]);
+        }
     }
     if let Some(HashingView { path, at_once, rate }) = snapshot.hashing {
         let chunks = words::plural(Bytes::of(at_once).0, "chunk", "chunks");

@@ -125,6 +125,7 @@ impl<'a> Tile<'a> {
     pub fn action(&self) -> &'static str {
         match (self.light(), self.meaning()) {
             (Light::Running | Light::Empty, _) => "",
+            (Light::Passed, _) if self.pulled().is_some() => "",
             (Light::Passed, None) => "Take it out",
             (_, Some(meaning)) => meaning.action,
             (_, None) => "Call the lead",
