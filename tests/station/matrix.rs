@@ -210,7 +210,7 @@ matrix! {
         code: "stalled", config: &[("replicate.stall_timeout", "2s")],
     },
     slower_than_the_floor: {
-        faults: faults(|f| f.delay = Duration::from_millis(400)), code: "too_slow",
-        config: &[("replicate.min_write_rate", "5MB/s"), ("replicate.rate_window", "2s")],
+        faults: faults(|f| f.delay = Duration::from_millis(100)), code: "too_slow",
+        config: &[("replicate.min_write_rate", "60MB/s"), ("replicate.rate_window", "2s")],
     },
 }
