@@ -366,6 +366,25 @@ fn what_stands_beside_the_log_is_sealed() {
         drop(ledger);
         assert!(open(&path, "boot-3").unwrap().tampered().is_none(), "{sql}");
     }
+    // The log that was set aside is kept, as it is, and so is the one before it.
+    let spoil = |sql: &str| {
+        let db = Connection::open(&path).unwrap();
+        let last = "SELECT name FROM sqlite_master WHERE name LIKE 'log\\_%' ESCAPE '\\' AND length(name) > 20
+            ORDER BY rowid";
+        let name: String = db.query_row(last, [], |row| row.get(0)).unwrap();
+        db.execute_batch(&sql.replace("KEPT", &name)).unwrap();
+    };
+    for sql in [
+        "DELETE FROM KEPT WHERE seq = 2",
+        "UPDATE KEPT SET entry = x'00' WHERE seq = 3",
+        "DROP TABLE KEPT",
+    ] {
+        spoil(sql);
+        let ledger = open(&path, "boot-3").unwrap();
+        assert!(ledger.tampered().is_some(), "{sql}");
+        ledger.acknowledge("jo".into(), "known".into()).unwrap();
+        ledger.verify().unwrap();
+    }
 }
 
 /// A ledger that an older program has written has a log and no seal: it gets one, once.

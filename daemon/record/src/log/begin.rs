@@ -50,6 +50,9 @@ pub(super) struct Begun {
     pub(super) is_sealed: bool,
     /// The log before.
     former: Option<Former>,
+    /// All logs that were set aside so far. Older programs did not say so.
+    #[serde(default)]
+    pub(super) kept: Option<Vec<Kept>>,
     reason: Option<String>,
     found: Option<String>,
 }
@@ -59,6 +62,38 @@ struct Former {
     ledger: Uuid,
     /// Its last checkpoint, as it was found.
     checkpoint: Option<String>,
+}
+
+/// A log that was set aside, as it is kept.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Kept {
+    table: String,
+    entries: u64,
+    root: Digest,
+}
+
+/// The logs that were set aside.
+pub(super) fn kept(db: &Connection) -> Result<Vec<Kept>, LogError> {
+    // Named by the ledger that they were of: 32 digits.
+    let sql = "SELECT name FROM sqlite_master WHERE type = 'table' AND name GLOB 'log_????????????????????????????????'
+        ORDER BY name";
+    let mut statement = db.prepare(sql)?;
+    let tables = statement.query_map([], |row| row.get::<_, String>(0))?;
+    let tables: Vec<String> = tables.collect::<Result<_, _>>()?;
+    let of = |table: String| {
+        let (entries, root) = entries(db, &table)?;
+        Ok(Kept { table, entries, root })
+    };
+    tables.into_iter().map(of).collect()
+}
+
+/// How many entries a log has, and the root over them.
+fn entries(db: &Connection, table: &str) -> Result<(u64, Digest), LogError> {
+    let mut statement = db.prepare(&format!("SELECT entry FROM {table} ORDER BY seq"))?;
+    let leaves = statement
+        .query_map([], |row| Ok(tree::leaf(row.get_ref(0)?.as_blob().unwrap_or_default())))?;
+    let edge = leaves.collect::<Result<Edge, _>>()?;
+    Ok((edge.size(), edge.root()))
 }
 
 /// A row of `log_base`.
@@ -142,7 +177,9 @@ pub(crate) fn begin(
     let Begin { at, operator, reason, found } = why;
     let key_text = key.public().to_pem();
     let is_sealed = true;
-    let begun = Begun { key: key_text, records, records_root, is_sealed, former, reason, found };
+    let kept = Some(kept(db)?);
+    let begun =
+        Begun { key: key_text, records, records_root, is_sealed, former, kept, reason, found };
     let detail = serde_json::to_value(begun).unwrap_or_default();
     let mut log = Log { key, ledger, tip: Tip::default() };
     let event = Event { kind: KIND.into(), at, operator, detail };

@@ -33,6 +33,8 @@ pub enum Tampered {
         "the records that were closed before the log was begun are not those that it vouches for"
     )]
     Base,
+    #[error("a log that was set aside is not kept as it was")]
+    Former,
     #[error("another program has written to the log")]
     Head,
     #[error("the log was signed with another key than the station's")]
@@ -212,7 +214,11 @@ fn begun(db: &Connection, content: &Content) -> Result<Option<Begun>, LogError> 
     if begin::base(db)? != (begun.records, begun.records_root) {
         return Err(Tampered::Base.into());
     }
-    Ok(Some(begun))
+    let kept = begin::kept(db)?;
+    match begun.kept.as_ref().is_none_or(|said| *said == kept) {
+        true => Ok(Some(begun)),
+        false => Err(Tampered::Former.into()),
+    }
 }
 
 /// What of a record stands in columns of its own.
