@@ -196,3 +196,53 @@ fn a_record_is_proven_to_somebody_else_and_a_changed_ledger_is_found_out() {
     assert_eq!(trouble["code"], "ledger_tampered", "{trouble:#}");
     assert!(trouble["detail"].as_str().unwrap().contains("another key"), "{trouble:#}");
 }
+
+/// A ledger that was put back from a backup is noticed, also where no record is missing, and is gone on with only when
+/// somebody says so.
+#[apply(test!)]
+#[needs(LOOP)]
+fn a_restored_backup_is_noticed() {
+    let rig = Rig::started(Setup::default());
+    let drive = rig.attached("A", 160, 512);
+    let record = rig.wait_pass(&drive.serial);
+    let backup = rig.path("backup.db");
+    let name = backup.to_str().unwrap();
+    rig.ctl_ok(&["ledger", "backup", name]);
+    let mode = fs::metadata(&backup).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "it is nobody else's");
+    assert_eq!(run("sqlite3", &[name, "PRAGMA integrity_check"]).trim(), "ok");
+    let before = fs::read(&backup).unwrap();
+    rig.ctl_fails(1, &["ledger", "backup", name]);
+    assert_eq!(fs::read(&backup).unwrap(), before, "nothing is overwritten");
+    // Paged, filtered and in each form.
+    let bay = record["bay"].as_str().unwrap();
+    let line =
+        rig.ctl_ok(&["records", "--lines", "--bay", bay, "--until", "2100-01-01", "--limit", "1"]);
+    assert_eq!(serde_json::from_str::<Value>(line.trim()).unwrap(), record);
+    let job = record["job"].as_str().unwrap();
+    assert_eq!(rig.ctl_ok(&["records", "--lines", "--after", job]), "");
+    assert_eq!(rig.ctl_ok(&["records", "--csv", "--until", "2001-01-01"]).lines().count(), 1);
+    rig.ctl_fails(2, &["records", "--after", "01989a3c-5a7e-7c3f-9d11-0242ac120002"]);
+    // Nothing but what operators did is missing in it.
+    rig.ctl_ok(&["disarm"]);
+    rig.terminate();
+    assert!(rig.wait_end());
+    for ending in ["-wal", "-shm"] {
+        let _ = fs::remove_file(rig.path(&format!("ledger.db{ending}")));
+    }
+    fs::copy(&backup, rig.path("ledger.db")).unwrap();
+    rig.start();
+    let found = rig.ctl_fails(1, &["log", "verify"]);
+    assert!(found.contains("entries, and had"), "{found}");
+    let next = rig.attached("B", 160, 512);
+    rig.wait_refused(&next.serial, "ledger_tampered");
+    rig.ctl_ok(&[
+        "log",
+        "acknowledge",
+        "--reason",
+        "the disk was replaced; restored from last night",
+    ]);
+    assert_eq!(events(&rig)[0], "log_begun");
+    assert_eq!(rig.records(&drive.serial), [record]);
+    rig.ctl_ok(&["log", "verify"]);
+}

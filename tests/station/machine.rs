@@ -142,8 +142,8 @@ fn every_route_of_the_manual_is_one_of_the_daemon() {
         for method in [Method::Get, Method::Post, Method::Delete] {
             let own = |other: &Route| other.path() == route.path() && other.method() == method;
             let is_own = Route::VARIANTS.iter().any(own);
-            // It never ends.
-            if is_own && *route == Route::Events {
+            // One never ends, and one gives a database.
+            if is_own && [Route::Events, Route::BackUpLedger].contains(route) {
                 continue;
             }
             let (status, body) = ask(&rig, method, &path, "{\"unknown\": 1}");

@@ -3,20 +3,20 @@
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
 use super::bays::BaysVerb;
 use super::certificate::CertificateArguments;
+use super::ledger_backup::LedgerVerb;
 use super::ledger_log::LogVerb;
 use super::order::OrderVerb;
-use super::since;
+use super::records::query::RecordsArguments;
 use super::verify_record::VerifyRecordArguments;
 use jiff::civil::Date;
 use model::api::schema::Document;
 use model::offer::Offer;
 use model::parcel::{LARGEST_PACK, LARGEST_PIECE, Product};
 use model::units::{Bytes, SectorSize, UnitError};
-use model::verdict::Verdict;
 use strum::VariantArray as _;
 
 /// Talk to a running prestaged.
@@ -74,6 +74,9 @@ pub(super) enum Verb {
     /// Show, verify or acknowledge the ledger's log.
     #[command(subcommand)]
     Log(LogVerb),
+    /// Back up the ledger while the daemon uses it.
+    #[command(subcommand)]
+    Ledger(LedgerVerb),
     /// Show, press and remove the masters in the store.
     #[command(subcommand)]
     Master(MasterVerb),
@@ -151,61 +154,6 @@ pub(super) struct DrivesArguments {
     /// Show every reason against a drive, each on a line of its own, and not only the decisive one.
     #[arg(short, long)]
     pub(super) verbose: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct RecordsArguments {
-    /// Take only records of the drive with this serial number.
-    #[arg(long, global = true)]
-    pub(super) serial: Option<String>,
-    /// Take only records opened since then: `today`, a time of the day such as 17:00, a date, an RFC 3339 time, or how long ago, such as 8h.
-    #[arg(long, global = true, value_name = "TIME", value_parser = since::parse)]
-    pub(super) since: Option<String>,
-    /// Take only records of the order with this number.
-    #[arg(long, global = true, value_name = "NUMBER")]
-    pub(super) order: Option<String>,
-    /// List only records with this verdict.
-    #[arg(long, ignore_case = true)]
-    pub(super) verdict: Option<VerdictFilter>,
-    /// List only the last so many of them.
-    #[arg(long, value_name = "N")]
-    pub(super) last: Option<usize>,
-    /// Print comma-separated values, with a line of column names first.
-    #[arg(long, conflicts_with = "json")]
-    pub(super) csv: bool,
-    #[command(subcommand)]
-    pub(super) what: Option<RecordsVerb>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum RecordsVerb {
-    /// Count verdicts by shift, causes, and bays, with rates.
-    Summary {
-        /// When shifts begin.
-        #[arg(long, value_name = "TIMES", value_delimiter = ',', default_value = "06:00,14:00,22:00", value_parser = since::time_of_day)]
-        shifts: Vec<jiff::civil::Time>,
-    },
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum VerdictFilter {
-    #[value(alias = "pass")]
-    Passed,
-    #[value(alias = "fail")]
-    Failed,
-    Refused,
-    Stopped,
-}
-
-impl From<VerdictFilter> for Verdict {
-    fn from(filter: VerdictFilter) -> Self {
-        match filter {
-            VerdictFilter::Passed => Self::Passed,
-            VerdictFilter::Failed => Self::Failed,
-            VerdictFilter::Refused => Self::Refused,
-            VerdictFilter::Stopped => Self::Stopped,
-        }
-    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -25,6 +25,7 @@ mod fixture;
 mod image;
 mod key;
 mod label;
+mod ledger_backup;
 mod ledger_log;
 mod master;
 mod media;
@@ -57,6 +58,7 @@ use model::hint::Hint;
 pub use arguments::Arguments;
 use arguments::Verb;
 use client::{Client, ClientError};
+use ledger_backup::LedgerVerb;
 use output::{Output, put};
 
 /// Why a verb did not end well, with the exit code it gives.
@@ -233,6 +235,9 @@ async fn perform(arguments: Arguments) -> Result<u8, CommandError> {
         Verb::VerifyRecord(arguments) => verify_record::perform(&out, &arguments),
         Verb::Certificate(arguments) => certificate::perform(&client, &out, &arguments).await,
         Verb::Log(verb) => ledger_log::perform(&client, &out, &verb).await,
+        Verb::Ledger(LedgerVerb::Backup { file }) => {
+            ledger_backup::perform(&client, &out, &file).await
+        }
         Verb::Master(verb) => master::perform(&client, &out, &verb).await,
         Verb::Image(arguments) => image::image(&client, &out, arguments).await,
         Verb::Audit { device, media } => {

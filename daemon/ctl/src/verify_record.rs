@@ -12,8 +12,8 @@ use model::verdict::Verdict;
 use serde_json::json;
 use signing::PublicKey;
 
-use super::arguments::VerdictFilter;
 use super::output::Output;
+use super::records::query::VerdictFilter;
 use super::{CommandError, exit};
 
 #[derive(Debug, Args)]

@@ -4,6 +4,8 @@
 //! goes on writing to what it has open, and the records are gone with the process. So before each write and after each
 //! commit the files at the path are compared with those that were opened ([`Database::settle`]).
 
+use std::time::Duration;
+
 use evidence::statement::Event;
 use model::record::Record;
 use parking_lot::Mutex;
@@ -278,12 +280,31 @@ impl Database {
     }
 
     /// Brings in what has been written since the last time. SQLite does not do it by itself here, so that nobody else's
-    /// change of the file is taken for its own; and a copy of the one file has all that is older than a second.
+    /// change of the file is taken for its own; and a copy of the one file has all that is older than a second. Who reads
+    /// for a long time, as a backup does, is not waited for: what came since then is brought in later.
     pub(crate) fn trim_log(&mut self, place: &Location) -> Result<(), LedgerError> {
         if log_length(&place.path) == self.brought_in {
             return Ok(());
         }
-        self.bring_in(place)
+        let failed = querying(&place.path, "bring the write-ahead log into it");
+        let db = self.connection(place)?;
+        let sql = "PRAGMA wal_checkpoint(PASSIVE)";
+        let counted = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?));
+        let (pages, brought_in) = db.query_row(sql, [], counted).map_err(&failed)?;
+        let is_all = pages == brought_in;
+        if is_all {
+            db.busy_timeout(Duration::ZERO).map_err(&failed)?;
+            let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
+            let emptied = db.query_row(sql, [], |_| Ok(()));
+            db.busy_timeout(PATIENCE).map_err(&failed)?;
+            emptied.map_err(&failed)?;
+        }
+        self.stamp = stamp(&self.held, &place.path)?;
+        self.wal = log_length(&place.path);
+        if is_all {
+            self.brought_in = self.wal;
+        }
+        Ok(())
     }
 
     /// Writes a row durably.

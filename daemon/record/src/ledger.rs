@@ -72,6 +72,8 @@ pub(crate) struct Shared {
     silent: AtomicBool,
     /// Records of an earlier station are open, because the ledger was changed by somebody when this one started.
     pub(crate) left_open: AtomicBool,
+    /// One backup is made at a time.
+    pub(crate) backups: Mutex<()>,
     /// Closed before the database, whose file must stay open longest.
     reader: Mutex<Option<Reader>>,
     pub(crate) database: Mutex<Database>,
@@ -93,6 +95,7 @@ impl Ledger {
             boot,
             silent: AtomicBool::new(false),
             left_open: AtomicBool::new(false),
+            backups: Mutex::new(()),
             reader,
             database: Mutex::new(database),
         })))

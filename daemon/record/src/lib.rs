@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::disallowed_methods, reason = "writes the ledger's own files; knows no drive")]
 
+mod backup;
 mod carried;
 mod connection;
 mod counterfoil;

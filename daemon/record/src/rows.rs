@@ -3,7 +3,9 @@
 use jiff::Timestamp;
 use model::record::Record;
 use model::verdict::Verdict;
+use rusqlite::OptionalExtension as _;
 use rusqlite::types::Value;
+use uuid::Uuid;
 
 use crate::connection::querying;
 use crate::error::LedgerError;
@@ -19,9 +21,13 @@ pub struct Filter {
     pub serial: Option<String>,
     /// Records opened at this time or later.
     pub since: Option<Timestamp>,
+    /// Records opened before this time.
+    pub until: Option<Timestamp>,
     pub verdict: Option<Verdict>,
     /// Records of this order.
     pub order: Option<String>,
+    /// Records of drives in this bay.
+    pub bay: Option<String>,
 }
 
 /// The place after the last row of a page.
@@ -54,30 +60,80 @@ impl Condition {
     }
 }
 
+impl Filter {
+    /// The rows that match and are in a place after this one.
+    fn condition(&self, after: Place) -> Condition {
+        let mut condition = Condition::new();
+        condition.and("rowid >", after.0);
+        if let Some(serial) = &self.serial {
+            condition.and("serial =", serial.clone());
+        }
+        if let Some(verdict) = self.verdict {
+            condition.and("verdict =", verdict.to_string());
+        }
+        for (field, value) in [("order", &self.order), ("bay", &self.bay)] {
+            // A row that holds no record has neither.
+            let of = format!(
+                "CASE WHEN json_valid(record) THEN json_extract(record, '$.{field}') END ="
+            );
+            if let Some(value) = value {
+                condition.and(&of, value.clone());
+            }
+        }
+        // The column has milliseconds; the rest is compared later.
+        if let Some(since) = self.since {
+            condition.and("opened >=", format!("{since:.3}"));
+        }
+        if let Some(until) = self.until {
+            condition.and("opened <=", format!("{until:.3}"));
+        }
+        condition
+    }
+
+    fn has_time_of(&self, record: &Record) -> bool {
+        self.since.is_none_or(|since| record.opened >= since)
+            && self.until.is_none_or(|until| record.opened < until)
+    }
+}
+
 impl Ledger {
+    /// The place of the record of a job; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger cannot be read.
+    pub fn place_of(&self, job: Uuid) -> Result<Option<Place>, LedgerError> {
+        self.read(|db| {
+            let sql = "SELECT rowid FROM records WHERE job = ?1";
+            let found = db.query_row(sql, [job.to_string()], |row| row.get(0)).optional();
+            Ok(found.map_err(querying(self.path(), "read the records"))?.map(Place))
+        })
+    }
+
+    /// The place after which the last so many records that match lie.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger cannot be read.
+    pub fn before_last(&self, filter: &Filter, count: u64) -> Result<Place, LedgerError> {
+        let Condition { text, mut values } = filter.condition(Place::default());
+        values.push(Value::from(i64::try_from(count).unwrap_or(i64::MAX)));
+        let limit = values.len();
+        let sql = format!(
+            "SELECT coalesce(min(place), 9223372036854775807) - 1 FROM
+             (SELECT rowid AS place FROM records {text} ORDER BY rowid DESC LIMIT ?{limit})"
+        );
+        self.read(|db| {
+            let found = db.query_row(&sql, rusqlite::params_from_iter(values), |row| row.get(0));
+            found.map(Place).map_err(querying(self.path(), "read the records"))
+        })
+    }
+
     /// The next records that match, after this place, in the order in which they were opened, whatever the clock said. A
     /// page may have fewer rows than another, or none, and not be the last.
     ///
     /// # Errors
     /// [`LedgerError`] if the ledger cannot be read.
     pub fn page(&self, filter: &Filter, after: Place) -> Result<Page, LedgerError> {
-        let mut condition = Condition::new();
-        condition.and("rowid >", after.0);
-        if let Some(serial) = &filter.serial {
-            condition.and("serial =", serial.clone());
-        }
-        if let Some(verdict) = filter.verdict {
-            condition.and("verdict =", verdict.to_string());
-        }
-        if let Some(order) = &filter.order {
-            // A row that holds no record has no order.
-            let of = "CASE WHEN json_valid(record) THEN json_extract(record, '$.order') END =";
-            condition.and(of, order.clone());
-        }
-        if let Some(since) = filter.since {
-            // The column has milliseconds; the rest is compared below.
-            condition.and("opened >=", format!("{since:.3}"));
-        }
+        let mut condition = filter.condition(after);
         condition.values.push(Value::from(i64::from(PAGE)));
         let Condition { text, values } = condition;
         let limit = values.len();
@@ -93,8 +149,7 @@ impl Ledger {
                 last = Place(row.get(0).map_err(&failed)?);
                 rows.push(self.parse(row, [1, 2]));
             }
-            let late = |record: &Record| filter.since.is_none_or(|since| record.opened >= since);
-            rows.retain(|row| row.as_ref().map_or(true, late));
+            rows.retain(|row| row.as_ref().map_or(true, |record| filter.has_time_of(record)));
             Ok(Page { rows, next: (count == PAGE).then_some(last) })
         })
     }

@@ -39,6 +39,7 @@ pub(super) fn noted_as(route: Route) -> Option<&'static str> {
         Route::Release => Some("verdict_released"),
         Route::Press => Some("press_asked"),
         Route::RemoveMaster => Some("master_removed"),
+        Route::BackUpLedger => Some("ledger_backed_up"),
         Route::Status
         | Route::Events
         | Route::Audit

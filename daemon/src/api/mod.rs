@@ -193,6 +193,7 @@ fn handler(route: Route) -> MethodRouter<Context> {
         Route::AcknowledgeLog => post(evidence::acknowledge),
         Route::CertificateOf => get(evidence::certificate_of),
         Route::Label => post(labels::label),
+        Route::BackUpLedger => post(records::back_up),
     }
 }
 

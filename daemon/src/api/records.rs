@@ -1,5 +1,6 @@
 //! The records, page by page: neither a long ledger nor a client that does not read its answer takes memory or a thread.
 
+use std::io::Read as _;
 use std::time::Duration;
 
 use axum::Json;
@@ -47,12 +48,9 @@ impl Form {
         }
     }
 
-    /// A page as bytes; the first is the one after the beginning.
-    fn encode(self, page: &Page, after: Place) -> Vec<u8> {
+    /// A page as bytes.
+    fn encode(self, page: &Page) -> Vec<u8> {
         let mut text = Vec::new();
-        if self == Self::Array && after == Place::default() {
-            text.push(b'[');
-        }
         for row in &page.rows {
             // Records and lines have nothing that JSON cannot say.
             match (self, row) {
@@ -104,17 +102,27 @@ pub(super) async fn from_ledger<T: Send + 'static>(
     Ok(found?)
 }
 
+/// Which records are still to be sent.
+#[derive(Clone, Copy, Debug)]
+struct Rest {
+    after: Place,
+    most: usize,
+}
+
 /// Reads and encodes the page after a place.
 async fn page(
     ledger: &Ledger,
     filter: &Filter,
     form: Form,
-    after: Place,
-) -> Result<(Vec<u8>, Option<Place>)> {
+    Rest { after, most }: Rest,
+) -> Result<(Vec<u8>, Option<Rest>)> {
     let filter = filter.clone();
     let read = move |ledger: Ledger| {
-        let page = ledger.page(&filter, after)?;
-        Ok((form.encode(&page, after), page.next))
+        let mut page = ledger.page(&filter, after)?;
+        page.rows.truncate(most);
+        let most = most - page.rows.len();
+        let next = page.next.filter(|_| most > 0).map(|after| Rest { after, most });
+        Ok((form.encode(&page), next))
     };
     from_ledger(ledger, read).await
 }
@@ -124,10 +132,26 @@ pub(super) async fn records(
     Query(query): Query<RecordQuery>,
     headers: HeaderMap,
 ) -> Result<Response> {
-    let filter = filter(query)?;
     let form = Form::asked_for(&headers);
+    let after = query.after.as_deref().map(job).transpose()?;
+    let most = query.limit.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
+    let last = query.last;
+    if last.is_some() && after.is_some() {
+        return Err(bad_request("`last` and `after` do not go together"));
+    }
+    let filter = filter(query)?;
+    let asked = filter.clone();
+    let begin = move |ledger: Ledger| match (after, last) {
+        (Some(job), _) => Ok(ledger.place_of(job)?.ok_or(job)),
+        (None, Some(count)) => ledger.before_last(&asked, count).map(Ok),
+        (None, None) => Ok(Ok(Place::default())),
+    };
+    let after = from_ledger(&context.ledger, begin).await?.map_err(no_record)?;
     // What goes wrong with the first page still has a status of its own.
-    let (first, next) = page(&context.ledger, &filter, form, Place::default()).await?;
+    let (mut first, next) = page(&context.ledger, &filter, form, Rest { after, most }).await?;
+    if form == Form::Array {
+        first.insert(0, b'[');
+    }
     let (sender, pages) = mpsc::channel(1);
     tokio::spawn(send_pages(context.ledger, filter, form, (first, next), sender));
     let body = Body::from_stream(ReceiverStream::new(pages).map(|page| page.map(Chunk::from)));
@@ -139,7 +163,7 @@ async fn send_pages(
     ledger: Ledger,
     filter: Filter,
     form: Form,
-    first: (Vec<u8>, Option<Place>),
+    first: (Vec<u8>, Option<Rest>),
     sender: mpsc::Sender<std::result::Result<Vec<u8>, Denial>>,
 ) {
     let (mut text, mut next) = first;
@@ -160,8 +184,8 @@ async fn send_pages(
         if sender.send(Ok(text)).await.is_err() {
             return;
         }
-        let Some(after) = next else { return };
-        (text, next) = match page(&ledger, &filter, form, after).await {
+        let Some(rest) = next else { return };
+        (text, next) = match page(&ledger, &filter, form, rest).await {
             Ok(page) => page,
             Err(Problem(denial)) => {
                 let last = match form {
@@ -180,10 +204,21 @@ async fn send_pages(
     }
 }
 
+fn job(text: &str) -> Result<Uuid> {
+    text.parse().map_err(|error| bad_request(format!("job {text:?}: {error}")))
+}
+
+fn no_record(job: Uuid) -> Problem {
+    Problem::new(Code::NoSuchRecord, format!("there is no record of job {job}"))
+}
+
 fn filter(query: RecordQuery) -> Result<Filter> {
-    let since = query.since.map(|text| {
-        text.parse().map_err(|error| bad_request(format!("since = {text:?}: {error}")))
-    });
+    let time = |name: &str, text: Option<String>| {
+        let time = text.map(|text| {
+            text.parse().map_err(|error| bad_request(format!("{name} = {text:?}: {error}")))
+        });
+        time.transpose()
+    };
     let verdict = query.verdict.map(|text| {
         let known = "passed, failed, refused and stopped";
         text.parse::<Verdict>()
@@ -191,20 +226,51 @@ fn filter(query: RecordQuery) -> Result<Filter> {
     });
     Ok(Filter {
         serial: query.serial,
-        since: since.transpose()?,
+        since: time("since", query.since)?,
+        until: time("until", query.until)?,
         verdict: verdict.transpose()?,
         order: query.order,
+        bay: query.bay,
     })
+}
+
+/// How much of a backup is read at a time.
+const PART: usize = 1 << 20;
+
+/// Sends a copy of the ledger, part by part.
+pub(super) async fn back_up(State(context): State<Context>) -> Result<Response> {
+    let mut file = from_ledger(&context.ledger, |ledger| ledger.backup()).await?;
+    let length =
+        file.metadata().map_err(|e| Problem::new(Code::InternalError, e.to_string()))?.len();
+    let (sender, parts) = mpsc::channel::<std::io::Result<Chunk>>(1);
+    tokio::task::spawn_blocking(move || {
+        loop {
+            let mut part = vec![0; PART];
+            let read = file.read(&mut part).map(|count| {
+                part.truncate(count);
+                Chunk::from(part)
+            });
+            let is_last = read.as_ref().map_or(true, Chunk::is_empty);
+            if sender.blocking_send(read).is_err() || is_last {
+                return;
+            }
+        }
+    });
+    let head = [
+        (header::CONTENT_TYPE, "application/vnd.sqlite3".to_owned()),
+        (header::CONTENT_LENGTH, length.to_string()),
+    ];
+    Ok((head, Body::from_stream(ReceiverStream::new(parts))).into_response())
 }
 
 pub(super) async fn record_of(
     State(context): State<Context>,
-    Path(job): Path<String>,
+    Path(named): Path<String>,
 ) -> Result<Response> {
-    let id: Uuid = job.parse().map_err(|error| bad_request(format!("job {job:?}: {error}")))?;
+    let id = job(&named)?;
     let record = from_ledger(&context.ledger, move |ledger| ledger.of_job(id)).await?;
     match record {
         Some(record) => Ok(Json(record).into_response()),
-        None => Err(Problem::new(Code::NoSuchRecord, format!("there is no record of job {id}"))),
+        None => Err(no_record(id)),
     }
 }

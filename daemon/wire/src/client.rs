@@ -209,6 +209,18 @@ impl Client {
         Ok(Records::Whole(records.into_iter()))
     }
 
+    /// Posts a request whose answer is no JSON; returns the answer as it comes.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the daemon does not answer.
+    pub async fn post_raw(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<Response<Incoming>, ClientError> {
+        self.send(Method::POST, path, serde_json::to_vec(body)?).await
+    }
+
     /// Posts a request that the daemon answers line by line while it works.
     ///
     /// # Errors

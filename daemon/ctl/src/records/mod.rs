@@ -1,14 +1,13 @@
 //! `records`: the ledger, as a table or as comma-separated values, or summed up.
 
+pub(super) mod query;
 mod summary;
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-use crate::arguments::{RecordsArguments, RecordsVerb};
-use crate::client::{Client, ClientError, Records, segment};
+use crate::client::{Client, ClientError, Records};
 use crate::output::{Output, paragraph, put_part, put_styled, terminal};
 use crate::table::{Cell, Keep, Table};
 use crate::{CommandError, csv, exit, explain, output, words};
@@ -16,7 +15,7 @@ use model::api::line::RecordLine;
 use model::drive::Serial;
 use model::failure::{Denial, Reason};
 use model::record::Record;
-use model::verdict::Verdict;
+use query::{RecordsArguments, RecordsVerb};
 use summary::Summary;
 
 /// How many rows of the table are laid out at once: memory does not grow with the ledger.
@@ -28,30 +27,20 @@ pub(super) async fn perform(
     out: &Output,
     arguments: &RecordsArguments,
 ) -> Result<u8, CommandError> {
-    let mut rows = client.records(&path(arguments)).await?;
+    let mut rows = client.records(&arguments.path()).await?;
     if let Some(RecordsVerb::Summary { shifts }) = &arguments.what {
         return summarise(rows, out, Summary::of(shifts)).await;
     }
     let mut listing = if arguments.csv {
         Listing::csv(csv::heads().map_err(broken)?)
+    } else if arguments.lines {
+        Listing::Lines(String::new())
     } else if out.json {
         Listing::json()
     } else {
         Listing::table(terminal())
     };
-    let mut last = VecDeque::new();
-    let code = each(&mut rows, |record| {
-        last.push_back(record);
-        match arguments.last {
-            // Only so many are kept.
-            Some(most) if last.len() > most => drop(last.pop_front()),
-            Some(_) => {}
-            None => last.drain(..).try_for_each(|record| listing.take(record))?,
-        }
-        Ok(())
-    })
-    .await?;
-    last.into_iter().try_for_each(|record| listing.take(record))?;
+    let code = each(&mut rows, |record| listing.take(record)).await?;
     let text = listing.end();
     listing.show(&text);
     Ok(code)
@@ -103,6 +92,8 @@ fn warn(denial: &Denial) {
 /// A listing that is being written.
 enum Listing {
     Csv(String),
+    /// A document on each line.
+    Lines(String),
     /// An array. The comma after a record is written when another follows.
     Json {
         text: String,
@@ -132,6 +123,10 @@ impl Listing {
     fn add(&mut self, record: Record) -> Result<Option<String>, CommandError> {
         match self {
             Self::Csv(text) => *text += &csv::row(&record).map_err(broken)?,
+            Self::Lines(text) => {
+                *text += &serde_json::to_string(&record).unwrap_or_default();
+                text.push('\n');
+            }
             Self::Json { text, is_empty } => {
                 let one = serde_json::to_string_pretty(&record).unwrap_or_default();
                 *text += if *is_empty { "\n  " } else { ",\n  " };
@@ -154,7 +149,7 @@ impl Listing {
     /// What has been gathered, if it is enough to be shown.
     fn full(&mut self) -> Option<String> {
         match self {
-            Self::Csv(text) | Self::Json { text, .. } => {
+            Self::Csv(text) | Self::Lines(text) | Self::Json { text, .. } => {
                 (text.len() > 1 << 16).then(|| std::mem::take(text))
             }
             Self::Table { terminal, page, is_first } => (page.len() >= PAGE).then(|| {
@@ -169,7 +164,7 @@ impl Listing {
     /// What is left to be shown at the end.
     fn end(&mut self) -> String {
         match self {
-            Self::Csv(text) => std::mem::take(text),
+            Self::Csv(text) | Self::Lines(text) => std::mem::take(text),
             Self::Json { text, is_empty } => {
                 let end = if *is_empty { "]\n" } else { "\n]\n" };
                 std::mem::take(text) + end
@@ -184,26 +179,11 @@ impl Listing {
 
     fn show(&self, text: &str) {
         match self {
-            Self::Csv(_) | Self::Json { .. } => put_part(text),
+            Self::Csv(_) | Self::Lines(_) | Self::Json { .. } => put_part(text),
             Self::Table { .. } if text.is_empty() => {}
             Self::Table { .. } => put_styled(text.trim_end()),
         }
     }
-}
-
-fn path(arguments: &RecordsArguments) -> String {
-    let verdict = arguments.verdict.map(|verdict| Verdict::from(verdict).to_string());
-    let pairs = [
-        ("serial", arguments.serial.as_deref()),
-        ("since", arguments.since.as_deref()),
-        ("order", arguments.order.as_deref()),
-        ("verdict", verdict.as_deref()),
-    ];
-    let query: Vec<String> = pairs
-        .iter()
-        .filter_map(|(key, value)| value.map(|value| format!("{key}={}", segment(value))))
-        .collect();
-    format!("/v1/records?{}", query.join("&"))
 }
 
 const COLUMNS: [(&str, Keep); 10] = [
@@ -295,8 +275,7 @@ fn why(record: &Record, terminal: Option<usize>) -> String {
 mod tests {
     use jiff::tz::TimeZone;
 
-    use super::{Listing, path, render};
-    use crate::arguments::{RecordsArguments, VerdictFilter};
+    use super::{Listing, render};
     use crate::fixture;
 
     #[test]
@@ -333,19 +312,5 @@ mod tests {
         assert!(pages[0].contains("OPENED") && !pages[1].contains("OPENED"));
         assert_eq!(pages.concat().lines().count(), 2 * super::PAGE + 1);
         assert_eq!(listing.end(), "");
-    }
-
-    #[test]
-    fn filters_go_into_the_query() {
-        let arguments = RecordsArguments {
-            serial: Some("S4/EV 1".into()),
-            since: None,
-            verdict: Some(VerdictFilter::Failed),
-            order: None,
-            last: None,
-            csv: false,
-            what: None,
-        };
-        assert_eq!(path(&arguments), "/v1/records?serial=S4%2FEV%201&verdict=failed");
     }
 }

@@ -124,9 +124,19 @@ pub struct RecordQuery {
     pub serial: Option<String>,
     /// Opened at this time or later (RFC 3339).
     pub since: Option<String>,
+    /// Opened before this time (RFC 3339).
+    pub until: Option<String>,
     pub verdict: Option<String>,
     /// Of this order.
     pub order: Option<String>,
+    /// Of drives in this bay.
+    pub bay: Option<String>,
+    /// Those after the record of this job.
+    pub after: Option<String>,
+    /// So many of them at most.
+    pub limit: Option<u64>,
+    /// The last so many of them.
+    pub last: Option<u64>,
 }
 
 /// A request about one order.

@@ -44,6 +44,7 @@ pub enum Route {
     AcknowledgeLog,
     CertificateOf,
     Label,
+    BackUpLedger,
 }
 
 /// What a route does, for its manual.
@@ -99,6 +100,7 @@ impl Route {
             | Self::VerifyLog
             | Self::AcknowledgeLog
             | Self::Label
+            | Self::BackUpLedger
             | Self::Press => Method::Post,
         }
     }
@@ -131,6 +133,7 @@ impl Route {
             Self::AcknowledgeLog => "/v1/log/acknowledge",
             Self::CertificateOf => "/v1/certificates/{serial}",
             Self::Label => "/v1/records/{job}/label",
+            Self::BackUpLedger => "/v1/ledger/backup",
         }
     }
 
@@ -214,8 +217,9 @@ impl Route {
             },
             Self::RemoveMaster => nothing("Removes a master from the store, or cancels its press."),
             Self::Records => Manual {
-                text: "Records, oldest first. The query `serial`, `order`, `since` (a time by RFC 3339) and `verdict` \
-                       selects some. With `Accept: application/x-ndjson` a line for each row of the ledger: `{\"record\": …}`, \
+                text: "Records, oldest first. The query `serial`, `order`, `bay`, `verdict`, `since` and `until` (times by \
+                       RFC 3339; opened then or later, and before) selects some, `last` the last so many of these. `limit` and \
+                       `after`, the job of a page's last record, give them page by page. With `Accept: application/x-ndjson` a line for each row of the ledger: `{\"record\": …}`, \
                        `{\"unreadable\": {\"code\", \"detail\", \"hint\"}}` for a row that holds no record, and at last \
                        `{\"failed\": …}` if the ledger cannot be read to its end.",
                 takes: None,
@@ -257,6 +261,12 @@ impl Route {
                        what was found, why it goes on, and which user at the other end of the socket says so.",
                 takes: Some(Document::AcknowledgeRequest),
                 answers: Answers::Nothing,
+            },
+            Self::BackUpLedger => Manual {
+                text: "A copy of the ledger as it is at this moment: the bytes of an SQLite database, with their number in \
+                       Content-Length.",
+                takes: None,
+                answers: Answers::Described,
             },
             Self::CertificateOf => one(
                 "The latest record of a drive, signed, with the proof that the log has it.",

@@ -1,5 +1,6 @@
 //! The ledger by itself, in folders of its own.
 
+use model::drive::Bay;
 use model::failure::Refusal;
 
 use super::*;
@@ -127,6 +128,104 @@ fn pages_have_every_record_once() {
     assert_eq!(found, jobs);
     let page = ledger.page(&Filter::default(), Place::default()).unwrap();
     assert!(page.next.is_some() && page.rows.len() < jobs.len());
+}
+
+#[test]
+fn records_are_found_by_time_bay_and_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = open(&folder.path().join("l.db"), "b").unwrap();
+    let time = |second: i64| Timestamp::from_second(second).unwrap();
+    let jobs: Vec<Uuid> = (0..6).map(|_| Uuid::now_v7()).collect();
+    for (number, job) in (0..).zip(&jobs) {
+        let bay = Bay(if number % 2 == 0 { "bay \"3\"" } else { "bay 4" }.into());
+        ledger.put(&Record { job: *job, bay, opened: time(1000 + number), ..record() }).unwrap();
+    }
+    let found = |filter: Filter| -> Vec<usize> {
+        let all = all(&ledger, &filter);
+        all.iter().map(|r| jobs.iter().position(|job| *job == r.job).unwrap()).collect()
+    };
+    let none = Filter::default;
+    let (since, until) = (Some(time(1002)), Some(time(1004)));
+    assert_eq!(found(Filter { since, ..none() }), [2, 3, 4, 5]);
+    assert_eq!(found(Filter { until, ..none() }), [0, 1, 2, 3], "before, and not at");
+    assert_eq!(found(Filter { since, until, ..none() }), [2, 3]);
+    let bay = Some("bay \"3\"".to_owned());
+    assert_eq!(found(Filter { bay: bay.clone(), ..none() }), [0, 2, 4]);
+    // From a place on.
+    let after = |place| ledger.page(&none(), place).unwrap().rows.len();
+    assert_eq!(after(ledger.place_of(jobs[3]).unwrap().unwrap()), 2);
+    assert!(ledger.place_of(Uuid::now_v7()).unwrap().is_none());
+    let last = |filter: &Filter, count| {
+        let place = ledger.before_last(filter, count).unwrap();
+        ledger.page(filter, place).unwrap().rows.len()
+    };
+    assert_eq!([0, 1, 4, 6, 100].map(|count| last(&none(), count)), [0, 1, 4, 6, 6]);
+    let of_bay = Filter { bay, ..none() };
+    assert_eq!([1, 2, 9].map(|count| last(&of_bay, count)), [1, 2, 3]);
+    assert_eq!(last(&Filter { serial: Some("nobody".into()), ..none() }, 3), 0);
+}
+
+/// Whoever reads the ledger for a long time holds nobody up.
+#[test]
+fn who_reads_for_long_is_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("l.db");
+    let ledger = open(&path, "b").unwrap();
+    ledger.put(&open_record()).unwrap();
+    let reader = Connection::open(&path).unwrap();
+    let read = reader.unchecked_transaction().unwrap();
+    let count = || read.query_row("SELECT count(*) FROM records", [], |r| r.get::<_, i64>(0));
+    assert_eq!(count().unwrap(), 1);
+    let begun = std::time::Instant::now();
+    for _ in 0..3 {
+        ledger.put(&open_record()).unwrap();
+        ledger.check().unwrap();
+    }
+    let patience = crate::connection::PATIENCE;
+    assert!(begun.elapsed() < patience, "nothing has waited for the reader");
+    assert_eq!(count().unwrap(), 1, "it goes on reading what there was");
+    drop(read);
+    ledger.check().unwrap();
+    assert_eq!(crate::connection::log_length(&path), 0, "all is in the one file then");
+}
+
+/// A backup is a ledger of its own, as it was at one moment, whatever is written meanwhile.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "files of the test's own")]
+fn a_backup_is_whole_while_records_come() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = open(&folder.path().join("l.db"), "b").unwrap();
+    for _ in 0..40 {
+        ledger.put(&Record { job: Uuid::now_v7(), ..record() }).unwrap();
+    }
+    // What a killed station has left is no obstacle.
+    std::fs::write(folder.path().join("l.db-backup"), "half").unwrap();
+    let copies: Vec<std::fs::File> = std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for _ in 0..40 {
+                ledger.put(&Record { job: Uuid::now_v7(), ..record() }).unwrap();
+                ledger.check().unwrap();
+            }
+        });
+        let copies = (0..4).map(|_| ledger.backup().unwrap()).collect();
+        writer.join().unwrap();
+        copies
+    });
+    let names = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let names: Vec<String> = names.map(|name| name.to_string_lossy().into_owned()).collect();
+    assert!(!names.iter().any(|name| name.contains("backup")), "{names:?}");
+    let everything = all(&ledger, &Filter::default());
+    for (number, mut copy) in copies.into_iter().enumerate() {
+        let own = tempfile::tempdir().unwrap();
+        let path = own.path().join("copy.db");
+        std::io::copy(&mut copy, &mut std::fs::File::create(&path).unwrap()).unwrap();
+        let copy = open(&path, "b").unwrap();
+        assert!(copy.tampered().is_none(), "copy {number}: {:?}", copy.tampered());
+        let records = all(&copy, &Filter::default());
+        assert!((40..=80).contains(&records.len()), "copy {number}");
+        assert_eq!(records, everything[..records.len()], "copy {number}");
+        copy.put(&Record { job: Uuid::now_v7(), ..record() }).unwrap();
+    }
 }
 
 #[test]

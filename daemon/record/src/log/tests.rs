@@ -296,6 +296,12 @@ fn another_key_and_an_older_log_are_seen() {
     assert!(matches!(old.found(Some(&after)), Err(Tampered::Shorter { found: 8, known: 9 })));
 }
 
+/// The processor time of this process in seconds: what counts where others want the processors, too.
+fn processor_time() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    std::time::Duration::try_from(time).unwrap().as_secs_f64()
+}
+
 /// How long it takes to verify a long log, and how much memory: `PRESTAGED_ENTRIES=1000000 cargo test --release -p
 /// prestaged-record a_long_log -- --ignored --nocapture`.
 #[test]
@@ -313,9 +319,10 @@ fn a_long_log() {
         log.advance(log.append(log.tip().clone(), &transaction, said).unwrap());
     }
     transaction.commit().unwrap();
-    let begun = std::time::Instant::now();
+    let (begun, before) = (std::time::Instant::now(), processor_time());
     log.verify(&db, &[]).unwrap().unwrap();
-    println!("{entries} entries verified in {:.2} s", begun.elapsed().as_secs_f64());
+    let (took, spent) = (begun.elapsed().as_secs_f64(), processor_time() - before);
+    println!("{entries} entries verified in {took:.2} s, with {spent:.2} s of processor time");
     let begun = std::time::Instant::now();
     let again = Log::open(&db, LEDGER, Arc::clone(&log.key)).unwrap();
     assert_eq!(again.tip().note(), log.tip().note());
