@@ -1,0 +1,108 @@
+//! What another program writes beside the log.
+
+use super::*;
+
+/// A station begins, cleans and shows drives by what stands in these tables, so a row that another program has written must
+/// not be believed.
+#[test]
+fn what_stands_beside_the_log_is_sealed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    let passed = Record { job: Uuid::now_v7(), ..record() };
+    let refusal = Refusal::new(ReasonCode::InUse, "x");
+    let refused = open_record().refused(refusal, Timestamp::now());
+    let set_up = || {
+        for ending in ["", "-wal", "-shm", "-counterfoil", "-counterfoil-checkpoint"] {
+            let _ = fs::remove_file(beside(&path, ending));
+        }
+        let ledger = open(&path, "boot-1").unwrap();
+        ledger.put(&open_record()).unwrap();
+        ledger.put(&passed).unwrap();
+        ledger.put(&refused).unwrap();
+        let product = "p".parse().unwrap();
+        ledger.note_product(&product, 7, Timestamp::now()).unwrap();
+        let media = model::digest::Digest::of(b"x");
+        ledger.note_accepted(media, (&product, 6), "why", "me").unwrap();
+        ledger.finish();
+    };
+    let copy =
+        "INSERT INTO records SELECT 'j', boot, diskseq, serial, disk_guid, NULL, opened, record
+        FROM records WHERE verdict = 'passed'";
+    for (sql, whole) in [
+        ("", true),
+        ("UPDATE geometries SET size = 1", true),
+        (copy, false),
+        ("UPDATE records SET diskseq = diskseq + 1 WHERE verdict = 'passed'", false),
+        ("UPDATE records SET boot = 'boot-2'", false),
+        ("UPDATE records SET record = replace(record, 'S', 'T') WHERE verdict IS NULL", false),
+        ("UPDATE records SET verdict = NULL, serial = 'GHOST' WHERE verdict = 'refused'", false),
+        ("DELETE FROM records WHERE verdict IS NULL", false),
+        ("DELETE FROM products", false),
+        ("UPDATE products SET sequence = 1", false),
+        ("DELETE FROM accepted", false),
+        (
+            "INSERT INTO accepted SELECT 'aa', product, sequence, reason, operator, at FROM accepted",
+            false,
+        ),
+        ("UPDATE clock SET latest = ''", false),
+        ("INSERT INTO orders VALUES ('PO-1', 'm', '{}', '{}', 'open', NULL, NULL)", false),
+        ("INSERT INTO units VALUES ('PO-1', 'm', 's', 1, 0, 1, NULL, NULL)", false),
+        ("INSERT INTO tallies VALUES ('PO-1', 'm', 9, 0)", false),
+        ("INSERT INTO offers VALUES (1, 'm', NULL, 'hidden', 'me', 0, '')", false),
+        ("DELETE FROM seal", false),
+        ("UPDATE seal SET code = zeroblob(32)", false),
+    ] {
+        set_up();
+        let _ = Connection::open(&path).unwrap().execute_batch(sql);
+        let ledger = open(&path, "boot-1").unwrap();
+        assert_eq!(ledger.tampered().is_none(), whole, "{sql}");
+        if whole {
+            assert_eq!(ledger.close_interrupted().unwrap().len(), 1, "{sql}");
+            ledger.verify().unwrap();
+            continue;
+        }
+        assert!(ledger.close_interrupted().unwrap().is_empty(), "nothing is done by it: {sql}");
+        ledger.acknowledge("jo".into(), "known".into()).unwrap();
+        ledger.put(&Record { job: Uuid::now_v7(), ..record() }).unwrap();
+        ledger.verify().unwrap();
+        drop(ledger);
+        assert!(open(&path, "boot-3").unwrap().tampered().is_none(), "{sql}");
+    }
+    // The log that was set aside is kept, as it is, and so is the one before it.
+    let spoil = |sql: &str| {
+        let db = Connection::open(&path).unwrap();
+        let last = "SELECT name FROM sqlite_master WHERE name LIKE 'log\\_%' ESCAPE '\\' AND length(name) > 20
+            ORDER BY rowid";
+        let name: String = db.query_row(last, [], |row| row.get(0)).unwrap();
+        db.execute_batch(&sql.replace("KEPT", &name)).unwrap();
+    };
+    for sql in [
+        "DELETE FROM KEPT WHERE seq = 2",
+        "UPDATE KEPT SET entry = x'00' WHERE seq = 3",
+        "DROP TABLE KEPT",
+    ] {
+        spoil(sql);
+        let ledger = open(&path, "boot-3").unwrap();
+        assert!(ledger.tampered().is_some(), "{sql}");
+        ledger.acknowledge("jo".into(), "known".into()).unwrap();
+        ledger.verify().unwrap();
+    }
+}
+
+/// A ledger that an older program has written has a log and no seal: it gets one, once.
+#[test]
+fn an_older_ledger_is_sealed_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    let ledger = open(&path, "boot-1").unwrap();
+    ledger.put(&record()).unwrap();
+    let (event, head) = (crate::log::seal::first(Timestamp::now()), ledger.checkpoint());
+    assert_eq!(event.kind, "tables_sealed");
+    ledger.happened(event).unwrap();
+    assert_ne!(ledger.checkpoint(), head);
+    ledger.verify().unwrap();
+    ledger.finish();
+    drop(ledger);
+    Connection::open(&path).unwrap().execute_batch("DELETE FROM seal").unwrap();
+    assert!(open(&path, "boot-1").unwrap().tampered().is_some(), "it is known to have had one");
+}
