@@ -245,7 +245,7 @@ mod tests {
             ("record.json --key empty", 78, "empty: not an Ed25519 public key"),
             ("code --key station.pem --require passed", 0, ""),
             ("code --key station.pem --require failed", 1, "code: the verdict is passed"),
-            ("other.code --key station.pem", 78, "other.code: not signed by this key"),
+            ("other.code --key station.pem", 1, "other.code: not signed by this key"),
             ("cut.json --key station.pem", 1, "cut.json: not a signed envelope"),
             ("empty --key station.pem", 1, "empty: not a signed envelope"),
             ("missing.json --key station.pem", 1, "cannot read missing.json: No such file"),
