@@ -224,6 +224,7 @@ mod tests {
             Route::Release,
             Route::VerifyMedia,
             Route::ChangeOrder,
+            Route::Label,
         ];
         assert_eq!(through, expected);
         for route in Route::VARIANTS {

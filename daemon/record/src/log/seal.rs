@@ -37,7 +37,7 @@ pub(crate) fn first(at: Timestamp) -> Event {
 }
 
 /// The tables under the seal. Of a closed record, its text is left to the log.
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 11] = [
     "records",
     "offers",
     "products",
@@ -48,6 +48,7 @@ const TABLES: [&str; 10] = [
     "order_files",
     "units",
     "tallies",
+    "labels",
 ];
 /// The columns of `records` that say whether a record is closed, and what it says.
 const VERDICT: usize = 5;
