@@ -4,7 +4,9 @@ use std::cell::RefCell;
 use std::fs;
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -85,7 +87,14 @@ pub(crate) fn rig(keys: &[(&str, toml::Value)]) -> (Rig, u16) {
         .map(|(name, role)| account(name, role))
         .concat();
     fs::write(rig.path("accounts"), accounts).unwrap();
+    for_games(&rig.path("accounts"));
     (rig, port)
+}
+
+/// Makes a file readable to the gate's user and to nobody else.
+pub(crate) fn for_games(file: &Path) {
+    chown(file, Some(GAMES), None).unwrap();
+    fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 pub(crate) fn start_gate(rig: &Rig, port: u16) -> Gate {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use macro_rules_attribute::apply;
 
-use crate::harness::gate::{GAMES, PASSWORD, beat, rig, start_gate};
+use crate::harness::gate::{GAMES, PASSWORD, beat, for_games, rig, start_gate};
 use crate::harness::teller::Teller;
 use crate::harness::{Rig, Setup, group, wait_for};
 
@@ -417,7 +417,7 @@ fn a_certificate_makes_it_https() {
         .output()
         .unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    Command::new("chmod").args(["644", &at("key.pem")]).status().unwrap();
+    for_games(&rig.path("key.pem"));
     rig.set("gate.certificate", at("cert.pem"));
     rig.set("gate.key", at("key.pem"));
     rig.start();

@@ -233,7 +233,9 @@ fn a_damaged_ledger_is_named_with_its_remedy() {
     let decided = told(rig.command().args(["--ledger", "found"]));
     assert_eq!(decided.0, 0, "{}", decided.1);
     rig.start();
-    rig.ctl_ok(&["records"]);
+    // The last row that was saved may be one that is cut off.
+    let (code, said) = rig.ctl(&["records"]);
+    assert!(code == 0 || said.contains("cannot be read"), "{code}: {said}");
 }
 
 /// The command line of the daemon.
