@@ -59,15 +59,31 @@ fn take_away(
     if let Some(refusal) = usage.map_err(|error| chain(&error))?.objection(claim.drive()) {
         return Err(refusal.detail);
     }
-    let done = clean_tables(&claim, own).map_err(|error| chain(&error))?;
+    // A drive that was imaged before may have been killed between its two old tables.
+    let serial = record.serial.as_ref();
+    let earlier = serial.map(|serial| services.ledger.imagings(serial)).transpose();
+    let earlier = earlier.map_err(|error| chain(&error))?.unwrap_or_default();
+    let earlier = earlier.iter().filter_map(|record| record.identity.as_ref());
+    let earlier: Vec<Uuid> = earlier.map(|identity| identity.disk_guid).collect();
+    let done = clean_tables(&claim, own, &earlier).map_err(|error| chain(&error))?;
     Ok(done.then(|| {
         WarningCode::TablesRemoved
             .says("the station was killed before the verdict, so the tables were taken away")
     }))
 }
 
-/// Overwrites both tables with zeros if they are those of the disk with this GUID, or only one of them stands there.
-fn clean_tables(medium: &impl Medium, own: Uuid) -> Result<bool, AccessError> {
+/// Whether the tables that were found are what a killed job has left.
+fn is_left(found: &[Uuid], own: Uuid, earlier: &[Uuid]) -> bool {
+    match found {
+        [] => false,
+        [only] => *only == own || earlier.contains(only),
+        both => both.iter().all(|guid| *guid == own),
+    }
+}
+
+/// Overwrites both tables with zeros if they are those of the disk with this GUID, or only one of them stands there; also if
+/// only one stands there of an `earlier` job of this drive: its other table was erased, so it is not as that job left it.
+fn clean_tables(medium: &impl Medium, own: Uuid, earlier: &[Uuid]) -> Result<bool, AccessError> {
     let geometry = medium.geometry();
     let sector = Bytes(geometry.sector.bytes());
     let (head, tail) = (Plan::primary_table(geometry), Plan::backup_table(geometry));
@@ -79,7 +95,7 @@ fn clean_tables(medium: &impl Medium, own: Uuid) -> Result<bool, AccessError> {
         medium.read(header.start, &mut data)?;
         found.extend(disk_guid(&data));
     }
-    if found.is_empty() || found.iter().any(|guid| *guid != own) {
+    if !is_left(&found, own, earlier) {
         return Ok(false);
     }
     for table in tables {
@@ -99,6 +115,18 @@ fn disk_guid(header: &[u8]) -> Option<Uuid> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_a_killed_job_left_is_taken_away() {
+        let [own, earlier, other] = [1, 2, 3].map(Uuid::from_u128);
+        let left = |found: &[Uuid]| is_left(found, own, &[own, earlier]);
+        for found in [&[own][..], &[own, own], &[earlier]] {
+            assert!(left(found), "{found:?}");
+        }
+        for found in [&[][..], &[earlier, earlier], &[own, earlier], &[other, own], &[other]] {
+            assert!(!left(found), "{found:?}");
+        }
+    }
 
     #[test]
     fn only_a_header_has_a_guid() {

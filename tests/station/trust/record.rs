@@ -53,7 +53,11 @@ const GAMES: [Game; 8] = [
             fs::copy(beside(rig, ""), &copy).unwrap();
             let sql = "SELECT count(*) FROM records WHERE verdict IS NULL";
             let (code, found) = told(Command::new("sqlite3").arg(&copy).arg(sql));
-            (code == 0 && found.trim() == "1").then_some(())
+            // What came after the last time must have been brought in, too.
+            let written = |ending| fs::metadata(beside(rig, ending)).unwrap();
+            let (file, log) = (written(""), written("-wal"));
+            let all = log.len() == 0 || file.modified().unwrap() > log.modified().unwrap();
+            (code == 0 && found.trim() == "1" && all).then_some(())
         });
         File::options().write(true).open(beside(rig, "-wal")).unwrap().set_len(0).unwrap();
     }),
