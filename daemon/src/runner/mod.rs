@@ -29,6 +29,7 @@ use model::failure::{Denial, Failure, chain};
 use model::manifest::{MasterId, Recipe};
 use model::offer::OfferChange;
 use model::orders::{Order, OrderChange};
+use serde::Serialize;
 use station::{Answer, AskedOrder, Effect, Event, Look, Reply, Station, Ticket};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -358,18 +359,7 @@ impl Performer {
     fn audit(&self, task: AuditTask, reply: Reply) {
         let (workers, permits) = (self.services.workers.clone(), Arc::clone(&self.audits));
         tokio::spawn(async move {
-            let (lines, receiver) = mpsc::channel(16);
-            if reply.send(Ok(Answer::Lines(receiver))).is_err() {
-                return;
-            }
-            let report = |progress| {
-                let _ = lines.try_send(Line::Progress(progress));
-            };
-            let run = async {
-                if permits.available_permits() == 0 {
-                    report(Progress { step: "waiting for other audits".into(), fraction: 0.0 });
-                }
-                let _permit = permits.acquire().await;
+            let audit = |report| async move {
                 let node = task.node.clone();
                 let opened = spawn_blocking(move || direct::open(&node)).await;
                 let drive = opened
@@ -380,13 +370,37 @@ impl Performer {
                     })?;
                 workers.run_with(&Audit(task), &[drive.into()], report).await
             };
-            let last = tokio::select! {
-                result = run => Line::of(result),
-                () = lines.closed() => return,
-            };
-            let _ = lines.send(last).await;
+            in_turn(&permits, reply, audit).await;
         });
     }
+}
+
+/// Answers with lines, and looks at a drive as soon as one of `permits` is free; ends that when nobody reads the lines.
+async fn in_turn<T: Serialize, F: Future<Output = Result<T, Failure>>>(
+    permits: &Semaphore,
+    reply: Reply,
+    look: impl FnOnce(Box<dyn Fn(Progress) + Send + Sync>) -> F,
+) {
+    let (lines, receiver) = mpsc::channel(16);
+    if reply.send(Ok(Answer::Lines(receiver))).is_err() {
+        return;
+    }
+    let told = lines.clone();
+    let report = Box::new(move |progress| {
+        let _ = told.try_send(Line::Progress(progress));
+    });
+    let run = async {
+        if permits.available_permits() == 0 {
+            report(Progress { step: "waiting for other audits".into(), fraction: 0.0 });
+        }
+        let _permit = permits.acquire().await;
+        look(report).await
+    };
+    let last = tokio::select! {
+        result = run => Line::of(result),
+        () = lines.closed() => return,
+    };
+    let _ = lines.send(last).await;
 }
 
 async fn list_masters(store: &Arc<Store>, sender: &mpsc::Sender<Event<OpenMaster>>) {

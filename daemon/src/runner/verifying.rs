@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use drives::direct;
 use masters::store::Master;
-use model::api::line::{Line, Progress};
+use model::api::line::Progress;
 use model::api::verify::{ComparedRecord, Comparison, LaterJob, VerifyReport};
 use model::code::{DenialCode, FailureCode};
 use model::drive::{Drive, Serial};
@@ -13,11 +13,11 @@ use model::failure::{Denial, Failure, chain};
 use model::identity::Identity;
 use model::manifest::{Manifest, MasterId};
 use model::record::Record;
-use station::{Answer, Reply};
-use tokio::sync::{Semaphore, mpsc};
+use station::Reply;
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-use super::Services;
+use super::{Services, in_turn};
 use crate::verify::Verify;
 
 /// What a drive is compared with.
@@ -42,25 +42,7 @@ pub(super) fn start(services: Services, permits: Arc<Semaphore>, drive: Drive, r
                 return;
             }
         };
-        let (lines, receiver) = mpsc::channel(16);
-        if reply.send(Ok(Answer::Lines(receiver))).is_err() {
-            return;
-        }
-        let report = |progress| {
-            let _ = lines.try_send(Line::Progress(progress));
-        };
-        let run = async {
-            if permits.available_permits() == 0 {
-                report(Progress { step: "waiting for other audits".into(), fraction: 0.0 });
-            }
-            let _permit = permits.acquire().await;
-            verified(&services, &drive, past, report).await
-        };
-        let last = tokio::select! {
-            result = run => Line::of(result),
-            () = lines.closed() => return,
-        };
-        let _ = lines.send(last).await;
+        in_turn(&permits, reply, |report| verified(&services, &drive, past, report)).await;
     });
 }
 

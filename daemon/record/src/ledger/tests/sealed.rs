@@ -89,9 +89,9 @@ fn what_stands_beside_the_log_is_sealed() {
     }
 }
 
-/// A ledger that an older program has written has a log and no seal: it gets one, once.
+/// Who takes the seal away does not make it a ledger of an older program, which had none.
 #[test]
-fn an_older_ledger_is_sealed_once() {
+fn a_seal_that_the_log_tells_of_is_missed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ledger.db");
     let ledger = open(&path, "boot-1").unwrap();
