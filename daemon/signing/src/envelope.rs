@@ -110,6 +110,14 @@ impl Envelope {
         Ok(envelope)
     }
 
+    /// The payload of an envelope, whoever wrote it ([`Self::parse`], [`Self::unverified_payload`]).
+    ///
+    /// # Errors
+    /// [`EnvelopeError`] if the bytes are none.
+    pub fn payload_of(data: &[u8]) -> Result<Vec<u8>, EnvelopeError> {
+        serde_json::from_slice::<Self>(data).map_err(EnvelopeError::Json)?.unverified_payload()
+    }
+
     /// The envelope as a file of one line.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = serde_json::to_vec(self).unwrap_or_default();

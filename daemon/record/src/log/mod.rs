@@ -4,6 +4,7 @@
 
 mod begin;
 pub(crate) mod database;
+mod entries;
 mod ledger;
 mod proof;
 pub(crate) mod seal;

@@ -1,19 +1,13 @@
 //! Whether the log is what the station has signed, and the records are what the log says. Reads all of both.
 
-use std::borrow::Cow;
-use std::collections::BTreeSet;
-
 use evidence::check::origin;
 use evidence::checkpoint::{Checkpoint, CheckpointError};
-use evidence::statement::{self, Content};
-use evidence::tree::{self, Edge};
-use rusqlite::{Connection, OptionalExtension as _, Row, Statement};
-use serde::Deserialize;
-use signing::{Envelope, PublicKey};
+use rusqlite::{Connection, OptionalExtension as _, Row};
+use signing::PublicKey;
 use uuid::Uuid;
 
-use super::begin::{self, Before, Begun, COLUMNS};
-use super::{LogError, head, seal};
+use super::begin::{Before, COLUMNS};
+use super::{LogError, entries, head};
 
 /// What somebody has done to a ledger, or to its log.
 #[derive(Debug, thiserror::Error)]
@@ -101,7 +95,7 @@ fn compare(
     key: &PublicKey,
     known: &[&Checkpoint],
 ) -> Result<Whole, LogError> {
-    let (edge, is_sealed) = entries(db, ledger, known)?;
+    let (edge, is_sealed) = entries::verify(db, ledger, known)?;
     let checkpoint = match (head(db)?, edge.size()) {
         (None, 0) => None,
         (None, _) => return Err(Tampered::NoCheckpoint.into()),
@@ -132,134 +126,6 @@ fn of_key(db: &Connection, key: &PublicKey, error: CheckpointError) -> Tampered 
     } else {
         Tampered::Checkpoint(error)
     }
-}
-
-/// The edge of the tree over all entries, if they are numbered and chained as they should be, and each record is what the
-/// last entry about it says; and whether one of them tells of a seal.
-fn entries(db: &Connection, ledger: Uuid, known: &[&Checkpoint]) -> Result<(Edge, bool), LogError> {
-    let mut edge = Edge::default();
-    let mut is_sealed = false;
-    let mut previous = None;
-    // The jobs whose last entry so far is not what their rows say.
-    let mut differing = BTreeSet::new();
-    let sql = "SELECT record, serial, disk_guid, verdict, opened FROM records WHERE job = ?1";
-    let mut row_of = db.prepare(sql)?;
-    let mut statement = db.prepare("SELECT seq, job, entry, leaf FROM log ORDER BY seq")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let seq = edge.size() + 1;
-        if u64::try_from(row.get::<_, i64>(0)?) != Ok(seq) {
-            return Err(Tampered::Gap(seq).into());
-        }
-        let bytes = row.get_ref(2)?.as_blob().unwrap_or_default();
-        let leaf = tree::leaf(bytes);
-        if row.get_ref(3)?.as_blob().unwrap_or_default() != leaf.0 {
-            return Err(Tampered::Entry(seq).into());
-        }
-        let payload = Envelope::parse(bytes).and_then(|envelope| envelope.unverified_payload());
-        let Ok(entry) = payload.map_err(drop).and_then(|p| statement::read(&p).map_err(drop))
-        else {
-            return Err(Tampered::Entry(seq).into());
-        };
-        let place = entry.place;
-        if (place.ledger, place.seq, place.previous) != (ledger, seq, previous) {
-            return Err(Tampered::Chain(seq).into());
-        }
-        let begun = begun(db, &entry.content)?;
-        if (seq == 1) != begun.is_some() {
-            return Err(Tampered::Beginning.into());
-        }
-        is_sealed |= begun.is_some_and(|begun| begun.is_sealed);
-        let job = match &entry.content {
-            Content::Event(event) => {
-                is_sealed |= event.kind == seal::KIND;
-                None
-            }
-            Content::Record(logged) => {
-                let Ok(columns) = serde_json::from_str::<Columns<'_>>(logged) else {
-                    return Err(Tampered::Entry(seq).into());
-                };
-                let job = columns.job.clone().into_owned();
-                if is_as_logged(&mut row_of, logged, &columns)? {
-                    differing.remove(&job);
-                } else {
-                    differing.insert(job.clone());
-                }
-                Some(job)
-            }
-        };
-        if text(row, 1) != job.as_deref() {
-            return Err(Tampered::Job(seq).into());
-        }
-        edge.push(leaf);
-        previous = Some(leaf);
-        if known.iter().any(|known| known.size == seq && known.root != edge.root()) {
-            return Err(Tampered::Forked(seq).into());
-        }
-    }
-    match differing.pop_first() {
-        Some(job) => Err(Tampered::Record(job).into()),
-        None => Ok((edge, is_sealed)),
-    }
-}
-
-/// What a log's first entry says, if this is one and what it vouches for is there.
-fn begun(db: &Connection, content: &Content) -> Result<Option<Begun>, LogError> {
-    let Content::Event(event) = content else { return Ok(None) };
-    if event.kind != begin::KIND {
-        return Ok(None);
-    }
-    let begun: Result<Begun, _> = serde_json::from_value(event.detail.clone());
-    let Ok(begun) = begun else { return Err(Tampered::Beginning.into()) };
-    if begin::base(db)? != (begun.records, begun.records_root) {
-        return Err(Tampered::Base.into());
-    }
-    let kept = begin::kept(db)?;
-    match begun.kept.as_ref().is_none_or(|said| *said == kept) {
-        true => Ok(Some(begun)),
-        false => Err(Tampered::Former.into()),
-    }
-}
-
-/// What of a record stands in columns of its own.
-#[derive(Deserialize)]
-struct Columns<'a> {
-    #[serde(borrow)]
-    job: Cow<'a, str>,
-    #[serde(borrow)]
-    serial: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    verdict: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    opened: Cow<'a, str>,
-    #[serde(borrow)]
-    identity: Option<Disk<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Disk<'a> {
-    #[serde(borrow)]
-    disk_guid: Cow<'a, str>,
-}
-
-/// Whether the row of a job is what an entry about it says. A record that was refused may have been opened again since.
-fn is_as_logged(
-    row_of: &mut Statement<'_>,
-    logged: &str,
-    columns: &Columns<'_>,
-) -> Result<bool, LogError> {
-    let found = row_of.query_row([&*columns.job], |row| {
-        let Some(verdict) = text(row, 3) else {
-            return Ok(columns.verdict.as_deref() == Some("refused"));
-        };
-        let guid = columns.identity.as_ref().map(|identity| &*identity.disk_guid);
-        Ok(text(row, 0) == Some(logged)
-            && text(row, 1) == columns.serial.as_deref()
-            && text(row, 2) == guid
-            && Some(verdict) == columns.verdict.as_deref()
-            && text(row, 4) == Some(&*columns.opened))
-    });
-    found.optional()?.ok_or_else(|| Tampered::Gone(columns.job.clone().into_owned()).into())
 }
 
 /// How many records there are, if those of which the log has no entry are what they were when it was begun.
@@ -297,6 +163,6 @@ fn records(db: &Connection) -> Result<u64, LogError> {
 }
 
 /// A column's text; `None` for what is none.
-fn text<'a>(row: &'a Row<'_>, column: usize) -> Option<&'a str> {
+pub(super) fn text<'a>(row: &'a Row<'_>, column: usize) -> Option<&'a str> {
     row.get_ref(column).ok()?.as_str().ok()
 }
