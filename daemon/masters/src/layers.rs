@@ -98,8 +98,7 @@ impl Image {
     /// If the kernel does not give its stamp.
     pub fn is_base_unwritten(&self) -> io::Result<bool> {
         let Some(Below { file, stamp, .. }) = &self.below else { return Ok(true) };
-        let now = stamp::of(file)?;
-        Ok((now.size, now.modified_ns) == (stamp.size, stamp.modified_ns))
+        stamp::is_unwritten(file, stamp)
     }
 }
 

@@ -56,10 +56,8 @@ impl Master {
     /// # Errors
     /// If the kernel does not give the image's stamp.
     pub fn is_unwritten(&self) -> io::Result<bool> {
-        let now = stamp::of(self.image.own())?;
-        // Not the whole stamp: that changes, too, when the master is removed from the store.
-        let same = (now.size, now.modified_ns) == (self.stamp.size, self.stamp.modified_ns);
-        Ok(same && self.image.is_base_unwritten()?)
+        let own = stamp::is_unwritten(self.image.own(), &self.stamp)?;
+        Ok(own && self.image.is_base_unwritten()?)
     }
 }
 
