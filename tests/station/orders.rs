@@ -344,3 +344,78 @@ fn orders_are_dropped_and_results_taken_away() {
     assert_eq!(standing(&rig, "PO-3")["quantity"], 1);
     assert_eq!(standing(&rig, "PO-4")["quantity"], 7);
 }
+
+/// What a scanner reads: orders for the next drive or a bay, serial numbers, bays, command cards, and what is none of these.
+#[apply(test!)]
+#[needs(LOOP)]
+fn what_is_scanned_is_done_or_refused() {
+    let (rig, sha256) = rig();
+    add(&rig, "PO-1", &sha256, "quantity = 9\noffer = \"by_hand\"\n");
+    add(&rig, "PO-2", &sha256, "quantity = 9\noffer = \"by_hand\"\n[match]\nserials = [\"X*\"]\n");
+    let scan = |text: &str| {
+        let scanned = rig.json(&["scan", text]);
+        schema::assert_is(Document::Scanned, &scanned);
+        scanned
+    };
+    for none in ["PO-9", "S-UNKNOWN", "prestaged:arm", "prestaged:bay:", "a\tb", " ", "/dev/loop0"]
+    {
+        let text = rig.ctl_fails(2, &["scan", none]);
+        assert!(text.contains("hint: "), "{none}: {text}");
+    }
+    let waits = scan("PO-1");
+    assert_eq!((&waits["kind"], &waits["order"]["number"]), (&"order".into(), &"PO-1".into()));
+    assert!(rig.ctl_ok(&["status"]).contains("the next drive is for order PO-1"));
+    // Only the next drive belongs to it.
+    let first = rig.attached("A", 160, 512);
+    rig.wait_state(&first.serial, &["passed"]);
+    let record = rig.wait_pass(&first.serial);
+    assert_eq!((&record["order"], &record["operator"]), (&"PO-1".into(), &"root".into()));
+    assert!(rig.json(&["status"])["scanned"].is_null());
+    let second = rig.drive("B", 160);
+    let before = second.checksum();
+    second.attach(&[]);
+    rig.wait_refused(&second.serial, "no_order");
+    // An order must still want the drive.
+    scan("PO-2");
+    let bay = rig.decision(&second.serial)["bay"].as_str().unwrap().to_owned();
+    scan(&format!("prestaged:bay:{bay}"));
+    rig.wait_refused(&second.serial, "serial_not_allowed");
+    second.assert_untouched(&before);
+    assert_eq!(scan(&bay)["drive"]["serial"], second.serial.as_str());
+    assert_eq!(rig.json(&["scan", "PO-1", "--bay", &bay])["kind"], "attempt");
+    rig.wait_state(&second.serial, &["passed"]);
+    assert_eq!(rig.wait_pass(&second.serial)["order"], "PO-1");
+    // A drive that is here, and one that was.
+    let shown = scan(&second.serial);
+    assert_eq!((&shown["kind"], &shown["drive"]["verdict"]), (&"drive".into(), &"passed".into()));
+    second.detach();
+    rig.wait_gone(&second.serial);
+    let was = scan(&second.serial);
+    assert_eq!((&was["kind"], &was["record"]["verdict"]), (&"record".into(), &"passed".into()));
+    assert!(rig.ctl_ok(&["scan", &second.serial]).contains("is not here; PASS at"));
+    assert_eq!(scan(&format!("prestaged:release:{bay}"))["kind"], "released");
+    // What may be two things is not guessed.
+    add(&rig, &first.serial, &sha256, "quantity = 1\noffer = \"by_hand\"\n");
+    let text = rig.ctl_fails(2, &["scan", &first.serial]);
+    assert!(text.contains(&format!("prestaged:serial:{}", first.serial)), "{text}");
+    assert_eq!(scan(&format!("prestaged:serial:{}", first.serial))["kind"], "drive");
+    assert_eq!(scan(&format!("PRESTAGED:order:{}", first.serial))["kind"], "order");
+    assert_eq!(scan("prestaged:forget")["orders"], 1);
+    // Line after line; what is refused ends nothing.
+    fs::write(rig.path("lines"), "PO-1\n\nnothing\nprestaged:disarm\n").unwrap();
+    let lines = fs::File::open(rig.path("lines")).unwrap();
+    let told = rig.prestagectl().arg("scan").stdin(lines).output().unwrap();
+    let (text, errors) =
+        (String::from_utf8(told.stdout).unwrap(), String::from_utf8(told.stderr).unwrap());
+    assert_eq!(told.status.code(), Some(2), "{text}{errors}");
+    assert_eq!(text.lines().count(), 2, "{text}");
+    assert!(errors.contains("nothing is no order, no bay, and no drive"), "{errors}");
+    assert_eq!(rig.json(&["status"])["armed"], false);
+    // A restart forgets what waits.
+    assert_eq!(rig.json(&["status"])["scanned"][0]["number"], "PO-1");
+    rig.kill();
+    rig.start();
+    assert!(rig.json(&["status"])["scanned"].is_null());
+    let log = rig.log();
+    assert!(log.contains("scans: order_scanned PO-1"), "{log}");
+}

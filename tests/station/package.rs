@@ -65,6 +65,7 @@ fn the_package_installs_what_it_says() {
         "755 root:root /usr/bin/prestagectl",
         "755 root:root /usr/bin/prestaged-gate",
         "644 root:root /usr/lib/systemd/system/prestaged-gate.service",
+        "644 root:root /usr/lib/systemd/system/prestaged-scanner@.service",
         "644 root:root /usr/lib/systemd/system/prestaged.service",
         "644 root:root /usr/share/prestaged/monitoring/prestaged.rules.yml",
         "644 root:root /usr/share/prestaged/monitoring/dashboard.json",
@@ -93,6 +94,11 @@ fn the_package_installs_what_it_says() {
         twin.done("id -Gn prestaged-gate").trim(),
         "prestaged-view",
         "it may look, and no more"
+    );
+    assert_eq!(
+        twin.done("id -Gn prestaged-scanner").trim(),
+        "prestaged",
+        "it may operate the station"
     );
     twin.done("! test -L /etc/systemd/system/multi-user.target.wants/prestaged-gate.service");
     twin.done("test -L /etc/systemd/system/multi-user.target.wants/prestaged.service");

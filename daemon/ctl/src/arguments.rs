@@ -11,6 +11,7 @@ use super::ledger_backup::LedgerVerb;
 use super::ledger_log::LogVerb;
 use super::order::OrderVerb;
 use super::records::query::RecordsArguments;
+use super::scan::ScanArguments;
 use super::verify_record::VerifyRecordArguments;
 use jiff::civil::Date;
 use model::api::schema::Document;
@@ -108,6 +109,8 @@ pub(super) enum Verb {
         #[arg(value_parser = PossibleValuesParser::new(names()).try_map(document))]
         document: Option<Document>,
     },
+    /// Take what a barcode scanner reads: an order for the next drive, a serial number, a bay, or a command card.
+    Scan(ScanArguments),
     /// Image an attached drive once more and wait for its verdict.
     Retry {
         /// Device, serial number or bay of the drive.

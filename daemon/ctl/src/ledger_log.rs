@@ -14,6 +14,8 @@ use super::{CommandError, exit};
 pub(super) enum LogVerb {
     /// Print the latest checkpoint, signed; whoever keeps it sees later if the log was cut.
     Checkpoint,
+    /// Print the public key of the station, by which others check its records: `log key > station.pem`.
+    Key,
     /// Compare the log with itself, with the records, and with what is known outside of the ledger.
     Verify,
     /// Go on with a ledger that somebody has changed, as it is; the log says so for good.
@@ -33,6 +35,11 @@ pub(super) async fn perform(
         LogVerb::Checkpoint => {
             let view: CheckpointView = client.get("/v1/log/checkpoint").await?;
             out.print(&view, |_| format!("{}\n{}", view.checkpoint, view.key));
+            Ok(exit::DONE)
+        }
+        LogVerb::Key => {
+            let view: CheckpointView = client.get("/v1/log/checkpoint").await?;
+            out.print(&json!({ "key": view.key }), |_| view.key.clone());
             Ok(exit::DONE)
         }
         LogVerb::Verify => {

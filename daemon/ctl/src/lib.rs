@@ -35,6 +35,7 @@ mod parcel;
 mod progress;
 mod records;
 mod remote;
+mod scan;
 mod schema;
 mod since;
 mod status;
@@ -97,6 +98,20 @@ impl CommandError {
     fn with_hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
     }
+
+    /// Tells whoever has asked; a program that asked for JSON gets it as a document, too.
+    #[expect(clippy::print_stderr, reason = "errors go to standard error")]
+    fn tell(self, json: bool) {
+        let Self { exit, code, text, hint } = self;
+        eprintln!("prestagectl: {text}");
+        if let Some(hint) = &hint {
+            eprintln!("{}", output::hint(hint));
+        }
+        if json {
+            let code = code.unwrap_or_else(|| exit::code(exit).to_string());
+            put_error(ErrorBody { code, detail: text, hint, exit });
+        }
+    }
 }
 
 impl From<ClientError> for CommandError {
@@ -133,6 +148,7 @@ impl From<ClientError> for CommandError {
                 | DenialCode::MediaInvalid
                 | DenialCode::MediaAmbiguous
                 | DenialCode::NoSuchOrder
+                | DenialCode::UnclearScan
                 | DenialCode::OrderUnchangeable
                 | DenialCode::TooSmall
                 | DenialCode::TooLarge
@@ -161,20 +177,13 @@ fn usage(text: impl Into<String>) -> CommandError {
 }
 
 /// Does what the command line says; returns the exit code.
-#[expect(clippy::print_stderr, reason = "errors go to standard error")]
 pub async fn run(arguments: Arguments) -> u8 {
     let json = arguments.json;
     match perform(arguments).await {
         Ok(code) => code,
-        Err(CommandError { exit, code, text, hint }) => {
-            eprintln!("prestagectl: {text}");
-            if let Some(hint) = &hint {
-                eprintln!("{}", output::hint(hint));
-            }
-            if json {
-                let code = code.unwrap_or_else(|| exit::code(exit).to_string());
-                put_error(ErrorBody { code, detail: text, hint, exit });
-            }
+        Err(error) => {
+            let exit = error.exit;
+            error.tell(json);
             exit
         }
     }
@@ -248,6 +257,7 @@ async fn perform(arguments: Arguments) -> Result<u8, CommandError> {
             let device = node(&device);
             verify::perform(&client, &out, &VerifyRequest { device }).await
         }
+        Verb::Scan(arguments) => scan::perform(&client, &out, &arguments).await,
         Verb::Records(arguments) => records::perform(&client, &out, &arguments).await,
         Verb::Retry { drive } => image::retry(&client, &out, &node(&drive)).await,
         Verb::Schema { document } => schema::perform(&out, document),

@@ -48,7 +48,19 @@ pub(super) async fn perform(
             let path = format!("/v1/media/{}/offer", segment(name));
             let request = OfferRequest { offer: *offer };
             let _: serde_json::Value = client.post(&path, &request).await?;
-            out.done(&format!("offered {name}: {offer}"))
+            let snapshot: Snapshot = client.get("/v1/status").await?;
+            let sha256 = snapshot.media.iter().find(|media| media.name == *name);
+            let sha256 = sha256.and_then(|media| media.sha256);
+            let same = |media: &&MediaView| media.name != *name && media.sha256 == sha256;
+            let others = snapshot.media.iter().filter(|media| sha256.is_some() && same(media));
+            let others: Vec<&str> = others.map(|media| media.name.as_str()).collect();
+            out.done(&match others.is_empty() {
+                true => format!("offered {name}: {offer}"),
+                false => format!(
+                    "offered {name}: {offer}; {}, too, which has the same content",
+                    others.join(", ")
+                ),
+            })
         }
         MediaVerb::Show { name } => {
             let media = find(client, name).await?;
@@ -189,6 +201,9 @@ fn show(media: &MediaView, terminal: Option<usize>) -> String {
     let refused = media.refused.as_ref().map(|refused| refused.detail.as_str());
     let uses = current.into_iter().chain(refused);
     uses.for_each(|text| table.row([Cell::new("use"), Cell::new(text)]));
+    if let Some(day) = media.last_day {
+        table.row([Cell::new("last day"), Cell::new(day.to_string())]);
+    }
     let mut line = |name: &str, value: String| table.row([Cell::new(name), Cell::new(value)]);
     line("size", bytes(media.size_bytes));
     if let Some(sha256) = media.sha256 {

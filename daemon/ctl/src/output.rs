@@ -89,6 +89,19 @@ impl Output {
         }
     }
 
+    /// Prints one of many values, as JSON on one line, or as text.
+    pub(super) fn print_line(
+        &self,
+        value: &impl Serialize,
+        text: impl FnOnce(Option<usize>) -> String,
+    ) {
+        if self.json {
+            put(&serde_json::to_string(value).unwrap_or_default());
+        } else {
+            put_styled(text(terminal()).trim_end());
+        }
+    }
+
     /// Prints that something was done.
     pub(super) fn done(&self, text: &str) -> Result<u8, CommandError> {
         let plain = anstream::adapter::strip_str(text).to_string();

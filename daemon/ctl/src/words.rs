@@ -189,14 +189,15 @@ pub(super) fn counts(counts: &[(Light, usize)]) -> String {
     counts.iter().map(count).collect::<Vec<_>>().join(", ")
 }
 
-/// What is to be said of the rack beside its bays: failures that nobody has acknowledged, and bays that are suspect.
+/// What is to be said of the rack beside its bays: failures that nobody has acknowledged, bays that are suspect, orders that
+/// wait for drives.
 pub(super) fn remarks(rack: &Rack<'_>) -> Vec<String> {
     let unseen = rack.unseen().into_iter().map(|DepartedView { drive, .. }| {
         let name = drive.name();
         let acknowledge = format!("`prestagectl release {name}` once it is in the red bin");
         format!("{name} has failed in {}, and nobody has acknowledged it: {acknowledge}", drive.bay)
     });
-    unseen.chain(rack.suspicions()).collect()
+    unseen.chain(rack.suspicions()).chain(rack.scanned()).collect()
 }
 
 fn light_word(light: Light) -> (&'static str, Style) {

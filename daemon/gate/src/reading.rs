@@ -77,6 +77,7 @@ fn denied(error: &ClientError) -> Response {
                 DenialCode::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
                 DenialCode::NoSuchPath
                 | DenialCode::NoSuchOrder
+                | DenialCode::UnclearScan
                 | DenialCode::NoSuchRecord
                 | DenialCode::DigestsMissing
                 | DenialCode::NoSuchDrive => StatusCode::NOT_FOUND,

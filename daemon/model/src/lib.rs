@@ -34,5 +34,6 @@ pub mod orders;
 pub mod parcel;
 pub mod ranges;
 pub mod record;
+pub mod scan;
 pub mod units;
 pub mod verdict;

@@ -398,6 +398,15 @@ impl Ledger {
         self.select(condition, &[serial.as_str().to_owned()])?.into_iter().collect()
     }
 
+    /// The latest record of a drive with this serial number that is no refusal, or else the latest refusal.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the record cannot be read.
+    pub fn latest_of(&self, serial: &Serial) -> Result<Option<Record>, LedgerError> {
+        let condition = "WHERE serial = ?1 ORDER BY verdict IS 'refused', rowid DESC LIMIT 1";
+        self.select(condition, &[serial.as_str().to_owned()])?.pop().transpose()
+    }
+
     /// The last record of a drive that has passed, and the latest one of any later job that gave it an identity.
     ///
     /// # Errors

@@ -64,6 +64,7 @@ impl Asks {
             | Route::Release
             | Route::VerifyMedia
             | Route::Label
+            | Route::Scan
             | Route::ChangeOrder => Self::Operate,
             Route::Arm => Self::Arm,
             _ => Self::Here,

@@ -57,6 +57,7 @@ pub(super) fn noted_as(route: Route) -> Option<&'static str> {
         | Route::VerifyLog
         | Route::AcknowledgeLog
         | Route::Label
+        | Route::Scan
         | Route::CertificateOf => None,
     }
 }

@@ -8,6 +8,7 @@ mod labels;
 mod orders;
 pub mod peer;
 mod records;
+mod scan;
 pub mod server;
 
 use std::convert::Infallible;
@@ -114,6 +115,7 @@ impl IntoResponse for Problem {
             | Code::NoSuchRecord
             | Code::DigestsMissing
             | Code::NoSuchOrder
+            | Code::UnclearScan
             | Code::NoMedia => StatusCode::NOT_FOUND,
             Code::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
             Code::Draining | Code::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
@@ -194,6 +196,7 @@ fn handler(route: Route) -> MethodRouter<Context> {
         Route::CertificateOf => get(evidence::certificate_of),
         Route::Label => post(labels::label),
         Route::BackUpLedger => post(records::back_up),
+        Route::Scan => post(scan::scan),
     }
 }
 
@@ -237,6 +240,8 @@ fn answered(answer: Answer) -> Response {
         Answer::Stopped(report) => Json(report).into_response(),
         Answer::Attempt { device, attempt } => Json(Attempt { device, attempt }).into_response(),
         Answer::Master(id) => Json(serde_json::json!({ "id": id })).into_response(),
+        Answer::Scanned(order) => Json(order).into_response(),
+        Answer::Forgotten(orders) => Json(serde_json::json!({ "orders": orders })).into_response(),
         Answer::Lines(lines) => stream(ReceiverStream::new(lines)),
     }
 }

@@ -322,6 +322,8 @@ fn view(path: &Path, entry: &Entry) -> Option<MediaView> {
         current: false,
         refused: None,
         // Filled in by the catalog.
+        // Filled in by the station, which knows the configuration.
+        last_day: None,
         offer: Offer::default(),
         offered: None,
         percent: None,

@@ -54,6 +54,8 @@ impl<M: Clone> Station<M> {
             Command::Arm(true)
             | Command::Retry { .. }
             | Command::Image(_)
+            | Command::Scan { .. }
+            | Command::ScanBay { .. }
             | Command::Press { .. }
                 if self.draining =>
             {
@@ -72,6 +74,9 @@ impl<M: Clone> Station<M> {
                 self.begin_anew(&key, wish, &mut effects)
             }),
             Command::Image(order) => self.image(order, &mut effects),
+            Command::Scan { order, bay, by } => self.scan(order, bay, by, now, &mut effects),
+            Command::ScanBay { bay, by } => self.scan_bay(bay, by, now, &mut effects),
+            Command::ForgetScans => Ok(self.forget_scans()),
             Command::Stop { drive } => self.stop(&drive, now, &mut effects),
             Command::Release { bay } => match self.departed.forget(&bay) {
                 true => Ok(Answer::Done),
@@ -221,7 +226,11 @@ impl<M: Clone> Station<M> {
     }
 
     /// Begins an attempt that was ordered; what is mistyped begins none.
-    fn image(&mut self, order: ImageOrder, effects: &mut Vec<Effect<M>>) -> Result<Answer, Denial> {
+    pub(crate) fn image(
+        &mut self,
+        order: ImageOrder,
+        effects: &mut Vec<Effect<M>>,
+    ) -> Result<Answer, Denial> {
         let ImageOrder { drive, media, order, again, consent, by } = order;
         let key = self.find(&drive)?;
         if let Some(number) =

@@ -40,7 +40,11 @@ impl<M: Clone> Station<M> {
             let (device, serial, bay) = (drive.node.display(), drive.label(), &drive.bay);
             tracing::info!(%device, serial, %bay, "drive {serial} attached as {device} in bay {bay}");
             self.departed.follow(bay);
-            self.insertions.insert(key.clone(), Insertion::new(drive));
+            let mut insertion = Insertion::new(drive);
+            if self.setup.policy.may_hold(&insertion.drive) && !self.draining {
+                insertion.scanned_for(self.scanned.take(&insertion.drive.bay));
+            }
+            self.insertions.insert(key.clone(), insertion);
             // A drive that comes while the station ends is left to the next start.
             let judged = if self.draining { None } else { self.judge(&key) };
             return judged.into_iter().collect();

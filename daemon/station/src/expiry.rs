@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use jiff::civil::Date;
+use model::api::snapshot::MediaView;
 use model::code::{FindingCode, ReasonCode};
 use model::failure::{Finding, Refusal};
 use model::media::Media;
@@ -24,6 +25,13 @@ pub(crate) fn last_day<'a>(
     let media = media.to_lowercase();
     let alike = expires.iter().filter(|(name, _)| name.to_lowercase() == media);
     alike.min_by_key(|(_, day)| **day).map(|(name, day)| (name.as_str(), *day))
+}
+
+/// The last day of media as views show it: by its manifest, where somebody vouches for that, or else by the configuration.
+pub(crate) fn last_day_of(expires: &BTreeMap<String, Date>, view: &MediaView) -> Option<Date> {
+    let signed = view.signed.as_ref().filter(|signed| !signed.by.is_empty());
+    let signed = signed.and_then(|signed| signed.manifest.expires);
+    signed.or_else(|| last_day(expires, &view.name).map(|(_, day)| day))
 }
 
 /// Why media is not used on this day, if its time has not come or is over: by its signed manifest, or else by the

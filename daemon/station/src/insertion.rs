@@ -257,6 +257,13 @@ impl Insertion {
         self.phase = Phase::Judging;
     }
 
+    /// The drive belongs to an order that somebody has scanned for it.
+    pub(crate) fn scanned_for(&mut self, scanned: Option<(String, Operator)>) {
+        if let Some((order, by)) = scanned {
+            (self.requested_order, self.operator) = (Some(order), Some(by));
+        }
+    }
+
     /// Whether the drive is done: it has passed in this insertion, and nobody has asked for another attempt since.
     pub(crate) fn has_passed(&self) -> bool {
         matches!(self.phase, Phase::Done(Verdict::Passed))

@@ -22,6 +22,7 @@ mod message;
 mod orders;
 mod past;
 mod press_queue;
+mod scanned;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -60,6 +61,7 @@ use insertion::{Insertion, Key, Phase};
 use orders::OpenOrders;
 use past::Past;
 use press_queue::PressQueue;
+use scanned::Waitings;
 
 /// The station's part of the configuration.
 #[derive(Clone, Debug)]
@@ -106,6 +108,7 @@ pub struct Station<M> {
     draining: bool,
     catalog: MediaCatalog,
     orders: OpenOrders,
+    scanned: Waitings,
     insertions: BTreeMap<Key, Insertion>,
     departed: Departed,
     past: Past,
@@ -131,6 +134,7 @@ impl<M: Clone> Station<M> {
                 setup.history.clone(),
             ),
             orders: OpenOrders::of(setup.orders.clone()),
+            scanned: Waitings::default(),
             draining: false,
             insertions: BTreeMap::new(),
             departed: Departed::default(),
@@ -148,6 +152,7 @@ impl<M: Clone> Station<M> {
     /// Takes an event that happens `now`; returns the effects to be carried out, in order.
     pub fn apply(&mut self, event: Event<M>, now: Timestamp) -> Vec<Effect<M>> {
         self.orders.now = now;
+        self.scanned.age(now);
         let mut effects = match event {
             Event::Drives(changes) => {
                 changes.into_iter().flat_map(|c| self.changed(c, now)).collect()
@@ -284,6 +289,7 @@ impl<M: Clone> Station<M> {
             no_media: self.catalog.choose(None).err().and_then(MediaUnavailable::missing),
             inbox: self.catalog.inbox_view(),
             orders: self.order_views(),
+            scanned: self.scanned.views(),
             order_files: self.orders.files.clone(),
             results: self.orders.results.clone(),
             masters: self.masters.clone(),
@@ -311,6 +317,7 @@ impl<M: Clone> Station<M> {
         let current = self.catalog.choose(None).ok().map(|media| media.name.clone());
         for view in &mut views {
             view.current = current.as_ref() == Some(&view.name) && view.refused.is_none();
+            view.last_day = expiry::last_day_of(&self.setup.expires, view);
             view.warnings.extend(expiry::doubt(&self.setup.expires, &view.name));
         }
         views

@@ -10,6 +10,7 @@ use model::api::command::Command;
 use model::api::line::{Line, Progress};
 use model::api::orders::OrderFileView;
 use model::api::requests::{Armed, Stopped};
+use model::api::scanned::ScannedOrder;
 use model::api::snapshot::{MasterView, ParcelView};
 use model::digest::Digest;
 use model::drive::{Change, Drive, Geometry};
@@ -41,6 +42,10 @@ pub enum Answer {
     Stopped(Stopped),
     /// This master is in the store, or is being pressed.
     Master(MasterId),
+    /// This order waits for its drive.
+    Scanned(ScannedOrder),
+    /// So many orders that were scanned are forgotten.
+    Forgotten(usize),
     /// A drive is being compared; this receives the lines that tell of it.
     Lines(mpsc::Receiver<Line>),
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use model::api::orders::OrderView;
+use model::api::scanned::ScannedOrder;
 use model::api::snapshot::{DepartedView, Snapshot};
 use model::orders::OrderState;
 use model::verdict::Verdict;
@@ -74,6 +75,18 @@ impl<'a> Rack<'a> {
         let line =
             |order: &OrderView| format!("{} {}/{}", order.number, order.passed, order.quantity);
         self.snapshot.orders.iter().filter(open).map(line).collect()
+    }
+
+    /// The orders that were scanned and wait for drives, each with the drive that it waits for.
+    pub fn scanned(&self) -> Vec<String> {
+        let line = |order: &ScannedOrder| {
+            let drive = match &order.bay {
+                Some(bay) => format!("the next drive in {bay}"),
+                None => "the next drive".to_owned(),
+            };
+            format!("{drive} is for order {}, which {} has scanned", order.number, order.by)
+        };
+        self.snapshot.scanned.iter().map(line).collect()
     }
 
     /// The media that drives get by themselves, or why they get none.

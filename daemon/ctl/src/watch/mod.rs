@@ -6,13 +6,17 @@ mod news;
 mod screen;
 
 use std::io::{self, IsTerminal as _};
+use std::thread;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use model::api::snapshot::{DriveView, PressState, PressView, Snapshot};
 use model::failure::chain;
 use model::job::State;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 use super::client::{Client, ClientError, Lines};
@@ -30,11 +34,17 @@ const RETRY: Duration = Duration::from_secs(1);
 /// code.
 pub(super) async fn perform(client: &Client, json: bool) -> Result<(), ClientError> {
     let mut events = client.events().await?;
+    let mut unread = readers_end();
     if json {
-        while let Some(snapshot) = events.next::<Snapshot>().await? {
-            put(&serde_json::to_string(&snapshot)?);
+        loop {
+            tokio::select! {
+                next = events.next::<Snapshot>() => match next? {
+                    Some(snapshot) => put(&serde_json::to_string(&snapshot)?),
+                    None => return Err(ClientError::Ended),
+                },
+                Ok(()) = &mut unread => return Ok(()),
+            }
         }
-        return Err(ClientError::Ended);
     }
     let mut feed = Feed::new(client, events);
     let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
@@ -62,6 +72,7 @@ pub(super) async fn perform(client: &Client, json: bool) -> Result<(), ClientErr
             }
             () = received(resized.as_mut()) => {}
             () = stop.received() => break,
+            Ok(()) = &mut unread => break,
         }
         match &mut view {
             View::Screen(screen) => screen.show(&last, lost.as_ref()),
@@ -144,6 +155,27 @@ impl Interrupts {
             () = received(third.as_mut()) => {}
         }
     }
+}
+
+/// Tells when nobody reads standard output any more (`| head`). Writing would tell, but there may be nothing to write for
+/// hours. The thread ends with the process.
+fn readers_end() -> oneshot::Receiver<()> {
+    let (gone, told) = oneshot::channel();
+    thread::spawn(move || {
+        let out = io::stdout();
+        let mut fds = [PollFd::new(&out, PollFlags::empty())];
+        // Only errors are waited for, which a pipe without readers has. A signal may end the waiting before.
+        loop {
+            match poll(&mut fds, None) {
+                Ok(_) if fds[0].revents().intersects(PollFlags::ERR | PollFlags::HUP) => break,
+                Ok(_) | Err(Errno::INTR) => {}
+                // It is not told then.
+                Err(_) => thread::park(),
+            }
+        }
+        let _ = gone.send(());
+    });
+    told
 }
 
 /// Waits for a signal; for ever, where it cannot be waited for.

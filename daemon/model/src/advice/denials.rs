@@ -47,6 +47,12 @@ impl Explained for DenialCode {
                 operator: "Ask the engineer.",
                 engineer: "A closed order stays closed; only what has failed can be released, only what waits approved.",
             },
+            Self::UnclearScan => Advice {
+                now: "scan an order, a serial number, a bay's name or a command card",
+                operator: "Scan again. If it goes on, look whether the label is one of this station's.",
+                engineer: "Orders must be open, drives attached or in the ledger. A scanner with another keyboard layout \
+                           sends other letters; `prestagectl scan` without a text shows what it sends.",
+            },
             Self::NoSuchDrive => Advice {
                 now: "see `prestagectl drives` for the drives that are attached",
                 operator: "Check the name: a device, a serial number or a bay.",

@@ -29,6 +29,12 @@ pub enum Command {
     AcceptMedia { name: String, reason: String, by: Operator },
     /// Change orders, all of them or none.
     Orders(Vec<OrderChange>),
+    /// The next drive, or the one in this bay, belongs to an order.
+    Scan { order: String, bay: Option<String>, by: Operator },
+    /// The order that was scanned last is for this bay.
+    ScanBay { bay: String, by: Operator },
+    /// Forget the orders that were scanned and wait for drives.
+    ForgetScans,
     /// Press a master for drives of this geometry, before there is one.
     Press { media: String, geometry: Geometry },
     /// Remove a master, or cancel its press.

@@ -8,6 +8,7 @@ pub mod line;
 pub mod orders;
 pub mod requests;
 pub mod routes;
+pub mod scanned;
 pub mod schema;
 pub mod snapshot;
 pub mod verify;

@@ -154,6 +154,17 @@ pub struct OrderRequest {
     pub serial: Option<String>,
 }
 
+/// What a barcode scanner has read.
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ScanRequest {
+    /// The number of an order, a serial number, the name of a bay, or the text of a command card.
+    pub text: String,
+    /// The bay that an order is for; if absent, it is for the next drive that is plugged in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bay: Option<String>,
+}
+
 /// Which orders to list.
 #[derive(Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]

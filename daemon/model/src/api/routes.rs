@@ -45,6 +45,7 @@ pub enum Route {
     CertificateOf,
     Label,
     BackUpLedger,
+    Scan,
 }
 
 /// What a route does, for its manual.
@@ -101,6 +102,7 @@ impl Route {
             | Self::AcknowledgeLog
             | Self::Label
             | Self::BackUpLedger
+            | Self::Scan
             | Self::Press => Method::Post,
         }
     }
@@ -134,6 +136,7 @@ impl Route {
             Self::CertificateOf => "/v1/certificates/{serial}",
             Self::Label => "/v1/records/{job}/label",
             Self::BackUpLedger => "/v1/ledger/backup",
+            Self::Scan => "/v1/scan",
         }
     }
 
@@ -267,6 +270,14 @@ impl Route {
                        Content-Length.",
                 takes: None,
                 answers: Answers::Described,
+            },
+            Self::Scan => Manual {
+                text: "What a barcode scanner has read. An order waits for the next drive that is plugged in, or for \
+                       the drive in `bay`, for ten minutes, or until the station ends; a serial number or the name of a bay \
+                       is looked up; a command card (prestagectl(1)) is carried out. What is none of these is the \
+                       denial `unclear_scan`.",
+                takes: Some(Document::ScanRequest),
+                answers: Answers::One(Document::Scanned),
             },
             Self::CertificateOf => one(
                 "The latest record of a drive, signed, with the proof that the log has it.",

@@ -12,8 +12,9 @@ use super::line::RecordLine;
 use super::orders::{OrderDetail, OrderView};
 use super::requests::{
     AcceptRequest, AcknowledgeRequest, Attempt, DriveRequest, ImageRequest, OfferRequest,
-    OrderRequest, PressRequest, VerifyRequest,
+    OrderRequest, PressRequest, ScanRequest, VerifyRequest,
 };
+use super::scanned::Scanned;
 use super::snapshot::{DeviceView, MasterView, MediaView, Snapshot};
 use super::verify::VerifyReport;
 use crate::advice::Entry;
@@ -91,6 +92,10 @@ pub enum Document {
     AcceptRequest,
     /// The body of POST /v1/masters.
     PressRequest,
+    /// The body of POST /v1/scan.
+    ScanRequest,
+    /// What came of a scan: `scan --json`, POST /v1/scan.
+    Scanned,
     /// The answer to POST /v1/image and POST /v1/drives/{drive}/retry.
     Attempt,
 }
@@ -136,6 +141,8 @@ impl Document {
             Self::OfferRequest => of::<OfferRequest>(),
             Self::AcceptRequest => of::<AcceptRequest>(),
             Self::PressRequest => of::<PressRequest>(),
+            Self::ScanRequest => of::<ScanRequest>(),
+            Self::Scanned => of::<Scanned>(),
             Self::Attempt => of::<Attempt>(),
         }
     }

@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::orders::{OrderFileView, OrderView};
+use super::scanned::ScannedOrder;
 use crate::code::ReasonCode;
 use crate::digest::{Digest, HashPath};
 use crate::drive::{Bay, Bus, Geometry, Serial};
@@ -40,6 +42,9 @@ pub struct Snapshot {
     /// The orders that are neither closed nor hidden.
     #[serde(default)]
     pub orders: Vec<OrderView>,
+    /// Orders that were scanned, and wait for drives.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scanned: Vec<ScannedOrder>,
     /// Files in the folder of orders that are not taken up.
     #[serde(default)]
     pub order_files: Vec<OrderFileView>,
@@ -186,6 +191,9 @@ pub struct MediaView {
     /// Why no drive gets it on this day, although it is valid: its time is over, or has not come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<Refusal>,
+    /// The last day on which it may be used, where the configuration says so, or a manifest that counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_day: Option<Date>,
     /// To which drives it is made available.
     #[serde(default)]
     pub offer: Offer,

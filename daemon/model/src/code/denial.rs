@@ -22,6 +22,8 @@ codes! {
         NoSuchOrder,
         /// The order does not allow this change.
         OrderUnchangeable,
+        /// What was scanned is nothing that the station knows, or may be one of several things.
+        UnclearScan,
         /// No such drive is attached.
         NoSuchDrive,
         /// Several attached drives are called so.

@@ -1,0 +1,173 @@
+//! `scan`: what a barcode scanner reads, one text or line after line.
+
+mod keyboard;
+
+use std::io::{self, IsTerminal as _};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::client::{Client, ClientError};
+use super::output::{Output, narrow, put_part, put_styled};
+use super::words::{Standing, clock, order, verdict};
+use super::{CommandError, exit};
+use keyboard::Keyboard;
+use model::api::requests::ScanRequest;
+use model::api::scanned::Scanned;
+use model::api::snapshot::DriveView;
+use model::record::Record;
+
+#[derive(Debug, Args)]
+pub(super) struct ScanArguments {
+    /// What was scanned; without it, each line of standard input.
+    pub(super) text: Option<String>,
+    /// The order is for the drive in this bay; without it, for the next drive that is plugged in.
+    #[arg(long)]
+    pub(super) bay: Option<String>,
+    /// Reads this input device, which nothing else reads meanwhile: a scanner that is a keyboard, such as
+    /// /dev/input/by-id/usb-…-event-kbd.
+    #[arg(long, value_name = "PATH", conflicts_with = "text")]
+    pub(super) device: Option<PathBuf>,
+}
+
+pub(super) async fn perform(
+    client: &Client,
+    out: &Output,
+    arguments: &ScanArguments,
+) -> Result<u8, CommandError> {
+    if let Some(text) = &arguments.text {
+        let scanned = ask(client, text.clone(), arguments).await?;
+        out.print(&scanned, |terminal| narrow(&said(&scanned), terminal));
+        return Ok(exit::DONE);
+    }
+    let mut worst = exit::DONE;
+    let mut texts = Texts::open(arguments.device.as_deref())?;
+    while let Some(text) = texts.next()? {
+        match ask(client, text, arguments).await {
+            Ok(scanned) => out.print_line(&scanned, |terminal| narrow(&said(&scanned), terminal)),
+            // The next text may be right. Who scans looks at the drive, and not at the screen.
+            Err(error @ ClientError::Refused(_)) => {
+                let error = CommandError::from(error);
+                worst = error.exit;
+                if io::stdout().is_terminal() {
+                    put_part("\u{7}");
+                }
+                error.tell(out.json);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(worst)
+}
+
+async fn ask(
+    client: &Client,
+    text: String,
+    arguments: &ScanArguments,
+) -> Result<Scanned, ClientError> {
+    let request = ScanRequest { text, bay: arguments.bay.clone() };
+    client.post("/v1/scan", &request).await
+}
+
+/// Where texts come from, one after the other.
+enum Texts {
+    Keyboard(Keyboard),
+    Input(io::Lines<io::StdinLock<'static>>),
+}
+
+impl Texts {
+    fn open(device: Option<&Path>) -> Result<Self, CommandError> {
+        let Some(path) = device else {
+            if io::stdin().is_terminal() {
+                put_styled("scan an order, a serial number, a bay or a command card; Ctrl-D ends");
+            }
+            return Ok(Self::Input(io::stdin().lines()));
+        };
+        let opened = Keyboard::open(path);
+        opened.map(Self::Keyboard).map_err(|error| CommandError::of(exit::REFUSED, &error))
+    }
+
+    /// The next text that is not empty. Nothing else is to be done meanwhile, so this blocks.
+    fn next(&mut self) -> Result<Option<String>, CommandError> {
+        loop {
+            let text = match self {
+                Self::Keyboard(keyboard) => {
+                    keyboard.line().map_err(|error| CommandError::of(exit::FAILED, &error))?
+                }
+                Self::Input(lines) => match lines.next() {
+                    Some(line) => {
+                        line.map_err(|error| super::usage(format!("standard input: {error}")))?
+                    }
+                    None => return Ok(None),
+                },
+            };
+            if !text.trim().is_empty() {
+                return Ok(Some(text));
+            }
+        }
+    }
+}
+
+/// What came of it, for who stands at the rack.
+fn said(scanned: &Scanned) -> String {
+    match scanned {
+        Scanned::Order { order } => {
+            let drive = match &order.bay {
+                Some(bay) => format!("the next drive in bay {bay}"),
+                None => "the next drive that is plugged in".to_owned(),
+            };
+            format!("order {}: for {drive}, until {}", order.number, clock(order.until))
+        }
+        Scanned::Attempt { attempt } => {
+            format!("{}: begun; `prestagectl watch` shows how it goes on", attempt.device)
+        }
+        Scanned::Drive { drive } => {
+            format!("{} in bay {}: {}", drive.name(), drive.bay, stands(drive))
+        }
+        Scanned::Record { record } => recorded(record),
+        Scanned::Bay { bay, drive: Some(drive) } => {
+            format!("bay {bay}: {} {}", drive.name(), stands(drive))
+        }
+        Scanned::Bay { bay, drive: None } => format!("bay {bay}: empty"),
+        Scanned::Stopped { stopped } => format!("told {} to stop", stopped.drive),
+        Scanned::Disarmed { .. } => {
+            "disarmed; drives that are being imaged are finished".to_owned()
+        }
+        Scanned::Released { bay } => format!("{bay}: released"),
+        Scanned::Forgotten { orders: 0 } => "no order was waiting for a drive".to_owned(),
+        Scanned::Forgotten { orders } => {
+            let orders = super::words::plural(*orders, "order", "orders");
+            format!("{orders} forgotten: drives get what they get without a scan")
+        }
+    }
+}
+
+fn stands(drive: &DriveView) -> String {
+    let line = Standing::of(drive).line();
+    match order(drive) {
+        Some(order) => format!("{line} (order {order})"),
+        None => line,
+    }
+}
+
+/// A drive that is not here.
+fn recorded(record: &Record) -> String {
+    let serial = record.serial.as_ref().map(ToString::to_string).unwrap_or_default();
+    let (word, style) = match record.verdict {
+        Some(ended) => verdict(ended),
+        None => ("not closed", anstyle::Style::new()),
+    };
+    let at = record.closed.unwrap_or(record.opened);
+    let at = at.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M");
+    let mut text = format!("{serial} is not here; {style}{word}{style:#} at {at}");
+    if let Some(media) = &record.media {
+        text += &format!(", {}", media.name);
+    }
+    if let Some(order) = &record.order {
+        text += &format!(", order {order}");
+    }
+    if let Some(reason) = &record.reason {
+        text += &format!(": {}", reason.sentence());
+    }
+    text
+}
