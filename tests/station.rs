@@ -84,6 +84,8 @@ mod verbs;
 mod verify;
 #[path = "station/views.rs"]
 mod views;
+#[path = "station/views_api.rs"]
+mod views_api;
 #[path = "station/views_browser.rs"]
 mod views_browser;
 #[path = "station/views_gate.rs"]

@@ -17,12 +17,14 @@ pub mod accounts;
 mod acts;
 mod attempts;
 mod curve;
+mod describe;
 mod feed;
 mod guard;
 mod live;
 mod metrics;
 mod pages;
 mod reading;
+mod routes;
 mod server;
 mod tally;
 mod tls;
@@ -33,7 +35,6 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post};
 use config::Config;
 use tokio::sync::{Semaphore, watch};
 use wire::client::Client;
@@ -43,6 +44,8 @@ use accounts::Role;
 use attempts::Attempts;
 use feed::Now;
 use live::Frames;
+
+pub use describe::document as openapi;
 
 /// Shows a prestaged station on web pages.
 #[derive(Debug, clap::Parser)]
@@ -59,6 +62,8 @@ pub struct Arguments {
 /// What the program does instead of showing the station.
 #[derive(Debug, clap::Subcommand)]
 pub enum Verb {
+    /// Print what the gate serves, by OpenAPI 3.1; needs no configuration.
+    Openapi,
     /// Print the line of somebody who may sign in, for the file in `gate.accounts`; asks for the password.
     Account {
         /// The name that stands in records and in the journal.
@@ -165,27 +170,7 @@ pub async fn run(config: &Config) -> Result<(), GateError> {
 }
 
 fn router(shared: &Arc<Shared>) -> Router {
-    Router::new()
-        .route("/", get(pages::rack))
-        .route("/wall", get(pages::wall))
-        .route("/bay/{name}", get(pages::bay))
-        .route("/records", get(pages::records))
-        .route("/orders", get(pages::orders))
-        .route("/media", get(pages::media))
-        .route("/login", get(pages::login).post(access::sign_in))
-        .route("/logout", post(access::sign_out))
-        .route("/live", get(live::stream))
-        .route("/style.css", get(pages::style))
-        .route("/icon.svg", get(pages::icon))
-        .route("/live.js", get(pages::script))
-        .route("/healthz", get(reading::health))
-        .route("/metrics", get(metrics::metrics))
-        .route("/v1/{*path}", get(reading::pass_on))
-        .route("/bay/{name}/{act}", post(acts::bay))
-        .route("/station/{act}", post(acts::station))
-        .route("/orders/{number}/{act}", post(acts::order))
-        .route("/media/{name}/verify", post(acts::media))
-        .fallback(pages::nothing_there)
+    routes::router()
         .layer(from_fn_with_state(Arc::clone(shared), guard::guard))
         .with_state(Arc::clone(shared))
 }
