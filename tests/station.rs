@@ -28,6 +28,8 @@ mod create;
 mod crowd;
 #[path = "station/descriptors.rs"]
 mod descriptors;
+#[path = "station/events.rs"]
+mod events;
 #[path = "station/evidence.rs"]
 mod evidence;
 #[path = "station/faults.rs"]

@@ -1,8 +1,9 @@
 //! `prestaged-gate`: the station as web pages, for people who look and for those who may do more.
 //!
-//! - Owns the network: certificates, who has signed in, which requests are believed, the pages. It shows what `view` makes
-//!   of the daemon's snapshot.
-//! - May touch the daemon's sockets, the network, and the files that its part of the configuration names.
+//! - Owns the network: certificates, who has signed in, which requests are believed, the pages, and who is told what has
+//!   happened. It shows what `view` makes of the daemon's snapshot.
+//! - May touch the daemon's sockets, the network, the files that its part of the configuration names, and a folder of its own
+//!   in which it remembers what it has told to whom.
 //! - May never compute a verdict, open a device or the ledger, or show what may be old: without news of the daemon for
 //!   [`view::rack::NO_DATA_AFTER`] every tile says so.
 //!
@@ -18,6 +19,7 @@ mod acts;
 mod attempts;
 mod curve;
 mod describe;
+pub mod events;
 mod feed;
 mod guard;
 mod live;
@@ -92,6 +94,9 @@ pub enum GateError {
     #[error(transparent)]
     #[expect(missing_docs, reason = "the message says it")]
     Account(#[from] accounts::AccountError),
+    #[error(transparent)]
+    #[expect(missing_docs, reason = "the message says it")]
+    Events(#[from] events::EventsError),
     #[error("cannot be told to end")]
     #[expect(missing_docs, reason = "the message says it")]
     Signals(#[source] std::io::Error),
@@ -104,6 +109,7 @@ impl model::hint::Hint for GateError {
             Self::Listen { .. } => "choose another port (gate.listen), or end the program that has it".into(),
             Self::Tls(_) => "gate.certificate and gate.key name files that this user can read (PEM)".into(),
             Self::Account(error) => return error.hint(),
+            Self::Events(error) => return error.hint(),
             Self::Signals(_) => return None,
         })
     }
@@ -128,6 +134,8 @@ struct Shared {
     streams: Arc<Semaphore>,
     /// Requests of programs that are passed on to the daemon.
     passed_on: Arc<Semaphore>,
+    /// How it goes with whoever is told what has happened.
+    receivers: Vec<Arc<events::Standing>>,
 }
 
 type State = axum::extract::State<Arc<Shared>>;
@@ -147,6 +155,7 @@ pub async fn run(config: &Config) -> Result<(), GateError> {
     gate.accounts.as_deref().map_or(Ok(()), accounts::check)?;
     gate.key.as_deref().map_or(Ok(()), accounts::secret)?;
     let tls = tls::Certificate::of(&gate)?;
+    let receivers = events::start(&gate, &Client::new(view))?;
     let listener = server::listen(address).await?;
     let address = listener.local_addr().unwrap_or(address);
     let view = Client::new(view);
@@ -164,6 +173,7 @@ pub async fn run(config: &Config) -> Result<(), GateError> {
         checking: Semaphore::new(2),
         streams: Arc::new(Semaphore::new(STREAMS)),
         passed_on: Arc::new(Semaphore::new(reading::PASSED_ON)),
+        receivers,
     });
     tracing::info!(%address, tls = tls.is_some(), "prestaged-gate shows the station");
     server::serve(listener, router(&shared), tls).await
