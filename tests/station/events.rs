@@ -239,7 +239,7 @@ fn a_receiver_that_cannot_be_told_anything_is_a_mistake() {
         assert!(said.contains(told) && said.contains("hint: make one"), "{said}");
     }
     fs::write(rig.path("secret"), secret(7).1).unwrap();
-    fs::remove_dir(rig.path("state")).unwrap();
+    fs::remove_dir_all(rig.path("state")).unwrap();
     let (code, said) = run();
     assert_eq!(code, Some(78), "{said}");
     assert!(said.contains("cannot be remembered") && said.contains("gate.state"), "{said}");
