@@ -104,7 +104,7 @@ mod tests {
         let event = CloudEvent::of("r", ledger, &entry(Said::Unreadable("why".into())));
         assert_eq!(
             (event.kind.as_str(), &*event.id),
-            ("log.unreadable", &*body["id"].as_str().unwrap())
+            ("log.unreadable", body["id"].as_str().unwrap())
         );
     }
 }

@@ -339,6 +339,7 @@ mod tests {
         let of =
             |name: &str| query.iter().find(|one| one["name"] == name).unwrap()["schema"].clone();
         assert_eq!(of("limit")["type"], json!(["integer"]), "{query:#?}");
+        assert_eq!(of("limit")["maximum"], json!(u64::MAX), "what is larger is not read");
         assert_eq!(of("since")["format"], "date-time");
         assert!(!of("verdict").to_string().contains("null"), "{:#}", of("verdict"));
         let status = &document["components"]["schemas"]["Record"]["required"];

@@ -148,8 +148,10 @@ pub struct RecordQuery {
     #[schemars(with = "Option<uuid::Uuid>")]
     pub after: Option<String>,
     /// So many of them at most.
+    #[schemars(range(max = u64::MAX))]
     pub limit: Option<u64>,
     /// The last so many of them; does not go together with `after`.
+    #[schemars(range(max = u64::MAX))]
     pub last: Option<u64>,
 }
 
@@ -158,9 +160,11 @@ pub struct RecordQuery {
 #[serde(default, deny_unknown_fields)]
 pub struct LogQuery {
     /// Those after the entry with this number.
+    #[schemars(range(max = u64::MAX))]
     pub after: u64,
     /// So many of them at most; an answer has no more than 256, and fewer where they are large. With 0 it only says where
     /// the log ends.
+    #[schemars(range(max = u32::MAX))]
     pub limit: Option<u32>,
 }
 
