@@ -28,6 +28,8 @@ mod create;
 mod crowd;
 #[path = "station/descriptors.rs"]
 mod descriptors;
+#[path = "station/events.rs"]
+mod events;
 #[path = "station/evidence.rs"]
 mod evidence;
 #[path = "station/faults.rs"]
@@ -84,6 +86,8 @@ mod verbs;
 mod verify;
 #[path = "station/views.rs"]
 mod views;
+#[path = "station/views_api.rs"]
+mod views_api;
 #[path = "station/views_browser.rs"]
 mod views_browser;
 #[path = "station/views_gate.rs"]

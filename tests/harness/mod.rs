@@ -15,6 +15,7 @@ pub(crate) mod manuals;
 pub(crate) mod needs;
 pub(crate) mod odd_wim;
 pub(crate) mod parts;
+pub(crate) mod receiver;
 mod setup;
 mod shown;
 pub(crate) mod signed;

@@ -111,6 +111,12 @@ pub(crate) const AXE_PATH: &str = "PRESTAGED_AXE";
 /// Prometheus' checker of rules and metrics; it is large, so nothing installs it.
 pub(crate) static PROMTOOL: Need = Need::choice("promtool", || program("promtool", "prometheus"));
 
+/// What asks an API for all that its description allows, and what it does not; nothing installs them.
+pub(crate) static SCHEMATHESIS: Need = Need::choice("schemathesis", || {
+    program("schemathesis", "schemathesis of PyPI")?;
+    program("openapi-spec-validator", "openapi-spec-validator of PyPI")
+});
+
 /// `systemd-analyze security`.
 pub(crate) static SYSTEMD_ANALYZE: Need =
     Need::new("systemd-analyze", || program("systemd-analyze", "systemd"));

@@ -163,4 +163,18 @@ fn every_route_of_the_manual_is_one_of_the_daemon() {
     schema::assert_is(Document::Status, &body);
     let (_, body) = ask(&rig, Method::Get, "/v1/records", "");
     schema::assert_is(Document::Records, &body);
+    // The log from any place on, and where it ends.
+    let (_, whole) = ask(&rig, Method::Get, "/v1/log", "");
+    schema::assert_is(Document::LogPage, &whole);
+    let entries = whole["entries"].as_array().unwrap();
+    assert_eq!(whole["size"], entries.len());
+    assert_eq!(entries[0]["said"]["event"]["kind"], "log_begun", "{whole:#}");
+    let (_, end) = ask(&rig, Method::Get, "/v1/log?limit=0", "");
+    assert_eq!((&end["size"], &end["entries"]), (&whole["size"], &json!([])));
+    let (_, last) = ask(&rig, Method::Get, &format!("/v1/log?after={}", entries.len() - 1), "");
+    assert_eq!(last["entries"], json!([entries.last().unwrap()]));
+    let (_, none) = ask(&rig, Method::Get, "/v1/log?after=18446744073709551615", "");
+    assert_eq!(none["entries"], json!([]));
+    let (status, body) = ask(&rig, Method::Get, "/v1/log?after=x", "");
+    assert_eq!((status, &body["code"]), (400, &"bad_request".into()), "{body}");
 }

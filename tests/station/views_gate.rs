@@ -138,8 +138,8 @@ fn requests_that_mean_no_good() {
         // What another site may ask for, it cannot read (the headers below).
         ("GET", "/v1/status", &["origin: https://evil.example"], 200),
         // Its own page: nothing is there to acknowledge, which the daemon says.
-        ("POST", release, &[&own, same, &cookie], 409),
-        ("POST", release, &[&cookie], 409),
+        ("POST", release, &[&own, same, &cookie], 404),
+        ("POST", release, &[&cookie], 404),
         // Without a session, with one that nobody has, with too few rights.
         ("POST", release, &[&own], 401),
         ("POST", release, &[&own, "cookie: prestaged=00"], 401),

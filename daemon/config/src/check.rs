@@ -85,6 +85,7 @@ impl Config {
         self.check_policy()?;
         self.check_mode()?;
         self.check_gate()?;
+        self.check_webhooks()?;
         self.check_limits()?;
         self.check_bays()?;
         self.check_signers()?;
@@ -373,7 +374,7 @@ fn words(time: Duration) -> String {
     }
 }
 
-fn pattern(key: &'static str, at: String, text: &str) -> Result<glob::Pattern, Wrong> {
+pub(super) fn pattern(key: &'static str, at: String, text: &str) -> Result<glob::Pattern, Wrong> {
     glob::Pattern::new(text).map_err(|source| {
         Wrong::new(at, Mistake::Pattern { key, pattern: text.to_owned(), source })
     })

@@ -3,6 +3,7 @@
 //! The texts are Markdown of the simplest kind: back quotes only. A test compares the keys and the defaults with what
 //! the configuration really knows, so that neither can be forgotten here.
 
+mod gate;
 mod kind;
 mod names;
 
@@ -61,7 +62,25 @@ pub(super) const fn key(
 }
 
 /// Every key of the configuration, in the order in which they are explained.
-pub const KEYS: [Key; 69] = [
+pub const KEYS: [Key; 78] = joined([&FIRST, &gate::GATE, &LAST]);
+
+/// Lists as one.
+const fn joined<const N: usize>(lists: [&[Key]; 3]) -> [Key; N] {
+    let mut all = [lists[0][0]; N];
+    let (mut list, mut to) = (0, 0);
+    while list < lists.len() {
+        let mut at = 0;
+        while at < lists[list].len() {
+            all[to] = lists[list][at];
+            (at, to) = (at + 1, to + 1);
+        }
+        list += 1;
+    }
+    assert!(to == N, "the count of the keys");
+    all
+}
+
+const FIRST: [Key; 25] = [
     key("station", "name", Text, Absent("host name"), "name of the station in every record"),
     key(
         "media",
@@ -215,76 +234,9 @@ pub const KEYS: [Key; 69] = [
         Absent("none"),
         "group whose members may use that socket; the package sets it to `\"prestaged-view\"`",
     ),
-    key(
-        "gate",
-        "listen",
-        Text,
-        Absent("the gate does not start"),
-        "address and port on which [the gate](gate.md) shows the station: `\"127.0.0.1:8480\"`; another address than this machine's own needs a certificate",
-    ),
-    key(
-        "gate",
-        "certificate",
-        Path,
-        Absent("none"),
-        "file with the gate's certificate and those between it and a root, as PEM; read anew when it changes",
-    ),
-    key(
-        "gate",
-        "key",
-        Path,
-        Absent("none"),
-        "file with the private key of that certificate, as PEM",
-    ),
-    key(
-        "gate",
-        "accounts",
-        Path,
-        Absent("none"),
-        "file with who may sign in at the gate, made by `prestaged-gate account`",
-    ),
-    key(
-        "gate",
-        "guests",
-        OneOf(&["nobody", "loopback", "everybody"]),
-        Value("\"loopback\""),
-        "who may look without signing in: whoever sits at this machine; `nobody`, which is right behind a proxy; or `everybody`",
-    ),
-    key(
-        "gate",
-        "hosts",
-        Texts,
-        Absent("none"),
-        "names under which browsers reach the gate, beside the address that it listens on",
-    ),
-    key(
-        "gate",
-        "origins",
-        Texts,
-        Absent("none"),
-        "origins from which requests may come beside the gate's own, where a proxy stands before it: `\"https://rack.example\"`",
-    ),
-    key(
-        "gate",
-        "operate",
-        Switch,
-        Value("false"),
-        "whether people who have signed in may also ask for something: retry, stop, release",
-    ),
-    key(
-        "gate",
-        "arming",
-        Switch,
-        Value("false"),
-        "whether administrators may arm the station through the gate; disarming it needs only `gate.operate`",
-    ),
-    key(
-        "gate",
-        "user",
-        Text,
-        Absent("`prestaged-gate`"),
-        "user as whom the gate runs; the daemon believes it, and nobody else, who has signed in",
-    ),
+];
+
+const LAST: [Key; 34] = [
     key(
         "admission",
         "armed",

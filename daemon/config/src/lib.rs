@@ -31,6 +31,7 @@ pub mod recipe;
 mod sections;
 #[cfg(test)]
 mod tests;
+mod webhooks;
 
 use std::path::{Path, PathBuf};
 
@@ -42,6 +43,7 @@ pub use sections::{
     Admission, Control, Gate, Guests, Labels, Ledger, Media, NamedPath, Orders, Replicate,
     SignerKey, Station, Store, Tools,
 };
+pub use webhooks::Webhook;
 
 use error::{Mistake, Place};
 use file::Source;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::webhooks::Webhook;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
@@ -114,7 +115,7 @@ pub struct Control {
 }
 
 /// `[gate]`
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[expect(missing_docs, reason = "the keys are explained in `keys`")]
 pub struct Gate {
@@ -130,6 +131,28 @@ pub struct Gate {
     pub arming: bool,
     /// As whom it runs; [`super::GATE_USER`] if absent.
     pub user: Option<String>,
+    pub state: PathBuf,
+    /// Who is told what has happened.
+    pub webhooks: Vec<Webhook>,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self {
+            listen: None,
+            certificate: None,
+            key: None,
+            accounts: None,
+            guests: Guests::default(),
+            hosts: Vec::new(),
+            origins: Vec::new(),
+            operate: false,
+            arming: false,
+            user: None,
+            state: "/var/lib/prestaged-gate".into(),
+            webhooks: Vec::new(),
+        }
+    }
 }
 
 /// Who may look without signing in.

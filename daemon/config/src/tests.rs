@@ -135,7 +135,13 @@ fn the_table_of_keys_is_complete() {
     let mut signers = listed("media.signers");
     signers.sort_unstable();
     assert_eq!(found, signers);
+    let mut found = known("[[gate.webhooks]]\nno_such_key = 1");
+    found.sort();
+    let mut webhooks = listed("gate.webhooks");
+    webhooks.sort_unstable();
+    assert_eq!(found, webhooks);
     sections.push("layout.partitions".into());
+    sections.push("gate.webhooks".into());
     sections.push("media.signers".into());
     assert!(keys::KEYS.iter().all(|key| sections.iter().any(|section| section == key.section)));
 }

@@ -12,6 +12,7 @@ use super::ledger_log::LogVerb;
 use super::order::OrderVerb;
 use super::records::query::RecordsArguments;
 use super::scan::ScanArguments;
+use super::schema::{Described, OPENAPI};
 use super::verify_record::VerifyRecordArguments;
 use jiff::civil::Date;
 use model::api::schema::Document;
@@ -103,11 +104,11 @@ pub(super) enum Verb {
         /// The code, such as not_blank; without it, all codes are listed.
         code: Option<String>,
     },
-    /// Print the JSON schema of a document; needs no daemon.
+    /// Print the JSON schema of a document, or the HTTP API as OpenAPI; needs no daemon.
     Schema {
-        /// Name of the document; without it, all are listed.
+        /// Name of the document, or openapi for the whole API; without it, all are listed.
         #[arg(value_parser = PossibleValuesParser::new(names()).try_map(document))]
-        document: Option<Document>,
+        document: Option<Described>,
     },
     /// Take what a barcode scanner reads: an order for the next drive, a serial number, a bay, or a command card.
     Scan(ScanArguments),
@@ -373,11 +374,14 @@ fn pack_size(text: &str) -> Result<Bytes, String> {
 }
 
 fn names() -> impl Iterator<Item = &'static str> {
-    Document::VARIANTS.iter().map(|document| (*document).into())
+    Document::VARIANTS.iter().map(|document| (*document).into()).chain([OPENAPI])
 }
 
-fn document(name: String) -> Result<Document, strum::ParseError> {
-    name.parse()
+fn document(name: String) -> Result<Described, strum::ParseError> {
+    match name == OPENAPI {
+        true => Ok(Described::Api),
+        false => name.parse().map(Described::Document),
+    }
 }
 
 /// The offers, the widest first.

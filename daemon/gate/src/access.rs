@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use crate::accounts::{self, Person, Role};
 use crate::{Shared, pages};
 
-const COOKIE: &str = "prestaged";
+pub(crate) const COOKIE: &str = "prestaged";
 /// So long somebody stays signed in: a shift, and a little more.
 const SHIFT: Duration = Duration::from_secs(12 * 60 * 60);
 /// So many are signed in at once; then those go first who have been for longest.
@@ -108,7 +108,7 @@ pub(crate) fn visitor(shared: &Shared, headers: &HeaderMap, peer: SocketAddr) ->
 }
 
 /// What somebody types to sign in.
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 pub(crate) struct SignIn {
     name: String,
     password: String,

@@ -14,10 +14,10 @@ use wire::client::{Client, segment};
 
 use crate::access::{No, Visitor};
 use crate::accounts::{Person, Role};
-use crate::{Shared, pages};
+use crate::{Shared, pages, reading};
 
 /// What somebody has typed to say that it is meant.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, schemars::JsonSchema)]
 pub(crate) struct Confirmed {
     #[serde(default)]
     confirm: String,
@@ -57,7 +57,7 @@ async fn ask(
 ) -> Response {
     match client.post::<Value>(path, body).await {
         Ok(_) => Redirect::to(back).into_response(),
-        Err(error) => pages::problem(StatusCode::CONFLICT, visitor, &chain(&error)),
+        Err(error) => pages::problem(reading::status(&error), visitor, &chain(&error)),
     }
 }
 

@@ -10,6 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::connect_info::ConnectInfo;
 use axum::extract::{Request, State};
@@ -17,10 +18,12 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use model::code::DenialCode;
+use model::failure::Denial;
 use tokio::time::timeout;
 
 use crate::accounts::Role;
-use crate::{Shared, access, pages};
+use crate::{Shared, access, pages, routes};
 
 /// The largest body of a request, in bytes.
 const BODY: usize = 16 << 10;
@@ -121,7 +124,7 @@ pub(crate) async fn guard(
     let in_line = request.uri().authority().map(Authority::as_str);
     let believed = names.believe(request.method(), request.headers(), in_line);
     let path = request.uri().path().to_owned();
-    let open = matches!(path.as_str(), "/login" | "/style.css" | "/icon.svg" | "/healthz");
+    let open = routes::is_open(&path);
     let response = match believed {
         Err(why) => {
             let said = |name| request.headers().get(name).map(|value| format!("{value:?}"));
@@ -139,7 +142,10 @@ pub(crate) async fn guard(
             (status, text).into_response()
         }
         Ok(()) if !open && !visitor.may(Role::View) => match path.starts_with("/v1/") {
-            true => StatusCode::UNAUTHORIZED.into_response(),
+            true => {
+                let denial = Denial::new(DenialCode::NotPermitted, "sign in first");
+                (StatusCode::UNAUTHORIZED, Json(denial)).into_response()
+            }
             false => pages::problem(StatusCode::UNAUTHORIZED, &visitor, "sign in first"),
         },
         Ok(()) => {

@@ -1,8 +1,9 @@
 //! `prestaged-gate`: the station as web pages, for people who look and for those who may do more.
 //!
-//! - Owns the network: certificates, who has signed in, which requests are believed, the pages. It shows what `view` makes
-//!   of the daemon's snapshot.
-//! - May touch the daemon's sockets, the network, and the files that its part of the configuration names.
+//! - Owns the network: certificates, who has signed in, which requests are believed, the pages, and who is told what has
+//!   happened. It shows what `view` makes of the daemon's snapshot.
+//! - May touch the daemon's sockets, the network, the files that its part of the configuration names, and a folder of its own
+//!   in which it remembers what it has told to whom.
 //! - May never compute a verdict, open a device or the ledger, or show what may be old: without news of the daemon for
 //!   [`view::rack::NO_DATA_AFTER`] every tile says so.
 //!
@@ -17,12 +18,15 @@ pub mod accounts;
 mod acts;
 mod attempts;
 mod curve;
+mod describe;
+pub mod events;
 mod feed;
 mod guard;
 mod live;
 mod metrics;
 mod pages;
 mod reading;
+mod routes;
 mod server;
 mod tally;
 mod tls;
@@ -33,7 +37,6 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post};
 use config::Config;
 use tokio::sync::{Semaphore, watch};
 use wire::client::Client;
@@ -43,6 +46,8 @@ use accounts::Role;
 use attempts::Attempts;
 use feed::Now;
 use live::Frames;
+
+pub use describe::document as openapi;
 
 /// Shows a prestaged station on web pages.
 #[derive(Debug, clap::Parser)]
@@ -59,6 +64,8 @@ pub struct Arguments {
 /// What the program does instead of showing the station.
 #[derive(Debug, clap::Subcommand)]
 pub enum Verb {
+    /// Print what the gate serves, by OpenAPI 3.1; needs no configuration.
+    Openapi,
     /// Print the line of somebody who may sign in, for the file in `gate.accounts`; asks for the password.
     Account {
         /// The name that stands in records and in the journal.
@@ -87,6 +94,9 @@ pub enum GateError {
     #[error(transparent)]
     #[expect(missing_docs, reason = "the message says it")]
     Account(#[from] accounts::AccountError),
+    #[error(transparent)]
+    #[expect(missing_docs, reason = "the message says it")]
+    Events(#[from] events::EventsError),
     #[error("cannot be told to end")]
     #[expect(missing_docs, reason = "the message says it")]
     Signals(#[source] std::io::Error),
@@ -99,6 +109,7 @@ impl model::hint::Hint for GateError {
             Self::Listen { .. } => "choose another port (gate.listen), or end the program that has it".into(),
             Self::Tls(_) => "gate.certificate and gate.key name files that this user can read (PEM)".into(),
             Self::Account(error) => return error.hint(),
+            Self::Events(error) => return error.hint(),
             Self::Signals(_) => return None,
         })
     }
@@ -123,6 +134,8 @@ struct Shared {
     streams: Arc<Semaphore>,
     /// Requests of programs that are passed on to the daemon.
     passed_on: Arc<Semaphore>,
+    /// How it goes with whoever is told what has happened.
+    receivers: Vec<Arc<events::Standing>>,
 }
 
 type State = axum::extract::State<Arc<Shared>>;
@@ -142,6 +155,7 @@ pub async fn run(config: &Config) -> Result<(), GateError> {
     gate.accounts.as_deref().map_or(Ok(()), accounts::check)?;
     gate.key.as_deref().map_or(Ok(()), accounts::secret)?;
     let tls = tls::Certificate::of(&gate)?;
+    let receivers = events::start(&gate, &Client::new(view))?;
     let listener = server::listen(address).await?;
     let address = listener.local_addr().unwrap_or(address);
     let view = Client::new(view);
@@ -159,33 +173,14 @@ pub async fn run(config: &Config) -> Result<(), GateError> {
         checking: Semaphore::new(2),
         streams: Arc::new(Semaphore::new(STREAMS)),
         passed_on: Arc::new(Semaphore::new(reading::PASSED_ON)),
+        receivers,
     });
     tracing::info!(%address, tls = tls.is_some(), "prestaged-gate shows the station");
     server::serve(listener, router(&shared), tls).await
 }
 
 fn router(shared: &Arc<Shared>) -> Router {
-    Router::new()
-        .route("/", get(pages::rack))
-        .route("/wall", get(pages::wall))
-        .route("/bay/{name}", get(pages::bay))
-        .route("/records", get(pages::records))
-        .route("/orders", get(pages::orders))
-        .route("/media", get(pages::media))
-        .route("/login", get(pages::login).post(access::sign_in))
-        .route("/logout", post(access::sign_out))
-        .route("/live", get(live::stream))
-        .route("/style.css", get(pages::style))
-        .route("/icon.svg", get(pages::icon))
-        .route("/live.js", get(pages::script))
-        .route("/healthz", get(reading::health))
-        .route("/metrics", get(metrics::metrics))
-        .route("/v1/{*path}", get(reading::pass_on))
-        .route("/bay/{name}/{act}", post(acts::bay))
-        .route("/station/{act}", post(acts::station))
-        .route("/orders/{number}/{act}", post(acts::order))
-        .route("/media/{name}/verify", post(acts::media))
-        .fallback(pages::nothing_there)
+    routes::router()
         .layer(from_fn_with_state(Arc::clone(shared), guard::guard))
         .with_state(Arc::clone(shared))
 }

@@ -63,10 +63,12 @@ pub(crate) fn draw(mut now: watch::Receiver<Arc<Now>>) -> watch::Receiver<Arc<Fr
 }
 
 /// Which page follows the station.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, schemars::JsonSchema)]
 pub(crate) struct Follow {
+    /// The rack without anything to press.
     #[serde(default)]
     wall: bool,
+    /// One bay.
     bay: Option<String>,
 }
 

@@ -16,6 +16,7 @@ use crate::hint::Hint;
     Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, schemars::JsonSchema,
 )]
 #[error("{detail}")]
+#[schemars(rename = "Coded{C}")]
 pub struct Coded<C> {
     /// Stable snake_case code.
     pub code: C,

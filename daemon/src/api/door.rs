@@ -56,6 +56,7 @@ impl Asks {
             | Route::RecordOf
             | Route::Orders
             | Route::OrderOf
+            | Route::Log
             | Route::Checkpoint
             | Route::CertificateOf => Self::Look,
             Route::Disarm

@@ -3,14 +3,16 @@
 use axum::Json;
 use axum::body::{Body, Bytes as Chunk};
 use axum::extract::connect_info::ConnectInfo;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use evidence::checkpoint::Checkpoint;
-use evidence::statement::Event;
+use evidence::statement::{self, Content, Event};
 use jiff::Timestamp;
-use model::api::evidence::{Beside, Certificate, CheckpointView, LogVerified};
-use model::api::requests::AcknowledgeRequest;
+use model::api::evidence::{
+    Beside, Certificate, CheckpointView, Happening, LogEntry, LogPage, LogVerified, Said,
+};
+use model::api::requests::{AcknowledgeRequest, LogQuery};
 use model::api::routes::Route;
 use model::code::DenialCode as Code;
 use model::drive::Serial;
@@ -20,8 +22,9 @@ use model::orders::Order;
 use model::parcel::ParcelManifest;
 use model::record::Record;
 use record::ledger::Ledger;
-use record::log::Proven;
+use record::log::{Entries, Proven};
 use record::orders::{AlsoClosed, KnownOrder};
+use signing::{Envelope, PublicKey};
 
 use super::peer::Peer;
 use super::records::from_ledger;
@@ -53,6 +56,7 @@ pub(super) fn noted_as(route: Route) -> Option<&'static str> {
         | Route::AddOrders
         | Route::OrderOf
         | Route::ChangeOrder
+        | Route::Log
         | Route::Checkpoint
         | Route::VerifyLog
         | Route::AcknowledgeLog
@@ -112,6 +116,53 @@ pub(super) async fn checkpoint(State(context): State<Context>) -> Result<Json<Ch
         checkpoint,
         key: key.to_pem(),
     }))
+}
+
+/// The most entries of an answer.
+const MOST: u32 = 256;
+
+pub(super) async fn log(
+    State(context): State<Context>,
+    Query(LogQuery { after, limit }): Query<LogQuery>,
+) -> Result<Json<LogPage>> {
+    let most = limit.unwrap_or(MOST).min(MOST);
+    let station = context.snapshot.borrow().station.clone();
+    let read = move |ledger: Ledger| {
+        let Entries { ledger: name, size, entries } = ledger.entries(after, most)?;
+        let key = ledger.public_key();
+        let entries = entries.iter().map(|(seq, entry)| told(*seq, entry, &key)).collect();
+        Ok(LogPage { ledger: name, station, size, entries })
+    };
+    from_ledger(&context.ledger, read).await.map(Json)
+}
+
+/// An entry, read. One that this station has not signed, or that cannot be read, stands there all the same: a gap would look
+/// like the end, or like nothing.
+fn told(seq: u64, entry: &[u8], key: &PublicKey) -> LogEntry {
+    let said = match read(entry, key) {
+        Ok(said) => said,
+        Err(why) => {
+            tracing::warn!("entry {seq} of the log cannot be read: {why}");
+            Said::Unreadable(why)
+        }
+    };
+    LogEntry { seq, said, envelope: serde_json::from_slice(entry).unwrap_or_default() }
+}
+
+fn read(entry: &[u8], key: &PublicKey) -> std::result::Result<Said, String> {
+    let envelope = Envelope::parse(entry).map_err(|error| chain(&error))?;
+    let signed = envelope.verify(statement::PAYLOAD_TYPE, [key]).map_err(|error| chain(&error))?;
+    if signed.signers.is_empty() {
+        return Err("another key has signed it".into());
+    }
+    match statement::read(&signed.payload).map_err(|error| chain(&error))?.content {
+        Content::Record(text) => {
+            serde_json::from_str(&text).map(Said::Record).map_err(|error| chain(&error))
+        }
+        Content::Event(Event { kind, at, operator, detail }) => {
+            Ok(Said::Event(Happening { kind, at, operator, detail }))
+        }
+    }
 }
 
 pub(super) async fn verify(State(context): State<Context>) -> Result<Json<LogVerified>> {

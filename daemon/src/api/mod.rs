@@ -25,7 +25,8 @@ use axum::routing::{MethodRouter, delete, get, post};
 use axum::{Json, Router};
 use model::api::command::{Command, ImageOrder};
 use model::api::requests::{
-    AcceptRequest, Attempt, DriveRequest, ImageRequest, OfferRequest, PressRequest, VerifyRequest,
+    AcceptRequest, Attempt, DriveRequest, ImageRequest, OfferRequest, PressRequest, Pressed,
+    VerifyRequest,
 };
 use model::api::routes::Route;
 use model::api::snapshot::Snapshot;
@@ -106,36 +107,8 @@ impl From<LedgerError> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = match self.0.code {
-            Code::BadRequest => StatusCode::BAD_REQUEST,
-            Code::NotPermitted => StatusCode::FORBIDDEN,
-            Code::NoSuchPath
-            | Code::NoSuchDrive
-            | Code::NoSuchMaster
-            | Code::NoSuchRecord
-            | Code::DigestsMissing
-            | Code::NoSuchOrder
-            | Code::UnclearScan
-            | Code::NoMedia => StatusCode::NOT_FOUND,
-            Code::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
-            Code::Draining | Code::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
-            Code::MediaInvalid
-            | Code::MediaAmbiguous
-            | Code::OrderUnchangeable
-            | Code::TooSmall
-            | Code::TooLarge
-            | Code::NotRunning
-            | Code::AlreadyPassed
-            | Code::Busy
-            | Code::OutOfScope
-            | Code::AmbiguousDrive
-            | Code::Stalled
-            | Code::LedgerTampered
-            | Code::StoreError => StatusCode::CONFLICT,
-            Code::LedgerUnavailable | Code::InternalError | Code::UnexpectedAnswer => {
-                StatusCode::INTERNAL_SERVER_ERROR
-            }
-        };
+        let status = StatusCode::from_u16(self.0.code.status());
+        let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         (status, Json(self.0)).into_response()
     }
 }
@@ -190,6 +163,7 @@ fn handler(route: Route) -> MethodRouter<Context> {
         }
         Route::OrderOf => get(orders::order_of),
         Route::ChangeOrder => post(orders::change_order),
+        Route::Log => get(evidence::log),
         Route::Checkpoint => get(evidence::checkpoint),
         Route::VerifyLog => post(evidence::verify),
         Route::AcknowledgeLog => post(evidence::acknowledge),
@@ -239,7 +213,7 @@ fn answered(answer: Answer) -> Response {
         Answer::Armed(report) => Json(report).into_response(),
         Answer::Stopped(report) => Json(report).into_response(),
         Answer::Attempt { device, attempt } => Json(Attempt { device, attempt }).into_response(),
-        Answer::Master(id) => Json(serde_json::json!({ "id": id })).into_response(),
+        Answer::Master(id) => Json(Pressed { id }).into_response(),
         Answer::Scanned(order) => Json(order).into_response(),
         Answer::Forgotten(orders) => Json(serde_json::json!({ "orders": orders })).into_response(),
         Answer::Lines(lines) => stream(ReceiverStream::new(lines)),

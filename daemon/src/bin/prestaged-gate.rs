@@ -23,11 +23,14 @@ fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
         }
     };
-    if let Some(Verb::Account { name, role }) = verb {
-        let made = accounts::ask().and_then(|password| accounts::line(&name, role, &password));
-        return report(made.map_err(Into::into).and_then(|line| say(&line)));
+    match verb {
+        Some(Verb::Account { name, role }) => {
+            let made = accounts::ask().and_then(|password| accounts::line(&name, role, &password));
+            report(made.map_err(Into::into).and_then(|line| say(&line)))
+        }
+        Some(Verb::Openapi) => report(say(&format!("{:#}", gate::openapi()))),
+        None => report(show(&config)),
     }
-    report(show(&config))
 }
 
 fn show(file: &std::path::Path) -> anyhow::Result<()> {

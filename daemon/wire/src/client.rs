@@ -107,18 +107,28 @@ impl Client {
         Self { actor: Some(actor.to_owned()), ..self }
     }
 
-    /// The whole answer to a request that only reads, as it came.
+    /// The whole answer to a request that only reads, as it came, in one of the types that are wanted.
     ///
     /// # Errors
     /// [`ClientError`] if there is none.
-    pub async fn raw(&self, path: &str) -> Result<Response<Incoming>, ClientError> {
-        self.send(Method::GET, path, Vec::new()).await
+    pub async fn raw(&self, path: &str, wanted: &str) -> Result<Response<Incoming>, ClientError> {
+        self.ask(Method::GET, path, wanted, Vec::new()).await
     }
 
     async fn send(
         &self,
         method: Method,
         path: &str,
+        body: Vec<u8>,
+    ) -> Result<Response<Incoming>, ClientError> {
+        self.ask(method, path, LINES, body).await
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        wanted: &str,
         body: Vec<u8>,
     ) -> Result<Response<Incoming>, ClientError> {
         let stream = UnixStream::connect(&self.socket).await.map_err(|source| {
@@ -137,7 +147,7 @@ impl Client {
         };
         let request = request
             .header("host", "prestaged")
-            .header("accept", LINES)
+            .header("accept", wanted)
             .header("content-type", "application/json")
             .body(Full::new(Bytes::from(body)))
             .map_err(|_| Denial::new(DenialCode::BadRequest, format!("bad path {path}")))?;

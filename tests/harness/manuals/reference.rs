@@ -79,7 +79,7 @@ pub(super) fn api() -> Vec<u8> {
             Answers::Nothing => " Answer: `{}`.".to_owned(),
             Answers::One(document) => format!(" Answer: `{document}`."),
             Answers::Lines(document) => format!(" Answer: a `{document}` on each line."),
-            Answers::Described => String::new(),
+            Answers::Bytes(kind) => format!(" Answer: {kind}."),
         };
         page.text(&format!("{text}{body}{answer}"));
     }

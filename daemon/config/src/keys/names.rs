@@ -4,7 +4,16 @@ use super::Fallback::Required;
 use super::Key;
 
 pub(super) fn is_repeated(section: &str) -> bool {
-    matches!(section, "bay" | "layout" | "layout.partitions" | "media.signers" | "package" | "file")
+    matches!(
+        section,
+        "bay"
+            | "layout"
+            | "layout.partitions"
+            | "media.signers"
+            | "gate.webhooks"
+            | "package"
+            | "file"
+    )
 }
 
 /// The full name of a key of a section, known or not; the empty section is the file itself.

@@ -6,6 +6,7 @@
 use std::fmt::{Display, Write as _};
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -18,6 +19,7 @@ use strum::VariantArray as _;
 use view::rack::Rack;
 use view::tile::Light;
 
+use crate::events::Standing;
 use crate::tally::{Counts, LIMITS, name};
 
 /// Version 0.0.4 of the format.
@@ -27,7 +29,9 @@ pub(crate) async fn metrics(shared: crate::State) -> Response {
     let now = shared.now.borrow().clone();
     let pages = crate::STREAMS - shared.streams.available_permits();
     let fresh = now.fresh().map(Arc::as_ref);
-    let text = text(fresh, now.snapshot.as_deref(), &now.counts, pages);
+    let mut text = text(fresh, now.snapshot.as_deref(), &now.counts, pages);
+    receivers(&mut text, &shared.receivers);
+    let text = text.0;
     ([(header::CONTENT_TYPE, KIND)], text).into_response()
 }
 
@@ -92,7 +96,7 @@ fn text(
     known: Option<&Snapshot>,
     counted: &Counts,
     pages: usize,
-) -> String {
+) -> Text {
     let mut text = Text::default();
     text.metric(Kind::Gauge, "prestaged_gate_info", "The program that tells this; always 1.");
     text.value("prestaged_gate_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
@@ -104,7 +108,32 @@ fn text(
         station(&mut text, snapshot);
     }
     counts(&mut text, counted, known);
-    text.0
+    text
+}
+
+/// How it goes with those who are told what has happened.
+fn receivers(text: &mut Text, all: &[Arc<Standing>]) {
+    if all.is_empty() {
+        return;
+    }
+    let mut each = |kind, name, help, value: &dyn Fn(&Standing) -> f64| {
+        text.metric(kind, name, help);
+        for one in all {
+            text.value(name, &[("receiver", &one.name)], value(one));
+        }
+    };
+    let count = |count: &AtomicU64| {
+        // Exact up to 2^53.
+        count.load(Ordering::Relaxed).to_string().parse().unwrap_or_default()
+    };
+    let help = "Events that the receiver has taken since the gate was started.";
+    each(Kind::Counter, "prestaged_events_sent_total", help, &|one| count(&one.sent));
+    let help = "Attempts at which the receiver has not taken an event since the gate was started.";
+    each(Kind::Counter, "prestaged_events_failed_total", help, &|one| count(&one.failed));
+    let help = "Entries of the log of which the receiver has still to be told, whether it wants them or not.";
+    each(Kind::Gauge, "prestaged_events_pending", help, &|one| count(&one.pending));
+    let help = "For how long the receiver has taken nothing of what it was told.";
+    each(Kind::Gauge, "prestaged_events_failing_seconds", help, &|one| one.failing().as_secs_f64());
 }
 
 /// What is so at the moment.

@@ -82,16 +82,22 @@ fn snapshot() -> Snapshot {
 
 fn all() -> BTreeMap<String, Found> {
     let station = snapshot();
-    read(&text(Some(&station), Some(&station), &Counts::default(), 3))
+    let mut text = text(Some(&station), Some(&station), &Counts::default(), 3);
+    receivers(&mut text, &[Standing::new("mes")]);
+    read(&text.0)
 }
 
 #[test]
 fn the_text_follows_the_conventions() {
     let station = snapshot();
-    let text = text(Some(&station), Some(&station), &Counts::default(), 3);
+    let mut text = text(Some(&station), Some(&station), &Counts::default(), 3);
+    receivers(&mut text, &[Standing::new("mes")]);
+    let text = text.0;
     assert!(!text.contains("SECRET") && !text.contains("beef"), "{text}");
-    let labels =
-        ["", "version", "station", "light", "state", "way", "verdict", "reason", "bay", "le"];
+    let labels = [
+        "", "version", "station", "light", "state", "way", "verdict", "reason", "bay", "le",
+        "receiver",
+    ];
     for (name, Found { kind, values }) in read(&text) {
         let right = name.strip_prefix("prestaged_").unwrap();
         assert!(
@@ -138,7 +144,7 @@ fn what_is_so_is_told() {
 #[test]
 fn what_is_not_known_is_not_told() {
     let station = snapshot();
-    let found = read(&text(None, Some(&station), &Counts::default(), 0));
+    let found = read(&text(None, Some(&station), &Counts::default(), 0).0);
     let names: Vec<&str> = found.keys().map(String::as_str).collect();
     let expected = [
         "prestaged_bay_jobs_total",

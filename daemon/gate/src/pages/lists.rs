@@ -19,7 +19,7 @@ use wire::client::{ClientError, segment};
 use super::{Follows, page, problem};
 use crate::access::Visitor;
 use crate::accounts::Role;
-use crate::reading::within;
+use crate::reading::{status, within};
 
 /// So many records are shown, the latest.
 const MOST: usize = 200;
@@ -27,12 +27,28 @@ const MOST: usize = 200;
 const LATELY: SignedDuration = SignedDuration::from_hours(24);
 
 /// Which records somebody wants to see.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, schemars::JsonSchema)]
 pub(crate) struct Wanted {
+    /// Of this drive; of the last 24 hours if it is empty.
     #[serde(default)]
     serial: String,
+    /// With this verdict; with any if it is empty.
     #[serde(default)]
+    #[schemars(with = "Choice")]
     verdict: String,
+}
+
+/// The verdicts to choose from, and none.
+#[derive(schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(dead_code, reason = "it is only described")]
+enum Choice {
+    #[serde(rename = "")]
+    Any,
+    Passed,
+    Failed,
+    Refused,
+    Stopped,
 }
 
 /// The latest records, and how many more there are.
@@ -74,7 +90,7 @@ pub(crate) async fn records(
     let (records, more) = match read(&shared, &wanted).await {
         Ok(read) => read,
         Err(error) => {
-            return problem(StatusCode::SERVICE_UNAVAILABLE, &visitor, &chain(&error));
+            return problem(status(&error), &visitor, &chain(&error));
         }
     };
     let body = html! {

@@ -17,7 +17,7 @@ use crate::accounts::Role;
 use crate::feed::Now;
 
 pub(crate) use detail::detail;
-pub(crate) use lists::{media, orders, records};
+pub(crate) use lists::{Wanted, media, orders, records};
 pub(crate) use tiles::grid;
 
 /// A page with tiles.

@@ -1,5 +1,6 @@
 //! What proves records to others.
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -63,6 +64,55 @@ pub struct CheckpointView {
     pub checkpoint: String,
     /// The public key of the station, in PEM.
     pub key: String,
+}
+
+/// Some entries of the log, in order and without gaps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LogPage {
+    /// The name of the ledger that the log belongs to. A log that is begun anew has another, and counts from 1 again.
+    pub ledger: Uuid,
+    /// The name of the station.
+    pub station: String,
+    /// How many entries the log has.
+    pub size: u64,
+    /// The entries after the one that was asked for.
+    pub entries: Vec<LogEntry>,
+}
+
+/// An entry of the log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LogEntry {
+    /// Its number, counted from 1.
+    pub seq: u64,
+    /// What it says, to be read by programs that need no proof. What counts is the envelope.
+    pub said: Said,
+    /// The entry as it was signed: a DSSE envelope over an in-toto statement.
+    pub envelope: serde_json::Value,
+}
+
+/// What an entry of the log says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Said {
+    /// The record of a drive was closed.
+    Record(Box<Record>),
+    /// Something else happened.
+    Event(Happening),
+    /// Nothing that this program can read; why.
+    Unreadable(String),
+}
+
+/// Something that happened beside the imaging of drives.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Happening {
+    /// What happened, as a code: `armed`, `offer_changed`.
+    pub kind: String,
+    /// When, by the station's clock.
+    pub at: Timestamp,
+    /// Who did it; null for the station itself.
+    pub operator: Option<String>,
+    /// In words, and for programs.
+    pub detail: serde_json::Value,
 }
 
 /// What was compared, if nothing is wrong.

@@ -5,6 +5,7 @@ pub mod audit;
 pub mod command;
 pub mod evidence;
 pub mod line;
+pub mod openapi;
 pub mod orders;
 pub mod requests;
 pub mod routes;

@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::manifest::MasterId;
 use crate::offer::Offer;
 use crate::units::Bytes;
+use crate::verdict::Verdict;
 
 /// A request to audit a drive.
 #[derive(Debug, Serialize, Deserialize, schemars::JsonSchema)]
@@ -91,6 +93,13 @@ pub struct PressRequest {
     pub logical_sector_bytes: u32,
 }
 
+/// The master that a request has asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Pressed {
+    /// Its name.
+    pub id: MasterId,
+}
+
 /// A request to make media available to other drives.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -119,24 +128,44 @@ pub struct Attempt {
 /// Which records to list: all that match every field given.
 #[derive(Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "the names say it")]
 pub struct RecordQuery {
+    /// Of this drive.
     pub serial: Option<String>,
     /// Opened at this time or later (RFC 3339).
+    #[schemars(with = "Option<jiff::Timestamp>")]
     pub since: Option<String>,
     /// Opened before this time (RFC 3339).
+    #[schemars(with = "Option<jiff::Timestamp>")]
     pub until: Option<String>,
+    /// With this verdict.
+    #[schemars(with = "Option<Verdict>")]
     pub verdict: Option<String>,
     /// Of this order.
     pub order: Option<String>,
     /// Of drives in this bay.
     pub bay: Option<String>,
     /// Those after the record of this job.
+    #[schemars(with = "Option<uuid::Uuid>")]
     pub after: Option<String>,
     /// So many of them at most.
+    #[schemars(range(max = u64::MAX))]
     pub limit: Option<u64>,
-    /// The last so many of them.
+    /// The last so many of them; does not go together with `after`.
+    #[schemars(range(max = u64::MAX))]
     pub last: Option<u64>,
+}
+
+/// Which entries of the log to read.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogQuery {
+    /// Those after the entry with this number.
+    #[schemars(range(max = u64::MAX))]
+    pub after: u64,
+    /// So many of them at most; an answer has no more than 256, and fewer where they are large. With 0 it only says where
+    /// the log ends.
+    #[schemars(range(max = u32::MAX))]
+    pub limit: Option<u32>,
 }
 
 /// A request about one order.

@@ -39,6 +39,7 @@ pub enum Route {
     AddOrders,
     OrderOf,
     ChangeOrder,
+    Log,
     Checkpoint,
     VerifyLog,
     AcknowledgeLog,
@@ -68,8 +69,8 @@ pub enum Answers {
     One(Document),
     /// A document on each line, for as long as the connection is open or the work takes.
     Lines(Document),
-    /// What `text` describes.
-    Described,
+    /// Bytes of this type, which `text` describes.
+    Bytes(&'static str),
 }
 
 impl Route {
@@ -82,6 +83,7 @@ impl Route {
             | Self::RecordOf
             | Self::Orders
             | Self::OrderOf
+            | Self::Log
             | Self::Checkpoint
             | Self::CertificateOf => Method::Get,
             Self::RemoveMaster => Method::Delete,
@@ -130,6 +132,7 @@ impl Route {
             Self::Orders | Self::AddOrders => "/v1/orders",
             Self::OrderOf => "/v1/orders/{number}",
             Self::ChangeOrder => "/v1/orders/{number}/{act}",
+            Self::Log => "/v1/log",
             Self::Checkpoint => "/v1/log/checkpoint",
             Self::VerifyLog => "/v1/log/verify",
             Self::AcknowledgeLog => "/v1/log/acknowledge",
@@ -188,14 +191,14 @@ impl Route {
                 text: "Compares a drive with media, and only reads. Lines `{\"progress\": {\"step\", \"fraction\"}}` come \
                        while it runs, and at last `{\"done\": REPORT}` or `{\"failed\": {\"code\", \"detail\"}}`.",
                 takes: Some(Document::AuditRequest),
-                answers: Answers::Described,
+                answers: Answers::Lines(Document::AuditLine),
             },
             Self::Verify => Manual {
                 text: "Compares a drive with its own last record that has passed, and only reads. Lines come as with \
                        `/v1/audit`; the REPORT is the document `verify`. Without such a record, or without the digests of \
                        what it was given, the answer is a denial.",
                 takes: Some(Document::VerifyRequest),
-                answers: Answers::Described,
+                answers: Answers::Lines(Document::AuditLine),
             },
             Self::VerifyMedia => nothing(
                 "Reads media again from end to end and verifies it. How far it is stands in the status.",
@@ -213,10 +216,10 @@ impl Route {
                 answers: Answers::Nothing,
             },
             Self::Press => Manual {
-                text: "Presses a master for drives of this size, unless there is one. The answer is `{\"id\"}`, its \
-                       name; how far it is stands in the status.",
+                text: "Presses a master for drives of this size, unless there is one. The answer has its name; how far it is \
+                       stands in the status.",
                 takes: Some(Document::PressRequest),
-                answers: Answers::Described,
+                answers: Answers::One(Document::Pressed),
             },
             Self::RemoveMaster => nothing("Removes a master from the store, or cancels its press."),
             Self::Records => Manual {
@@ -250,6 +253,12 @@ impl Route {
                 takes: Some(Document::OrderRequest),
                 answers: Answers::Nothing,
             },
+            Self::Log => one(
+                "Entries of the ledger's log, oldest first: each closed record, and what operators have done. The query \
+                 `after` is the number of an entry, `limit` how many there are at most after it. Whoever remembers ledger and \
+                 number goes on from there, misses nothing and gets nothing twice.",
+                Document::LogPage,
+            ),
             Self::Checkpoint => one(
                 "The latest checkpoint of the ledger's log, signed, with the key by which others check it.",
                 Document::Checkpoint,
@@ -269,7 +278,7 @@ impl Route {
                 text: "A copy of the ledger as it is at this moment: the bytes of an SQLite database, with their number in \
                        Content-Length.",
                 takes: None,
-                answers: Answers::Described,
+                answers: Answers::Bytes("application/vnd.sqlite3"),
             },
             Self::Scan => Manual {
                 text: "What a barcode scanner has read. An order waits for the next drive that is plugged in, or for \

@@ -1,18 +1,18 @@
 //! A JSON schema for each document, made from the types that are written.
 
 use schemars::generate::SchemaSettings;
-use schemars::{JsonSchema, Schema};
+use schemars::{Schema, SchemaGenerator};
 use strum::{Display, EnumMessage, EnumString, IntoStaticStr, VariantArray};
 
 use super::answers::{
     ArmedDocument, Audited, ErrorDocument, Explanation, StoppedDocument, Unrecorded,
 };
-use super::evidence::{Certificate, CheckpointView, LabelAsked, LogVerified};
-use super::line::RecordLine;
+use super::evidence::{Certificate, CheckpointView, LabelAsked, LogPage, LogVerified};
+use super::line::{Line, RecordLine};
 use super::orders::{OrderDetail, OrderView};
 use super::requests::{
     AcceptRequest, AcknowledgeRequest, Attempt, DriveRequest, ImageRequest, OfferRequest,
-    OrderRequest, PressRequest, ScanRequest, VerifyRequest,
+    OrderRequest, PressRequest, Pressed, ScanRequest, VerifyRequest,
 };
 use super::scanned::Scanned;
 use super::snapshot::{DeviceView, MasterView, MediaView, Snapshot};
@@ -82,6 +82,8 @@ pub enum Document {
     LabelAsked,
     /// The end of the ledger's log: `log checkpoint --json`, GET /v1/log/checkpoint.
     Checkpoint,
+    /// Entries of the ledger's log: GET /v1/log.
+    LogPage,
     /// `log verify --json`, POST /v1/log/verify.
     LogVerified,
     /// The body of POST /v1/log/acknowledge.
@@ -98,6 +100,10 @@ pub enum Document {
     Scanned,
     /// The answer to POST /v1/image and POST /v1/drives/{drive}/retry.
     Attempt,
+    /// A line of the answer to POST /v1/audit and POST /v1/verify.
+    AuditLine,
+    /// The answer to POST /v1/masters.
+    Pressed,
 }
 
 impl Document {
@@ -106,49 +112,96 @@ impl Document {
         self.get_documentation().unwrap_or_default()
     }
 
+    /// Whether others write it, so that what has a default may be left out.
+    pub fn is_taken(self) -> bool {
+        matches!(
+            self,
+            Self::ImageRequest
+                | Self::AuditRequest
+                | Self::VerifyRequest
+                | Self::NewOrders
+                | Self::OrderRequest
+                | Self::AcknowledgeRequest
+                | Self::OfferRequest
+                | Self::AcceptRequest
+                | Self::PressRequest
+                | Self::ScanRequest
+        )
+    }
+
+    /// How a schema of it is made.
+    pub(super) fn settings(self) -> SchemaSettings {
+        let settings = SchemaSettings::draft2020_12();
+        match self.is_taken() {
+            true => settings.for_deserialize(),
+            // A field that is always written is required.
+            false => settings.for_serialize(),
+        }
+    }
+
     /// Its schema, by JSON Schema 2020-12.
     pub fn schema(self) -> Schema {
-        match self {
-            Self::Status => of::<Snapshot>(),
-            Self::Record => of::<Record>(),
-            Self::Records => of::<Vec<Record>>(),
-            Self::RecordLine => of::<RecordLine>(),
-            Self::MediaList => of::<Vec<MediaView>>(),
-            Self::Media => of::<MediaView>(),
-            Self::Masters => of::<Vec<MasterView>>(),
-            Self::Drives => of::<Vec<DeviceView>>(),
-            Self::Audit => of::<Audited<'_>>(),
-            Self::Verify => of::<VerifyReport>(),
-            Self::Unrecorded => of::<Unrecorded>(),
-            Self::Armed => of::<ArmedDocument<'_>>(),
-            Self::Stopped => of::<StoppedDocument<'_>>(),
-            Self::Explanation => of::<Explanation<'_>>(),
-            Self::Codes => of::<Vec<Entry>>(),
-            Self::Error => of::<ErrorDocument>(),
-            Self::Denial => of::<Denial>(),
-            Self::ImageRequest => of::<ImageRequest>(),
-            Self::AuditRequest => of::<DriveRequest>(),
-            Self::VerifyRequest => of::<VerifyRequest>(),
-            Self::Orders => of::<Vec<OrderView>>(),
-            Self::Order => of::<OrderDetail>(),
-            Self::NewOrders => of::<Vec<Order>>(),
-            Self::OrderRequest => of::<OrderRequest>(),
-            Self::Certificate => of::<Certificate>(),
-            Self::LabelAsked => of::<LabelAsked>(),
-            Self::Checkpoint => of::<CheckpointView>(),
-            Self::LogVerified => of::<LogVerified>(),
-            Self::AcknowledgeRequest => of::<AcknowledgeRequest>(),
-            Self::OfferRequest => of::<OfferRequest>(),
-            Self::AcceptRequest => of::<AcceptRequest>(),
-            Self::PressRequest => of::<PressRequest>(),
-            Self::ScanRequest => of::<ScanRequest>(),
-            Self::Scanned => of::<Scanned>(),
-            Self::Attempt => of::<Attempt>(),
-        }
+        self.root(self.settings().into_generator())
     }
 }
 
-/// The schema of what is written, so a field that is always written is required.
-fn of<T: JsonSchema>() -> Schema {
-    SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<T>()
+/// Says once of which type each document is.
+macro_rules! types {
+    ($($document:ident: $type:ty,)*) => {
+        impl Document {
+            fn root(self, generator: SchemaGenerator) -> Schema {
+                match self {
+                    $(Self::$document => generator.into_root_schema_for::<$type>(),)*
+                }
+            }
+
+            /// Its schema as a part of a document with several.
+            pub(super) fn part(self, generator: &mut SchemaGenerator) -> Schema {
+                match self {
+                    $(Self::$document => generator.subschema_for::<$type>(),)*
+                }
+            }
+        }
+    };
+}
+
+types! {
+    Status: Snapshot,
+    Record: Record,
+    Records: Vec<Record>,
+    RecordLine: RecordLine,
+    MediaList: Vec<MediaView>,
+    Media: MediaView,
+    Masters: Vec<MasterView>,
+    Drives: Vec<DeviceView>,
+    Audit: Audited<'_>,
+    Verify: VerifyReport,
+    Unrecorded: Unrecorded,
+    Armed: ArmedDocument<'_>,
+    Stopped: StoppedDocument<'_>,
+    Explanation: Explanation<'_>,
+    Codes: Vec<Entry>,
+    Error: ErrorDocument,
+    Denial: Denial,
+    ImageRequest: ImageRequest,
+    AuditRequest: DriveRequest,
+    VerifyRequest: VerifyRequest,
+    Orders: Vec<OrderView>,
+    Order: OrderDetail,
+    NewOrders: Vec<Order>,
+    OrderRequest: OrderRequest,
+    Certificate: Certificate,
+    LabelAsked: LabelAsked,
+    Checkpoint: CheckpointView,
+    LogPage: LogPage,
+    LogVerified: LogVerified,
+    AcknowledgeRequest: AcknowledgeRequest,
+    OfferRequest: OfferRequest,
+    AcceptRequest: AcceptRequest,
+    PressRequest: PressRequest,
+    ScanRequest: ScanRequest,
+    Scanned: Scanned,
+    Attempt: Attempt,
+    AuditLine: Line,
+    Pressed: Pressed,
 }

@@ -66,3 +66,37 @@ codes! {
         UnexpectedAnswer,
     }
 }
+
+impl DenialCode {
+    /// The status of an HTTP answer with this code.
+    pub fn status(self) -> u16 {
+        match self {
+            Self::BadRequest => 400,
+            Self::NotPermitted => 403,
+            Self::NoSuchPath
+            | Self::NoSuchDrive
+            | Self::NoSuchMaster
+            | Self::NoSuchRecord
+            | Self::DigestsMissing
+            | Self::NoSuchOrder
+            | Self::UnclearScan
+            | Self::NoMedia => 404,
+            Self::WrongMethod => 405,
+            Self::MediaInvalid
+            | Self::MediaAmbiguous
+            | Self::OrderUnchangeable
+            | Self::TooSmall
+            | Self::TooLarge
+            | Self::NotRunning
+            | Self::AlreadyPassed
+            | Self::Busy
+            | Self::OutOfScope
+            | Self::AmbiguousDrive
+            | Self::Stalled
+            | Self::LedgerTampered
+            | Self::StoreError => 409,
+            Self::LedgerUnavailable | Self::InternalError | Self::UnexpectedAnswer => 500,
+            Self::Draining | Self::Overloaded => 503,
+        }
+    }
+}

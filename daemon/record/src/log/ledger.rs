@@ -5,12 +5,28 @@ use std::sync::atomic::Ordering;
 use evidence::statement::Event;
 use jiff::Timestamp;
 use model::failure::chain;
+use rusqlite::params;
 use signing::PublicKey;
+use uuid::Uuid;
 
 use super::{Begin, Whole, verify};
 use crate::connection::querying;
 use crate::error::LedgerError;
 use crate::ledger::{Ledger, Shared};
+
+/// When a page of entries is full, in bytes.
+const LARGEST_PAGE: usize = 1 << 20;
+
+/// Some entries of the log, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entries {
+    /// The name of the ledger.
+    pub ledger: Uuid,
+    /// How many entries the log has.
+    pub size: u64,
+    /// Each with its number.
+    pub entries: Vec<(u64, Vec<u8>)>,
+}
 
 impl Ledger {
     /// What somebody has done to the ledger, if its log says so.
@@ -76,6 +92,40 @@ impl Ledger {
     /// The signed note with the log's latest checkpoint; `None` while it has no entry.
     pub fn checkpoint(&self) -> Option<String> {
         self.0.database.lock().log.tip().note().map(str::to_owned)
+    }
+
+    /// The entries after the one with this number, byte for byte, at most so many and not many more than [`LARGEST_PAGE`]
+    /// bytes of them.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger cannot be read.
+    pub fn entries(&self, after: u64, most: u32) -> Result<Entries, LedgerError> {
+        self.read(|db| {
+            let read = || -> rusqlite::Result<Entries> {
+                // One log and its end, even where it is begun anew meanwhile.
+                let reading = db.unchecked_transaction()?;
+                let ledger: String =
+                    reading.query_row("SELECT id FROM ledger", [], |row| row.get(0))?;
+                let sql = "SELECT coalesce(max(seq), 0) FROM log";
+                let size: i64 = reading.query_row(sql, [], |row| row.get(0))?;
+                let sql = "SELECT seq, entry FROM log WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+                let mut statement = reading.prepare_cached(sql)?;
+                let mut rows =
+                    statement.query(params![i64::try_from(after).unwrap_or(i64::MAX), most])?;
+                let (mut entries, mut bytes) = (Vec::new(), 0);
+                while let Some(row) = rows.next()? {
+                    let (seq, entry): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
+                    bytes += entry.len();
+                    entries.push((u64::try_from(seq).unwrap_or_default(), entry));
+                    if bytes >= LARGEST_PAGE {
+                        break;
+                    }
+                }
+                let ledger = ledger.parse().unwrap_or_default();
+                Ok(Entries { ledger, size: u64::try_from(size).unwrap_or_default(), entries })
+            };
+            read().map_err(querying(self.path(), "read its log"))
+        })
     }
 
     /// The key by which others check the log.

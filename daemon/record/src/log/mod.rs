@@ -24,6 +24,7 @@ use uuid::Uuid;
 
 pub use begin::Begin;
 pub(crate) use begin::begin;
+pub use ledger::Entries;
 pub use proof::Proven;
 pub use verify::{Tampered, Whole, verify};
 
