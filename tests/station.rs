@@ -32,6 +32,8 @@ mod descriptors;
 mod evidence;
 #[path = "station/faults.rs"]
 mod faults;
+#[path = "station/health.rs"]
+mod health;
 #[path = "station/hostile.rs"]
 mod hostile;
 #[path = "station/imaging.rs"]

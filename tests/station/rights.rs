@@ -191,6 +191,22 @@ fn the_gate_s_unit_is_stricter() {
     assert_eq!(code, 0, "{text}");
 }
 
+/// What asks drives has what that takes, and nothing beside.
+#[apply(test!)]
+#[needs(SYSTEMD_ANALYZE)]
+fn the_unit_that_asks_drives_is_strict() {
+    let unit = concat!(env!("CARGO_MANIFEST_DIR"), "/../systemd/prestaged-health@.service");
+    // 15 is an exposure of 1.5; what is left is drives, and two capabilities.
+    let arguments = ["security", "--offline=true", "--no-pager", "--threshold=15", unit];
+    let (code, text) = told(Command::new("systemd-analyze").args(arguments));
+    assert_eq!(code, 0, "{text}");
+    // The daemon has none of these.
+    for right in ["CAP_SYS_RAWIO", "CAP_SYS_ADMIN", "/dev/sg", "char-"] {
+        let has = |line: &str| !line.starts_with('#') && line.contains(right);
+        assert!(!UNIT.lines().any(has), "{right}");
+    }
+}
+
 /// The unit gives the station no more rights than it needs. `systemd-analyze` reads the file; nothing is started.
 #[apply(test!)]
 #[needs(SYSTEMD_ANALYZE)]

@@ -86,6 +86,7 @@ impl Config {
         self.check_mode()?;
         self.check_gate()?;
         self.check_limits()?;
+        self.check_health()?;
         self.check_bays()?;
         self.check_signers()?;
         self.check_layouts()
@@ -94,6 +95,7 @@ impl Config {
     /// Checks what may stand in several files, each of which is right alone.
     pub(super) fn check_together(&self) -> Result<(), ConfigError> {
         self.check_sizes()?;
+        self.check_health_is_asked()?;
         self.check_room()
     }
 
@@ -191,6 +193,7 @@ impl Config {
             max_size: admission.max_size,
             overwrite: admission.overwrite,
             reimage: admission.reimage,
+            health: self.health.policy(),
         })
     }
 

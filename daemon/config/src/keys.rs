@@ -3,14 +3,15 @@
 //! The texts are Markdown of the simplest kind: back quotes only. A test compares the keys and the defaults with what
 //! the configuration really knows, so that neither can be forgotten here.
 
+mod key;
 mod kind;
 mod names;
 
+pub use key::Key;
+pub(super) use key::key;
 pub use kind::{Fallback, Kind};
 pub use names::near;
 pub(super) use names::{names, nearest, path, required};
-
-use names::is_repeated;
 
 use Fallback::{Absent, Required, Value};
 use Kind::{
@@ -18,50 +19,8 @@ use Kind::{
     Size, Sizes, Switch, Tables, Text, Texts, Time,
 };
 
-/// One key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it")]
-pub struct Key {
-    /// Its table; `layout.partitions` for the tables in `partitions`; empty for a key outside of all tables.
-    pub section: &'static str,
-    pub name: &'static str,
-    pub kind: Kind,
-    pub fallback: Fallback,
-    /// What it does, in Markdown.
-    pub text: &'static str,
-}
-
-impl Key {
-    /// Whether the file may have several tables with this key.
-    pub fn is_repeated(&self) -> bool {
-        is_repeated(self.section)
-    }
-
-    /// Its full name as people write it: `store.path`, `[[bay]] name`.
-    pub fn path(&self) -> String {
-        path(self.section, self.name)
-    }
-
-    /// Its row in `daemon/manual/configuration.md`.
-    pub fn row(&self) -> String {
-        // A bar would end the cell.
-        let cell = |text: &str| text.replace('|', "\\|");
-        format!("| `{}` | {} | {} |", self.path(), cell(&self.fallback.shown()), cell(self.text))
-    }
-}
-
-pub(super) const fn key(
-    section: &'static str,
-    name: &'static str,
-    kind: Kind,
-    fallback: Fallback,
-    text: &'static str,
-) -> Key {
-    Key { section, name, kind, fallback, text }
-}
-
 /// Every key of the configuration, in the order in which they are explained.
-pub const KEYS: [Key; 69] = [
+pub const KEYS: [Key; 80] = [
     key("station", "name", Text, Absent("host name"), "name of the station in every record"),
     key(
         "media",
@@ -365,6 +324,83 @@ pub const KEYS: [Key; 69] = [
     ),
     key("bay", "name", Text, Required, "name that people call the bay"),
     key("bay", "path", Text, Required, "the bay's `ID_PATH`, as a glob pattern"),
+    key(
+        "health",
+        "socket",
+        Path,
+        Absent("none: no drive is asked"),
+        "socket on which drives' [health](drives.md#health) is asked for; the package's is `/run/prestaged-health.sock`",
+    ),
+    key(
+        "health",
+        "timeout",
+        Time,
+        Value("\"5s\""),
+        "how long a drive may take to answer; then its health is unknown",
+    ),
+    key(
+        "health",
+        "require",
+        Switch,
+        Value("false"),
+        "refuse drives whose self-assessment is unknown, or a number that has a limit and that drives of their kind tell",
+    ),
+    key(
+        "health",
+        "refuse_failed_assessment",
+        Switch,
+        Value("true"),
+        "refuse drives that say themselves that they fail",
+    ),
+    key(
+        "health",
+        "max_hours",
+        Count,
+        Absent("no limit"),
+        "most hours that a drive may have been running",
+    ),
+    key(
+        "health",
+        "max_reallocated",
+        Count,
+        Absent("no limit"),
+        "most sectors, or blocks of flash memory, that may have been replaced",
+    ),
+    key(
+        "health",
+        "max_pending",
+        Count,
+        Absent("no limit"),
+        "most sectors that may wait to be replaced",
+    ),
+    key(
+        "health",
+        "max_uncorrectable",
+        Count,
+        Absent("no limit"),
+        "most sectors that the drive's own scan may not have been able to read",
+    ),
+    key(
+        "health",
+        "max_media_errors",
+        Count,
+        Absent("no limit"),
+        "most requests that the drive may not have been able to answer with right data",
+    ),
+    key(
+        "health",
+        "max_percentage_used",
+        Count,
+        Absent("no limit"),
+        "most wear, in percent of what the maker allows for",
+    ),
+    key(
+        "health",
+        "min_available_spare",
+        Count,
+        Absent("no limit"),
+        "least spare, in percent of what a new drive has",
+    ),
     key(
         "replicate",
         "memory",
