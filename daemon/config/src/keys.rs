@@ -19,6 +19,11 @@ use Kind::{
     Size, Sizes, Switch, Tables, Text, Texts, Time,
 };
 
+/// A limit of drives' health.
+const fn limit(name: &'static str, text: &'static str) -> Key {
+    key("health", name, Count, Absent("no limit"), text)
+}
+
 /// Every key of the configuration, in the order in which they are explained.
 pub const KEYS: [Key; 80] = [
     key("station", "name", Text, Absent("host name"), "name of the station in every record"),
@@ -352,55 +357,13 @@ pub const KEYS: [Key; 80] = [
         Value("true"),
         "refuse drives that say themselves that they fail",
     ),
-    key(
-        "health",
-        "max_hours",
-        Count,
-        Absent("no limit"),
-        "most hours that a drive may have been running",
-    ),
-    key(
-        "health",
-        "max_reallocated",
-        Count,
-        Absent("no limit"),
-        "most sectors, or blocks of flash memory, that may have been replaced",
-    ),
-    key(
-        "health",
-        "max_pending",
-        Count,
-        Absent("no limit"),
-        "most sectors that may wait to be replaced",
-    ),
-    key(
-        "health",
-        "max_uncorrectable",
-        Count,
-        Absent("no limit"),
-        "most sectors that the drive's own scan may not have been able to read",
-    ),
-    key(
-        "health",
-        "max_media_errors",
-        Count,
-        Absent("no limit"),
-        "most requests that the drive may not have been able to answer with right data",
-    ),
-    key(
-        "health",
-        "max_percentage_used",
-        Count,
-        Absent("no limit"),
-        "most wear, in percent of what the maker allows for",
-    ),
-    key(
-        "health",
-        "min_available_spare",
-        Count,
-        Absent("no limit"),
-        "least spare, in percent of what a new drive has",
-    ),
+    limit("max_hours", "most hours that a drive may have been running"),
+    limit("max_reallocated", "most sectors, or blocks of flash memory, that were replaced"),
+    limit("max_pending", "most sectors that wait to be replaced"),
+    limit("max_uncorrectable", "most sectors that the drive's own scan could not read"),
+    limit("max_media_errors", "most requests that the drive could not answer with right data"),
+    limit("max_percentage_used", "most wear, in percent of what the maker allows for"),
+    limit("min_available_spare", "least spare, in percent of what a new drive has"),
     key(
         "replicate",
         "memory",
