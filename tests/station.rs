@@ -34,6 +34,8 @@ mod events;
 mod evidence;
 #[path = "station/faults.rs"]
 mod faults;
+#[path = "station/health.rs"]
+mod health;
 #[path = "station/hostile.rs"]
 mod hostile;
 #[path = "station/imaging.rs"]

@@ -13,7 +13,7 @@ use formats::gpt::{self, Tables};
 use formats::ntfs::{Block, Boot, Record, listed, root, security};
 use formats::wim_table::{self, Header};
 use formats::wim_tree::Tree;
-use formats::{bcd, pe, text};
+use formats::{bcd, pe, smart as answers, text};
 use masters::allocation::{self, Slice};
 use media::intake::IntakeTask;
 use media::worker::{Probe, Task};
@@ -49,6 +49,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("pe", pe),
     ("probe", probe),
     ("recipe", recipe),
+    ("smart", smart),
     ("units", units),
     ("wim_table", wim_table),
     ("wim_tree", wim_tree),
@@ -67,6 +68,13 @@ pub fn bcd(data: &[u8]) {
         let known = ["cd ", "add ", "setval 1", "Element", "hex:3:", "commit"];
         assert!(known.iter().any(|word| line.starts_with(word)) && line.is_ascii(), "{line}");
     }
+}
+
+/// Reads the bytes as what smartctl says of a drive.
+pub fn smart(data: &[u8]) {
+    let health = answers::health(data);
+    assert_eq!(health.unknown.is_some(), health.is_silent(), "unknown, and yet known");
+    assert!(health.temperature_celsius.is_none_or(|celsius| (1..=125).contains(&celsius)));
 }
 
 /// Reads the bytes as the configuration.

@@ -21,6 +21,7 @@ pub mod clock;
 pub mod doors;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod health;
 pub mod log;
 mod order_inbox;
 pub mod parcels;

@@ -39,6 +39,7 @@ use tokio::time::timeout;
 use crate::api::{self, GateRights};
 use crate::clock::Clock;
 use crate::doors::{Doors, Visitors};
+use crate::health::HealthReader;
 use crate::order_inbox;
 use crate::parcels;
 use crate::results;
@@ -213,6 +214,7 @@ pub async fn run(config: Config) -> Result<()> {
         blank_check: config.admission.blank_check,
         signers: Arc::new(signers),
         clock,
+        health: HealthReader::new(config.health.socket.as_deref(), config.health.timeout.0),
         derive: config.store.derive,
         image: config.media.image,
         layout: config.chosen_layout(),

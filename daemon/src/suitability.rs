@@ -65,11 +65,23 @@ fn real(path: &Path) -> PathBuf {
 pub(crate) fn doubts(config: &Config) -> Vec<Doubt> {
     let mut doubts = config.doubts();
     doubts.extend(inbox(config));
+    doubts.extend(nobody_asks(config));
     doubts.extend(budget(config));
     doubts.extend(past(config, jiff::Zoned::now().date()));
     doubts.extend(other_case(config));
     doubts.extend(closed_to_the_service(config));
     doubts
+}
+
+/// A socket that is not there answers no question about a drive's health.
+fn nobody_asks(config: &Config) -> Option<Doubt> {
+    let socket = config.health.socket.as_deref().filter(|socket| !socket.exists())?;
+    let what = format!(
+        "{} is not there, so nothing will be known of drives' health; \
+         `sudo systemctl enable --now prestaged-health.socket`, or leave the key out",
+        socket.display()
+    );
+    Some(config.doubt("health.socket", what))
 }
 
 fn inbox(config: &Config) -> Option<Doubt> {

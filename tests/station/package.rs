@@ -67,6 +67,8 @@ fn the_package_installs_what_it_says() {
         "644 root:root /usr/lib/systemd/system/prestaged-gate.service",
         "644 root:root /usr/lib/systemd/system/prestaged-scanner@.service",
         "644 root:root /usr/lib/systemd/system/prestaged.service",
+        "644 root:root /usr/lib/systemd/system/prestaged-health.socket",
+        "644 root:root /usr/lib/systemd/system/prestaged-health@.service",
         "644 root:root /usr/share/prestaged/monitoring/prestaged.rules.yml",
         "644 root:root /usr/share/prestaged/monitoring/dashboard.json",
         "644 root:root /usr/lib/udev/rules.d/62-prestaged.rules",
@@ -102,6 +104,9 @@ fn the_package_installs_what_it_says() {
     );
     twin.done("! test -L /etc/systemd/system/multi-user.target.wants/prestaged-gate.service");
     twin.done("test -L /etc/systemd/system/multi-user.target.wants/prestaged.service");
+    twin.done("test -L /etc/systemd/system/sockets.target.wants/prestaged-health.socket");
+    let recommends = twin.done("dpkg-query -W -f '${Recommends}' prestaged");
+    assert!(recommends.contains("smartmontools"), "{recommends}");
     let depends = twin.done("dpkg-query -W -f '${Depends}' prestaged");
     for package in
         ["libwim15", "ntfs-3g", "dosfstools", "mtools", "libhivex-bin", "udev", "libudev1", "libc6"]
@@ -223,6 +228,7 @@ fn the_ledger_survives_all_but_purge() {
     assert!(said.contains("kept: the media in /srv/prestaged/media"), "{said}");
     twin.done("! test -e /var/lib/prestaged && ! test -e /etc/prestaged && test -e /srv/prestaged/media/a.wim");
     twin.done("! test -L /etc/systemd/system/multi-user.target.wants/prestaged.service");
+    twin.done("! test -L /etc/systemd/system/sockets.target.wants/prestaged-health.socket");
     // Nothing was ever recorded.
     twin.done(&format!("rm /srv/prestaged/media/a.wim && {INSTALL}"));
     let said = twin.done("dpkg --purge prestaged");

@@ -185,10 +185,12 @@ fn the_unit_s_capabilities_are_enough() {
 #[needs(SYSTEMD_ANALYZE)]
 fn the_units_are_strict() {
     // The exposure by systemd's own measure, times ten. The station's unit gives the reason for each right that is left; the
-    // gate's leaves the network itself, the scanner's input devices and the control socket's group.
+    // gate's leaves the network itself, the scanner's input devices and the control socket's group, and the one that asks
+    // drives for their health the drives and two capabilities.
     for (unit, threshold) in [
         ("prestaged.service", 24),
         ("prestaged-gate.service", 15),
+        ("prestaged-health@.service", 15),
         ("prestaged-scanner@.service", 8),
     ] {
         let path = format!("{}/../systemd/{unit}", env!("CARGO_MANIFEST_DIR"));
@@ -196,5 +198,10 @@ fn the_units_are_strict() {
         let arguments = ["security", "--offline=true", "--no-pager", &threshold, &path];
         let (code, text) = told(Command::new("systemd-analyze").args(arguments));
         assert_eq!(code, 0, "{unit}: {text}");
+    }
+    // The daemon has none of what asking drives takes.
+    for right in ["CAP_SYS_RAWIO", "CAP_SYS_ADMIN", "/dev/sg", "char-"] {
+        let has = |line: &str| !line.starts_with('#') && line.contains(right);
+        assert!(!UNIT.lines().any(has), "{right}");
     }
 }

@@ -87,6 +87,7 @@ impl Config {
         self.check_gate()?;
         self.check_webhooks()?;
         self.check_limits()?;
+        self.check_health()?;
         self.check_bays()?;
         self.check_signers()?;
         self.check_layouts()
@@ -95,6 +96,7 @@ impl Config {
     /// Checks what may stand in several files, each of which is right alone.
     pub(super) fn check_together(&self) -> Result<(), ConfigError> {
         self.check_sizes()?;
+        self.check_health_is_asked()?;
         self.check_room()
     }
 
@@ -192,6 +194,7 @@ impl Config {
             max_size: admission.max_size,
             overwrite: admission.overwrite,
             reimage: admission.reimage,
+            health: self.health.policy(),
         })
     }
 

@@ -4,14 +4,15 @@
 //! the configuration really knows, so that neither can be forgotten here.
 
 mod gate;
+mod key;
 mod kind;
 mod names;
 
+pub use key::Key;
+pub(super) use key::key;
 pub use kind::{Fallback, Kind};
 pub use names::near;
 pub(super) use names::{names, nearest, path, required};
-
-use names::is_repeated;
 
 use Fallback::{Absent, Required, Value};
 use Kind::{
@@ -19,50 +20,13 @@ use Kind::{
     Size, Sizes, Switch, Tables, Text, Texts, Time,
 };
 
-/// One key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it")]
-pub struct Key {
-    /// Its table; `layout.partitions` for the tables in `partitions`; empty for a key outside of all tables.
-    pub section: &'static str,
-    pub name: &'static str,
-    pub kind: Kind,
-    pub fallback: Fallback,
-    /// What it does, in Markdown.
-    pub text: &'static str,
-}
-
-impl Key {
-    /// Whether the file may have several tables with this key.
-    pub fn is_repeated(&self) -> bool {
-        is_repeated(self.section)
-    }
-
-    /// Its full name as people write it: `store.path`, `[[bay]] name`.
-    pub fn path(&self) -> String {
-        path(self.section, self.name)
-    }
-
-    /// Its row in `daemon/manual/configuration.md`.
-    pub fn row(&self) -> String {
-        // A bar would end the cell.
-        let cell = |text: &str| text.replace('|', "\\|");
-        format!("| `{}` | {} | {} |", self.path(), cell(&self.fallback.shown()), cell(self.text))
-    }
-}
-
-pub(super) const fn key(
-    section: &'static str,
-    name: &'static str,
-    kind: Kind,
-    fallback: Fallback,
-    text: &'static str,
-) -> Key {
-    Key { section, name, kind, fallback, text }
+/// A limit of drives' health.
+const fn limit(name: &'static str, text: &'static str) -> Key {
+    key("health", name, Count, Absent("no limit"), text)
 }
 
 /// Every key of the configuration, in the order in which they are explained.
-pub const KEYS: [Key; 78] = joined([&FIRST, &gate::GATE, &LAST]);
+pub const KEYS: [Key; 89] = joined([&FIRST, &gate::GATE, &LAST]);
 
 /// Lists as one.
 const fn joined<const N: usize>(lists: [&[Key]; 3]) -> [Key; N] {
@@ -236,7 +200,7 @@ const FIRST: [Key; 25] = [
     ),
 ];
 
-const LAST: [Key; 34] = [
+const LAST: [Key; 45] = [
     key(
         "admission",
         "armed",
@@ -317,6 +281,41 @@ const LAST: [Key; 34] = [
     ),
     key("bay", "name", Text, Required, "name that people call the bay"),
     key("bay", "path", Text, Required, "the bay's `ID_PATH`, as a glob pattern"),
+    key(
+        "health",
+        "socket",
+        Path,
+        Absent("none: no drive is asked"),
+        "socket on which drives' [health](drives.md#health) is asked for; the package's is `/run/prestaged-health.sock`",
+    ),
+    key(
+        "health",
+        "timeout",
+        Time,
+        Value("\"5s\""),
+        "how long a drive may take to answer; then its health is unknown",
+    ),
+    key(
+        "health",
+        "require",
+        Switch,
+        Value("false"),
+        "refuse drives whose self-assessment is unknown, or a number that has a limit and that drives of their kind tell",
+    ),
+    key(
+        "health",
+        "refuse_failed_assessment",
+        Switch,
+        Value("true"),
+        "refuse drives that say themselves that they fail",
+    ),
+    limit("max_hours", "most hours that a drive may have been running"),
+    limit("max_reallocated", "most sectors, or blocks of flash memory, that were replaced"),
+    limit("max_pending", "most sectors that wait to be replaced"),
+    limit("max_uncorrectable", "most sectors that the drive's own scan could not read"),
+    limit("max_media_errors", "most requests that the drive could not answer with right data"),
+    limit("max_percentage_used", "most wear, in percent of what the maker allows for"),
+    limit("min_available_spare", "least spare, in percent of what a new drive has"),
     key(
         "replicate",
         "memory",

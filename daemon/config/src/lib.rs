@@ -24,6 +24,7 @@ mod doubts;
 mod error;
 mod file;
 mod gate;
+mod health;
 pub mod keys;
 pub mod learned;
 pub mod orders;
@@ -40,7 +41,7 @@ use serde::Deserialize;
 pub use error::{ConfigError, Doubt};
 pub use gate::GATE_USER;
 pub use sections::{
-    Admission, Control, Gate, Guests, Labels, Ledger, Media, NamedPath, Orders, Replicate,
+    Admission, Control, Gate, Guests, Health, Labels, Ledger, Media, NamedPath, Orders, Replicate,
     SignerKey, Station, Store, Tools,
 };
 pub use webhooks::Webhook;
@@ -84,6 +85,7 @@ pub struct Config {
     pub control: Control,
     pub gate: Gate,
     pub admission: Admission,
+    pub health: Health,
     pub replicate: Replicate,
     pub tools: Tools,
     pub bay: Vec<NamedPath>,

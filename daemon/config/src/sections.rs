@@ -191,6 +191,25 @@ pub struct Admission {
     pub reimage: bool,
 }
 
+/// `[health]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are explained in `keys`")]
+pub struct Health {
+    /// On which the program answers that asks drives; without it, none is asked.
+    pub socket: Option<PathBuf>,
+    pub timeout: Period,
+    pub require: bool,
+    pub refuse_failed_assessment: bool,
+    pub max_hours: Option<u32>,
+    pub max_reallocated: Option<u32>,
+    pub max_pending: Option<u32>,
+    pub max_uncorrectable: Option<u32>,
+    pub max_media_errors: Option<u32>,
+    pub max_percentage_used: Option<u32>,
+    pub min_available_spare: Option<u32>,
+}
+
 /// `[[bay]]`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -278,6 +297,25 @@ impl Default for Control {
             group: None,
             view_socket: None,
             view_group: None,
+        }
+    }
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            socket: None,
+            timeout: Period::seconds(5),
+            require: false,
+            // No customer wants a drive that says itself that it fails; every other limit is a customer's choice.
+            refuse_failed_assessment: true,
+            max_hours: None,
+            max_reallocated: None,
+            max_pending: None,
+            max_uncorrectable: None,
+            max_media_errors: None,
+            max_percentage_used: None,
+            min_available_spare: None,
         }
     }
 }

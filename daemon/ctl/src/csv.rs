@@ -8,7 +8,7 @@ use model::record::Record;
 /// A column's name, and what stands in it.
 type Column = (&'static str, fn(&Record) -> String);
 
-const COLUMNS: [Column; 36] = [
+const COLUMNS: [Column; 38] = [
     ("job", |r| r.job.to_string()),
     ("station", |r| r.station.clone()),
     ("serial", |r| perhaps(r.serial.as_ref())),
@@ -50,6 +50,8 @@ const COLUMNS: [Column; 36] = [
     ("consent_reason", |r| perhaps(r.consent.as_ref().map(|consent| &consent.reason))),
     ("order", |r| perhaps(r.order.as_ref())),
     ("attempt", |r| perhaps(r.attempt)),
+    ("health_before", |r| perhaps(r.health.as_ref().map(|health| &health.before))),
+    ("health_after", |r| perhaps(r.health.as_ref().and_then(|health| health.after.as_ref()))),
 ];
 
 fn perhaps(value: Option<impl Display>) -> String {
@@ -122,6 +124,7 @@ mod tests {
                 "boot_programs" => &programs,
                 "old_data_places_with_data" => &json["old_data"]["places_with_data"],
                 "consent_reason" => &json["consent"]["reason"],
+                "health_before" | "health_after" => &json["no health"],
                 name => json.get(name).unwrap(),
             };
             let expected = match expected {
@@ -131,6 +134,6 @@ mod tests {
             };
             assert_eq!(cell, expected, "{head}");
         }
-        assert_eq!((heads.len(), row.len()), (36, 36));
+        assert_eq!((heads.len(), row.len()), (38, 38));
     }
 }

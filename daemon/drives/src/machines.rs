@@ -153,6 +153,7 @@ impl Machine {
                     arithmetic: "content".into(),
                 }),
                 limit: MaximumSize::unlimited(),
+                health: None,
             };
             match admission::admit(candidate, &policy) {
                 Admission::Admitted(_) => "admitted".to_owned(),

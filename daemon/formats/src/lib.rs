@@ -1,5 +1,5 @@
 //! Foreign bytes in, checked values out: partition tables, boot configurations, FAT32 boot sectors, NTFS records, UEFI
-//! programs, the metadata of WIMs.
+//! programs, the metadata of WIMs, what smartctl says of drives.
 //!
 //! - Owns the parsers of small foreign formats, and the rendering of both GPTs. Large ones have libraries: libwim in `media`,
 //!   `ntfs` in `masters`.
@@ -15,6 +15,7 @@ pub mod gpt;
 pub mod ntfs;
 pub mod pe;
 pub mod security;
+pub mod smart;
 pub mod text;
 pub mod wim_table;
 pub mod wim_tree;

@@ -111,6 +111,8 @@ codes! {
         FirstArticlePending,
         /// The drive has failed as often as its order allows.
         AttemptsExhausted,
+        /// The drive's health is below what `health` in the configuration asks for, or unknown where it is required.
+        Health,
         /// The drive is not the one that was judged any more.
         DriveChanged,
         /// The record cannot be written, so the drive is not touched.
@@ -190,6 +192,7 @@ impl ReasonCode {
             | C::OrderExpired
             | C::FirstArticlePending
             | C::AttemptsExhausted
+            | C::Health
             | C::DriveChanged
             | C::LedgerUnavailable
             | C::LedgerTampered => &[Verdict::Refused],

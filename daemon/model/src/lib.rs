@@ -19,6 +19,7 @@ pub mod composition;
 pub mod digest;
 pub mod drive;
 pub mod failure;
+pub mod health;
 pub mod hint;
 pub mod identity;
 pub mod job;

@@ -140,6 +140,7 @@ impl ReasonCode {
             Self::AttemptsExhausted => {
                 row(Refused, "has failed too often", "Set it aside. Ask the lead")
             }
+            Self::Health => row(Refused, "its health is not enough", "Set it aside. Ask the lead"),
             Self::AlreadyPassed => row(Refused, "has passed before", "Take it out: it is good"),
         }
     }

@@ -1,8 +1,8 @@
 //! The verification record: one for each attempt at a drive that came to a decision.
 //!
 //! The ledger's copy is the one that counts, and it is durable before the first byte of the drive is destroyed; the
-//! journal gets another copy. Factory systems read records, so the names of the fields are an interface (schema 2; records of schema 1 lack `order` and
-//! `attempt`).
+//! journal gets another copy. Factory systems read records, so the names of the fields are an interface (schema 2; records of schema 1 lack `order`,
+//! `attempt` and `health`).
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -10,10 +10,11 @@ use uuid::Uuid;
 
 use crate::admission::Content;
 use crate::boot::BootProgram;
-use crate::code::FindingCode;
+use crate::code::{FindingCode, WarningCode};
 use crate::digest::Digest;
 use crate::drive::{Bay, Bus, Diskseq, Drive, Serial};
 use crate::failure::{Reason, Refusal};
+use crate::health::{Health, HealthRecord};
 use crate::identity::{Identity, PartitionIdentity};
 use crate::job::{Bottleneck, Mismatch, Outcome};
 use crate::layout::Plan;
@@ -219,6 +220,9 @@ pub struct Record {
     /// The consent that what the drive held is lost, where somebody gave it.
     #[serde(default)]
     pub consent: Option<Consent>,
+    /// The drive's health before and after the job; absent if nobody has asked for it.
+    #[serde(default)]
+    pub health: Option<HealthRecord>,
     #[serde(serialize_with = "time::moment")]
     #[schemars(with = "Timestamp")]
     pub opened: Timestamp,
@@ -266,6 +270,7 @@ impl Record {
             attempt: None,
             operator: None,
             consent: None,
+            health: None,
             opened: now,
             closed: None,
             prestaged_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -300,6 +305,17 @@ impl Record {
                 Content::Ours(job) => Some(format!("what job {job} has left on it")),
                 Content::Unknown | Content::Blank | Content::Unreadable(_) => None,
             };
+        }
+        self
+    }
+
+    /// Adds the drive's health after the job, with a warning if it is worse than before.
+    #[must_use]
+    pub fn with_health_after(mut self, after: Option<Health>) -> Self {
+        if let (Some(health), Some(after)) = (&mut self.health, after) {
+            let worse = after.worse_than(&health.before);
+            self.warnings.extend(worse.map(|what| WarningCode::HealthWorse.says(what)));
+            health.after = Some(after);
         }
         self
     }
@@ -393,7 +409,7 @@ mod tests {
         let before: serde_json::Value = serde_json::from_str(text).unwrap();
         let mut after = serde_json::to_value(sample()).unwrap();
         // Schema 2 has more.
-        for added in ["order", "attempt"] {
+        for added in ["order", "attempt", "health"] {
             assert!(after.as_object_mut().unwrap().remove(added).unwrap().is_null(), "{added}");
         }
         assert_eq!(before, after);

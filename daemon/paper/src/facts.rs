@@ -111,8 +111,7 @@ impl Facts {
                 plain("Bus, bay", format!("{}, {}", record.bus, record.bay)),
             ],
             verification: verification(record, closed),
-            // No record has it.
-            health: vec![plain("Before", UNKNOWN), plain("After", UNKNOWN)],
+            health: health(record),
             partitions: partitions(record),
             warnings: record.warnings.clone(),
             proof: proof(checked, key),
@@ -230,6 +229,16 @@ fn verification(record: &Record, closed: Timestamp) -> Vec<Fact> {
     ];
     facts.extend(rates.map(|(name, rate, by)| plain(name, rate_by(rate, by))));
     facts
+}
+
+/// As the drive told it. A job that was not begun has no health after it.
+fn health(record: &Record) -> Vec<Fact> {
+    let known_of = record.health.as_ref();
+    let after = known_of.and_then(|health| health.after.as_ref());
+    vec![
+        known("Before", known_of.map(|health| &health.before), UNKNOWN),
+        known("After", after, UNKNOWN),
+    ]
 }
 
 fn rate_by(rate: Option<ByteRate>, by: Option<Bottleneck>) -> String {

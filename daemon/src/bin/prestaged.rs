@@ -1,4 +1,5 @@
-//! The daemon. The same program also runs as its worker: see [`prestaged::worker_main`].
+//! The daemon. The same program also runs as its worker: see [`prestaged::worker_main`]; and, started by systemd, asks
+//! drives for their health: see [`prestaged::health::answer`].
 
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -8,6 +9,7 @@ use anyhow::Context as _;
 use clap::Parser;
 use config::Config;
 use media::worker;
+use prestaged::health;
 use prestaged::log::{self, Log};
 use prestaged::service::{self, Arguments};
 use prestaged::worker_main;
@@ -20,6 +22,9 @@ const CONFIGURATION: u8 = 78;
 fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|first| first == worker::ARGUMENT) {
         return report(worker_main::main(), 1, Path::new(""));
+    }
+    if std::env::args_os().nth(1).is_some_and(|first| first == health::answer::ARGUMENT) {
+        return report(health::answer::main(), 1, Path::new(""));
     }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,

@@ -256,6 +256,7 @@ fn run(
             Err(error) => return ended(&error),
         }
     }
+    let is_asked = record.health.is_some();
     let record = open.amend(|record| {
         Record { opened: Timestamp::now(), ..record }
             .with_consent_to(&content)
@@ -293,6 +294,11 @@ fn run(
         services.store.doubt(&master);
         services.replicator.distrust(&master);
     }
+    // A drive that does not answer is waited for once, and for a few seconds. The claim keeps others off it meanwhile.
+    let after = match is_asked && !open.is_closed() {
+        true => services.health.of(claim.drive()),
+        false => None,
+    };
     let Some(record) = open.take() else {
         // The drive's verdict is `failed`, because it did not answer. Whatever is on it now, it must not look finished.
         context.unfinish(&mut claim);
@@ -301,5 +307,5 @@ fn run(
     if outcome.verdict == Verdict::Passed {
         services.store.remember(manifest);
     }
-    Some(record.closed_by(outcome, Timestamp::now()))
+    Some(record.closed_by(outcome, Timestamp::now()).with_health_after(after))
 }

@@ -18,6 +18,7 @@ use record::orders::AlsoClosed;
 use record::writer::RecordWriter;
 
 use crate::clock::Clock;
+use crate::health::HealthReader;
 
 /// The parts of the daemon that carry out effects, and their settings. Clones share the parts.
 #[derive(Clone, Debug)]
@@ -40,6 +41,8 @@ pub struct Services {
     /// Whose signatures media needs.
     pub signers: Arc<Signers>,
     pub clock: Clock,
+    /// Asks drives for their health, if they shall be asked.
+    pub health: HealthReader,
     /// Whether masters are derived from others of the same media.
     pub derive: bool,
     /// Index of the image that is applied.

@@ -90,8 +90,10 @@ fn read(
             Some(serial) if !asked.is_empty() => services.ledger.units(serial)?,
             _ => BTreeMap::new(),
         };
+        let asked = look == Look::Inside && usage.objection(drive).is_none();
+        let health = asked.then(|| services.health.of(drive)).flatten();
         let (at, today) = (services.clock.now(), services.clock.today());
-        Ok(DriveFacts { look, usage, content, previous, last, orders, units, at, today })
+        Ok(DriveFacts { look, usage, content, previous, last, orders, units, health, at, today })
     };
     known().map(Box::new).map_err(|error: LedgerError| no_records(drive, &error))
 }

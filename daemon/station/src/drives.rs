@@ -11,6 +11,7 @@ use model::api::snapshot::DepartedView;
 use model::code::ReasonCode;
 use model::drive::{Change, Drive, Geometry, Serial, Twin};
 use model::failure::{Reason, Refusal};
+use model::health::{HealthPolicy, HealthRecord};
 use model::job::{Stop, StopReason};
 use model::layout::{Layout, LayoutError};
 use model::manifest::Recipe;
@@ -119,6 +120,7 @@ impl<M: Clone> Station<M> {
         ) {
             insertion.enter(Phase::Judging);
         }
+        insertion.health = None;
         let (ticket, drive) = (insertion.ticket(), Box::new(insertion.drive.clone()));
         Some(Effect::Judge(ticket, drive, look, asked))
     }
@@ -187,6 +189,7 @@ impl<M: Clone> Station<M> {
         let (media, order) = self.choose(insertion, &facts);
         if let Some(insertion) = self.insertions.get_mut(&ticket.key) {
             insertion.order = order;
+            insertion.health.clone_from(&facts.health);
         }
         let Some(candidate) = self.candidate(&ticket.key, *facts, &media) else {
             return Vec::new();
@@ -229,7 +232,11 @@ impl<M: Clone> Station<M> {
         let missing = Err(MediaUnavailable::Undecided);
         let wanted = Wanted::Known(MinimumSize { least: Bytes(0), arithmetic: String::new() });
         let candidate = Candidate { wanted, ..self.candidate(key, facts, &missing)? };
-        let policy = Policy { overwrite: Overwrite::Any, ..self.setup.policy.clone() };
+        let policy = Policy {
+            overwrite: Overwrite::Any,
+            health: HealthPolicy::default(),
+            ..self.setup.policy.clone()
+        };
         let same = candidate.drive.serial.is_some() && candidate.drive.serial == record.serial;
         match admission::admit(candidate, &policy) {
             Admission::Admitted(admitted) if same => {
@@ -258,11 +265,11 @@ impl<M: Clone> Station<M> {
             _ => None,
         };
         let wanted = self.wanted(media, drive.geometry());
-        let DriveFacts { usage, content, .. } = facts;
+        let DriveFacts { usage, content, health, .. } = facts;
         let limit =
             self.limit_of(media.as_ref().map_or(&self.setup.layout, |chosen| &chosen.layout));
         let consent = insertion.consent.clone();
-        Some(Candidate { drive, usage, content, twins, passed, wanted, limit, consent })
+        Some(Candidate { drive, usage, content, twins, passed, wanted, limit, consent, health })
     }
 
     /// The other attached drives with the same serial number.
@@ -360,6 +367,7 @@ impl<M: Clone> Station<M> {
             order: insertion.order.as_ref().map(|order| order.number.clone()),
             operator: insertion.operator.as_ref().map(ToString::to_string),
             consent: insertion.consent.clone(),
+            health: insertion.health.clone().map(|before| HealthRecord { before, after: None }),
             ..Record::open(&self.setup.name, &insertion.drive, now)
         };
         let refused = insertion.record.as_ref().filter(|record| record.is_refusal());

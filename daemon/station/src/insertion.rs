@@ -7,6 +7,7 @@ use model::code::ReasonCode;
 use model::digest::Digest;
 use model::drive::{Diskseq, Drive, Serial};
 use model::failure::{Reason, Refusal};
+use model::health::Health;
 use model::job::{Reading, State, Stop};
 use model::manifest::{MasterId, Recipe};
 use model::naming::Names;
@@ -81,6 +82,8 @@ pub(crate) struct Insertion {
     pub(crate) requested_order: Option<String>,
     /// The order that the drive belongs to, by the latest decision.
     pub(crate) order: Option<OfOrder>,
+    /// What the drive told of its health when it was judged last.
+    pub(crate) health: Option<Health>,
     phase: Phase,
     /// The insertion has a verdict other than `refused`: only an operator can begin another attempt.
     pub(crate) settled: bool,
@@ -170,6 +173,7 @@ impl Insertion {
             requested_media: None,
             requested_order: None,
             order: None,
+            health: None,
             phase: Phase::Judging,
             record: None,
             held: None,

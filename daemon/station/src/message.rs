@@ -15,6 +15,7 @@ use model::api::snapshot::{MasterView, ParcelView};
 use model::digest::Digest;
 use model::drive::{Change, Drive, Geometry};
 use model::failure::{Denial, Failure, Refusal};
+use model::health::Health;
 use model::job::Stop;
 use model::manifest::{MasterId, Recipe};
 use model::media::{Inbox, IntakeOutcome, MediaFile};
@@ -70,6 +71,8 @@ pub struct DriveFacts {
     pub orders: BTreeMap<String, Standing>,
     /// How the serial number stands in its orders.
     pub units: BTreeMap<String, Unit>,
+    /// What the drive tells of its health; absent if nobody asks drives for that, or this one is refused anyway.
+    pub health: Option<Health>,
     /// The time: the clock's, or that of the ledger's latest record if the clock was set back.
     pub at: Timestamp,
     /// The date in the station's time zone at that time.

@@ -106,6 +106,7 @@ pub(crate) fn nothing_known() -> DriveFacts {
         last: None,
         orders: BTreeMap::new(),
         units: BTreeMap::new(),
+        health: None,
         at: NOW,
         today: Date::constant(2027, 6, 30),
     }

@@ -4,6 +4,7 @@
 //! a master pressed. Scenarios that take minutes run with `PRESTAGED_LONG=1`. Each prints how long it took.
 
 mod faults;
+mod health;
 mod hotplug;
 mod many;
 mod service;

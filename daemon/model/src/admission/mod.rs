@@ -15,6 +15,7 @@ pub use policy::{BlankCheck, NamedBay, Overwrite, Policy};
 use crate::code::ReasonCode as Code;
 use crate::drive::{Drive, Geometry, Kinship, Serial, Twin, UnitKind};
 use crate::failure::Refusal;
+use crate::health::Health;
 use crate::operator::Consent;
 use crate::units::Bytes;
 use policy::listed;
@@ -125,6 +126,8 @@ pub struct Candidate {
     pub limit: MaximumSize,
     /// Somebody's consent that what this drive holds is lost.
     pub consent: Option<Consent>,
+    /// What the drive tells of its health; absent if nobody has asked.
+    pub health: Option<Health>,
 }
 
 /// Proof that a drive is admitted. It cannot be copied, and making a claim uses it up.
@@ -234,6 +237,10 @@ fn objections(candidate: &Candidate, policy: &Policy) -> Vec<Refusal> {
     if !stays_unknown {
         let consent = candidate.consent.as_ref();
         all.extend(content_objection(drive, &candidate.content, policy.overwrite, consent));
+    }
+    // A drive that is refused anyway is not asked for its health; one that nothing else speaks against must have been.
+    if candidate.health.is_some() || all.iter().all(|refusal| refusal.code.lies_with_station()) {
+        all.extend(policy.health.objection(candidate.health.as_ref()));
     }
     if let Wanted::Missing(refusal) = &candidate.wanted {
         all.push(refusal.clone());

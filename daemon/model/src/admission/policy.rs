@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::drive::{Bay, Drive};
+use crate::health::HealthPolicy;
 use crate::units::{Bytes, Share};
 
 /// Which drives may be imaged. A drive must satisfy every field.
@@ -30,6 +31,7 @@ pub struct Policy {
     pub overwrite: Overwrite,
     /// Whether a drive that has passed with the same media is imaged again as soon as it is plugged in.
     pub reimage: bool,
+    pub health: HealthPolicy,
 }
 
 /// The name of a bay, or of several bays.
@@ -81,6 +83,7 @@ impl Policy {
             max_size: None,
             overwrite: Overwrite::BlankOnly,
             reimage: false,
+            health: HealthPolicy::default(),
         }
     }
 

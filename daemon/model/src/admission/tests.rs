@@ -32,6 +32,7 @@ fn candidate() -> Candidate {
         passed: None,
         wanted: Wanted::Known(MinimumSize { least: Bytes(8 << 30), arithmetic: "content".into() }),
         limit: MaximumSize::unlimited(),
+        health: None,
     }
 }
 
@@ -233,4 +234,39 @@ fn a_twin_is_told_for_what_it_is() {
     }
     (one.wwn, two.wwn) = (Some("0x5000c500a1b2c3d4".into()), Some("0x5000c500a1b2c3d4".into()));
     assert_eq!(said(&one, &two), "/dev/x is the same drive on a second path");
+}
+
+/// Health is one objection among others, and only a drive that nothing else speaks against must have been asked.
+#[test]
+fn health_is_asked_for_where_nothing_else_decides() {
+    use crate::health::{Assessment, Bound, Counter, Health, HealthPolicy, Kind, Limit};
+    let limit = Limit {
+        counter: Counter::Reallocated,
+        bound: Bound::Most(4),
+        key: "health.max_reallocated",
+    };
+    let strict = HealthPolicy { require: true, limits: vec![limit], ..HealthPolicy::default() };
+    let told = |reallocated| Health {
+        kind: Some(Kind::AtaDisk),
+        self_assessment: Some(Assessment::Passed),
+        reallocated: Some(reallocated),
+        ..Health::default()
+    };
+    let codes = |health: Option<Health>, change: &dyn Fn(&mut Candidate, &mut Policy)| {
+        let mut candidate = Candidate { health, ..candidate() };
+        let mut policy = Policy { health: strict.clone(), ..policy() };
+        change(&mut candidate, &mut policy);
+        match admit(candidate, &policy) {
+            Admission::Refused(all) => all.iter().map(|one| one.code).collect(),
+            Admission::Admitted(_) | Admission::Pending => Vec::new(),
+        }
+    };
+    assert_eq!(codes(Some(told(4)), &|_, _| ()), []);
+    assert_eq!(codes(Some(told(5)), &|_, _| ()), [Code::Health]);
+    assert_eq!(codes(Some(Health::unknown("no answer")), &|_, _| ()), [Code::Health]);
+    assert_eq!(codes(None, &|_, _| ()), [Code::Health], "admitted by nobody's oversight");
+    assert_eq!(codes(None, &|c, _| c.drive.read_only = true), [Code::ReadOnly]);
+    let disarmed = |_: &mut Candidate, p: &mut Policy| p.armed = false;
+    assert_eq!(codes(Some(told(5)), &disarmed), [Code::NotArmed, Code::Health]);
+    assert_eq!(codes(None, &|_, p| p.health = HealthPolicy::default()), []);
 }

@@ -220,6 +220,13 @@ impl Explained for ReasonCode {
                 operator: "Set the drive aside as defective.",
                 engineer: "`prestagectl records --serial SERIAL` has its failures. Release it if they were not the drive's.",
             },
+            Self::Health => Advice {
+                now: "use another drive; the record has its numbers and the limits",
+                operator: "Set the drive aside and use another one. Ask the lead what becomes of it.",
+                engineer: "`health` in the record has what the drive told; `[health]` in the configuration has the \
+                    limits. Where health is required and unknown, the detail says why: smartmontools, the unit \
+                    prestaged-health.socket, or an adapter that passes nothing on. `prestagectl retry` asks once more.",
+            },
             Self::DriveChanged => Advice {
                 now: "plug the drive in again",
                 operator: "Take the drive out, wait ten seconds and plug it in again.",

@@ -52,6 +52,12 @@ impl Explained for WarningCode {
                 operator: "The station was killed just before the verdict. Retry the drive.",
                 engineer: "The tables were taken away so that the drive does not look done.",
             },
+            Self::HealthWorse => Advice {
+                now: "ship it only if your rules allow a drive whose own errors have risen",
+                operator: "The drive passed, but has counted errors of its own meanwhile. Tell the engineer.",
+                engineer: "`health` in the record has the numbers before and after. CRC errors alone are a cable's or a \
+                    backplane's; anything else is the drive's.",
+            },
         }
     }
 }

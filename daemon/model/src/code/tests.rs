@@ -18,7 +18,7 @@ fn wire_names_are_pinned() {
         names::<ReasonCode>().join(" "),
         "not_armed bus_not_allowed bay_not_allowed model_not_allowed serial_not_allowed size_not_allowed \
          sector_size no_medium too_small too_large system_disk mounted in_use usage_unknown read_only no_serial duplicate_serial \
-         already_passed not_blank no_media media_ambiguous media_invalid media_expired media_not_yet_valid media_unsigned signer_unknown media_rollback no_order order_ambiguous order_complete order_held order_not_yet_valid order_expired first_article_pending attempts_exhausted drive_changed ledger_unavailable ledger_tampered stalled \
+         already_passed not_blank no_media media_ambiguous media_invalid media_expired media_not_yet_valid media_unsigned signer_unknown media_rollback no_order order_ambiguous order_complete order_held order_not_yet_valid order_expired first_article_pending attempts_exhausted health drive_changed ledger_unavailable ledger_tampered stalled \
          write_error read_error mismatch foreign_write unplugged too_slow boot_configuration press_failed store_error \
          out_of_memory internal_error operator_stop station_shutdown station_interrupted"
     );
@@ -28,7 +28,7 @@ fn wire_names_are_pinned() {
     );
     assert_eq!(
         names::<WarningCode>().join(" "),
-        "rewritten not_compared not_kept slow_for_its_batch writers_not_counted cached_read_back old_data_left tables_removed"
+        "rewritten not_compared not_kept slow_for_its_batch writers_not_counted cached_read_back old_data_left tables_removed health_worse"
     );
     assert_eq!(
         names::<FindingCode>().join(" "),

@@ -23,6 +23,8 @@ codes! {
         OldDataLeft,
         /// The station was killed before the verdict, and has taken the tables off the drive at its next start.
         TablesRemoved,
+        /// Numbers by which the drive tells its own errors have risen during the job, or it says now that it fails.
+        HealthWorse,
     }
 }
 
