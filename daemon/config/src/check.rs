@@ -85,6 +85,7 @@ impl Config {
         self.check_policy()?;
         self.check_mode()?;
         self.check_gate()?;
+        self.check_lamps()?;
         self.check_limits()?;
         self.check_bays()?;
         self.check_signers()?;

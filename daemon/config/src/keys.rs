@@ -3,14 +3,15 @@
 //! The texts are Markdown of the simplest kind: back quotes only. A test compares the keys and the defaults with what
 //! the configuration really knows, so that neither can be forgotten here.
 
+mod key;
 mod kind;
 mod names;
 
+pub use key::Key;
+pub(super) use key::key;
 pub use kind::{Fallback, Kind};
 pub use names::near;
 pub(super) use names::{names, nearest, path, required};
-
-use names::is_repeated;
 
 use Fallback::{Absent, Required, Value};
 use Kind::{
@@ -18,50 +19,8 @@ use Kind::{
     Size, Sizes, Switch, Tables, Text, Texts, Time,
 };
 
-/// One key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it")]
-pub struct Key {
-    /// Its table; `layout.partitions` for the tables in `partitions`; empty for a key outside of all tables.
-    pub section: &'static str,
-    pub name: &'static str,
-    pub kind: Kind,
-    pub fallback: Fallback,
-    /// What it does, in Markdown.
-    pub text: &'static str,
-}
-
-impl Key {
-    /// Whether the file may have several tables with this key.
-    pub fn is_repeated(&self) -> bool {
-        is_repeated(self.section)
-    }
-
-    /// Its full name as people write it: `store.path`, `[[bay]] name`.
-    pub fn path(&self) -> String {
-        path(self.section, self.name)
-    }
-
-    /// Its row in `daemon/manual/configuration.md`.
-    pub fn row(&self) -> String {
-        // A bar would end the cell.
-        let cell = |text: &str| text.replace('|', "\\|");
-        format!("| `{}` | {} | {} |", self.path(), cell(&self.fallback.shown()), cell(self.text))
-    }
-}
-
-pub(super) const fn key(
-    section: &'static str,
-    name: &'static str,
-    kind: Kind,
-    fallback: Fallback,
-    text: &'static str,
-) -> Key {
-    Key { section, name, kind, fallback, text }
-}
-
 /// Every key of the configuration, in the order in which they are explained.
-pub const KEYS: [Key; 69] = [
+pub const KEYS: [Key; 75] = [
     key("station", "name", Text, Absent("host name"), "name of the station in every record"),
     key(
         "media",
@@ -286,6 +245,35 @@ pub const KEYS: [Key; 69] = [
         "user as whom the gate runs; the daemon believes it, and nobody else, who has signed in",
     ),
     key(
+        "lamps",
+        "passed",
+        OneOf(&["off", "ok", "locate"]),
+        Value("\"off\""),
+        "which [lamp](lamps.md) of a bay is lit when its drive has passed: none, `ok` where there is one, or `locate`",
+    ),
+    key(
+        "lamps",
+        "locate_for",
+        Time,
+        Value("\"2m\""),
+        "how long the lamp of a bay blinks that somebody looks for",
+    ),
+    key("lamps", "sysfs", Path, Value("\"/sys\""), "where lamps are looked for"),
+    key(
+        "lamps",
+        "state",
+        Path,
+        Value("\"/var/lib/prestaged-lamps/lamps.json\""),
+        "file in which `prestaged-lamps` keeps which bay has which lamps, so that it can switch off what it has lit",
+    ),
+    key(
+        "lamps",
+        "user",
+        Text,
+        Absent("`prestaged-lamps`"),
+        "user who switches the lamps; nobody else but root tells the daemon how they are",
+    ),
+    key(
         "admission",
         "armed",
         Switch,
@@ -365,6 +353,13 @@ pub const KEYS: [Key; 69] = [
     ),
     key("bay", "name", Text, Required, "name that people call the bay"),
     key("bay", "path", Text, Required, "the bay's `ID_PATH`, as a glob pattern"),
+    key(
+        "bay",
+        "lamp",
+        Text,
+        Absent("where the drive in it is"),
+        "where the bay's [lamps](lamps.md) are: `\"ses:0x500304801f2c8f3f/Slot 04\"`, `\"ahci:0000:00:17.0/3\"` or `\"npem:0000:3b:00.0\"`",
+    ),
     key(
         "replicate",
         "memory",

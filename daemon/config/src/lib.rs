@@ -25,6 +25,7 @@ mod error;
 mod file;
 mod gate;
 pub mod keys;
+mod lamps;
 pub mod learned;
 pub mod orders;
 pub mod recipe;
@@ -38,9 +39,10 @@ use serde::Deserialize;
 
 pub use error::{ConfigError, Doubt};
 pub use gate::GATE_USER;
+pub use lamps::LAMPS_USER;
 pub use sections::{
-    Admission, Control, Gate, Guests, Labels, Ledger, Media, NamedPath, Orders, Replicate,
-    SignerKey, Station, Store, Tools,
+    Admission, Control, Gate, Guests, Labels, Lamps, Ledger, Media, NamedPath, Orders, PassedLamp,
+    Replicate, SignerKey, Station, Store, Tools,
 };
 
 use error::{Mistake, Place};
@@ -81,6 +83,7 @@ pub struct Config {
     pub labels: Labels,
     pub control: Control,
     pub gate: Gate,
+    pub lamps: Lamps,
     pub admission: Admission,
     pub replicate: Replicate,
     pub tools: Tools,

@@ -22,6 +22,7 @@ pub mod failure;
 pub mod hint;
 pub mod identity;
 pub mod job;
+pub mod lamp;
 pub mod layout;
 pub mod manifest;
 pub mod meaning;

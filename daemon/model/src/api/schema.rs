@@ -11,8 +11,8 @@ use super::evidence::{Certificate, CheckpointView, LabelAsked, LogVerified};
 use super::line::RecordLine;
 use super::orders::{OrderDetail, OrderView};
 use super::requests::{
-    AcceptRequest, AcknowledgeRequest, Attempt, DriveRequest, ImageRequest, OfferRequest,
-    OrderRequest, PressRequest, VerifyRequest,
+    AcceptRequest, AcknowledgeRequest, Attempt, DriveRequest, ImageRequest, LampsReport,
+    LocateRequest, OfferRequest, OrderRequest, PressRequest, VerifyRequest,
 };
 use super::snapshot::{DeviceView, MasterView, MediaView, Snapshot};
 use super::verify::VerifyReport;
@@ -91,6 +91,10 @@ pub enum Document {
     AcceptRequest,
     /// The body of POST /v1/masters.
     PressRequest,
+    /// The body of POST /v1/bays/{bay}/locate.
+    LocateRequest,
+    /// The body of POST /v1/lamps.
+    LampsReport,
     /// The answer to POST /v1/image and POST /v1/drives/{drive}/retry.
     Attempt,
 }
@@ -136,6 +140,8 @@ impl Document {
             Self::OfferRequest => of::<OfferRequest>(),
             Self::AcceptRequest => of::<AcceptRequest>(),
             Self::PressRequest => of::<PressRequest>(),
+            Self::LocateRequest => of::<LocateRequest>(),
+            Self::LampsReport => of::<LampsReport>(),
             Self::Attempt => of::<Attempt>(),
         }
     }
