@@ -178,6 +178,7 @@ fn router(shared: &Arc<Shared>) -> Router {
         .route("/style.css", get(pages::style))
         .route("/icon.svg", get(pages::icon))
         .route("/live.js", get(pages::script))
+        .route("/list.js", get(pages::list_script))
         .route("/healthz", get(reading::health))
         .route("/metrics", get(metrics::metrics))
         .route("/v1/{*path}", get(reading::pass_on))
