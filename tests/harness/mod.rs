@@ -18,6 +18,7 @@ pub(crate) mod parts;
 mod setup;
 mod shown;
 pub(crate) mod signed;
+pub(crate) mod sysfs;
 #[macro_use]
 pub(crate) mod registry;
 pub(crate) mod sample;
