@@ -40,6 +40,10 @@ mod health;
 mod hostile;
 #[path = "station/imaging.rs"]
 mod imaging;
+#[path = "station/kiosk.rs"]
+mod kiosk;
+#[path = "station/lamps.rs"]
+mod lamps;
 #[path = "station/machine.rs"]
 mod machine;
 #[path = "station/manuals.rs"]
@@ -96,6 +100,8 @@ mod views_browser;
 mod views_gate;
 #[path = "station/views_metrics.rs"]
 mod views_metrics;
+#[path = "station/views_top.rs"]
+mod views_top;
 
 fn main() -> std::process::ExitCode {
     harness::registry::main()

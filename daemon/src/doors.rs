@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use config::{Config, ConfigError, GATE_USER};
+use config::{Config, ConfigError, GATE_USER, LAMPS_USER};
 use media::worker::account;
 use nix::unistd::User;
 use tokio::net::UnixListener;
@@ -33,6 +33,8 @@ pub struct Visitors {
     pub view_group: Option<u32>,
     /// The user as whom the gate runs.
     pub gate: Option<u32>,
+    /// The user who switches the lamps.
+    pub lamps: Option<u32>,
 }
 
 impl Visitors {
@@ -45,16 +47,21 @@ impl Visitors {
             let number = name.map(|name| account::group(key, name)).transpose();
             number.map_err(|error| super::service::placed(config, &error))
         };
-        let name = config.gate.user.as_deref();
-        let gate = User::from_name(name.unwrap_or(GATE_USER)).ok().flatten();
-        if let (Some(name), None) = (name, &gate) {
-            let what = format!("there is no user {name:?}");
-            return Err(config.mistake("gate.user", what, "make the user, or leave the key out"));
-        }
+        let user = |key: &'static str, name: Option<&str>, usual: &str| {
+            let user = User::from_name(name.unwrap_or(usual)).ok().flatten();
+            match (name, &user) {
+                (Some(name), None) => {
+                    let what = format!("there is no user {name:?}");
+                    Err(config.mistake(key, what, "make the user, or leave the key out"))
+                }
+                _ => Ok(user.map(|user| user.uid.as_raw())),
+            }
+        };
         Ok(Self {
             group: group("control.group", config.control.group.as_deref())?,
             view_group: group("control.view_group", config.control.view_group.as_deref())?,
-            gate: gate.map(|user| user.uid.as_raw()),
+            gate: user("gate.user", config.gate.user.as_deref(), GATE_USER)?,
+            lamps: user("lamps.user", config.lamps.user.as_deref(), LAMPS_USER)?,
         })
     }
 }

@@ -374,6 +374,7 @@ fn new_setup(
         largest_image,
         press_ahead: config.store.press_ahead,
         derive: config.store.derive,
+        locate_for: config.lamps.locate_for.0,
     }
 }
 

@@ -27,6 +27,7 @@ press_ahead = false
 path = "{folder}/ledger.db"
 [control]
 socket = "{folder}/socket"
+view_socket = "{folder}/view.sock"
 [admission]
 armed = true
 buses = ["loop"]

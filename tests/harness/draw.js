@@ -11,7 +11,7 @@ const pen = document.createElement("canvas").getContext("2d");
 
 for (const element of document.querySelectorAll("body, body *")) {
   const style = getComputedStyle(element), rect = element.getBoundingClientRect();
-  if (!rect.width || element.closest(".unseen")) continue;
+  if (!rect.width || rect.top >= innerHeight || element.closest(".unseen")) continue;
   if (!/^rgba.*, 0\)$/.test(style.backgroundColor)) box(rect, 0, { fill: hex(style.backgroundColor) });
   const width = parseFloat(style.borderTopWidth), stroke = hex(style.borderTopColor), kind = style.borderTopStyle;
   if (width > 0 && kind === "double") {
@@ -20,6 +20,8 @@ for (const element of document.querySelectorAll("body, body *")) {
     const dash = { dashed: `${3 * width} ${2 * width}`, dotted: `${width} ${width}` }[kind] ?? null;
     box(rect, width / 2, { fill: "none", stroke, "stroke-width": width, "stroke-dasharray": dash });
   }
+  const below = parseFloat(style.borderBottomWidth);
+  if (below > 0 && !width) box({ ...rect.toJSON(), y: rect.bottom - below, height: below }, 0, { fill: hex(style.borderBottomColor) });
   const outline = parseFloat(style.outlineWidth);
   if (style.outlineStyle === "solid") box(rect, outline / 2, { fill: "none", stroke: hex(style.outlineColor), "stroke-width": outline });
   if (element.localName === "progress") {
@@ -49,7 +51,7 @@ for (const element of document.querySelectorAll("body, body *")) {
   }
 }
 return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${innerWidth} ${innerHeight}" width="${innerWidth / 2}" height="${innerHeight / 2}" font-family="DejaVu Sans, Verdana, sans-serif">
-<title>The wall page: 24 bays, their verdicts and what to do</title>
+<title>${window.pictured}</title>
 ${parts.join("\n")}
 </svg>
 `;

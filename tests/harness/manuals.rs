@@ -21,7 +21,7 @@ mod reference;
 
 /// All pages, at the end of each.
 const SEE_ALSO: &str = "`prestagectl`(1), `prestaged.toml`(5), `prestaged-station`(7), `prestaged-drives`(7), \
-    `prestaged-media`(7), `prestaged-orders`(7), `prestaged-gate`(7), `prestaged-creating`(7), `prestaged-recipe`(5), `prestaged-records`(7), `prestaged-codes`(7), `prestaged-api`(7), `prestaged`(8)";
+    `prestaged-media`(7), `prestaged-orders`(7), `prestaged-gate`(7), `prestaged-lamps`(7), `prestaged-creating`(7), `prestaged-recipe`(5), `prestaged-records`(7), `prestaged-codes`(7), `prestaged-api`(7), `prestaged`(8)";
 
 /// The version that stands in the foot of every page.
 const SOURCE: &str = concat!("prestaged ", env!("CARGO_PKG_VERSION"));
@@ -32,6 +32,7 @@ pub(crate) fn write(folder: &Path) {
     fs::write(folder.join("prestaged.8"), daemon()).unwrap();
     fs::write(folder.join("prestagectl.1"), operator()).unwrap();
     fs::write(folder.join("prestaged-gate.8"), gatekeeper()).unwrap();
+    fs::write(folder.join("prestaged-lamps.8"), lamplighter()).unwrap();
     fs::write(folder.join("prestaged.toml.5"), configuration()).unwrap();
     fs::write(folder.join("prestaged-recipe.5"), recipe::page()).unwrap();
     fs::write(folder.join("prestaged-codes.7"), reference::codes()).unwrap();
@@ -48,7 +49,7 @@ pub(crate) fn write(folder: &Path) {
 }
 
 /// What a manual page of section 7 is called, what it is about, and its text.
-const PROSE: [(&str, &str, &str); 7] = [
+const PROSE: [(&str, &str, &str); 8] = [
     ("station", "the imaging station as a service", include_str!("../../daemon/manual/station.md")),
     (
         "drives",
@@ -66,6 +67,7 @@ const PROSE: [(&str, &str, &str); 7] = [
         include_str!("../../daemon/manual/orders.md"),
     ),
     ("gate", "the imaging station on web pages", include_str!("../../daemon/manual/gate.md")),
+    ("lamps", "the lamps of the bays", include_str!("../../daemon/manual/lamps.md")),
     (
         "creating",
         "how prestaged media is made of its parts",
@@ -255,6 +257,21 @@ fn gatekeeper() -> Vec<u8> {
             ("0", "it was told to end, or an account was printed"),
             ("64", "wrong command line"),
             ("78", "the gate is off, or its configuration is wrong"),
+        ] {
+            page.item(vec![bold(code)], text);
+        }
+    })
+}
+
+fn lamplighter() -> Vec<u8> {
+    let about = "Switches the lamps of the station's bays, as `prestaged-lamps`(7) tells. It is started by systemd as \
+        `prestaged-lamps.service`, once it is enabled.";
+    page(lamps::Arguments::command(), "8", about, |page| {
+        page.section("EXIT STATUS");
+        for (code, text) in [
+            ("0", "it was told to end, and all lamps are off"),
+            ("64", "wrong command line"),
+            ("78", "the configuration is wrong"),
         ] {
             page.item(vec![bold(code)], text);
         }

@@ -19,6 +19,7 @@ pub(crate) mod receiver;
 mod setup;
 mod shown;
 pub(crate) mod signed;
+pub(crate) mod sysfs;
 #[macro_use]
 pub(crate) mod registry;
 pub(crate) mod sample;

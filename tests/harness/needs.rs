@@ -100,6 +100,15 @@ pub(crate) static BROWSER: Need = Need::new("browser", || {
     program("chromedriver", "chromium-driver")
 });
 
+/// A terminal that can be looked at.
+pub(crate) static TMUX: Need = Need::new("tmux", || program("tmux", "tmux"));
+
+/// What shows one program on a whole screen; it and what it starts are large, so nothing installs them.
+pub(crate) static CAGE: Need = Need::choice("cage", || {
+    program("cage", "cage")?;
+    program("Xwayland", "xwayland")
+});
+
 /// axe-core, which looks for what bars people from a page: its `axe.min.js` from npm, in `PRESTAGED_AXE`.
 pub(crate) static AXE: Need = Need::choice("axe", || {
     let named = std::env::var_os(AXE_PATH).is_some();

@@ -66,6 +66,10 @@ fn the_package_installs_what_it_says() {
         "755 root:root /usr/bin/prestaged-gate",
         "644 root:root /usr/lib/systemd/system/prestaged-gate.service",
         "644 root:root /usr/lib/systemd/system/prestaged-scanner@.service",
+        "755 root:root /usr/bin/prestaged-lamps",
+        "644 root:root /usr/lib/systemd/system/prestaged-lamps.service",
+        "644 root:root /usr/lib/systemd/system/prestaged-kiosk.service",
+        "755 root:root /usr/lib/prestaged/lamps-rights",
         "644 root:root /usr/lib/systemd/system/prestaged.service",
         "644 root:root /usr/lib/systemd/system/prestaged-health.socket",
         "644 root:root /usr/lib/systemd/system/prestaged-health@.service",
@@ -102,7 +106,11 @@ fn the_package_installs_what_it_says() {
         "prestaged",
         "it may operate the station"
     );
-    twin.done("! test -L /etc/systemd/system/multi-user.target.wants/prestaged-gate.service");
+    assert_eq!(twin.done("id -Gn prestaged-lamps").trim(), "prestaged-lamps", "nor that one");
+    for off in ["gate", "lamps", "kiosk"] {
+        let link = format!("/etc/systemd/system/multi-user.target.wants/prestaged-{off}.service");
+        twin.done(&format!("! test -L {link}"));
+    }
     twin.done("test -L /etc/systemd/system/multi-user.target.wants/prestaged.service");
     twin.done("test -L /etc/systemd/system/sockets.target.wants/prestaged-health.socket");
     let recommends = twin.done("dpkg-query -W -f '${Recommends}' prestaged");
@@ -134,6 +142,8 @@ fn the_package_installs_what_it_says() {
         ("prestaged-creating", 7, &["stand-alone", "SMS"]),
         ("prestaged-gate", 7, &["NO DATA", "gate.operate"]),
         ("prestaged-gate", 8, &["account"]),
+        ("prestaged-lamps", 7, &["passed", "NPEM"]),
+        ("prestaged-lamps", 8, &["--config"]),
         ("prestaged-records", 7, &["OLD DATA", "overwritten"]),
     ] {
         let warnings = twin.done(&format!("man --warnings=w {section} {page} 2>&1 >/tmp/page"));

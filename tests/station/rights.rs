@@ -192,6 +192,8 @@ fn the_units_are_strict() {
         ("prestaged-gate.service", 15),
         ("prestaged-health@.service", 15),
         ("prestaged-scanner@.service", 8),
+        // What is left are the daemon's sockets.
+        ("prestaged-lamps.service", 3),
     ] {
         let path = format!("{}/../systemd/{unit}", env!("CARGO_MANIFEST_DIR"));
         let threshold = format!("--threshold={threshold}");
@@ -204,4 +206,38 @@ fn the_units_are_strict() {
         let has = |line: &str| !line.starts_with('#') && line.contains(right);
         assert!(!UNIT.lines().any(has), "{right}");
     }
+}
+
+/// systemd understands every line of every unit. Programs that this machine lacks are not looked for.
+#[apply(test!)]
+#[needs(SYSTEMD_ANALYZE)]
+fn every_unit_is_one() {
+    let top = concat!(env!("CARGO_MANIFEST_DIR"), "/../systemd");
+    let folder = tempfile::tempdir().unwrap();
+    let programs = ["prestaged-gate", "prestaged-lamps", "prestagectl", "prestaged", "cage"];
+    let mut units = Vec::new();
+    for entry in fs::read_dir(top).unwrap().flatten() {
+        let name = entry.file_name().into_string().unwrap();
+        if name.ends_with(".service") {
+            let mut text = fs::read_to_string(entry.path()).unwrap();
+            for program in programs {
+                text = text.replace(&format!("/usr/bin/{program}\n"), "/bin/true\n");
+                text = text.replace(&format!("/usr/bin/{program} "), "/bin/true ");
+            }
+            text = text.replace("/usr/lib/prestaged/lamps-rights", "/bin/true");
+            let unit = folder.path().join(&name);
+            fs::write(&unit, text).unwrap();
+            units.push(unit);
+        }
+    }
+    assert_eq!(units.len(), 6, "{units:?}");
+    let verify = |units: &[std::path::PathBuf]| {
+        told(Command::new("systemd-analyze").args(["verify", "--man=no"]).args(units))
+    };
+    assert_eq!(verify(&units), (0, String::new()));
+    // And says what it does not.
+    let wrong = folder.path().join("wrong.service");
+    fs::write(&wrong, "[Service]\nExecStart=/bin/true\nPrivateTemp=yes\n").unwrap();
+    let (_, said) = verify(&[wrong]);
+    assert!(said.contains("PrivateTemp"), "{said}");
 }

@@ -41,6 +41,7 @@ fn verdicts_are_shown_and_nothing_old_is() {
         ("/healthz", "live"),
         ("/style.css", ".passed"),
         ("/live.js", "EventSource"),
+        ("/list.js", "EventSource"),
         ("/v1/status", "\"armed\":true"),
         ("/v1/records", &*drive.serial),
     ];

@@ -86,6 +86,7 @@ impl Config {
         self.check_mode()?;
         self.check_gate()?;
         self.check_webhooks()?;
+        self.check_lamps()?;
         self.check_limits()?;
         self.check_health()?;
         self.check_bays()?;

@@ -26,7 +26,7 @@ const fn limit(name: &'static str, text: &'static str) -> Key {
 }
 
 /// Every key of the configuration, in the order in which they are explained.
-pub const KEYS: [Key; 89] = joined([&FIRST, &gate::GATE, &LAST]);
+pub const KEYS: [Key; 95] = joined([&FIRST, &gate::GATE, &LAST]);
 
 /// Lists as one.
 const fn joined<const N: usize>(lists: [&[Key]; 3]) -> [Key; N] {
@@ -200,7 +200,36 @@ const FIRST: [Key; 25] = [
     ),
 ];
 
-const LAST: [Key; 45] = [
+const LAST: [Key; 51] = [
+    key(
+        "lamps",
+        "passed",
+        OneOf(&["off", "ok", "locate"]),
+        Value("\"off\""),
+        "which [lamp](lamps.md) of a bay is lit when its drive has passed: none, `ok` where there is one, or `locate`",
+    ),
+    key(
+        "lamps",
+        "locate_for",
+        Time,
+        Value("\"2m\""),
+        "how long the lamp of a bay blinks that somebody looks for",
+    ),
+    key("lamps", "sysfs", Path, Value("\"/sys\""), "where lamps are looked for"),
+    key(
+        "lamps",
+        "state",
+        Path,
+        Value("\"/var/lib/prestaged-lamps/lamps.json\""),
+        "file in which `prestaged-lamps` keeps which bay has which lamps, so that it can switch off what it has lit",
+    ),
+    key(
+        "lamps",
+        "user",
+        Text,
+        Absent("`prestaged-lamps`"),
+        "user who switches the lamps; nobody else but root tells the daemon how they are",
+    ),
     key(
         "admission",
         "armed",
@@ -281,6 +310,13 @@ const LAST: [Key; 45] = [
     ),
     key("bay", "name", Text, Required, "name that people call the bay"),
     key("bay", "path", Text, Required, "the bay's `ID_PATH`, as a glob pattern"),
+    key(
+        "bay",
+        "lamp",
+        Text,
+        Absent("where the drive in it is"),
+        "where the bay's [lamps](lamps.md) are: `\"ses:0x500304801f2c8f3f/Slot 04\"`, `\"ahci:0000:00:17.0/3\"` or `\"npem:0000:3b:00.0\"`",
+    ),
     key(
         "health",
         "socket",

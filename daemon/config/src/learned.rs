@@ -247,7 +247,7 @@ impl Learned {
                 && Some(bay.path.as_str()) != here.as_deref()
         };
         match config.bay.iter().find(same) {
-            Some(NamedPath { name, path }) => {
+            Some(NamedPath { name, path, .. }) => {
                 Err(NameError::Taken { name: name.clone(), path: path.clone() }.into())
             }
             None => Ok(()),
@@ -271,12 +271,14 @@ impl Learned {
         for item in listed.filter(|item| old.as_deref() == Some(item)) {
             name.clone_into(item);
         }
+        // The bay has another name, and the same lamps.
+        let lamp = bays.iter().find(|bay| bay.path == pattern).and_then(|bay| bay.lamp.clone());
         bays.retain(|bay| bay.path != pattern);
         // A pattern that somebody wrote into this file must not win over the exact path.
         let matches =
             |bay: &NamedPath| glob::Pattern::new(&bay.path).is_ok_and(|p| p.matches(path));
         let at = bays.iter().position(matches).unwrap_or(bays.len());
-        bays.insert(at, NamedPath { name: name.to_owned(), path: pattern });
+        bays.insert(at, NamedPath { name: name.to_owned(), path: pattern, lamp });
         let (config, text) = self.tried(&Content { bay: bays, admission })?;
         let called = config.policy()?.name_of(path).unwrap_or_default().to_owned();
         if called != name {

@@ -26,6 +26,7 @@ mod file;
 mod gate;
 mod health;
 pub mod keys;
+mod lamps;
 pub mod learned;
 pub mod orders;
 pub mod recipe;
@@ -40,9 +41,10 @@ use serde::Deserialize;
 
 pub use error::{ConfigError, Doubt};
 pub use gate::GATE_USER;
+pub use lamps::LAMPS_USER;
 pub use sections::{
-    Admission, Control, Gate, Guests, Health, Labels, Ledger, Media, NamedPath, Orders, Replicate,
-    SignerKey, Station, Store, Tools,
+    Admission, Control, Gate, Guests, Health, Labels, Lamps, Ledger, Media, NamedPath, Orders,
+    PassedLamp, Replicate, SignerKey, Station, Store, Tools,
 };
 pub use webhooks::Webhook;
 
@@ -84,6 +86,7 @@ pub struct Config {
     pub labels: Labels,
     pub control: Control,
     pub gate: Gate,
+    pub lamps: Lamps,
     pub admission: Admission,
     pub health: Health,
     pub replicate: Replicate,

@@ -166,6 +166,31 @@ pub enum Guests {
     Everybody,
 }
 
+/// `[lamps]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are explained in `keys`")]
+pub struct Lamps {
+    pub passed: PassedLamp,
+    pub locate_for: Period,
+    pub sysfs: PathBuf,
+    /// Where it is kept which lamps were lit.
+    pub state: PathBuf,
+    /// As whom the lamps are switched; [`super::LAMPS_USER`] if absent.
+    pub user: Option<String>,
+}
+
+/// Which lamp of a bay shows that its drive has passed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum PassedLamp {
+    #[default]
+    Off,
+    Ok,
+    Locate,
+}
+
 /// `[admission]`
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -218,6 +243,9 @@ pub struct NamedPath {
     pub name: String,
     /// Glob pattern over udev's `ID_PATH`.
     pub path: String,
+    /// Where its lamps are; found by the drive in it if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lamp: Option<String>,
 }
 
 /// `[replicate]`
@@ -316,6 +344,19 @@ impl Default for Health {
             max_media_errors: None,
             max_percentage_used: None,
             min_available_spare: None,
+        }
+    }
+}
+
+impl Default for Lamps {
+    fn default() -> Self {
+        Self {
+            passed: PassedLamp::Off,
+            // Time to walk to the rack and look.
+            locate_for: Period::seconds(120),
+            sysfs: "/sys".into(),
+            state: "/var/lib/prestaged-lamps/lamps.json".into(),
+            user: None,
         }
     }
 }

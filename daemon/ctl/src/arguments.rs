@@ -117,6 +117,14 @@ pub(super) enum Verb {
         /// Device, serial number or bay of the drive.
         drive: String,
     },
+    /// Have the lamp of a bay blink, so that it is found; it ends by itself.
+    Locate {
+        /// The bay, or what the drive in it is called.
+        bay: String,
+        /// End it now.
+        #[arg(long)]
+        off: bool,
+    },
     /// Stop writing a drive; it is left without a partition table.
     Stop {
         /// Device, serial number or bay of the drive.

@@ -263,6 +263,7 @@ async fn perform(arguments: Arguments) -> Result<u8, CommandError> {
         Verb::Schema { document } => schema::perform(&out, document),
         Verb::Explain { code } => explain::perform(&out, code.as_deref()),
         Verb::Stop { drive } => told::stop(&client, &out, &node(&drive)).await,
+        Verb::Locate { bay, off } => told::locate(&client, &out, &bay, off).await,
         Verb::Release { bay } => told::release(&client, &out, &bay).await,
     }
 }

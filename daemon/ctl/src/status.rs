@@ -1,10 +1,14 @@
 //! `status`: the station, its media and masters, and the drives in its bays.
 
+use jiff::Timestamp;
+
 use super::output::paragraph;
 use super::table::{Cell, Keep, Table};
 use super::words::{self, Going, Standing};
 use super::{explain, master, media as inventory, order};
-use model::api::snapshot::{DriveView, HashingView, InboxView, SilentView, Snapshot};
+use model::api::snapshot::{
+    DriveView, HashingView, InboxView, LampTrouble, LampsView, SilentView, Snapshot,
+};
 use model::units::Bytes;
 use view::rack::Rack;
 use view::tile::Light;
@@ -39,7 +43,33 @@ fn station(snapshot: &Snapshot, terminal: Option<usize>) -> String {
         let told = format!("{chunks} at once on each core ({path}), {rate} each");
         table.row([Cell::new("hashing"), Cell::new(told)]);
     }
+    if let Some(lamps) = &snapshot.lamps {
+        table.row([Cell::new("lamps"), lamps_cell(lamps)]);
+        for trouble in lamps.troubles.iter().take(LAMPS_TOLD) {
+            let LampTrouble { bay, lamp, what } = trouble;
+            table.row([Cell::new(""), Cell::new(format!("{bay}: {what} ({lamp})"))]);
+        }
+    }
     table.render(terminal)
+}
+
+/// So many troubles of lamps are told; the JSON has all.
+const LAMPS_TOLD: usize = 4;
+
+fn lamps_cell(lamps: &LampsView) -> Cell {
+    let LampsView { at, bays, troubles } = lamps;
+    if !lamps.is_fresh(Timestamp::now()) {
+        let told = format!("nothing heard of them since {}", words::clock(*at));
+        return Cell::styled(told, words::NOTICE);
+    }
+    let bays = words::plural(Bytes::of(*bays).0, "bay", "bays");
+    match troubles.len() {
+        0 => Cell::new(format!("of {bays}")),
+        _ => {
+            let what = words::plural(Bytes::of(troubles.len()).0, "lamp does", "lamps do");
+            Cell::styled(format!("of {bays}; {what} not work"), words::NOTICE)
+        }
+    }
 }
 
 /// The media, and why drives get none of it by themselves, where there is some.

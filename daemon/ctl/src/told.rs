@@ -6,7 +6,7 @@ use super::client::{Client, segment};
 use super::output::{Output, narrow};
 use super::{CommandError, exit};
 use model::api::answers::Done;
-use model::api::requests::{Armed, Stopped};
+use model::api::requests::{Armed, LocateRequest, Stopped};
 
 /// How many drives are named.
 const NAMED: usize = 8;
@@ -32,6 +32,18 @@ pub(super) async fn release(client: &Client, out: &Output, bay: &str) -> Result<
     let path = format!("/v1/bays/{}/release", segment(bay));
     let _: Value = client.post(&path, &json!({})).await?;
     out.done("released")
+}
+
+/// Has the lamp of a bay blink, or no longer.
+pub(super) async fn locate(
+    client: &Client,
+    out: &Output,
+    bay: &str,
+    off: bool,
+) -> Result<u8, CommandError> {
+    let path = format!("/v1/bays/{}/locate", segment(bay));
+    let _: Value = client.post(&path, &LocateRequest { off }).await?;
+    out.done(if off { "not located any more" } else { "located" })
 }
 
 fn armed(report: &Armed) -> String {

@@ -83,6 +83,7 @@ pub(crate) async fn bay(
         let path = match act.as_str() {
             // It takes nothing away, and nothing is written.
             "release" => format!("/v1/bays/{name}/release"),
+            "locate" => format!("/v1/bays/{name}/locate"),
             "retry" | "stop" => {
                 confirmed(&form.confirm, &bay)?;
                 format!("/v1/drives/{name}/{act}")

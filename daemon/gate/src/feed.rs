@@ -1,22 +1,20 @@
 //! Follows the daemon, and knows how old the latest news of it is.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use model::api::snapshot::Snapshot;
 use model::failure::chain;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use view::rack::NO_DATA_AFTER;
 use wire::client::{Client, ClientError};
+use wire::feed::Feed;
 
 use crate::curve::Curves;
 use crate::tally::{Counts, Tally};
 
-/// A daemon that has said nothing for so long is asked. Often enough that what is shown is never [`NO_DATA_AFTER`] old.
-const SILENCE: Duration = Duration::from_millis(1000);
-/// How long it may take to answer.
-const PATIENCE: Duration = Duration::from_millis(1000);
 /// How often a daemon that has ended is looked for.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -64,10 +62,8 @@ pub(crate) fn follow(client: Client) -> watch::Receiver<Arc<Now>> {
     tokio::spawn(async move {
         let mut tally = Tally::default();
         while !tell.is_closed() {
-            let why = match attend(&client, &tell, &mut tally).await {
-                Ok(()) => "the daemon has ended".to_owned(),
-                Err(error) => chain(&error),
-            };
+            let Err(error) = attend(&client, &tell, &mut tally).await;
+            let why = chain(&error);
             tell.send_modify(|now| *now = Arc::new(Now { lost: Some(why), ..(**now).clone() }));
             sleep(RETRY).await;
         }
@@ -80,17 +76,10 @@ async fn attend(
     client: &Client,
     tell: &watch::Sender<Arc<Now>>,
     tally: &mut Tally,
-) -> Result<(), ClientError> {
-    let mut events = within(client.events()).await?;
+) -> Result<Infallible, ClientError> {
+    let mut feed = Feed::open(client).await?;
     loop {
-        let snapshot: Snapshot = match timeout(SILENCE, events.next()).await {
-            Ok(next) => match next? {
-                Some(snapshot) => snapshot,
-                None => return Ok(()),
-            },
-            // Nothing has changed, or the daemon stands still.
-            Err(_) => within(client.get("/v1/status")).await?,
-        };
+        let snapshot = feed.next().await?;
         tell.send_modify(|now| {
             let curves = Arc::new(now.curves.with(&snapshot));
             let counts = match tally.with(&snapshot) {
@@ -101,8 +90,4 @@ async fn attend(
             *now = Arc::new(Now { snapshot, heard: Instant::now(), lost: None, curves, counts });
         });
     }
-}
-
-async fn within<T>(answer: impl Future<Output = Result<T, ClientError>>) -> Result<T, ClientError> {
-    timeout(PATIENCE, answer).await.unwrap_or(Err(ClientError::Silent))
 }

@@ -1,6 +1,7 @@
 //! News to browsers: the tiles whenever they change, and a beat each second. A page that has no beat takes all verdicts off.
 
 use std::convert::Infallible;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use model::api::snapshot::Snapshot;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
@@ -32,6 +34,48 @@ const AGAIN: &str = "retry: 1000\n\n";
 pub(crate) struct Frames {
     pub(crate) rack: String,
     pub(crate) wall: String,
+    lists: [u64; 3],
+}
+
+/// A page with a list, which asks for itself again when there is something new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum List {
+    Records,
+    Orders,
+    Media,
+}
+
+impl List {
+    /// What tells one state of the list from another. The records are not asked for: they grow with jobs and refusals, which
+    /// the station shows.
+    fn version(self, snapshot: &Snapshot) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        let mut take = |text: String| text.hash(&mut hasher);
+        let json = |value: Result<String, serde_json::Error>| value.unwrap_or_default();
+        match self {
+            Self::Orders => take(json(serde_json::to_string(&snapshot.orders))),
+            Self::Media => {
+                take(json(serde_json::to_string(&(&snapshot.media, &snapshot.inbox))));
+                take(json(serde_json::to_string(&snapshot.no_media)));
+            }
+            Self::Records => {
+                take(json(serde_json::to_string(&snapshot.history)));
+                for drive in &snapshot.drives {
+                    take(format!(
+                        "{} {:?} {:?} {}",
+                        drive.device, drive.job, drive.verdict, drive.attempt
+                    ));
+                }
+            }
+        }
+        hasher.finish()
+    }
+
+    /// The version of what is known now; of nothing, if nothing is.
+    pub(crate) fn now(self, now: &Now) -> u64 {
+        now.fresh().map_or(0, |snapshot| self.version(snapshot))
+    }
 }
 
 /// Draws the tiles whenever the station changes, and when news of it is too old.
@@ -43,6 +87,7 @@ pub(crate) fn draw(mut now: watch::Receiver<Arc<Now>>) -> watch::Receiver<Arc<Fr
             let drawn = Frames {
                 rack: pages::grid(&latest, Shape::Rack).into_string(),
                 wall: pages::grid(&latest, Shape::Wall).into_string(),
+                lists: [List::Records, List::Orders, List::Media].map(|list| list.now(&latest)),
             };
             tell.send_if_modified(|frames| {
                 let changed = **frames != drawn;
@@ -70,6 +115,7 @@ pub(crate) struct Follow {
     wall: bool,
     /// One bay.
     bay: Option<String>,
+    list: Option<List>,
 }
 
 /// One event, by the rules of server-sent events: each line of its data begins anew.
@@ -108,21 +154,24 @@ pub(crate) async fn stream(
                     if changed.is_err() {
                         return;
                     }
-                    let drawn = match &follow.bay {
-                        Some(bay) => {
+                    let drawn = match &follow {
+                        Follow { bay: Some(bay), .. } => {
                             let latest = now.borrow().clone();
                             pages::detail(&latest, bay, &visitor).into_string()
                         }
-                        None => {
+                        Follow { list: Some(list), .. } => {
+                            frames.borrow_and_update().lists[*list as usize].to_string()
+                        }
+                        Follow { wall, .. } => {
                             let frames = frames.borrow_and_update();
-                            if follow.wall { frames.wall.clone() } else { frames.rack.clone() }
+                            if *wall { frames.wall.clone() } else { frames.rack.clone() }
                         }
                     };
                     if drawn == shown {
                         continue;
                     }
                     shown = drawn;
-                    event("grid", &shown)
+                    event(if follow.list.is_some() { "list" } else { "grid" }, &shown)
                 }
                 _ = beat.tick() => {
                     let latest = now.borrow().clone();

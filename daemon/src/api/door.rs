@@ -43,6 +43,8 @@ enum Asks {
     Operate,
     /// To let the station write.
     Arm,
+    /// To say how the lamps are.
+    Tell,
     /// What nobody asks for through the gate: above all, consent to lose what a drive holds.
     Here,
 }
@@ -63,11 +65,13 @@ impl Asks {
             | Route::Retry
             | Route::Stop
             | Route::Release
+            | Route::Locate
             | Route::VerifyMedia
             | Route::Label
             | Route::Scan
             | Route::ChangeOrder => Self::Operate,
             Route::Arm => Self::Arm,
+            Route::Lamps => Self::Tell,
             _ => Self::Here,
         }
     }
@@ -105,10 +109,24 @@ fn permit(
             (_, Asks::Look) => Ok(()),
             (Door::Control, Asks::Operate) if rights.operate => Ok(()),
             (Door::Control, Asks::Arm) if rights.operate && rights.arming => Ok(()),
-            (_, Asks::Here) => Err("this can be asked for on the station itself only".into()),
+            (_, Asks::Here | Asks::Tell) => {
+                Err("this can be asked for on the station itself only".into())
+            }
             (_, Asks::Arm) => Err("the gate may not arm the station (gate.arming)".into()),
             _ => Err("the gate may only look (gate.operate)".into()),
         };
+    }
+    // Whatever groups the lamps' user is in, by which it reaches the socket.
+    let is_lamps = peer.user().is_some() && peer.user() == visitors.lamps;
+    if is_lamps {
+        return match (door, asks) {
+            (_, Asks::Look) | (Door::Control, Asks::Tell) => Ok(()),
+            _ => Err("the lamps may only look, and say how they are".into()),
+        };
+    }
+    let is_root = peer.user().is_some_and(|uid| uid == 0 || uid == own);
+    if asks == Asks::Tell && !is_root {
+        return Err("only prestaged-lamps says how the lamps are (lamps.user)".into());
     }
     let controls = peer.may_control(own, visitors.group);
     match door {
@@ -173,10 +191,13 @@ mod tests {
     use super::*;
 
     const GATE: u32 = 700;
-    const ALL: [Asks; 4] = [Asks::Look, Asks::Operate, Asks::Arm, Asks::Here];
+    const LAMPS: u32 = 701;
+    const ALL: [Asks; 5] = [Asks::Look, Asks::Operate, Asks::Arm, Asks::Tell, Asks::Here];
+    const MEMBER: [Asks; 4] = [Asks::Look, Asks::Operate, Asks::Arm, Asks::Here];
 
     fn may(door: Door, peer: (Option<u32>, &[u32]), rights: GateRights) -> Vec<Asks> {
-        let visitors = Visitors { group: Some(42), view_group: Some(43), gate: Some(GATE) };
+        let (gate, lamps) = (Some(GATE), Some(LAMPS));
+        let visitors = Visitors { group: Some(42), view_group: Some(43), gate, lamps };
         let peer = Peer { uid: peer.0, groups: peer.1.to_vec(), actor: None };
         let may = |asks: &Asks| permit(door, &peer, visitors, rights, *asks).is_ok();
         ALL.into_iter().filter(may).collect()
@@ -207,7 +228,16 @@ mod tests {
             assert_eq!(may(Door::Control, peer, rights), []);
         }
         assert_eq!(may(Door::Control, (Some(500), &[43]), rights), [], "viewers only view");
-        assert_eq!(may(Door::Control, (Some(500), &[42]), rights), ALL);
+        assert_eq!(may(Door::Control, (Some(500), &[42]), rights), MEMBER);
+        assert_eq!(may(Door::Control, (Some(0), &[]), rights), ALL);
+    }
+
+    #[test]
+    fn the_lamps_look_and_say_how_they_are() {
+        let rights = GateRights { operate: true, arming: true };
+        let lamps = (Some(LAMPS), &[42, 43, 0][..]);
+        assert_eq!(may(Door::Control, lamps, rights), [Asks::Look, Asks::Tell]);
+        assert_eq!(may(Door::View, lamps, rights), [Asks::Look]);
     }
 
     /// What a person at the gate can do to a drive stands here: a new route is none of it until somebody says so.
@@ -224,6 +254,7 @@ mod tests {
             Route::Retry,
             Route::Stop,
             Route::Release,
+            Route::Locate,
             Route::VerifyMedia,
             Route::ChangeOrder,
             Route::Label,

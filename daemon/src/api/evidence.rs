@@ -45,6 +45,8 @@ pub(super) fn noted_as(route: Route) -> Option<&'static str> {
         Route::BackUpLedger => Some("ledger_backed_up"),
         Route::Status
         | Route::Events
+        | Route::Locate
+        | Route::Lamps
         | Route::Audit
         | Route::Verify
         | Route::VerifyMedia

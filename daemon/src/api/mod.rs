@@ -25,8 +25,8 @@ use axum::routing::{MethodRouter, delete, get, post};
 use axum::{Json, Router};
 use model::api::command::{Command, ImageOrder};
 use model::api::requests::{
-    AcceptRequest, Attempt, DriveRequest, ImageRequest, OfferRequest, PressRequest, Pressed,
-    VerifyRequest,
+    AcceptRequest, Attempt, DriveRequest, ImageRequest, LampsReport, LocateRequest, OfferRequest,
+    PressRequest, Pressed, VerifyRequest,
 };
 use model::api::routes::Route;
 use model::api::snapshot::Snapshot;
@@ -150,6 +150,8 @@ fn handler(route: Route) -> MethodRouter<Context> {
         Route::Retry => post(retry),
         Route::Stop => post(stop),
         Route::Release => post(release),
+        Route::Locate => post(locate),
+        Route::Lamps => post(lamps),
         Route::VerifyMedia => post(verify_media),
         Route::OfferMedia => post(offer_media),
         Route::AcceptMedia => post(accept_media),
@@ -306,6 +308,21 @@ async fn release(
 ) -> Result<Response> {
     note(&peer, &format!("release {bay:?}")).await?;
     ask(&context, Command::Release { bay }).await.map(answered)
+}
+
+async fn locate(
+    State(context): State<Context>,
+    Path(called): Path<String>,
+    body: Chunk,
+) -> Result<Response> {
+    let LocateRequest { off } =
+        if body.is_empty() { LocateRequest::default() } else { parse(&body)? };
+    ask(&context, Command::Locate { called, off }).await.map(answered)
+}
+
+async fn lamps(State(context): State<Context>, body: Chunk) -> Result<Response> {
+    let report: LampsReport = parse(&body)?;
+    ask(&context, Command::Lamps(report)).await.map(answered)
 }
 
 async fn verify_media(

@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use model::admission::MaximumSize;
 use model::api::audit::AuditTask;
 use model::api::command::{Command, ImageOrder};
-use model::api::requests::{Armed, Stopped};
+use model::api::requests::{Armed, LampsReport, Stopped};
+use model::api::snapshot::LampsView;
 use model::code::{DenialCode, ReasonCode};
 use model::drive::Geometry;
 use model::failure::{Denial, Reason, Refusal};
@@ -88,6 +89,11 @@ impl<M: Clone> Station<M> {
                     Err(denial.with_hint("see `prestagectl status`"))
                 }
             },
+            Command::Locate { called, off } => self.locate(&called, off, now),
+            Command::Lamps(LampsReport { bays, troubles }) => {
+                self.lamps = Some(LampsView { at: now, bays, troubles });
+                Ok(Answer::Done)
+            }
             Command::VerifyMedia { name } => match self.catalog.recheck(&name) {
                 Some(path) => {
                     effects.push(Effect::Intake(path));

@@ -41,6 +41,7 @@ impl<M: Clone> Station<M> {
             let (device, serial, bay) = (drive.node.display(), drive.label(), &drive.bay);
             tracing::info!(%device, serial, %bay, "drive {serial} attached as {device} in bay {bay}");
             self.departed.follow(bay);
+            self.located.end(bay);
             let mut insertion = Insertion::new(drive);
             if self.setup.policy.may_hold(&insertion.drive) && !self.draining {
                 insertion.scanned_for(self.scanned.take(&insertion.drive.bay));
@@ -98,6 +99,7 @@ impl<M: Clone> Station<M> {
     /// Takes out a drive that has been detached. Its bay goes on showing its verdict, unless another drive is in it.
     fn leave(&mut self, key: &Key, now: Timestamp) {
         let Some(insertion) = self.insertions.remove(key) else { return };
+        self.located.end(&insertion.drive.bay);
         let ours = self.setup.policy.may_hold(&insertion.drive) && !insertion.is_out_of_scope();
         let drive = insertion.drive_view(&|_| None, self.payload());
         let alone = !self.insertions.values().any(|other| other.drive.bay == drive.bay);

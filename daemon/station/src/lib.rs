@@ -17,6 +17,7 @@ mod drives;
 mod expiry;
 mod history;
 mod insertion;
+mod locate;
 mod masters;
 mod message;
 mod orders;
@@ -37,7 +38,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use model::admission::{NamedBay, Policy};
-use model::api::snapshot::{BayView, MasterView, MediaView, SignerView, Snapshot};
+use model::api::snapshot::{BayView, LampsView, MasterView, MediaView, SignerView, Snapshot};
 use model::code::ReasonCode;
 use model::failure::Refusal;
 use model::job::{Reading, StopReason};
@@ -58,6 +59,7 @@ pub use message::{
 use catalog::{MediaCatalog, MediaUnavailable};
 use departed::Departed;
 use insertion::{Insertion, Key, Phase};
+use locate::Located;
 use orders::OpenOrders;
 use past::Past;
 use press_queue::PressQueue;
@@ -99,6 +101,8 @@ pub struct Setup {
     pub press_ahead: bool,
     /// Whether masters for larger drives are derived from one that is little larger than the content.
     pub derive: bool,
+    /// How long the lamp of a bay blinks that somebody looks for.
+    pub locate_for: std::time::Duration,
 }
 
 /// The live state.
@@ -112,6 +116,9 @@ pub struct Station<M> {
     insertions: BTreeMap<Key, Insertion>,
     departed: Departed,
     past: Past,
+    located: Located,
+    /// What was said last of the lamps.
+    lamps: Option<LampsView>,
     /// Opened masters that drives wait for, kept until these drives have been judged once more.
     ready: BTreeMap<MasterId, M>,
     /// The masters that are being looked for in the store.
@@ -139,6 +146,8 @@ impl<M: Clone> Station<M> {
             insertions: BTreeMap::new(),
             departed: Departed::default(),
             past: Past::of(&setup.last_jobs, &setup.policy.named),
+            located: Located::default(),
+            lamps: None,
             ready: BTreeMap::new(),
             looking: BTreeSet::new(),
             presses: PressQueue::default(),
@@ -153,6 +162,7 @@ impl<M: Clone> Station<M> {
     pub fn apply(&mut self, event: Event<M>, now: Timestamp) -> Vec<Effect<M>> {
         self.orders.now = now;
         self.scanned.age(now);
+        self.located.expire(now);
         let mut effects = match event {
             Event::Drives(changes) => {
                 changes.into_iter().flat_map(|c| self.changed(c, now)).collect()
@@ -305,6 +315,8 @@ impl<M: Clone> Station<M> {
             bays: self.setup.policy.named.iter().map(bay_view).collect(),
             ledger: self.ledger_trouble.clone(),
             signers: self.setup.signers.clone(),
+            located: self.located.views(),
+            lamps: self.lamps.clone(),
         }
     }
 

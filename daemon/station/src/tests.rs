@@ -72,6 +72,7 @@ pub(crate) fn station() -> Bench {
         largest_image: Bytes(16 << 40),
         press_ahead: true,
         derive: false,
+        locate_for: std::time::Duration::from_secs(120),
     }))
 }
 

@@ -10,5 +10,6 @@
 #[cfg(test)]
 mod fixture;
 pub mod history;
+pub mod lamp;
 pub mod rack;
 pub mod tile;

@@ -87,6 +87,8 @@ pub struct Tile<'a> {
     pub content: Content<'a>,
     /// How the last jobs in it have ended, if there were any.
     pub history: Option<&'a BayHistory>,
+    /// Until when somebody looks for it, if somebody does.
+    pub located: Option<Timestamp>,
 }
 
 /// What is in a bay.
@@ -149,6 +151,11 @@ impl<'a> Tile<'a> {
         }
     }
 
+    /// Whether somebody looks for it.
+    pub fn is_located(&self, now: Timestamp) -> bool {
+        self.located.is_some_and(|until| now < until)
+    }
+
     /// Whether both are the same place, with the same drive.
     pub fn is(&self, other: &Self) -> bool {
         let node = |tile: &Self| tile.drive().map(|drive| &drive.device);
@@ -169,7 +176,12 @@ impl<'a> Tile<'a> {
 /// paths. A bay whose pattern matches several places has a tile for each drive.
 pub fn tiles(snapshot: &Snapshot) -> Vec<Tile<'_>> {
     let mut tiles = Vec::new();
-    let tile = |bay, content| Tile { bay, content, history: history(snapshot, bay) };
+    let tile = |bay, content| Tile {
+        bay,
+        content,
+        history: history(snapshot, bay),
+        located: located(snapshot, bay),
+    };
     for bay in &snapshot.bays {
         let contents = contents(snapshot, &bay.name);
         let shown = if contents.is_empty() { vec![Content::Empty] } else { contents };
@@ -190,6 +202,10 @@ pub fn tiles(snapshot: &Snapshot) -> Vec<Tile<'_>> {
 
 fn history<'a>(snapshot: &'a Snapshot, bay: &str) -> Option<&'a BayHistory> {
     snapshot.history.iter().find(|history| history.bay.0 == bay)
+}
+
+fn located(snapshot: &Snapshot, bay: &str) -> Option<Timestamp> {
+    snapshot.located.iter().find(|view| view.bay.0 == bay).map(|view| view.until)
 }
 
 /// The verdicts that bays go on showing.
@@ -288,14 +304,15 @@ mod tests {
                 let drive =
                     DriveView { reason: Some(Reason::new(code, "x")), ..drive("a", Some(verdict)) };
                 let content = Content::Drive(&drive);
-                let tile = Tile { bay: "a", content, history: None };
+                let tile = Tile { bay: "a", content, history: None, located: None };
                 assert!(!tile.action().is_empty() && tile.needs_hands(), "{code}");
                 assert_eq!(tile.trouble().is_none(), code == ReasonCode::AlreadyPassed, "{code}");
                 assert!(!tile.light().mark().is_empty(), "{code}");
             }
         }
         let running = drive("a", None);
-        let tile = Tile { bay: "a", content: Content::Drive(&running), history: None };
+        let content = Content::Drive(&running);
+        let tile = Tile { bay: "a", content, history: None, located: None };
         assert_eq!((tile.action(), tile.needs_hands()), ("", false));
     }
 

@@ -31,7 +31,7 @@ pub(super) fn page(text: &str) -> Roff {
 }
 
 /// The pages that others link to, and under which names they are installed.
-const INSTALLED: [(&str, &str); 11] = [
+const INSTALLED: [(&str, &str); 12] = [
     ("README.md", "/usr/share/doc/prestaged/README.md"),
     ("station.md", "prestaged-station(7)"),
     ("prestagectl.md", "prestagectl(1)"),
@@ -39,6 +39,7 @@ const INSTALLED: [(&str, &str); 11] = [
     ("media.md", "prestaged-media(7)"),
     ("orders.md", "prestaged-orders(7)"),
     ("gate.md", "prestaged-gate(7)"),
+    ("lamps.md", "prestaged-lamps(7)"),
     ("creating.md", "prestaged-creating(7)"),
     ("records.md", "prestaged-records(7)"),
     ("configuration.md", "prestaged.toml(5)"),

@@ -5,6 +5,7 @@
 use jiff::Timestamp;
 use model::api::snapshot::DriveView;
 use model::meaning::Trouble;
+use model::verdict::Verdict;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
@@ -13,9 +14,10 @@ use ratatui::widgets::{Block, BorderType, Clear, Gauge, Paragraph, Sparkline, Wr
 use tui_big_text::{BigText, PixelSize};
 use view::history::strip;
 use view::rack::{Rack, ago};
-use view::tile::{Light, Tile};
+use view::tile::{self, Light, Tile};
 
-use super::state::{App, Ask, Screen, Shown, Size, Typing};
+use super::edges;
+use super::state::{App, Screen, Shown, Size};
 use crate::watch::Lost;
 use crate::words;
 
@@ -23,14 +25,6 @@ use crate::words;
 const LEAST: (u16, u16) = (18, 5);
 /// Letters take so many cells each way.
 const LETTER: u16 = 4;
-
-const HELP: &str = "arrows, number + Enter   select a bay, show it      n   who needs hands next
-h, Enter   the selected bay, with its history        f   only bays that need hands
-/          find a serial number by its end            +/- large letters, or a line each
-Space      acknowledge what was pulled                q   end
-
-R   retry the drive      X   stop it      A   arm or disarm
-Each wants the name of the bay, or of the station, typed.";
 
 /// Everything.
 pub(super) fn draw(
@@ -40,93 +34,24 @@ pub(super) fn draw(
     lost: Option<&Lost>,
     now: Timestamp,
 ) {
-    let [head, body, foot] =
-        Layout::vertical([Constraint::Length(1), Constraint::Min(0), Constraint::Length(1)])
-            .areas(frame.area());
-    frame.render_widget(Paragraph::new(head_line(rack, lost, now)), head);
-    frame.render_widget(Paragraph::new(foot_line(app, rack)), foot);
+    let area = frame.area();
+    // At the head stands what is decisive, so it goes before the last bays.
+    let most = if area.height < 12 { 1 } else { 3 };
+    let head_lines = edges::head(rack, lost, now, area.width, most);
+    let foot_lines = edges::foot(app, rack, area.width, most);
+    let rows = |lines: &[Line<'_>]| u16::try_from(lines.len()).unwrap_or(1);
+    let [head, body, foot] = Layout::vertical([
+        Constraint::Length(rows(&head_lines)),
+        Constraint::Min(0),
+        Constraint::Length(rows(&foot_lines)),
+    ])
+    .areas(area);
+    frame.render_widget(Paragraph::new(head_lines), head);
+    frame.render_widget(Paragraph::new(foot_lines), foot);
     match (app.screen, lost) {
-        (Screen::Help, _) => frame.render_widget(Paragraph::new(HELP), body),
+        (Screen::Help, _) => frame.render_widget(Paragraph::new(edges::help(body)), body),
         (Screen::Bay, None) => one_bay(frame, body, app, rack, now),
         _ => bays(frame, body, app, rack, lost.is_some(), now),
-    }
-}
-
-fn head_line(rack: &Rack<'_>, lost: Option<&Lost>, now: Timestamp) -> Line<'static> {
-    let snapshot = rack.snapshot;
-    if let Some(lost) = lost {
-        let text = format!(" NO DATA {}: {} ", ago(lost.since, now), lost.why);
-        return Line::styled(text, Style::new().add_modifier(Modifier::REVERSED | Modifier::BOLD));
-    }
-    let bold = Style::new().add_modifier(Modifier::BOLD);
-    let mut parts = vec![Span::styled(format!(" {} ", snapshot.station), bold)];
-    let (state, style) = match (snapshot.draining, snapshot.armed) {
-        (true, _) => ("ENDING", bold),
-        (_, true) => ("● ARMED", bold.fg(Color::Yellow)),
-        _ => ("○ disarmed", Style::new()),
-    };
-    parts.push(Span::styled(format!("{state}  "), style));
-    parts.extend(rack.orders().into_iter().map(|order| Span::raw(format!("Order {order}  "))));
-    parts.push(Span::raw(format!("{}  ", rack.media())));
-    let hands = rack.hands();
-    if let Some(next) = hands.first() {
-        let text = format!("{} NEED HANDS, next {}  ", hands.len(), next.bay);
-        parts.push(Span::styled(text, bold));
-    }
-    let counts = [(Light::Passed, "pass"), (Light::Failed, "fail"), (Light::Refused, "refused")];
-    for (light, name) in counts {
-        parts.push(Span::raw(format!("{name} {} ", rack.count(light))));
-    }
-    if let Some(reason) = &snapshot.ledger {
-        parts.insert(
-            0,
-            Span::styled(format!(" NO RECORDS: {} ", reason.detail), bold.fg(Color::Red)),
-        );
-    }
-    Line::from(parts)
-}
-
-/// What a confirmation is for, in words.
-fn asked(ask: &Ask, rack: &Rack<'_>) -> String {
-    let name = |device: &String| {
-        let mut drives = rack.tiles.iter().filter_map(Tile::drive);
-        let drive = drives.find(|drive| drive.device == *device);
-        drive.map_or_else(|| device.clone(), |drive| drive.name().to_owned())
-    };
-    match ask {
-        Ask::Retry(device) => format!("image {} once more", name(device)),
-        Ask::Stop(device) => format!("stop {}", name(device)),
-        Ask::Release(bay) => format!("acknowledge {bay}"),
-        Ask::Arm => "arm the station".into(),
-        Ask::Disarm => "disarm the station".into(),
-    }
-}
-
-fn foot_line(app: &App, rack: &Rack<'_>) -> Line<'static> {
-    let typing = app.typing.as_ref().map(|typing| match typing {
-        Typing::Number(text) => format!(" bay {text}_"),
-        Typing::Serial(text) => format!(" serial number ends in {text}_"),
-        Typing::Confirm { expected, typed, ask } => {
-            format!(" {}: type {expected:?} and Enter, or Esc: {typed}_", asked(ask, rack))
-        }
-    });
-    let bold = Style::new().add_modifier(Modifier::BOLD);
-    if let Some(text) = typing {
-        return Line::styled(text, bold);
-    }
-    if !app.said.is_empty() {
-        return Line::styled(format!(" {}", app.said), bold);
-    }
-    let unseen = rack.unseen();
-    let remark = match unseen.first() {
-        Some(view) => {
-            Some(format!("{} failed in {}: acknowledge it", view.drive.name(), view.drive.bay))
-        }
-        None => rack.suspicions().into_iter().next(),
-    };
-    match remark {
-        Some(remark) => Line::styled(format!(" {remark}"), bold),
-        None => Line::raw(" ? help  q end  Enter bay  n next  R retry  X stop  A arm"),
     }
 }
 
@@ -156,10 +81,11 @@ fn bays(
     let (width, height) = (area.width / columns, area.height / rows.max(1));
     if app.size == Size::Lines || height < LEAST.1 || width < LEAST.0 {
         app.columns = 1;
-        lines(frame, area, app, &shown, lost);
+        lines(frame, area, app, &shown, lost, now);
         return;
     }
     app.columns = usize::from(columns);
+    app.order = shown.iter().map(|(place, _)| *place).collect();
     for ((place, tile), slot) in shown.iter().zip(0_u16..) {
         let (x, y) = (slot % columns * width, slot / columns * height);
         let area = Rect::new(area.x + x, area.y + y, width, height);
@@ -208,17 +134,21 @@ fn one(
 ) {
     let (style, edge) = look(tile, lost);
     let name = tile.drive().map(DriveView::name).unwrap_or_default();
-    let bay = if selected { format!("▶{} ", tile.bay) } else { format!(" {} ", tile.bay) };
+    let mark = if tile.is_located(now) && !lost { "◉ " } else { "" };
+    let select = if selected { '▶' } else { ' ' };
+    let bay = format!("{select}{mark}{} ", tile.bay);
     let room = usize::from(area.width).saturating_sub(bay.chars().count() + 4);
     let block = Block::bordered()
         .border_type(edge)
         .style(style)
         .title(Span::styled(bay, style.add_modifier(Modifier::BOLD)))
         .title_top(Line::raw(tail(name, room.min(9))).right_aligned());
-    let block = match (lost, tile.action()) {
-        (false, action) if !action.is_empty() => {
-            block.title_bottom(Line::raw(format!(" {action} ")))
-        }
+    // What is to be done stands on the edge, or in the tile if it is longer: half of it is no help.
+    let action = if lost { "" } else { tile.action() };
+    let on_edge = action.chars().count() + 4 <= usize::from(area.width);
+    let block = match action {
+        "" => block,
+        action if on_edge => block.title_bottom(Line::raw(format!(" {action} "))),
         _ => block,
     };
     let inner = block.inner(area);
@@ -228,7 +158,11 @@ fn one(
         frame.render_widget(Paragraph::new("NO DATA").style(bold).centered(), inner);
         return;
     }
-    let below = below(tile, now);
+    let mut below: Vec<Line<'_>> =
+        below(tile, now).iter().flat_map(|text| folded(text, inner.width)).map(Line::raw).collect();
+    if !on_edge {
+        below.extend(folded(action, inner.width).into_iter().map(|text| Line::styled(text, bold)));
+    }
     let word = tile.word();
     let letters = u16::try_from(word.chars().count()).unwrap_or(u16::MAX).saturating_mul(LETTER);
     let lines = u16::try_from(below.len()).unwrap_or(0);
@@ -256,50 +190,90 @@ fn one(
     frame.render_widget(Paragraph::new(all).centered(), inner);
 }
 
+/// A text as lines of a tile.
+fn folded(text: &str, width: u16) -> Vec<String> {
+    let lines = textwrap::wrap(text, usize::from(width.max(1)));
+    lines.into_iter().map(std::borrow::Cow::into_owned).collect()
+}
+
 /// What stands below the word.
-fn below(tile: &Tile<'_>, now: Timestamp) -> Vec<Line<'static>> {
+fn below(tile: &Tile<'_>, now: Timestamp) -> Vec<String> {
     let mut lines = Vec::new();
     if let (Light::Running, Some(drive)) = (tile.light(), tile.drive()) {
         let going = words::Going::of(Some(drive));
         let parts = [going.done, going.rate.map(|rate| rate.to_string()), going.left];
-        lines.push(Line::raw(parts.into_iter().flatten().collect::<Vec<_>>().join(" ")));
+        lines.push(parts.into_iter().flatten().collect::<Vec<_>>().join(" "));
     }
     if let Some(meaning) = tile.meaning() {
         let whose = if tile.trouble() == Some(Trouble::Station) { "STATION: " } else { "" };
-        lines.push(Line::raw(format!("{whose}{}", meaning.short)));
+        lines.push(format!("{whose}{}", meaning.short));
     }
     if let Some(pulled) = tile.pulled() {
-        lines.push(Line::raw(format!("pulled {}", ago(pulled, now))));
+        lines.push(format!("pulled {}", ago(pulled, now)));
     }
     lines
 }
 
-/// A line for each bay; where there is no room for all, those that need somebody most.
-fn lines(frame: &mut Frame<'_>, area: Rect, app: &App, shown: &[(usize, &Tile<'_>)], lost: bool) {
+/// A line for each bay. Where there is no room for all, those that need somebody most come first, and the others are counted.
+fn lines(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    app: &mut App,
+    shown: &[(usize, &Tile<'_>)],
+    lost: bool,
+    now: Timestamp,
+) {
     let room = usize::from(area.height);
     let mut order: Vec<_> = shown.to_vec();
+    let mut hidden = Vec::new();
     if order.len() > room {
-        order.sort_by_key(|(place, tile)| (*place != app.at, tile.light()));
-        order.truncate(room);
-        order.sort_by_key(|(place, _)| *place);
+        order.sort_by_key(|(place, tile)| (tile.light(), *place));
+        app.order = order.iter().map(|(place, _)| *place).collect();
+        // The window moves with the selection; the last line says what is outside of it.
+        let rows = room.saturating_sub(1);
+        let at = order.iter().position(|(place, _)| *place == app.at).unwrap_or(0);
+        let first = (at + 1).saturating_sub(rows);
+        hidden = order.split_off((first + rows).min(order.len()));
+        hidden.extend(order.drain(..first));
+    } else {
+        app.order = order.iter().map(|(place, _)| *place).collect();
     }
+    if let (false, Some(last)) = (hidden.is_empty(), area.height.checked_sub(1)) {
+        let counts = tile::count(hidden.iter().map(|(_, tile)| *tile));
+        let counts = counts.iter().map(|(light, count)| format!("{count} {light}"));
+        let what = if lost { String::new() } else { counts.collect::<Vec<_>>().join(", ") };
+        let more = format!(" and {} more: {what}", hidden.len());
+        let more = more.trim_end_matches(": ").to_owned();
+        let bold = Style::new().add_modifier(Modifier::BOLD);
+        let row = Rect::new(area.x, area.y + last, area.width, 1);
+        frame.render_widget(Paragraph::new(Line::styled(more, bold)), row);
+    }
+    // What is to be done must fit beside bay and serial number, so they get no more room than they need.
+    let bays = shown.iter().map(|(_, tile)| tile.bay.chars().count()).max().unwrap_or(0).min(12);
+    let serials = if area.width < 80 { 6 } else { 10 };
+    let left = usize::from(area.width).saturating_sub(bays + serials + 19);
     for ((place, tile), y) in order.into_iter().zip(0_u16..) {
         let (style, _) = look(tile, lost);
         let (mark, word) = if lost { ("", "NO DATA") } else { (tile.light().mark(), tile.word()) };
         let select = if place == app.at { '▶' } else { ' ' };
+        let located = if tile.is_located(now) && !lost { '◉' } else { ' ' };
         let name = tile.drive().map(DriveView::name).unwrap_or_default();
         let going =
             words::Going::of(tile.drive().filter(|_| !lost && tile.light() == Light::Running));
         let going = [going.done, going.rate.map(|rate| rate.to_string())];
-        let said = match tile.meaning().filter(|_| !lost) {
-            Some(meaning) => format!("{}. {}", meaning.short, tile.action()),
-            None if lost => String::new(),
+        let said = match tile.meaning() {
+            _ if lost => String::new(),
+            // Where only one of both fits, what is to be done.
+            Some(meaning) => Some(format!("{}. {}", meaning.short, tile.action()))
+                .filter(|both| both.chars().count() <= left)
+                .unwrap_or_else(|| tile.action().to_owned()),
+            None if !tile.action().is_empty() => tile.action().to_owned(),
             None => going.into_iter().flatten().collect::<Vec<_>>().join(" "),
         };
         let line = Line::from(vec![
-            Span::raw(format!("{select}{:<12} ", tail(tile.bay, 12))),
+            Span::raw(format!("{select}{located}{:<bays$} ", tail(tile.bay, bays))),
             Span::styled(format!(" {mark:<1} {word:<9} "), style.add_modifier(Modifier::BOLD)),
-            Span::raw(format!(" {:<10} {said}", tail(name, 10))),
+            Span::raw(format!(" {:<serials$} {said}", tail(name, serials))),
         ]);
         frame.render_widget(Paragraph::new(line), Rect::new(area.x, area.y + y, area.width, 1));
     }
@@ -330,6 +304,9 @@ fn one_bay(frame: &mut Frame<'_>, area: Rect, app: &App, rack: &Rack<'_>, now: T
             text.push(Line::raw(format!("now: {}", reason.what_now_for(drive.name()))));
         }
         text.extend(drive.warnings.iter().map(|warning| Line::raw(format!("warning: {warning}"))));
+        if let (Some(Verdict::Passed), Some(serial)) = (drive.verdict, &drive.serial) {
+            text.push(Line::raw(format!("label: prestagectl certificate {serial} --label zpl")));
+        }
         if let Some(part) = drive.limited_by {
             text.push(Line::raw(format!("limited by: {part}")));
         }
@@ -363,95 +340,5 @@ fn one_bay(frame: &mut Frame<'_>, area: Rect, app: &App, rack: &Rack<'_>, now: T
 }
 
 #[cfg(test)]
-mod tests {
-    use model::api::snapshot::Snapshot;
-    use model::code::ReasonCode;
-    use model::failure::Reason;
-    use ratatui::Terminal;
-    use ratatui::backend::TestBackend;
-    use ratatui::buffer::Buffer;
-
-    use super::*;
-    use crate::fixture;
-
-    fn drawn(station: &Snapshot, app: &mut App, lost: Option<&Lost>, size: (u16, u16)) -> Buffer {
-        let mut terminal = Terminal::new(TestBackend::new(size.0, size.1)).unwrap();
-        let now = Timestamp::UNIX_EPOCH;
-        terminal.draw(|frame| draw(frame, app, &Rack::of(station), lost, now)).unwrap();
-        terminal.backend().buffer().clone()
-    }
-
-    fn text(buffer: &Buffer) -> String {
-        let area = buffer.area;
-        let line = |y| (0..area.width).map(|x| buffer[(x, y)].symbol()).collect::<String>();
-        let lines: Vec<String> = (0..area.height).map(|y| line(y).trim_end().to_owned()).collect();
-        lines.join("\n")
-    }
-
-    #[test]
-    fn the_rack_at_every_size() {
-        let mut all = String::new();
-        for (bays, size) in
-            [(24, (132, 32)), (8, (80, 24)), (24, (60, 24)), (24, (200, 50)), (0, (80, 24))]
-        {
-            let mut station = fixture::rack(bays);
-            station.bays.truncate(if bays == 8 { 8 } else { 24 });
-            station.drives.retain(|drive| station.bays.iter().any(|bay| bay.name == drive.bay.0));
-            let shown = text(&drawn(&station, &mut App::default(), None, size));
-            all += &format!("-- {bays} drives on {} x {}\n{shown}\n", size.0, size.1);
-        }
-        let mut app = App { at: 5, screen: Screen::Bay, ..App::default() };
-        all +=
-            &format!("-- a bay\n{}\n", text(&drawn(&fixture::rack(24), &mut app, None, (132, 20))));
-        fixture::snapshot("top", &all);
-    }
-
-    /// Each state has its ground and its edge, and no two of them the same edge where there are no colours.
-    #[test]
-    fn states_are_told_apart_with_and_without_colours() {
-        let mut station = fixture::rack(24);
-        let pressed = station.drives.iter_mut().find(|drive| drive.bay.0 == "bay 6").unwrap();
-        pressed.reason = Some(Reason::new(ReasonCode::PressFailed, "x"));
-        let buffer = drawn(&station, &mut App::default(), None, (132, 32));
-        let rack = Rack::of(&station);
-        let mut seen = std::collections::BTreeMap::new();
-        for (tile, at) in rack.tiles.iter().zip(0_u16..) {
-            let corner = &buffer[(at % 6 * 22, 1 + at / 6 * 7)];
-            let ground = match (tile.light(), tile.trouble()) {
-                (_, Some(Trouble::Station)) => Color::Cyan,
-                (Light::Failed, _) => Color::Red,
-                (Light::Refused, _) => Color::Yellow,
-                (Light::Stopped, _) => Color::White,
-                (Light::Passed, _) => Color::Green,
-                (Light::Running | Light::Empty, _) => Color::Reset,
-            };
-            assert_eq!(corner.bg, ground, "{} is {}", tile.bay, tile.light());
-            seen.insert(tile.light(), corner.symbol().to_owned());
-        }
-        let edge = |light| seen[&light].as_str();
-        assert_eq!([Light::Passed, Light::Failed, Light::Refused].map(edge), ["┌", "╔", "┏"]);
-        assert_eq!(edge(Light::Stopped), "▛");
-        assert!(seen.len() >= 5, "{seen:?}");
-    }
-
-    /// A daemon that has ended must not leave a green screen.
-    #[test]
-    fn what_is_old_shows_no_verdict() {
-        let lost = Lost { since: Timestamp::UNIX_EPOCH, why: "the daemon has ended".into() };
-        for (screen, size) in
-            [(Screen::Rack, Size::Large), (Screen::Rack, Size::Lines), (Screen::Bay, Size::Large)]
-        {
-            let mut app = App { screen, size, ..App::default() };
-            let buffer = drawn(&fixture::rack(24), &mut app, Some(&lost), (132, 32));
-            let shown = text(&buffer);
-            assert!(shown.starts_with(" NO DATA 0 s ago: the daemon has ended"), "{shown}");
-            assert!(shown.matches("NO DATA").count() >= 24, "{shown}");
-            for verdict in ["✓", "✕", "PASS", "FAIL", "REFUSED"] {
-                assert!(!shown.contains(verdict), "{verdict}: {shown}");
-            }
-            let colours = [Color::Green, Color::Red, Color::Yellow, Color::Cyan];
-            let coloured = buffer.content.iter().any(|cell| colours.contains(&cell.bg));
-            assert!(!coloured, "{shown}");
-        }
-    }
-}
+#[path = "draw/tests.rs"]
+mod tests;

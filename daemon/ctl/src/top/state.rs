@@ -15,6 +15,10 @@ pub(super) enum Ask {
     Retry(String),
     /// Stop a drive.
     Stop(String),
+    /// Have the lamp of a bay blink.
+    Locate(String),
+    /// No longer.
+    Unlocate(String),
     /// Acknowledge what a bay shows of a drive that was pulled.
     Release(String),
     Arm,
@@ -79,6 +83,8 @@ pub(super) struct App {
     pub(super) said: String,
     /// How many tiles stand side by side, as they were drawn.
     pub(super) columns: usize,
+    /// The places of tiles in the order in which they were drawn.
+    pub(super) order: Vec<usize>,
     /// How fast the job of each drive has been, in bytes a second.
     pub(super) rates: HashMap<Uuid, Vec<u64>>,
 }
@@ -150,10 +156,11 @@ impl App {
             KeyCode::Char(digit) if digit.is_ascii_digit() => {
                 self.typing = Some(Typing::Number(digit.to_string()));
             }
-            KeyCode::Char(' ' | 'R' | 'X' | 'A') if lost => {
+            KeyCode::Char(' ' | 'l' | 'R' | 'X' | 'A') if lost => {
                 self.said = "no data: nothing can be asked for now".into();
             }
             KeyCode::Char(' ') => return self.acknowledge(rack),
+            KeyCode::Char('l') => return self.locate(rack),
             KeyCode::Char('R') => self.confirm(rack, Ask::Retry),
             KeyCode::Char('X') => self.confirm(rack, Ask::Stop),
             KeyCode::Char('A') => {
@@ -174,11 +181,13 @@ impl App {
     }
 
     fn step(&mut self, rack: &Rack<'_>, by: isize) {
-        if let Some(next) = self.at.checked_add_signed(by)
-            && next < rack.tiles.len()
-        {
-            self.at = next;
-        }
+        let drawn = self.order.iter().position(|place| *place == self.at);
+        let next = match drawn {
+            Some(at) => at.checked_add_signed(by).and_then(|at| self.order.get(at)).copied(),
+            // The selected bay is not among those that are shown.
+            None => self.order.first().copied().or_else(|| self.at.checked_add_signed(by)),
+        };
+        self.at = next.filter(|next| *next < rack.tiles.len()).unwrap_or(self.at);
     }
 
     /// Selects who needs hands next.
@@ -186,6 +195,13 @@ impl App {
         let next = rack.hands().first().copied().copied();
         let place = next.and_then(|next| rack.tiles.iter().position(|tile| tile.is(&next)));
         self.at = place.unwrap_or(self.at);
+    }
+
+    /// Has the selected bay's lamp blink, or no longer if it does. It changes nothing at the drive, so it is not confirmed.
+    fn locate(&self, rack: &Rack<'_>) -> Next {
+        let Some(tile) = self.selected(rack) else { return Next::Go };
+        let bay = tile.bay.to_owned();
+        Next::Ask(if tile.located.is_some() { Ask::Unlocate(bay) } else { Ask::Locate(bay) })
     }
 
     fn acknowledge(&mut self, rack: &Rack<'_>) -> Next {
@@ -259,7 +275,11 @@ impl App {
                     name.is_some_and(|name| name.ends_with(&text.to_lowercase()))
                 };
                 match rack.tiles.iter().position(ends).filter(|_| !text.is_empty()) {
-                    Some(at) => (self.at, self.screen) = (at, Screen::Bay),
+                    // Whoever scans the label of a drive looks for its bay.
+                    Some(at) => {
+                        (self.at, self.screen) = (at, Screen::Bay);
+                        return Next::Ask(Ask::Locate(rack.tiles[at].bay.to_owned()));
+                    }
                     None => {
                         self.said =
                             format!("no drive here has a serial number that ends in {text:?}")
@@ -322,7 +342,7 @@ mod tests {
     fn without_data_nothing_is_asked_for() {
         let station = fixture::rack(24);
         let mut app = App::default();
-        for letter in ['R', 'X', 'A', ' '] {
+        for letter in ['R', 'X', 'A', ' ', 'l'] {
             let key = KeyEvent::from(KeyCode::Char(letter));
             assert_eq!(app.press(key, &Rack::of(&station), true), Next::Go);
             assert!(app.typing.is_none() && app.said.starts_with("no data"), "{letter}");
@@ -335,8 +355,10 @@ mod tests {
         let mut app = App::default();
         type_into(&mut app, &station, "24\n");
         assert_eq!((app.at, app.screen), (23, Screen::Bay));
-        type_into(&mut app, &station, "\u{1b}/0002\n");
+        let asked = type_into(&mut app, &station, "\u{1b}/0002\n");
         let rack = Rack::of(&station);
+        let bay = app.selected(&rack).unwrap().bay.to_owned();
+        assert_eq!(asked, [Ask::Locate(bay)], "its lamp blinks");
         assert!(app.selected(&rack).unwrap().drive().unwrap().name().ends_with("0002"));
         type_into(&mut app, &station, "\u{1b}99\n");
         assert_eq!(app.said, "there is no bay 99");
@@ -348,6 +370,17 @@ mod tests {
         assert_eq!(app.at, 0);
         type_into(&mut app, &station, &">".repeat(99));
         assert_eq!(app.at, 23);
+    }
+
+    #[test]
+    fn a_bay_is_looked_for_with_one_key_and_no_longer_with_the_same() {
+        let mut station = fixture::rack(24);
+        let mut app = App::default();
+        assert_eq!(type_into(&mut app, &station, "l"), [Ask::Locate("bay 1".into())]);
+        let bay = model::drive::Bay("bay 1".into());
+        let until = jiff::Timestamp::MAX;
+        station.located = vec![model::api::snapshot::LocatedView { bay, until }];
+        assert_eq!(type_into(&mut app, &station, "l"), [Ask::Unlocate("bay 1".into())]);
     }
 
     #[test]

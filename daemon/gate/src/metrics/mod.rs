@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
 use model::api::snapshot::{MediaState, PressState, Snapshot};
 use model::code::ReasonCode;
 use model::job::State;
@@ -170,6 +171,15 @@ fn station(text: &mut Text, snapshot: &Snapshot) {
     let help = "Bays in which so many different drives have failed that the bay is suspect.";
     text.single(Kind::Gauge, "prestaged_suspect_bays", help, suspect);
 
+    if let Some(lamps) = &snapshot.lamps {
+        let help = "Whether the lamps of bays show the station.";
+        let fresh = u8::from(lamps.is_fresh(Timestamp::now()));
+        text.single(Kind::Gauge, "prestaged_lamps_connected", help, fresh);
+        let help = "Bays whose lamps are known.";
+        text.single(Kind::Gauge, "prestaged_lamp_bays", help, lamps.bays);
+        let help = "What lamps of bays do not do, as the status says.";
+        text.single(Kind::Gauge, "prestaged_lamp_troubles", help, lamps.troubles.len());
+    }
     text.metric(
         Kind::Gauge,
         "prestaged_transfer_bytes_per_second",

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::api::snapshot::{BayView, DriveView};
+use model::api::snapshot::{BayView, DriveView, LampsView};
 
 use super::*;
 
@@ -70,6 +70,7 @@ fn snapshot() -> Snapshot {
     Snapshot {
         station: "rack \"03\"\\".into(),
         armed: true,
+        lamps: Some(LampsView { at: Timestamp::now(), bays: 3, troubles: Vec::new() }),
         bays: ["left", "right", "third"].map(bay).into(),
         drives: vec![
             drive("left", State::Writing, None),

@@ -4,6 +4,7 @@ use maud::{Markup, html};
 use model::advice::Explained as _;
 use model::api::snapshot::{DriveView, EndedView};
 use model::job::State;
+use model::verdict::Verdict;
 use view::history::strip;
 use view::rack::Rack;
 use view::tile::Tile;
@@ -76,6 +77,9 @@ fn facts(drive: &DriveView, now: &Now) -> Markup {
                 dt { "Operator" } dd { (advice.operator) }
                 dt { "Engineer" } dd { (advice.engineer) }
             }
+            @if let (Some(Verdict::Passed), Some(serial)) = (drive.verdict, &drive.serial) {
+                dt { "Label" } dd { code { "prestagectl certificate " (serial) " --label zpl" } }
+            }
             @for warning in &drive.warnings { dt { "Warning" } dd { (warning) } }
         }
         @if curve.len() > 1 {
@@ -119,6 +123,7 @@ pub(crate) fn controls(bay: &str) -> Markup {
     let action = |act: &str| format!("/bay/{}/{act}", wire::client::segment(bay));
     html! {
         section.acts aria-label="Acts" {
+            form.act method="post" action=(action("locate")) { button { "Locate: its lamp blinks" } }
             form.act method="post" action=(action("release")) { button { "Seen: acknowledge" } }
             @for (act, name) in [("retry", "Retry"), ("stop", "Stop")] {
                 form.act method="post" action=(action(act)) {

@@ -19,6 +19,7 @@ use wire::client::{ClientError, segment};
 use super::{Follows, page, problem};
 use crate::access::Visitor;
 use crate::accounts::Role;
+use crate::live::List;
 use crate::reading::{status, within};
 
 /// So many records are shown, the latest.
@@ -107,13 +108,15 @@ pub(crate) async fn records(
             }
             button { "Show" }
         }
-        p { (records.len()) " records" @if wanted.serial.trim().is_empty() { " of the last 24 hours" } @if more > 0 { "; " (more) " earlier ones are not shown" } }
-        table {
-            thead { tr { th { "Opened" } th { "Bay" } th { "Serial number" } th { "Verdict" } th { "Why" } th { "Media" } th { "Order" } th { "Asked by" } } }
-            tbody { @for record in &records { (row(record)) } }
+        div #list {
+            p { (records.len()) " records" @if wanted.serial.trim().is_empty() { " of the last 24 hours" } @if more > 0 { "; " (more) " earlier ones are not shown" } }
+            table {
+                thead { tr { th { "Opened" } th { "Bay" } th { "Serial number" } th { "Verdict" } th { "Why" } th { "Media" } th { "Order" } th { "Asked by" } } }
+                tbody { @for record in &records { (row(record)) } }
+            }
         }
     };
-    page("Records", Follows::Nothing, &visitor, &now, &body)
+    page("Records", Follows::List(List::Records), &visitor, &now, &body)
 }
 
 fn row(record: &Record) -> Markup {
@@ -148,22 +151,24 @@ pub(crate) async fn orders(
     let may = shared.config.operate && visitor.may(Role::Admin);
     let act = |number: &str, act: &str| format!("/orders/{}/{act}", segment(number));
     let body = html! {
-        @if snapshot.orders.is_empty() { p { "There are no orders." } }
-        @else {
-            table {
-                thead { tr { th { "Number" } th { "Passed" } th { "Running" } th { "Media" } th { "State" } th { span.unseen { "Acts" } } } }
-                tbody {
-                    @for order in &snapshot.orders {
-                        tr {
-                            td { (order.number) }
-                            td { (order.passed) " of " (order.quantity) }
-                            td { (order.running) }
-                            td { (order.media_name.as_deref().unwrap_or("-")) }
-                            td { (order.state) @if let Some(reason) = &order.reason { ": " (reason) } @if order.awaits_approval { b { " first drives wait for approval" } } }
-                            td {
-                                @if may && order.state == OrderState::Open { form method="post" action=(act(&order.number, "hold")) { button { "Hold" } } }
-                                @if may && order.state == OrderState::Held { form method="post" action=(act(&order.number, "resume")) { button { "Resume" } } }
-                                @if may && order.awaits_approval { form method="post" action=(act(&order.number, "approve")) { button.danger { "Approve" } } }
+        div #list {
+            @if snapshot.orders.is_empty() { p { "There are no orders." } }
+            @else {
+                table {
+                    thead { tr { th { "Number" } th { "Passed" } th { "Running" } th { "Media" } th { "State" } th { span.unseen { "Acts" } } } }
+                    tbody {
+                        @for order in &snapshot.orders {
+                            tr {
+                                td { (order.number) }
+                                td { (order.passed) " of " (order.quantity) }
+                                td { (order.running) }
+                                td { (order.media_name.as_deref().unwrap_or("-")) }
+                                td { (order.state) @if let Some(reason) = &order.reason { ": " (reason) } @if order.awaits_approval { b { " first drives wait for approval" } } }
+                                td {
+                                    @if may && order.state == OrderState::Open { form method="post" action=(act(&order.number, "hold")) { button { "Hold" } } }
+                                    @if may && order.state == OrderState::Held { form method="post" action=(act(&order.number, "resume")) { button { "Resume" } } }
+                                    @if may && order.awaits_approval { form method="post" action=(act(&order.number, "approve")) { button.danger { "Approve" } } }
+                                }
                             }
                         }
                     }
@@ -171,7 +176,7 @@ pub(crate) async fn orders(
             }
         }
     };
-    page("Orders", Follows::Nothing, &visitor, &now, &body)
+    page("Orders", Follows::List(List::Orders), &visitor, &now, &body)
 }
 
 pub(crate) async fn media(
@@ -184,25 +189,27 @@ pub(crate) async fn media(
     };
     let may = shared.config.operate && visitor.may(Role::Operate);
     let body = html! {
-        @if let Some(reason) = &snapshot.no_media { p.remark { "Drives get no media unless it is named: " (reason.detail) } }
-        @if let Some(trouble) = &snapshot.inbox.trouble { p.remark { "The inbox cannot be read: " (trouble) } }
-        @if snapshot.media.is_empty() { p { "There is no media." } }
-        @else { table {
-            thead { tr { th { "Name" } th { "State" } th { "Drives get it" } th { "Size" } th { "SHA-256" } th { "Problems and warnings" } th { span.unseen { "Acts" } } } }
-            tbody {
-                @for media in &snapshot.media {
-                    tr {
-                        td { (media.name) }
-                        td { (match media.state { MediaState::Checking => "checking", MediaState::Valid => "valid", MediaState::Invalid => "INVALID" }) @if let Some(percent) = media.percent { (format!(" {percent:.0} %")) } }
-                        td { @if media.current { b { "now" } } @else { (media.offer) } }
-                        td { (media.size_bytes) }
-                        td { @if let Some(digest) = media.sha256 { code { (digest) } } }
-                        td { @for finding in media.problems.iter().chain(&media.warnings) { div { code { (finding.code) } ": " (finding.detail) } } }
-                        td { @if may { form method="post" action={ "/media/" (segment(&media.name)) "/verify" } { button { "Verify again" } } } }
+        div #list {
+            @if let Some(reason) = &snapshot.no_media { p.remark { "Drives get no media unless it is named: " (reason.detail) } }
+            @if let Some(trouble) = &snapshot.inbox.trouble { p.remark { "The inbox cannot be read: " (trouble) } }
+            @if snapshot.media.is_empty() { p { "There is no media." } }
+            @else { table {
+                thead { tr { th { "Name" } th { "State" } th { "Drives get it" } th { "Size" } th { "SHA-256" } th { "Problems and warnings" } th { span.unseen { "Acts" } } } }
+                tbody {
+                    @for media in &snapshot.media {
+                        tr {
+                            td { (media.name) }
+                            td { (match media.state { MediaState::Checking => "checking", MediaState::Valid => "valid", MediaState::Invalid => "INVALID" }) @if let Some(percent) = media.percent { (format!(" {percent:.0} %")) } }
+                            td { @if media.current { b { "now" } } @else { (media.offer) } }
+                            td { (media.size_bytes) }
+                            td { @if let Some(digest) = media.sha256 { code { (digest) } } }
+                            td { @for finding in media.problems.iter().chain(&media.warnings) { div { code { (finding.code) } ": " (finding.detail) } } }
+                            td { @if may { form method="post" action={ "/media/" (segment(&media.name)) "/verify" } { button { "Verify again" } } } }
+                        }
                     }
                 }
-            }
-        } }
+            } }
+        }
     };
-    page("Media", Follows::Nothing, &visitor, &now, &body)
+    page("Media", Follows::List(List::Media), &visitor, &now, &body)
 }

@@ -15,6 +15,7 @@ use view::rack::Rack;
 use crate::access::Visitor;
 use crate::accounts::Role;
 use crate::feed::Now;
+use crate::live::List;
 
 pub(crate) use detail::detail;
 pub(crate) use lists::{Wanted, media, orders, records};
@@ -36,6 +37,7 @@ enum Follows<'a> {
     Rack,
     Wall,
     Bay(&'a str),
+    List(List),
 }
 
 /// A whole page.
@@ -53,7 +55,16 @@ fn page(
         Follows::Rack => Some("/live".to_owned()),
         Follows::Wall => Some("/live?wall=true".to_owned()),
         Follows::Bay(bay) => Some(format!("/live?bay={}", wire::client::segment(bay))),
+        Follows::List(List::Records) => Some("/live?list=records".to_owned()),
+        Follows::List(List::Orders) => Some("/live?list=orders".to_owned()),
+        Follows::List(List::Media) => Some("/live?list=media".to_owned()),
     };
+    let list = match follows {
+        Follows::List(list) => Some(list),
+        _ => None,
+    };
+    let script = if list.is_some() { "/list.js" } else { "/live.js" };
+    let version = list.map(|list| list.now(now));
     let text = html! {
         (DOCTYPE)
         html lang="en" {
@@ -64,11 +75,11 @@ fn page(
                 link rel="icon" href="/icon.svg" type="image/svg+xml";
                 link rel="stylesheet" href="/style.css";
                 @if live.is_some() {
-                    script src="/live.js" defer {}
-                    noscript { meta http-equiv="refresh" content="3"; }
+                    script src=(script) defer {}
+                    noscript { meta http-equiv="refresh" content=(if list.is_some() { "30" } else { "3" }); }
                 }
             }
-            body.wall[wall].lost[live.is_some() && now.fresh().is_none()] data-live=[&live] {
+            body.wall[wall].lost[live.is_some() && now.fresh().is_none()] data-live=[&live] data-version=[version] {
                 @if !wall {
                     header.top {
                         nav aria-label="Pages" {
@@ -194,8 +205,9 @@ pub(crate) async fn bay(
     }
     let operates = shared.config.operate && visitor.may(Role::Operate);
     let body = html! {
-        div #live { (detail(&now, &name, &visitor)) }
+        // Above what may be long: on a tablet they would lie below the edge of the screen.
         @if operates { (detail::controls(&name)) }
+        div #live { (detail(&now, &name, &visitor)) }
     };
     page(&name, Follows::Bay(&name), &visitor, &now, &body)
 }
@@ -223,6 +235,11 @@ pub(crate) async fn style() -> Response {
 pub(crate) async fn icon() -> Response {
     let text = include_str!("../assets/icon.svg");
     ([(header::CONTENT_TYPE, "image/svg+xml")], text).into_response()
+}
+
+pub(crate) async fn list_script() -> Response {
+    let text = include_str!("../assets/list.js");
+    ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], text).into_response()
 }
 
 pub(crate) async fn script() -> Response {

@@ -1,5 +1,6 @@
 //! The rack as tiles: the word large, why, what to do; told apart by word, sign and edge before colour.
 
+use jiff::Timestamp;
 use maud::{Markup, html};
 use model::meaning::Trouble;
 use model::units::ByteRate;
@@ -93,6 +94,9 @@ fn remarks(rack: &Rack<'_>, shape: Shape) -> Markup {
     }
 }
 
+/// Stands before the name of a bay that somebody looks for.
+const LOCATED: &str = "◉ ";
+
 /// A number as short as it may be: its end, which tells drives of one batch apart.
 fn tail(serial: &str) -> String {
     let letters: Vec<char> = serial.chars().collect();
@@ -112,13 +116,14 @@ fn one(at: usize, tile: &Tile<'_>, shape: Shape, fresh: bool) -> Markup {
     let action = if fresh && !is_out { tile.action() } else { "" };
     let name = tile.drive().map(|drive| drive.name()).unwrap_or_default();
     let label = format!("{}: {word}. {why}. {action}. {name}", tile.bay);
+    let located = fresh && tile.is_located(Timestamp::now());
     html! {
         article.tile.(light).pulled[tile.pulled().is_some()] id={ "t" (at) } data-light=(light) data-word=(word) aria-label=(label) {
             div.over {
                 @if fresh && !tile.light().mark().is_empty() { span.mark aria-hidden="true" { (tile.light().mark()) } }
                 @match shape {
-                    Shape::Rack => a.bay href={ "/bay/" (wire::client::segment(tile.bay)) } { (tile.bay) }
-                    Shape::Wall => span.bay { (tile.bay) }
+                    Shape::Rack => a.bay href={ "/bay/" (wire::client::segment(tile.bay)) } { @if located { (LOCATED) } (tile.bay) }
+                    Shape::Wall => span.bay { @if located { (LOCATED) } (tile.bay) }
                 }
                 span.serial title=(name) { (tail(name)) }
             }

@@ -1,5 +1,6 @@
 //! The commands that an operator can give to the station.
 
+use super::requests::LampsReport;
 use crate::drive::Geometry;
 use crate::manifest::MasterId;
 use crate::offer::Offer;
@@ -21,6 +22,10 @@ pub enum Command {
     Stop { drive: String },
     /// Forget what a bay shows of a drive that has been detached.
     Release { bay: String },
+    /// Have the lamp of a bay blink, or no longer; of the bay itself, or of a drive that is or was in it.
+    Locate { called: String, off: bool },
+    /// Take up what is said of the lamps.
+    Lamps(LampsReport),
     /// Verify a media again.
     VerifyMedia { name: String },
     /// Make media available to other drives than before.

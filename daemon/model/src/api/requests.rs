@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::snapshot::LampTrouble;
 use crate::manifest::MasterId;
 use crate::offer::Offer;
 use crate::units::Bytes;
@@ -114,6 +115,25 @@ pub struct OfferRequest {
 pub struct AcknowledgeRequest {
     /// Why it is right to go on; kept in the log.
     pub reason: String,
+}
+
+/// A request to have the lamp of a bay blink.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LocateRequest {
+    /// To have it end, before it does so by itself.
+    #[serde(default)]
+    pub off: bool,
+}
+
+/// What the program that switches lamps says of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LampsReport {
+    /// The bays whose lamps are known.
+    pub bays: usize,
+    /// What lamps do not do.
+    pub troubles: Vec<LampTrouble>,
 }
 
 /// The attempt at a drive that a request has begun; a client finds it in the snapshot by both fields.

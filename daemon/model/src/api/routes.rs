@@ -26,6 +26,8 @@ pub enum Route {
     Retry,
     Stop,
     Release,
+    Locate,
+    Lamps,
     Audit,
     Verify,
     VerifyMedia,
@@ -93,6 +95,8 @@ impl Route {
             | Self::Retry
             | Self::Stop
             | Self::Release
+            | Self::Locate
+            | Self::Lamps
             | Self::Audit
             | Self::Verify
             | Self::VerifyMedia
@@ -120,6 +124,8 @@ impl Route {
             Self::Retry => "/v1/drives/{drive}/retry",
             Self::Stop => "/v1/drives/{drive}/stop",
             Self::Release => "/v1/bays/{bay}/release",
+            Self::Locate => "/v1/bays/{bay}/locate",
+            Self::Lamps => "/v1/lamps",
             Self::Audit => "/v1/audit",
             Self::Verify => "/v1/verify",
             Self::VerifyMedia => "/v1/media/{name}/verify",
@@ -187,6 +193,18 @@ impl Route {
             Self::Release => nothing(
                 "Takes the verdict of a drive that was pulled off its bay, as acknowledged.",
             ),
+            Self::Locate => Manual {
+                text: "Has the locate lamp of a bay blink, and views mark it, until `lamps.locate_for` is over, a drive comes \
+                       into it or goes out of it, or the same is asked for with `off`. `bay` is its name, or what a drive in \
+                       it is called, or was until it was pulled.",
+                takes: Some(Document::LocateRequest),
+                answers: Answers::Nothing,
+            },
+            Self::Lamps => Manual {
+                text: "What `prestaged-lamps` says of the lamps; it stands in the status. Nobody else but root may say it.",
+                takes: Some(Document::LampsReport),
+                answers: Answers::Nothing,
+            },
             Self::Audit => Manual {
                 text: "Compares a drive with media, and only reads. Lines `{\"progress\": {\"step\", \"fraction\"}}` come \
                        while it runs, and at last `{\"done\": REPORT}` or `{\"failed\": {\"code\", \"detail\"}}`.",

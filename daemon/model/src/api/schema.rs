@@ -11,8 +11,8 @@ use super::evidence::{Certificate, CheckpointView, LabelAsked, LogPage, LogVerif
 use super::line::{Line, RecordLine};
 use super::orders::{OrderDetail, OrderView};
 use super::requests::{
-    AcceptRequest, AcknowledgeRequest, Attempt, DriveRequest, ImageRequest, OfferRequest,
-    OrderRequest, PressRequest, Pressed, ScanRequest, VerifyRequest,
+    AcceptRequest, AcknowledgeRequest, Attempt, DriveRequest, ImageRequest, LampsReport,
+    LocateRequest, OfferRequest, OrderRequest, PressRequest, Pressed, ScanRequest, VerifyRequest,
 };
 use super::scanned::Scanned;
 use super::snapshot::{DeviceView, MasterView, MediaView, Snapshot};
@@ -98,6 +98,10 @@ pub enum Document {
     ScanRequest,
     /// What came of a scan: `scan --json`, POST /v1/scan.
     Scanned,
+    /// The body of POST /v1/bays/{bay}/locate.
+    LocateRequest,
+    /// The body of POST /v1/lamps.
+    LampsReport,
     /// The answer to POST /v1/image and POST /v1/drives/{drive}/retry.
     Attempt,
     /// A line of the answer to POST /v1/audit and POST /v1/verify.
@@ -126,6 +130,8 @@ impl Document {
                 | Self::AcceptRequest
                 | Self::PressRequest
                 | Self::ScanRequest
+                | Self::LocateRequest
+                | Self::LampsReport
         )
     }
 
@@ -201,6 +207,8 @@ types! {
     PressRequest: PressRequest,
     ScanRequest: ScanRequest,
     Scanned: Scanned,
+    LocateRequest: LocateRequest,
+    LampsReport: LampsReport,
     Attempt: Attempt,
     AuditLine: Line,
     Pressed: Pressed,

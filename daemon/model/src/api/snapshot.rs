@@ -84,6 +84,56 @@ pub struct Snapshot {
     /// Whose signatures media needs; none if it needs no signature.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub signers: Vec<SignerView>,
+    /// The bays that somebody looks for, so that their lamps blink.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub located: Vec<LocatedView>,
+    /// What the program that switches the lamps of bays has said last; absent where it has not said anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lamps: Option<LampsView>,
+}
+
+/// A bay that somebody looks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct LocatedView {
+    pub bay: Bay,
+    /// Until then, unless a drive comes or goes before.
+    pub until: Timestamp,
+}
+
+/// The lamps of bays, as the program that switches them has found them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct LampsView {
+    /// When it said so. It says so again each minute for as long as it runs.
+    pub at: Timestamp,
+    /// The bays whose lamps are known.
+    pub bays: usize,
+    /// What lamps do not do.
+    pub troubles: Vec<LampTrouble>,
+}
+
+impl LampsView {
+    /// What was said longer ago is not so any more: the program that switches the lamps does not run.
+    pub const OLD: std::time::Duration = std::time::Duration::from_secs(150);
+
+    /// Whether the lamps show the station now.
+    pub fn is_fresh(&self, now: Timestamp) -> bool {
+        now.duration_since(self.at).unsigned_abs() < Self::OLD
+    }
+}
+
+/// What the lamps of a bay do not do.
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct LampTrouble {
+    pub bay: String,
+    /// Where its lamps are, as in `[[bay]] lamp`.
+    pub lamp: String,
+    /// In a few words.
+    pub what: String,
 }
 
 /// Somebody whose signature under media counts.
