@@ -27,6 +27,7 @@ pub(crate) enum Own {
     Style,
     Icon,
     Script,
+    ListScript,
     Health,
     Metrics,
     OpenApi,
@@ -61,6 +62,7 @@ impl Own {
             Self::Style => "/style.css",
             Self::Icon => "/icon.svg",
             Self::Script => "/live.js",
+            Self::ListScript => "/list.js",
             Self::Health => "/healthz",
             Self::Metrics => "/metrics",
             Self::OpenApi => "/openapi.json",
@@ -96,7 +98,7 @@ impl Own {
             Self::Live => Gives::Text("text/event-stream"),
             Self::Style => Gives::Text("text/css"),
             Self::Icon => Gives::Text("image/svg+xml"),
-            Self::Script => Gives::Text("text/javascript"),
+            Self::Script | Self::ListScript => Gives::Text("text/javascript"),
             Self::Health | Self::Metrics => Gives::Text("text/plain"),
             Self::OpenApi => Gives::Text("application/json"),
         }
@@ -132,12 +134,13 @@ impl Own {
             }
             Self::Style => "The style of the pages.",
             Self::Icon => "The icon of the pages.",
-            Self::Script => "The script of the pages.",
+            Self::Script => "The script of the pages of bays.",
+            Self::ListScript => "The script of the pages of records, orders and media.",
             Self::Health => "Whether the gate has news of the station. `live`, or `no data`.",
             Self::Metrics => "The station in numbers. In the text format of Prometheus.",
             Self::OpenApi => "This description of the API.",
             Self::ActOnBay => {
-                "Retries or stops the drive in a bay, or acknowledges what the bay shows. `retry` and `stop` want the name of \
+                "Retries or stops the drive in a bay, acknowledges what the bay shows, or has its lamp blink. `retry` and `stop` want the name of \
                  the bay in `confirm`."
             }
             Self::ActOnStation => {
@@ -164,6 +167,7 @@ impl Own {
             Self::Style => get(pages::style),
             Self::Icon => get(pages::icon),
             Self::Script => get(pages::script),
+            Self::ListScript => get(pages::list_script),
             Self::Health => get(reading::health),
             Self::Metrics => get(metrics::metrics),
             Self::OpenApi => get(describe::openapi),
