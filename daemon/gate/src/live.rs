@@ -38,7 +38,7 @@ pub(crate) struct Frames {
 }
 
 /// A page with a list, which asks for itself again when there is something new.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum List {
     Records,

@@ -1,3 +1,5 @@
+//! The lamps of a rack: which bay has which, and what is left when something goes.
+
 use std::fs;
 use std::path::Path;
 

@@ -1,3 +1,5 @@
+//! Lamps in folders like sysfs: where they are, and what they take.
+
 use std::fs;
 
 use super::*;
