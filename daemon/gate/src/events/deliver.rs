@@ -173,7 +173,8 @@ impl Line {
     /// Remembers a place, and goes on only then: what is told after it would be told again for ever.
     async fn remember(&mut self, place: Place) {
         let mut failures: u32 = 0;
-        while let Err(error) = self.cursor.set(place) {
+        // A disk that takes its time must not hold up the pages.
+        while let Err(error) = tokio::task::block_in_place(|| self.cursor.set(place)) {
             if failures == 0 {
                 tracing::error!("events: {}", chain(&error));
             }
