@@ -181,7 +181,12 @@ fn packages_are_installed_and_none_is_removed() {
         "dpkg-query",
         "case \"$*\" in *jq) echo not-installed; exit 1 ;; *) echo installed ;; esac",
     );
-    let run = || programs.before(Command::new(format!("{TOP}/scripts/packages")).arg("run"));
+    let packages = || {
+        let mut command = Command::new(format!("{TOP}/scripts/packages"));
+        command.arg("run").env_remove("PRESTAGED_DOWNGRADE");
+        command
+    };
+    let run = || programs.before(&mut packages());
     answer("echo 'Inst jq (1.6)'; echo 'Inst libjq1 (1.6)'");
     let (code, text) = run();
     assert_eq!(code, 0, "{text}");
@@ -203,7 +208,24 @@ fn packages_are_installed_and_none_is_removed() {
         "{text}"
     );
     let commands = fs::read_to_string(&asked).unwrap();
-    assert_eq!(commands.lines().filter(|line| line.contains("install")).count(), 1, "{commands}");
+    let mut installs = commands.lines().filter(|line| line.contains("install"));
+    assert!(installs.all(|line| line.contains("--simulate")), "{commands}");
+    // What is in the way is a newer version than the release's.
+    fs::remove_file(&asked).unwrap();
+    programs.add("apt-cache", "echo 'libjq1 | 1.6-2 | http://deb.debian.org'");
+    answer(
+        "case \"$*\" in *--allow-downgrades*) echo 'Inst jq (1.6)' ;; *--no-remove*) exit 100 ;; \
+         *) echo 'Remv libjq1 [1.7]' ;; esac",
+    );
+    let (code, text) = run();
+    assert!(code == 1 && text.contains("PRESTAGED_DOWNGRADE=1"), "{code} {text}");
+    assert!(text.contains("take its place: libjq1=1.6-2"), "{text}");
+    let (code, text) = programs.before(packages().env("PRESTAGED_DOWNGRADE", "1"));
+    assert_eq!(code, 0, "{text}");
+    let commands = fs::read_to_string(&asked).unwrap();
+    let mut done = commands.lines().filter(|l| l.contains("install") && !l.contains("--simulate"));
+    assert!(done.next().is_some_and(|line| line.ends_with(" jq libjq1=1.6-2")), "{commands}");
+    assert_eq!(done.next(), None);
     // A package without its program.
     programs.add("dpkg-query", "echo installed");
     for name in ["hivexsh", "mkntfs", "mkfs.vfat", "mcopy", "losetup", "wimlib-imagex", "sgdisk"] {

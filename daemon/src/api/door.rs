@@ -258,6 +258,7 @@ mod tests {
             Route::VerifyMedia,
             Route::ChangeOrder,
             Route::Label,
+            Route::Scan,
         ];
         assert_eq!(through, expected);
         for route in Route::VARIANTS {

@@ -440,6 +440,10 @@ fn among(section: &str, name: &str, line: &str) -> (String, usize) {
         "media.signers" => {
             "[[media.signers]]\n".to_owned() + &filled(&[("name", "\"x\""), ("key", "\"/x.pub\"")])
         }
+        "gate.webhooks" => {
+            let keys = [("name", "\"x\""), ("url", "\"http://localhost/\""), ("secret", "\"/s\"")];
+            "[[gate.webhooks]]\n".to_owned() + &filled(&keys)
+        }
         section => format!("[{section}]\n"),
     };
     let number = text.lines().count() + 1;

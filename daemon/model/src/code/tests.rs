@@ -46,7 +46,7 @@ fn wire_names_are_pinned() {
     );
     assert_eq!(
         names::<DenialCode>().join(" "),
-        "bad_request no_such_path wrong_method not_permitted draining overloaded no_such_order order_unchangeable no_such_drive ambiguous_drive no_such_master \
+        "bad_request no_such_path wrong_method not_permitted draining overloaded no_such_order order_unchangeable unclear_scan no_such_drive ambiguous_drive no_such_master \
          no_such_record digests_missing no_media media_ambiguous media_invalid too_small too_large not_running already_passed busy out_of_scope stalled store_error \
          ledger_unavailable ledger_tampered internal_error unexpected_answer"
     );
