@@ -76,7 +76,10 @@ fn an_order_is_made_to_its_quantity_and_no_further() {
     let status = rig.ctl_ok(&["status"]);
     assert!(status.contains("PO-1") && status.contains("2 of 2"), "{status}");
     let csv = rig.ctl_ok(&["records", "--csv", "--order", "PO-1"]);
-    assert!(csv.lines().next().unwrap().ends_with("order,attempt"), "{csv}");
+    assert!(
+        csv.lines().next().unwrap().ends_with("order,attempt,health_before,health_after"),
+        "{csv}"
+    );
 }
 
 #[apply(test!)]

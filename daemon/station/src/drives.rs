@@ -22,7 +22,8 @@ use model::verdict::Verdict;
 
 use crate::Station;
 use crate::catalog::MediaUnavailable;
-use crate::insertion::{self, Insertion, Key, Phase};
+use crate::earlier;
+use crate::insertion::{Insertion, Key, Phase};
 use crate::message::{DriveFacts, Effect, JobOrder, Look, Ticket};
 use crate::orders::{Choosing, Chosen};
 
@@ -176,7 +177,7 @@ impl<M: Clone> Station<M> {
             Err(refusal) => return self.refuse(&ticket.key, vec![refusal], now),
         };
         let previous = mem::take(&mut facts.previous);
-        let previous = insertion::believed(previous, &insertion.drive, &facts.content);
+        let previous = earlier::believed(previous, &insertion.drive, &facts.content);
         let job = previous.iter().rfind(|record| !record.is_refusal()).cloned();
         let held = job.as_ref().or(facts.last.as_ref()).and_then(|record| record.media.clone());
         insertion.held = held.or(insertion.held.take());

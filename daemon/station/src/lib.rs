@@ -14,6 +14,7 @@ mod catalog;
 mod commands;
 mod departed;
 mod drives;
+mod earlier;
 mod expiry;
 mod history;
 mod insertion;
