@@ -390,6 +390,7 @@ fn what_is_scanned_is_done_or_refused() {
     assert_eq!(rig.wait_pass(&second.serial)["order"], "PO-1");
     // A drive that is here, and one that was.
     let shown = scan(&second.serial);
+    assert_eq!(rig.json(&["status"])["located"][0]["bay"], bay.as_str());
     assert_eq!((&shown["kind"], &shown["drive"]["verdict"]), (&"drive".into(), &"passed".into()));
     second.detach();
     rig.wait_gone(&second.serial);

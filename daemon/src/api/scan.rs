@@ -67,6 +67,9 @@ async fn carry_out(
         Card::Forget => (Command::ForgetScans, "scans_forgotten", String::new()),
     };
     let (command, kind, about) = noted;
+    if kind == "verdict_released" {
+        can_be_noted(context).await?;
+    }
     let answer = ask(context, command).await?;
     note(context, kind, by, &about).await;
     match answer {
@@ -133,6 +136,7 @@ async fn for_order(
     bay: Option<String>,
     by: &Operator,
 ) -> Result<Scanned> {
+    can_be_noted(context).await?;
     let about = [Some(order.clone()), bay.clone()].into_iter().flatten().collect::<Vec<_>>();
     let command = Command::Scan { order, bay, by: by.clone() };
     let answer = ask(context, command).await?;
@@ -141,6 +145,7 @@ async fn for_order(
 }
 
 async fn for_bay(context: &Context, bay: String, by: &Operator) -> Result<Scanned> {
+    can_be_noted(context).await?;
     let scanned = ask(context, Command::ScanBay { bay: bay.clone(), by: by.clone() }).await;
     match scanned {
         Ok(answer) => {
@@ -189,6 +194,9 @@ async fn of_serial(context: &Context, text: &str) -> Result<Option<Scanned>> {
         drive.serial.as_ref().is_some_and(|serial| serial.as_str().eq_ignore_ascii_case(text))
     };
     if let Some(drive) = snapshot.drives.iter().find(|drive| is(drive)) {
+        // The lamp of its bay shows where it is. Where there is none, the answer does.
+        let locate = Command::Locate { called: drive.bay.0.clone(), off: false };
+        let _ = ask(context, locate).await;
         return Ok(Some(Scanned::Drive { drive: Box::new(drive.clone()) }));
     }
     let Some(serial) = Serial::new(text) else { return Ok(None) };
@@ -197,6 +205,11 @@ async fn of_serial(context: &Context, text: &str) -> Result<Option<Scanned>> {
     };
     let record = from_ledger(&context.ledger, read).await?;
     Ok(record.map(|record| Scanned::Record { record: Box::new(record) }))
+}
+
+/// What lets more happen is not done if it could not be noted.
+async fn can_be_noted(context: &Context) -> Result<()> {
+    from_ledger(&context.ledger, |ledger| ledger.takes_writes()).await
 }
 
 /// Notes in the journal and in the log what was scanned and carried out.

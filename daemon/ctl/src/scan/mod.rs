@@ -71,7 +71,7 @@ async fn ask(
 
 /// Where texts come from, one after the other.
 enum Texts {
-    Keyboard(Keyboard),
+    Keyboard(Box<Keyboard>),
     Input(io::Lines<io::StdinLock<'static>>),
 }
 
@@ -84,7 +84,10 @@ impl Texts {
             return Ok(Self::Input(io::stdin().lines()));
         };
         let opened = Keyboard::open(path);
-        opened.map(Self::Keyboard).map_err(|error| CommandError::of(exit::REFUSED, &error))
+        opened
+            .map(Box::new)
+            .map(Self::Keyboard)
+            .map_err(|error| CommandError::of(exit::REFUSED, &error))
     }
 
     /// The next text that is not empty. Nothing else is to be done meanwhile, so this blocks.
