@@ -59,7 +59,8 @@ impl CloudEvent {
             event["subject"] = Value::from(subject);
         }
         if let Some(time) = time {
-            event["time"] = Value::from(time.to_string());
+            // As in records.
+            event["time"] = Value::from(format!("{time:.3}"));
         }
         Self { id, kind, body: serde_json::to_vec(&event).unwrap_or_default() }
     }
@@ -91,7 +92,7 @@ mod tests {
             "source": "/stations/rack%201",
             "type": "prestaged.order.approve.v1",
             "subject": "4711",
-            "time": "2026-11-26T08:00:00Z",
+            "time": "2026-11-26T08:00:00.000Z",
             "datacontenttype": "application/json",
             "sequence": "00000000000000000007",
             "data": {
