@@ -73,14 +73,11 @@ async fn carry_out(
     let answer = ask(context, command).await?;
     note(context, kind, by, &about).await;
     match answer {
-        Answer::Attempt { device, attempt } => {
-            Ok(Scanned::Attempt { attempt: Attempt { device, attempt } })
-        }
         Answer::Stopped(stopped) => Ok(Scanned::Stopped { stopped }),
         Answer::Armed(disarmed) => Ok(Scanned::Disarmed { disarmed }),
         Answer::Forgotten(orders) => Ok(Scanned::Forgotten { orders }),
         Answer::Done => Ok(Scanned::Released { bay: about }),
-        other => Err(unexpected(&other)),
+        begun => waits(begun),
     }
 }
 
@@ -165,19 +162,18 @@ async fn for_bay(context: &Context, bay: String, by: &Operator) -> Result<Scanne
     }
 }
 
-/// What came of an order.
+/// What was begun, or waits for a drive.
 fn waits(answer: Answer) -> Result<Scanned> {
     match answer {
         Answer::Attempt { device, attempt } => {
             Ok(Scanned::Attempt { attempt: Attempt { device, attempt } })
         }
         Answer::Scanned(order) => Ok(Scanned::Order { order }),
-        other => Err(unexpected(&other)),
+        other => {
+            let detail = format!("the station answers a scan with {other:?}");
+            Err(Problem::new(Code::InternalError, detail))
+        }
     }
-}
-
-fn unexpected(answer: &Answer) -> Problem {
-    Problem::new(Code::InternalError, format!("the station answers a scan with {answer:?}"))
 }
 
 /// A drive that is in a bay, or whose verdict a bay still shows.

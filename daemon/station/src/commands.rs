@@ -239,22 +239,14 @@ impl<M: Clone> Station<M> {
     ) -> Result<Answer, Denial> {
         let ImageOrder { drive, media, order, again, consent, by } = order;
         let key = self.find(&drive)?;
-        if let Some(number) =
-            order.as_deref().filter(|number| self.orders.book.get(number).is_none())
-        {
-            let detail = format!("there is no open order {number}");
-            let denial = Denial::new(DenialCode::NoSuchOrder, detail);
-            return Err(denial.with_hint("see `prestagectl order list`"));
-        }
+        let named = order.as_deref().map(|number| self.open_order(number)).transpose()?;
+        let named = named.map(|order| order.media);
         let wanted = self.catalog.choose(media.as_deref());
         if let (Some(_), Err(MediaUnavailable::Missing(refusal))) = (&media, &wanted) {
             return Err(without_media(refusal.clone()));
         }
         let insertion = self.insertions.get(&key).ok_or_else(detached)?;
-        let wanted = match order.as_deref().and_then(|number| self.orders.book.get(number)) {
-            Some(order) => Some(order.media),
-            None => wanted.ok().map(|media| media.sha256),
-        };
+        let wanted = named.or_else(|| wanted.ok().map(|media| media.sha256));
         let again = again || self.setup.policy.reimage || insertion.holds_other(wanted);
         let (node, label) = (insertion.drive.node.display(), insertion.drive.label());
         if insertion.has_passed() && !again {

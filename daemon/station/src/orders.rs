@@ -66,6 +66,15 @@ fn left_by(order: &str) -> Refusal {
 pub(crate) type Choosing = Result<Chosen, MediaUnavailable>;
 
 impl<M: Clone> Station<M> {
+    /// The open order with this number, by which somebody calls it.
+    pub(crate) fn open_order(&self, number: &str) -> Result<&Order, Denial> {
+        self.orders.book.get(number).ok_or_else(|| {
+            let detail = format!("there is no open order {number}");
+            let denial = Denial::new(DenialCode::NoSuchOrder, detail);
+            denial.with_hint("see `prestagectl order list`")
+        })
+    }
+
     /// What drives get that belong to no order.
     pub(crate) fn usual(&self, media: Arc<Media>) -> Chosen {
         let layout = self.setup.layout.clone();

@@ -69,11 +69,7 @@ impl<M: Clone> Station<M> {
         now: Timestamp,
         effects: &mut Vec<Effect<M>>,
     ) -> Result<Answer, Denial> {
-        if self.orders.book.get(&number).is_none() {
-            let detail = format!("there is no open order {number}");
-            let denial = Denial::new(DenialCode::NoSuchOrder, detail);
-            return Err(denial.with_hint("see `prestagectl order list`"));
-        }
+        self.open_order(&number)?;
         if let Some(bay) = &bay {
             self.known_bay(bay)?;
             let waits = |one: &&Insertion| {
