@@ -114,6 +114,7 @@ def measure(options, backing, work, media, size):
                     keep("next", count, station.measure(count, first=False))
                     if count == min(options.drives):
                         keep("sizes", 1, station.derive(media.name))
+                        keep("audit", 1, station.audit(media.name, payload))
                 for name in CONTENDERS:
                     if name in options.only:
                         keep(name, count, contend(name, bays, count, source, payload))

@@ -14,6 +14,7 @@ again in all of them; the devices do not discard, so that no room has to be foun
   first      prestaged, which presses a master before it writes.
   next       prestaged with the master at hand.
   sizes      a master for a drive that is a gibibyte larger, while the store has one for these drives.
+  audit      `prestagectl audit` of a drive, beside dd iflag=direct of as many bytes of the same drive, not hashed.
   apply      mkntfs, then wimlib-imagex apply, on each drive at once.
   dd         dd of a raw image onto the whole drive. bmaptool and partclone copy what that image holds; partclone does
              not wait for the screen (-f 0) and leaves out the copy of the boot sector at the volume's end.
@@ -92,6 +93,9 @@ RATIOS = [
     Ratio("sizes: store bytes of a further size : those of the base",
           lambda get: get("sizes", 1, "derived_bytes") / get("sizes", 1, "base_bytes"),
           AT_MOST, {"memory": 0.02}),
+    Ratio("audit: comparing a drive with the media : reading as much of it",
+          lambda get: get("audit", 1, "audit_seconds") / get("audit", 1, "read_seconds"),
+          AT_MOST, {"throttled": 1.5}),
     Ratio("hash paths: AVX2 : sha2 without SHA extensions, one core",
           lambda get: get("hash", 0, "avx2_one_core_rate") / get("hash", 0, "soft_one_core_rate"),
           AT_LEAST, {"memory": 4}),

@@ -13,7 +13,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from drives import TICKS, busy_seconds, output
+from drives import TICKS, busy_seconds, output, parallel
 
 CONFIGURATION = """
 [station]
@@ -148,6 +148,21 @@ class Station:
             "derived_bytes": sum(master["allocated_bytes"] for master in new),
             "base_bytes": max(master["allocated_bytes"] for master in masters),
         }
+
+    def audit(self, media, payload):
+        """Compares a drive with the media, and reads as many bytes of it as the media put there."""
+        bays = self.bays
+        serials = set(bays.next_names(1, self.prefix))
+        with bays.attached(1, self.prefix) as [device]:
+            self.watch(lambda status: judged(status, waiting=False) >= serials)
+            start = time.monotonic()
+            found = self.control("audit", device, "--media", media)
+            seconds = time.monotonic() - start
+            if found["verdict"] != "same":
+                raise self.failure(json.dumps(found))
+            words = f"dd if={device} iflag=direct,count_bytes bs=4M count={payload} of=/dev/null status=none"
+            read, _ = parallel([words])
+        return {"audit_seconds": seconds, "read_seconds": read}
 
     def measure(self, count, first):
         """Images some drives at once, with a master at hand or with pressing one first."""

@@ -28,12 +28,16 @@ pub(crate) struct Browser {
     _said: BufReader<ChildStdout>,
     port: u16,
     session: String,
+    /// Where chromium puts its profile, of which it leaves a part behind.
+    _folder: tempfile::TempDir,
 }
 
 impl Browser {
     pub(crate) fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
+            .env("TMPDIR", folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -47,8 +51,13 @@ impl Browser {
                 break port.trim().trim_end_matches('.').parse().unwrap();
             }
         };
-        let mut browser =
-            Self { driver: RefCell::new(driver), _said: said, port, session: String::new() };
+        let mut browser = Self {
+            driver: RefCell::new(driver),
+            _said: said,
+            port,
+            session: String::new(),
+            _folder: folder,
+        };
         // Without a sandbox, because root has none in chromium; it sees nothing but our own pages.
         let arguments = [
             "--headless=new",

@@ -84,7 +84,8 @@ struct State {
     foreign: u64,
     /// What the writes since the last flush have replaced, the first one first.
     unflushed: Vec<(usize, Sector)>,
-    seen: Vec<(Range, Vec<u8>)>,
+    /// What the last read of each sector has given.
+    given: Vec<Option<Sector>>,
 }
 
 /// The drive.
@@ -120,7 +121,8 @@ impl MemoryDrive {
             read_only: false,
         };
         let sectors = vec![Sector::Noise; Bytes(geometry.size.0 / SECTOR).as_usize()];
-        let state = Mutex::new(State { sectors, ..State::default() });
+        let given = vec![None; sectors.len()];
+        let state = Mutex::new(State { sectors, given, ..State::default() });
         Self { drive, geometry, faults, stop, state }
     }
 
@@ -129,22 +131,22 @@ impl MemoryDrive {
         self.stored(&self.state.lock(), range)
     }
 
-    /// What the last read of each byte of a range has given; `None` if a byte was never read.
+    /// What the last read of each sector of a range has given; `None` if one was never read. A range is whole sectors.
     pub fn last_read(&self, range: Range) -> Option<Vec<u8>> {
         let state = self.state.lock();
-        let mut data = vec![0; range.length().as_usize()];
-        let mut known = vec![false; data.len()];
-        for (read, seen) in &state.seen {
-            let start = read.start.max(range.start);
-            let end = read.end.min(range.end);
-            if start < end {
-                let to = (start - range.start).as_usize()..(end - range.start).as_usize();
-                let from = (start - read.start).as_usize()..(end - read.start).as_usize();
-                data[to.clone()].copy_from_slice(&seen[from]);
-                known[to].fill(true);
-            }
+        let mut data = Vec::with_capacity(range.length().as_usize());
+        for sector in sectors(range) {
+            let given = state.given[Bytes(sector).as_usize()]?;
+            state.append(given, self.place(sector), &mut data);
         }
-        known.into_iter().all(|known| known).then_some(data)
+        Some(data)
+    }
+
+    /// Whether the last read of each sector of a range has given zeros.
+    pub fn last_read_zeros(&self, range: Range) -> bool {
+        let range = sectors(range);
+        let range = Bytes(range.start).as_usize()..Bytes(range.end).as_usize();
+        self.state.lock().given[range].iter().all(|given| *given == Some(Sector::Zeros))
     }
 
     /// Where a sector really lies.
@@ -160,11 +162,7 @@ impl MemoryDrive {
         let mut data = Vec::with_capacity(range.length().as_usize());
         for sector in sectors(range) {
             let place = self.place(sector);
-            match state.sectors[place] {
-                Sector::Noise => data.extend_from_slice(&noise(place)),
-                Sector::Zeros => data.resize(data.len() + SIZE, 0),
-                Sector::Data(index) => data.extend_from_slice(&state.data[usize_of(index)]),
-            }
+            state.append(state.sectors[place], place, &mut data);
         }
         data
     }
@@ -249,6 +247,15 @@ impl State {
         }
         self.data.push(*data);
         Sector::Data(u32::try_from(self.data.len() - 1).unwrap_or(u32::MAX))
+    }
+
+    /// Appends what a sector holds that lies at this place.
+    fn append(&self, sector: Sector, place: usize, data: &mut Vec<u8>) {
+        match sector {
+            Sector::Noise => data.extend_from_slice(&noise(place)),
+            Sector::Zeros => data.resize(data.len() + SIZE, 0),
+            Sector::Data(index) => data.extend_from_slice(&self.data[usize_of(index)]),
+        }
     }
 }
 
@@ -338,21 +345,33 @@ impl Medium for MemoryDrive {
         let number = state.reads;
         state.reads += 1;
         let range = Range::at(offset, Bytes::of(data.len()));
-        let mut found = self.stored(&state, range);
+        let (mut from, mut flipped) = (range, None);
         for fault in &self.faults {
             match *fault {
                 Fault::ReadError { read } if read == number => return Err(failed(range)),
-                Fault::ReadFlipped { read, bit } if read == number => flip(&mut found, bit),
+                Fault::ReadFlipped { read, bit } if read == number => flipped = Some(bit),
                 Fault::ReadMisplaced { read, at } if read == number => {
                     let last = self.geometry.size.saturating_sub(range.length());
-                    let at = Bytes(at).min(last).align_down(SECTOR);
-                    found = self.stored(&state, Range::at(at, range.length()));
+                    from = Range::at(Bytes(at).min(last).align_down(SECTOR), range.length());
                 }
                 _ => {}
             }
         }
+        let mut found = self.stored(&state, from);
+        if let Some(bit) = flipped {
+            flip(&mut found, bit);
+        }
         data.copy_from_slice(&found);
-        state.seen.push((range, found));
+        for (sector, part) in sectors(range).zip(found.as_chunks::<SIZE>().0) {
+            let (to, place) = (Bytes(sector).as_usize(), self.place(sector));
+            // Where nothing was changed on the way, the index says it, and nothing need be kept twice.
+            let given = if from == range && flipped.is_none() {
+                state.sectors[place]
+            } else {
+                state.sector_of(part)
+            };
+            state.given[to] = Some(given);
+        }
         Ok(())
     }
 

@@ -193,11 +193,7 @@ impl Trial {
         let chunks = self.master.manifest.chunks.iter().map(Chunk::range).collect();
         let whole: RangeSet = [Range::new(Bytes(0), SIZE)].into_iter().collect();
         let rest = whole.without(&chunks);
-        let zeros = |range: &Range| {
-            let read = self.drive.last_read(*range);
-            read.is_some_and(|data| data.iter().all(|byte| *byte == 0))
-        };
-        rest.ranges().iter().filter(|range| !zeros(range)).copied().collect()
+        rest.ranges().iter().filter(|range| !self.drive.last_read_zeros(**range)).copied().collect()
     }
 
     /// Whether the drive holds a GPT header at either end.
