@@ -6,6 +6,7 @@ use std::path::Path;
 
 use clap::{Arg, Command, CommandFactory as _};
 use clap_complete::Shell;
+use clap_complete::env::{Bash, EnvCompleter, Fish, Zsh};
 use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 use config::keys;
@@ -41,10 +42,18 @@ pub(crate) fn write(folder: &Path) {
         fs::write(folder.join(format!("prestaged-{name}.7")), told(name, about, text)).unwrap();
     }
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-        for mut command in [service::Arguments::command(), ctl::Arguments::command()] {
-            let name = command.get_name().to_owned();
-            clap_complete::generate_to(shell, &mut command, name, folder).unwrap();
-        }
+        let mut command = service::Arguments::command();
+        let name = command.get_name().to_owned();
+        clap_complete::generate_to(shell, &mut command, name, folder).unwrap();
+    }
+    // prestagectl is asked by the shell, because the station alone knows what its drives are called.
+    let shells: [(&str, &dyn EnvCompleter); 3] =
+        [("prestagectl.bash", &Bash), ("_prestagectl", &Zsh), ("prestagectl.fish", &Fish)];
+    for (name, shell) in shells {
+        let (program, mut text) = ("prestagectl", Vec::new());
+        let variable = ctl::completing::VARIABLE;
+        shell.write_registration(variable, program, program, program, &mut text).unwrap();
+        fs::write(folder.join(name), text).unwrap();
     }
 }
 

@@ -154,7 +154,8 @@ fn the_package_installs_what_it_says() {
         }
         assert!(!text.contains("](") && !text.contains('`'), "{page}: Markdown: {text}");
     }
-    let complete = "COMP_WORDS=(prestagectl me) COMP_CWORD=1; _prestagectl prestagectl me prestagectl; echo ${COMPREPLY[@]}";
+    let complete = "COMP_TYPE=9 COMP_WORDS=(prestagectl me) COMP_CWORD=1; \
+                    _clap_complete_prestagectl prestagectl me prestagectl; echo ${COMPREPLY[@]}";
     let source = ". /usr/share/bash-completion/completions/prestagectl && complete -p prestagectl >/dev/null";
     assert_eq!(twin.done(&format!("{source} && {complete}")).trim(), "media");
     twin.done("bash -n /usr/share/bash-completion/completions/prestaged");

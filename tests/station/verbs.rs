@@ -132,6 +132,29 @@ fn what_is_done_or_mistyped_is_not_done_by_mistake() {
     }
     rig.ctl_ok(&["image", link.to_str().unwrap(), "--again"]);
     assert_eq!(rig.records(&drive.serial).len(), 2);
+    // The shell is offered what is there at this moment.
+    for (words, name) in [
+        (&["image", ""][..], &drive.serial),
+        (&["audit", &bay[..4]], &bay),
+        (&["audit", "--media", ""], &"win.wim".to_owned()),
+        (&["records", "--serial", ""], &drive.serial),
+        (&["scan", "--bay", ""], &bay),
+        (&["explain", "not_bl"], &"not_blank".to_owned()),
+    ] {
+        let offered = completed(&rig, words);
+        let there = offered.iter().any(|line| line.split('\t').next() == Some(name));
+        assert!(there, "{words:?}: {name}: {offered:?}");
+    }
+    assert!(completed(&rig, &["master", "remove", "x"]).is_empty());
+}
+
+/// What fish is offered when somebody presses Tab behind these words: names, and behind a tab what they mean.
+fn completed(rig: &Rig, words: &[&str]) -> Vec<String> {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_prestagectl"));
+    command.env(ctl::completing::VARIABLE, "fish").args(["--", "prestagectl", "--socket"]);
+    let (code, text) = told(command.arg(rig.path("control.sock")).args(words));
+    assert_eq!(code, 0, "{text}");
+    text.lines().map(str::to_owned).collect()
 }
 
 #[apply(test!)]

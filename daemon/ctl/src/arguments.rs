@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::bays::BaysVerb;
 use super::certificate::CertificateArguments;
+use super::completing;
 use super::ledger_backup::LedgerVerb;
 use super::ledger_log::LogVerb;
 use super::order::OrderVerb;
@@ -87,14 +88,16 @@ pub(super) enum Verb {
     /// Compare every file, stream and attribute on a drive with the media; the drive is only read.
     Audit {
         /// Device, serial number or bay of the drive, such as /dev/sdb.
+        #[arg(add = completing::drives())]
         device: String,
         /// Compare with this media; without it, with the one that the drive was imaged with.
-        #[arg(long, value_name = "NAME")]
+        #[arg(long, value_name = "NAME", add = completing::media())]
         media: Option<String>,
     },
     /// Read a drive again, and compare it with its own last record that has passed; the drive is only read.
     Verify {
         /// Device, serial number or bay of the drive, such as /dev/sdb.
+        #[arg(add = completing::drives())]
         device: String,
     },
     /// List the records in the ledger, oldest first.
@@ -102,6 +105,7 @@ pub(super) enum Verb {
     /// Tell what a code means, what the operator does, and what the engineer does; needs no daemon.
     Explain {
         /// The code, such as not_blank; without it, all codes are listed.
+        #[arg(add = completing::codes())]
         code: Option<String>,
     },
     /// Print the JSON schema of a document, or the HTTP API as OpenAPI; needs no daemon.
@@ -115,11 +119,13 @@ pub(super) enum Verb {
     /// Image an attached drive once more and wait for its verdict.
     Retry {
         /// Device, serial number or bay of the drive.
+        #[arg(add = completing::drives())]
         drive: String,
     },
     /// Have the lamp of a bay blink, so that it is found; it ends by itself.
     Locate {
         /// The bay, or what the drive in it is called.
+        #[arg(add = completing::bays())]
         bay: String,
         /// End it now.
         #[arg(long)]
@@ -128,11 +134,13 @@ pub(super) enum Verb {
     /// Stop writing a drive; it is left without a partition table.
     Stop {
         /// Device, serial number or bay of the drive.
+        #[arg(add = completing::drives())]
         drive: String,
     },
     /// Show a bay as empty that goes on showing the verdict of a drive that has been pulled.
     Release {
         /// Name of the bay.
+        #[arg(add = completing::bays())]
         bay: String,
     },
 }
@@ -140,12 +148,13 @@ pub(super) enum Verb {
 #[derive(Debug, Args)]
 pub(super) struct ImageArguments {
     /// Device, serial number or bay of the drive, such as /dev/sdb.
+    #[arg(add = completing::drives())]
     pub(super) device: String,
     /// Image the drive with this media; without it, with the one that is offered automatically.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = completing::media())]
     pub(super) media: Option<String>,
     /// Image the drive for the order with this number, whose media it gets; the order's conditions must hold.
-    #[arg(long, value_name = "NUMBER", conflicts_with = "media")]
+    #[arg(long, value_name = "NUMBER", conflicts_with = "media", add = completing::orders())]
     pub(super) order: Option<String>,
     /// Image it once more if it has passed.
     #[arg(long)]
@@ -161,7 +170,7 @@ pub(super) struct ImageArguments {
 #[derive(Debug, Args)]
 pub(super) struct DrivesArguments {
     /// Show only this drive, with every reason against it: its device, serial number or bay.
-    #[arg(value_name = "DRIVE")]
+    #[arg(value_name = "DRIVE", add = completing::drives())]
     pub(super) drive: Option<String>,
     /// Show every reason against a drive, each on a line of its own, and not only the decisive one.
     #[arg(short, long)]
@@ -179,11 +188,13 @@ pub(super) enum MediaVerb {
     /// Show digests, images, contents and problems of one media.
     Show {
         /// File name of the media in the inbox.
+        #[arg(add = completing::media())]
         name: String,
     },
     /// Make media available to other drives than before.
     Offer {
         /// File name of the media in the inbox.
+        #[arg(add = completing::media())]
         name: String,
         /// To every admitted drive, to those for which somebody or an order names it, or to those of an order alone.
         #[arg(value_parser = PossibleValuesParser::new(OFFERS).try_map(offer))]
@@ -192,11 +203,13 @@ pub(super) enum MediaVerb {
     /// Read one media again from end to end and verify it.
     Verify {
         /// File name of the media in the inbox.
+        #[arg(add = completing::media())]
         name: String,
     },
     /// Let media be used although later media of its product has been seen; recorded with your name.
     Accept {
         /// File name of the media in the inbox.
+        #[arg(add = completing::media())]
         name: String,
         /// Why it may be used.
         #[arg(long, value_name = "TEXT", value_parser = reason)]
@@ -343,7 +356,7 @@ pub(super) enum MasterVerb {
     /// Press a master before a drive needs it, and wait for it.
     Press {
         /// File name of the media to press.
-        #[arg(long, value_name = "NAME")]
+        #[arg(long, value_name = "NAME", add = completing::media())]
         media: String,
         /// Exact capacity of the drives it is for, as `drives --json` gives it, such as 512110190592.
         #[arg(long, value_name = "BYTES")]
@@ -360,6 +373,7 @@ pub(super) enum MasterVerb {
     /// Remove a master from the store, or cancel its press.
     Remove {
         /// Name of the master, as `master list` shows it.
+        #[arg(add = completing::masters())]
         id: String,
     },
 }

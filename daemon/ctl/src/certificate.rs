@@ -13,12 +13,12 @@ use paper::fonts::{FOLDERS, Fonts};
 use super::client::{Client, segment};
 use super::label::{self, LabelArguments};
 use super::output::{self, Output};
-use super::{CommandError, exit};
+use super::{CommandError, completing, exit};
 
 #[derive(Debug, Args)]
 pub(super) struct CertificateArguments {
     /// Serial number of the drive.
-    #[arg(required_unless_present = "from")]
+    #[arg(required_unless_present = "from", add = completing::serials())]
     pub(super) serial: Option<String>,
     /// With --json: the file that gets the certificate, instead of standard output.
     #[arg(requires = "json")]

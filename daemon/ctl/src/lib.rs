@@ -15,6 +15,7 @@ mod arguments;
 mod audit;
 mod bays;
 mod certificate;
+pub mod completing;
 mod composing;
 mod csv;
 mod drives;

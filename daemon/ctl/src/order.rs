@@ -17,7 +17,7 @@ use super::arguments::reason;
 use super::client::{Client, segment};
 use super::output::{Output, paragraph};
 use super::table::{Cell, Keep, Table};
-use super::{CommandError, exit, usage, words};
+use super::{CommandError, completing, exit, usage, words};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum OrderVerb {
@@ -35,11 +35,13 @@ pub(super) enum OrderVerb {
     /// Show one order with its history, and why each attached drive does or does not belong to it.
     Show {
         /// Number of the order.
+        #[arg(add = completing::orders())]
         number: String,
     },
     /// Begin no further drive for an order until it is resumed.
     Hold {
         /// Number of the order.
+        #[arg(add = completing::orders())]
         number: String,
         /// Why.
         #[arg(long, value_name = "TEXT")]
@@ -48,16 +50,19 @@ pub(super) enum OrderVerb {
     /// Go on with an order that is held.
     Resume {
         /// Number of the order.
+        #[arg(add = completing::orders())]
         number: String,
     },
     /// Approve the first articles of an order, so that the others are begun.
     Approve {
         /// Number of the order.
+        #[arg(add = completing::orders())]
         number: String,
     },
     /// End an order for good; drives that are being imaged are finished.
     Close {
         /// Number of the order.
+        #[arg(add = completing::orders())]
         number: String,
         /// Why.
         #[arg(long, value_name = "TEXT", value_parser = reason)]
@@ -66,6 +71,7 @@ pub(super) enum OrderVerb {
     /// Change how many drives an order is for; fewer than have passed closes it.
     Quantity {
         /// Number of the order.
+        #[arg(add = completing::orders())]
         number: String,
         /// How many drives.
         #[arg(value_parser = clap::value_parser!(u32).range(1..))]
@@ -77,8 +83,10 @@ pub(super) enum OrderVerb {
     /// Let a serial number try again that has failed too often.
     Release {
         /// Number of the order.
+        #[arg(add = completing::orders())]
         number: String,
         /// Serial number of the drive.
+        #[arg(add = completing::serials())]
         serial: String,
         /// Why.
         #[arg(long, value_name = "TEXT", value_parser = reason)]

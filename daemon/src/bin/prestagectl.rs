@@ -6,6 +6,7 @@ use clap::Parser;
 use ctl::Arguments;
 
 fn main() -> ExitCode {
+    ctl::completing::complete();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return ExitCode::from(ctl::misused(&error)),

@@ -60,7 +60,9 @@ pub(super) async fn learn(
     }
     let learned = Learned::open(&first.config)?;
     let given = given(&learned, arguments)?;
-    let loops = learned.config()?.admission.buses.iter().any(|bus| bus == Bus::LOOP);
+    let allowed = learned.config()?.admission.buses.iter().any(|bus| bus == Bus::LOOP);
+    let asked = arguments.only.as_ref().is_some_and(|only| only.as_str().starts_with("loop-"));
+    let loops = allowed || asked;
     let mut occupancy = Occupancy::new(arguments.only.clone(), loops);
     occupancy.look(&first.devices);
     let until = Instant::now() + SETTLE;

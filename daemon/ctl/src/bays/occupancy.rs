@@ -15,7 +15,7 @@ pub(super) struct Occupancy {
 
 impl Occupancy {
     /// Places whose path matches a pattern, if there is one. Loop devices, of which a machine may make many for
-    /// purposes of its own, have places only where the station may image them.
+    /// purposes of its own, have places only where the station may image them, or the pattern asks for them.
     pub(super) fn new(only: Option<glob::Pattern>, loops: bool) -> Self {
         Self { occupied: BTreeSet::new(), only, loops }
     }

@@ -4,12 +4,12 @@ use clap::{Args, Subcommand, ValueEnum};
 use model::verdict::Verdict;
 
 use crate::client::segment;
-use crate::since;
+use crate::{completing, since};
 
 #[derive(Debug, Args)]
 pub(crate) struct RecordsArguments {
     /// Take only records of the drive with this serial number.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, add = completing::serials())]
     pub(crate) serial: Option<String>,
     /// Take only records opened since then: `today`, a time of the day such as 17:00, a date, an RFC 3339 time, or how long ago, such as 8h.
     #[arg(long, global = true, value_name = "TIME", value_parser = since::parse)]
@@ -18,10 +18,10 @@ pub(crate) struct RecordsArguments {
     #[arg(long, global = true, value_name = "TIME", value_parser = since::parse)]
     pub(crate) until: Option<String>,
     /// Take only records of the order with this number.
-    #[arg(long, global = true, value_name = "NUMBER")]
+    #[arg(long, global = true, value_name = "NUMBER", add = completing::orders())]
     pub(crate) order: Option<String>,
     /// Take only records of drives in the bay with this name.
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, value_name = "NAME", add = completing::bays())]
     pub(crate) bay: Option<String>,
     /// List only records with this verdict.
     #[arg(long, ignore_case = true)]

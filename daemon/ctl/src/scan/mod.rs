@@ -10,7 +10,7 @@ use clap::Args;
 use super::client::{Client, ClientError};
 use super::output::{Output, narrow, put_part, put_styled};
 use super::words::{Standing, clock, order, verdict};
-use super::{CommandError, exit};
+use super::{CommandError, completing, exit};
 use keyboard::Keyboard;
 use model::api::requests::ScanRequest;
 use model::api::scanned::Scanned;
@@ -22,7 +22,7 @@ pub(super) struct ScanArguments {
     /// What was scanned; without it, each line of standard input.
     pub(super) text: Option<String>,
     /// The order is for the drive in this bay; without it, for the next drive that is plugged in.
-    #[arg(long)]
+    #[arg(long, add = completing::bays())]
     pub(super) bay: Option<String>,
     /// Reads this input device, which nothing else reads meanwhile: a scanner that is a keyboard, such as
     /// /dev/input/by-id/usb-…-event-kbd.
