@@ -137,9 +137,9 @@ pub(super) enum Verb {
         #[arg(add = completing::drives())]
         drive: String,
     },
-    /// Show a bay as empty that goes on showing the verdict of a drive that has been pulled.
+    /// Acknowledge the verdict of a drive that has been pulled: its bay is shown as empty, and a FAIL is listed no more.
     Release {
-        /// Name of the bay.
+        /// Name of the bay, or serial number of the drive.
         #[arg(add = completing::bays())]
         bay: String,
     },

@@ -47,7 +47,7 @@ pub(super) async fn locate(
 }
 
 fn armed(report: &Armed) -> String {
-    let Armed { armed, already, starting, waiting, running, idle } = report;
+    let Armed { armed, already, starting, waiting, judging, running, idle } = report;
     let mut lines = vec![match (armed, already) {
         (true, true) => "armed, as it was before".to_owned(),
         (true, false) => "armed".to_owned(),
@@ -60,6 +60,14 @@ fn armed(report: &Armed) -> String {
             0 => "no drive starts now".to_owned(),
             _ => format!("{} now: {}", starts(starting), named(starting)),
         });
+        if !judging.is_empty() {
+            let are = if judging.len() == 1 { "drive is" } else { "drives are" };
+            let count = judging.len();
+            let those = named(judging);
+            lines.push(format!(
+                "{count} {are} still being judged, and what is admitted starts: {those}"
+            ));
+        }
         if !waiting.is_empty() {
             let what = starts(waiting);
             lines.push(format!("{what} when the media is verified: {}", named(waiting)));
@@ -113,15 +121,15 @@ mod tests {
     fn who_arms_hears_what_begins_and_until_when() {
         let drive = |n: usize| format!("S4EV{n:04}");
         let mut text = String::new();
-        for (is_armed, already, starting, waiting, running, idle) in [
-            (true, false, 0, 0, 0, None),
-            (true, false, 1, 0, 2, None),
-            (true, false, 2, 1, 0, None),
-            (true, true, 0, 13, 0, None),
-            (false, false, 0, 0, 0, None),
-            (false, false, 0, 0, 1, None),
-            (false, true, 0, 0, 24, None),
-            (true, false, 0, 0, 0, Some("no bay is allowed (admission.bays)")),
+        for (is_armed, already, starting, waiting, judging, running, idle) in [
+            (true, false, 0, 0, 0, 0, None),
+            (true, false, 1, 0, 1, 2, None),
+            (true, false, 2, 1, 0, 0, None),
+            (true, true, 0, 13, 2, 0, None),
+            (false, false, 0, 0, 0, 0, None),
+            (false, false, 0, 0, 0, 1, None),
+            (false, true, 0, 0, 0, 24, None),
+            (true, false, 0, 0, 0, 0, Some("no bay is allowed (admission.bays)")),
         ] {
             let those = |count: usize| (1..=count).map(drive).collect::<Vec<_>>();
             let report = Armed {
@@ -129,6 +137,7 @@ mod tests {
                 already,
                 starting: those(starting),
                 waiting: those(waiting),
+                judging: those(judging),
                 running: those(running),
                 idle: idle.map(str::to_owned),
             };

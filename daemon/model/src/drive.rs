@@ -277,6 +277,14 @@ impl Drive {
         }
     }
 
+    /// What a command calls the drive: its serial number, which goes with it, or its device if it has none.
+    pub fn called(&self) -> String {
+        match &self.serial {
+            Some(serial) => serial.to_string(),
+            None => self.node.display().to_string(),
+        }
+    }
+
     /// What messages call the drive: its serial number, or the kernel name in brackets if it has none.
     pub fn label(&self) -> String {
         match &self.serial {

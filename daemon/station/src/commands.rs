@@ -81,13 +81,7 @@ impl<M: Clone> Station<M> {
             Command::Stop { drive } => self.stop(&drive, now, &mut effects),
             Command::Release { bay } => match self.departed.forget(&bay) {
                 true => Ok(Answer::Done),
-                false => {
-                    let detail = format!(
-                        "no bay {bay:?} and no serial number shows a drive that has been detached"
-                    );
-                    let denial = Denial::new(DenialCode::NoSuchDrive, detail);
-                    Err(denial.with_hint("see `prestagectl status`"))
-                }
+                false => Err(self.nothing_to_release(&bay)),
             },
             Command::Locate { called, off } => self.locate(&called, off, now),
             Command::Lamps(LampsReport { bays, troubles }) => {
@@ -167,12 +161,28 @@ impl<M: Clone> Station<M> {
             already: self.setup.policy.armed == armed,
             starting: labels(&|one| armed && one.lacks(Lack::Arming)),
             waiting: labels(&|one| armed && one.lacks(Lack::ArmingAndMedia)),
+            judging: labels(&|one| {
+                armed && one.is_being_judged() && self.setup.policy.may_hold(&one.drive)
+            }),
             running: labels(&Insertion::is_running),
             idle: self.idle(),
         };
         self.setup.policy.armed = armed;
         effects.extend(self.judge_changeable());
         Answer::Armed(report)
+    }
+
+    /// Why there is no verdict of a pulled drive that could be taken off the bay or serial number that was said.
+    fn nothing_to_release(&self, said: &str) -> Denial {
+        if let Some(there) = self.find(said).ok().and_then(|key| self.insertions.get(&key)) {
+            let (label, bay) = (there.drive.label(), &there.drive.bay);
+            let detail = format!("{label} is still in the bay {bay}");
+            return Denial::new(DenialCode::NoSuchDrive, detail)
+                .with_hint("pull the drive, and release its verdict then");
+        }
+        let detail =
+            format!("no bay {said:?} and no serial number shows a drive that has been detached");
+        Denial::new(DenialCode::NoSuchDrive, detail).with_hint("see `prestagectl status`")
     }
 
     /// Why no drive can be begun, whichever is plugged in.

@@ -4,6 +4,7 @@
 use model::admission::NamedBay;
 use model::api::snapshot::DepartedView;
 use model::drive::{Bay, Serial};
+use model::failure::Reason;
 use model::verdict::Verdict;
 
 /// Of bays without a name so many are kept, the latest; they are as many as there are places, and for loop devices, files.
@@ -17,7 +18,8 @@ pub(crate) struct Departed(Vec<DepartedView>);
 
 impl Departed {
     /// A drive with a verdict has been detached.
-    pub(crate) fn keep(&mut self, view: DepartedView, named: &[NamedBay]) {
+    pub(crate) fn keep(&mut self, mut view: DepartedView, named: &[NamedBay]) {
+        view.drive.reason = view.drive.reason.map(Reason::once_detached);
         self.follow(&view.drive.bay);
         self.0.push(view);
         let unnamed =

@@ -425,7 +425,19 @@ impl Insertion {
 
     fn reason(&self) -> Option<Reason> {
         match &self.phase {
-            Phase::Refused(refusals) => refusals.first().cloned(),
+            Phase::Refused(refusals) => match &refusals[..] {
+                // Who looks before arming must see which drives would be imaged.
+                [first, next, ..] if first.code == ReasonCode::NotArmed => {
+                    let detail = format!(
+                        "{}; armed, it refuses the drive: {}",
+                        first.detail,
+                        next.sentence()
+                    );
+                    let hint = next.hint.clone();
+                    Some(Reason { detail, hint, ..first.clone() })
+                }
+                _ => refusals.first().cloned(),
+            },
             Phase::Done(_) => self.record.as_ref().and_then(|record| record.reason.clone()),
             Phase::Judging
             | Phase::AwaitingMedia

@@ -8,6 +8,9 @@ use model::meaning::{Meaning, Trouble};
 use model::verdict::Verdict;
 use strum::{Display, IntoStaticStr, VariantArray};
 
+/// How an action begins that has been done with a drive that is not there any more.
+const PULL: &str = "Pull it: ";
+
 /// What a bay shows. In the order in which it needs somebody.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, VariantArray, Display, IntoStaticStr,
@@ -129,6 +132,9 @@ impl<'a> Tile<'a> {
             (Light::Running | Light::Empty, _) => "",
             (Light::Passed, _) if self.pulled().is_some() => "",
             (Light::Passed, None) => "Take it out",
+            (_, Some(Meaning { action, .. })) if self.pulled().is_some() => {
+                action.strip_prefix(PULL).unwrap_or(action)
+            }
             (_, Some(meaning)) => meaning.action,
             (_, None) => "Call the lead",
         }

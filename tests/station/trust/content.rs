@@ -150,7 +150,7 @@ fn not_ours(imaged: &Imaged, tried: &'static str, names: &str, change: impl FnOn
     let detail = record["reason"]["detail"].as_str().unwrap();
     assert!(detail.contains(names), "{tried}: {detail}");
     let hint = record["reason"]["hint"].as_str().unwrap();
-    for helps in ["wipe all of it with `blkdiscard -f /dev/loop", "--overwrite --reason TEXT"] {
+    for helps in ["wipe all of it with `blkdiscard -f /dev/loop", " --overwrite --reason TEXT`"] {
         assert!(hint.contains(helps), "{hint}");
     }
 }

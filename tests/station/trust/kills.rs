@@ -71,7 +71,7 @@ fn check(rig: &Rig, drives: &[Drive], seen: &Seen) -> BTreeMap<String, u32> {
     for drive in drives {
         let serial = &drive.serial;
         let shown = rig.drive_status(serial).unwrap();
-        let condition = format!("serial = '{serial}' ORDER BY rowid DESC LIMIT 2");
+        let condition = format!("serial = '{serial}' ORDER BY rowid DESC LIMIT 20");
         let found = rows(rig, &condition);
         let (job, verdict, record) = &found[0];
         assert_eq!(shown["verdict"].as_str(), verdict.as_deref(), "{serial}: screen and ledger");
@@ -85,9 +85,11 @@ fn check(rig: &Rig, drives: &[Drive], seen: &Seen) -> BTreeMap<String, u32> {
         if verdict.as_deref() == Some("passed") {
             assert_eq!(disk_guids(drive), [own.unwrap(); 2], "{serial} passed in job {job}");
         } else {
-            // A job that was killed before its first byte leaves the drive as it was: as an earlier job has left it.
-            let earlier =
-                found.get(1).filter(|(_, verdict, _)| verdict.as_deref() == Some("passed"));
+            // A job that was killed before its first byte leaves the drive as it was: as an earlier job has left it,
+            // perhaps with others in between that were killed so early, too.
+            let stopped = |verdict: &Option<String>| verdict.as_deref() == Some("stopped");
+            let earlier = found.iter().find(|(_, verdict, _)| !stopped(verdict));
+            let earlier = earlier.filter(|(_, verdict, _)| verdict.as_deref() == Some("passed"));
             let earlier =
                 earlier.and_then(|(_, _, record)| record["identity"]["disk_guid"].as_str());
             let earlier: Option<Uuid> = earlier.map(|guid| guid.parse().unwrap());

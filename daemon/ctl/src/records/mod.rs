@@ -265,7 +265,8 @@ fn why(record: &Record, terminal: Option<usize>) -> String {
     match &record.reason {
         Some(reason) if terminal.is_none() => {
             let drive = record.serial.as_ref().map_or("DRIVE", Serial::as_str);
-            format!("{why}; hint: {}", reason.what_now_for(drive))
+            // A record outlives its drive's stay in the bay.
+            format!("{why}; hint: {}", reason.clone().once_detached().what_now_for(drive))
         }
         _ => why,
     }

@@ -32,7 +32,10 @@ pub(crate) fn detail(now: &Now, bay: &str, _visitor: &Visitor) -> Markup {
                 @if let Some(meaning) = tile.meaning() { div.why { (meaning.short) } }
                 @if !tile.action().is_empty() { div.action { (tile.action()) } }
             }
-            @if let Some(drive) = tile.drive() { (facts(drive, now)) }
+            @if let Some(pulled) = tile.pulled() {
+                p.remark { "The drive was pulled at " time datetime=(pulled) { (pulled.strftime("%H:%M:%S UTC")) } "." }
+            }
+            @if let Some(drive) = tile.drive() { (facts(drive, now, tile.pulled().is_none())) }
             @if let Some(suspect) = suspect { p.remark { (suspect) } }
             @if let Some(history) = tile.history {
                 h2 { "This bay" }
@@ -57,11 +60,12 @@ fn past(ended: &EndedView) -> Markup {
     }
 }
 
-fn facts(drive: &DriveView, now: &Now) -> Markup {
+/// A drive that was pulled has no device any more: by that name another one comes.
+fn facts(drive: &DriveView, now: &Now, is_there: bool) -> Markup {
     let curve = drive.job.map(|job| now.curves.of(job)).unwrap_or_default();
     html! {
         dl {
-            dt { "Drive" } dd { (drive.name()) " " (drive.model.as_deref().unwrap_or_default()) " " (drive.size_bytes) " " (drive.device) }
+            dt { "Drive" } dd { (drive.name()) " " (drive.model.as_deref().unwrap_or_default()) " " (drive.size_bytes) @if is_there { " " (drive.device) } }
             @if let Some(media) = &drive.media { dt { "Media" } dd { (media) } }
             @if let Some(order) = &drive.order { dt { "Order" } dd { (order) } }
             @if let Some(job) = drive.job { dt { "Job" } dd { a href={ "/v1/records/" (job) } { (job) } } }

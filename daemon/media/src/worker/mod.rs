@@ -36,6 +36,9 @@ pub trait Work: Serialize + DeserializeOwned {
     /// How long the worker may neither report progress nor use the processor: then it waits for a file that does not
     /// answer, or somebody has stopped it, and the task fails. What programs use that it starts is not counted.
     const PATIENCE: Duration = Duration::from_secs(600);
+    /// How long the worker may use the processor without reporting progress: libntfs-3g has been seen to go round in a
+    /// circle for ever, and a press that never ends would hold up all others.
+    const ENDURANCE: Duration = Duration::from_secs(1800);
     /// The failure then.
     const IDLE: FailureCode = FailureCode::WorkerFailed;
     /// The result, which the worker sends to the station.

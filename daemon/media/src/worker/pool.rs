@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream as Socket;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use model::account::Account;
 use model::api::line::{Line, Progress};
@@ -195,13 +195,20 @@ impl Workers {
         let mut effort = Effort::of(guard.child.id());
         loop {
             line.clear();
+            let since = Instant::now();
             let read = {
                 let mut limited = (&mut stdout).take(LONGEST_LINE);
                 let mut reading = std::pin::pin!(limited.read_until(b'\n', &mut line));
                 loop {
                     match timeout(W::PATIENCE, reading.as_mut()).await {
                         Ok(read) => break read,
-                        Err(_) if effort.has_grown() => {}
+                        Err(_) if effort.has_grown() => {
+                            if since.elapsed() >= W::ENDURANCE {
+                                let seconds = since.elapsed().as_secs();
+                                let detail = format!("nothing has come of {seconds} s of work");
+                                return Err(Failure::new(W::IDLE, detail));
+                            }
+                        }
                         Err(_) => {
                             let seconds = W::PATIENCE.as_secs();
                             let detail = format!(

@@ -227,8 +227,7 @@ fn objections(candidate: &Candidate, policy: &Policy) -> Vec<Refusal> {
     {
         let detail = format!("the drive has passed with this media: {when}");
         let refusal = Refusal::new(Code::AlreadyPassed, detail);
-        let hint =
-            format!("`prestagectl image {} --again` images it once more", drive.node.display());
+        let hint = format!("`prestagectl image {} --again` images it once more", drive.called());
         all.push(refusal.with_hint(hint));
     }
     // If nobody has looked, something else speaks against the drive; if not, nobody having looked does.
@@ -342,10 +341,11 @@ pub fn content_objection(
     if consent.is_some() {
         return None;
     }
-    let (node, label) = (drive.node.display(), drive.label());
+    // The kernel gives a device's name to the next drive: a command that says which drive it means is the better one.
+    let (node, called) = (drive.node.display(), drive.called());
     let hint = format!(
-        "if nobody needs that, `prestagectl image {node} --overwrite --reason TEXT` lets it go; or wipe all of it with \
-         `blkdiscard -f {node}`, where it cannot discard `blkdiscard -f -z {node}`; then `prestagectl retry {label}`; \
+        "if nobody needs that, `prestagectl image {called} --overwrite --reason TEXT` lets it go; or wipe all of it with \
+         `blkdiscard -f {node}`, where it cannot discard `blkdiscard -f -z {node}`; then `prestagectl retry {called}`; \
          wipefs and sgdisk are not enough, as they leave the data"
     );
     Some(Refusal::new(Code::NotBlank, detail).with_hint(hint))

@@ -44,6 +44,21 @@ impl<C: Explained> Coded<C> {
 }
 
 impl Reason {
+    /// The reason when the drive has gone: what was its device is another drive's by now, or soon, so that no command may
+    /// name it.
+    #[must_use]
+    pub fn once_detached(mut self) -> Self {
+        self.hint = self.hint.map(|hint| {
+            let mut parts = hint.split("/dev/");
+            let first = parts.next().unwrap_or_default().to_owned();
+            parts.fold(first, |text, part| {
+                let end = part.find([' ', '`', ',', ';', ')']).unwrap_or(part.len());
+                text + "DEVICE" + &part[end..]
+            })
+        });
+        self
+    }
+
     /// What to do now about the drive with this name.
     pub fn what_now_for(&self, drive: &str) -> String {
         match &self.hint {
@@ -192,6 +207,16 @@ mod tests {
         assert_eq!(names.len(), entries.len());
         let kinds: BTreeSet<_> = names.iter().map(|(kind, _)| *kind).collect();
         assert_eq!(kinds, Kind::ALL.map(Kind::word).into());
+    }
+
+    #[test]
+    fn no_command_names_the_device_of_a_drive_that_has_gone() {
+        let reason = Reason::new(ReasonCode::NotBlank, "the drive holds ext4");
+        let hinted =
+            reason.clone().with_hint("`a -f /dev/sdb`, or `b /dev/disk/by-id/x`; /dev/sdc");
+        let hint = hinted.once_detached().hint;
+        assert_eq!(hint.as_deref(), Some("`a -f DEVICE`, or `b DEVICE`; DEVICE"));
+        assert_eq!(reason.once_detached().hint, None);
     }
 
     #[test]

@@ -58,6 +58,9 @@ pub struct Armed {
     pub starting: Vec<String>,
     /// The drives that are begun when their media has been verified.
     pub waiting: Vec<String>,
+    /// The drives that are still being judged; those that nothing speaks against are begun then.
+    #[serde(default)]
+    pub judging: Vec<String>,
     /// The drives that are being imaged; they are finished.
     pub running: Vec<String>,
     /// Why no drive can be begun, whichever is plugged in; absent where some can.
