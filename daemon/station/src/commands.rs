@@ -70,8 +70,10 @@ impl<M: Clone> Station<M> {
                 None => Ok(self.arm(armed, &mut effects)),
             },
             Command::Retry { drive, by } => self.find(&drive).and_then(|key| {
-                let wish =
-                    Wish { media: None, order: None, even_if_passed: true, consent: None, by };
+                // Under way, it is left alone, and nothing is asked for.
+                let repeated = self.insertions.get(&key).filter(|one| !one.is_under_way());
+                let (media, order) = repeated.map(Insertion::repeated).unwrap_or_default();
+                let wish = Wish { media, order, even_if_passed: true, consent: None, by };
                 self.begin_anew(&key, wish, &mut effects)
             }),
             Command::Image(order) => self.image(order, &mut effects),
@@ -235,7 +237,7 @@ impl<M: Clone> Station<M> {
     }
 
     /// The attached drive that is called so.
-    fn find(&self, called: &str) -> Result<Key, Denial> {
+    pub(crate) fn find(&self, called: &str) -> Result<Key, Denial> {
         let attached = self.insertions.values().filter(|one| !one.departed);
         let named: Vec<_> = attached.map(|one| (one.key(), one.names())).collect();
         naming::find(called, &named)
@@ -294,8 +296,7 @@ impl<M: Clone> Station<M> {
         }
         // A drive that is being imaged, or waits for its master, is not started again; the operator sees how it goes
         // on.
-        let under_way =
-            matches!(insertion.phase(), Phase::Running { .. } | Phase::AwaitingMaster(_));
+        let under_way = insertion.is_under_way();
         if under_way && (wish.media.is_some() || wish.order.is_some() || wish.consent.is_some()) {
             let detail = format!("{} is being imaged", insertion.drive.node.display());
             return Err(Denial::new(DenialCode::Busy, detail).with_hint("stop it first"));

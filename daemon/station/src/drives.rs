@@ -101,6 +101,10 @@ impl<M: Clone> Station<M> {
     fn leave(&mut self, key: &Key, now: Timestamp) {
         let Some(insertion) = self.insertions.remove(key) else { return };
         self.located.end(&insertion.drive.bay);
+        if let Some((order, by)) = insertion.unserved_scan() {
+            // A plug that bounces, or is seated anew, must not lose what was scanned for it.
+            self.scanned.give_back(order, &insertion.drive.bay, by, now);
+        }
         let ours = self.setup.policy.may_hold(&insertion.drive) && !insertion.is_out_of_scope();
         let drive = insertion.drive_view(&|_| None, self.payload());
         let alone = !self.insertions.values().any(|other| other.drive.bay == drive.bay);

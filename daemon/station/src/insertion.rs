@@ -198,7 +198,16 @@ impl Insertion {
 
     /// Takes up the ledger's records of this insertion, the oldest first. Returns whether the insertion has its verdict
     /// already, and no operator has asked for another attempt.
+    ///
+    /// An order that somebody has named for the drive stays its order over a restart: it is in the record.
     pub(crate) fn recall(&mut self, previous: Vec<Record>) -> bool {
+        let named = previous.last().filter(|record| record.operator.is_some());
+        if let Some(order) = named.and_then(|record| record.order.clone())
+            && !self.by_hand
+            && self.requested_order.is_none()
+        {
+            self.requested_order = Some(order);
+        }
         if !self.settled {
             // A verdict from before the station's start still counts, whatever was refused since.
             let settled =
@@ -230,6 +239,26 @@ impl Insertion {
         self.requested_order = order;
         self.order = None;
         self.phase = Phase::Judging;
+    }
+
+    /// Media and order of the attempt that a retry repeats: those that somebody has named, or the order that the drive
+    /// belonged to. Without either the drive is judged like one that has just come.
+    pub(crate) fn repeated(&self) -> (Option<String>, Option<String>) {
+        let of_record =
+            || self.record.as_ref().filter(|r| !r.is_refusal()).and_then(|r| r.order.clone());
+        let decided = self.order.as_ref().map(|order| order.number.clone());
+        let order = self.requested_order.clone().or(decided).or_else(of_record);
+        match &self.requested_media {
+            Some(media) => (Some(media.clone()), None),
+            None => (None, order),
+        }
+    }
+
+    /// The order that was scanned for the drive, and by whom, as long as the drive has not passed.
+    pub(crate) fn unserved_scan(&self) -> Option<(String, Operator)> {
+        let waits = !self.by_hand && !self.has_passed();
+        let order = self.requested_order.clone().filter(|_| waits)?;
+        Some((order, self.operator.clone()?))
     }
 
     /// The drive belongs to an order that somebody has scanned for it.
@@ -271,6 +300,11 @@ impl Insertion {
 
     pub(crate) fn is_running(&self) -> bool {
         matches!(self.phase, Phase::Running { .. })
+    }
+
+    /// Whether the drive is being imaged, or waits for its master.
+    pub(crate) fn is_under_way(&self) -> bool {
+        matches!(self.phase, Phase::Running { .. } | Phase::AwaitingMaster(_))
     }
 
     /// Whether the facts about the drive are still needed: for its first decision, or for the second one when its

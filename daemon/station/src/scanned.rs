@@ -3,7 +3,7 @@
 //! An order waits for one drive, in memory and for a short time: it must not take a drive that comes the next day, when
 //! nobody remembers. The drive must still meet the order's conditions.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use model::api::command::ImageOrder;
 use model::api::scanned::ScannedOrder;
 use model::code::DenialCode;
@@ -14,9 +14,6 @@ use model::operator::Operator;
 use crate::Station;
 use crate::insertion::Insertion;
 use crate::message::{Answer, Effect};
-
-/// How long an order waits for its drive.
-const PATIENCE: SignedDuration = SignedDuration::from_mins(10);
 
 /// An order that waits for a drive.
 #[derive(Clone, Debug)]
@@ -30,7 +27,11 @@ pub(crate) struct Waiting {
 pub(crate) struct Waitings(Vec<Waiting>);
 
 impl Waitings {
-    fn wait(&mut self, view: ScannedOrder, by: Operator) {
+    /// Has an order wait; returns the number of another one that waits no longer for the same place.
+    fn wait(&mut self, view: ScannedOrder, by: Operator) -> Option<String> {
+        let place =
+            |waiting: &&Waiting| waiting.view.bay == view.bay && waiting.view.number != view.number;
+        let before = self.0.iter().find(place).map(|waiting| waiting.view.number.clone());
         let goes = |waiting: &Waiting| {
             waiting.view.bay == view.bay
                 // It has got a bay.
@@ -38,6 +39,15 @@ impl Waitings {
         };
         self.0.retain(|waiting| !goes(waiting));
         self.0.push(Waiting { view, by });
+        before
+    }
+
+    /// The drive in this bay that an order was scanned for has gone without having passed: the order waits for the next
+    /// one in the bay, unless another was scanned for it.
+    pub(crate) fn give_back(&mut self, number: String, bay: &Bay, by: Operator, now: Timestamp) {
+        if self.0.iter().all(|waiting| waiting.view.bay.as_ref() != Some(&bay.0)) {
+            self.wait(ScannedOrder::new(number, Some(bay.0.clone()), &by, now), by);
+        }
     }
 
     /// Forgets the orders whose time is over.
@@ -76,6 +86,11 @@ impl<M: Clone> Station<M> {
                 let here = one.drive.bay.0 == *bay && !one.departed;
                 here && self.setup.policy.may_hold(&one.drive) && !one.has_passed()
             };
+            let here = |one: &&Insertion| one.drive.bay.0 == *bay && !one.departed;
+            if self.insertions.values().filter(here).count() > 1 {
+                // Which of them is meant, nobody has said.
+                self.find(bay)?;
+            }
             if let Some(insertion) = self.insertions.values().find(waits) {
                 let drive = insertion.drive.node.display().to_string();
                 let (media, again, consent) = (None, false, None);
@@ -83,9 +98,8 @@ impl<M: Clone> Station<M> {
                 return self.image(ImageOrder { drive, media, order, again, consent, by }, effects);
             }
         }
-        let until = now.saturating_add(PATIENCE).unwrap_or(now);
-        let view = ScannedOrder { number, bay, by: by.to_string(), until };
-        self.scanned.wait(view.clone(), by);
+        let mut view = ScannedOrder::new(number, bay, &by, now);
+        view.instead_of = self.scanned.wait(view.clone(), by);
         Ok(Answer::Scanned(view))
     }
 
@@ -141,8 +155,8 @@ mod tests {
     fn waiting(number: &str, bay: Option<&str>, until: i64) -> (ScannedOrder, Operator) {
         let by = Operator { uid: 0, name: Some("anna".into()) };
         let until = Timestamp::from_second(until).unwrap();
-        let bay = bay.map(str::to_owned);
-        (ScannedOrder { number: number.into(), bay, by: by.to_string(), until }, by)
+        let view = ScannedOrder::new(number.into(), bay.map(str::to_owned), &by, until);
+        (ScannedOrder { until, ..view }, by)
     }
 
     #[test]

@@ -119,10 +119,18 @@ fn said(scanned: &Scanned) -> String {
                 Some(bay) => format!("the next drive in bay {bay}"),
                 None => "the next drive that is plugged in".to_owned(),
             };
-            format!("order {}: for {drive}, until {}", order.number, clock(order.until))
+            let waits =
+                format!("order {}: for {drive}, until {}", order.number, clock(order.until));
+            match &order.instead_of {
+                Some(before) => format!("{waits}; order {before} waits no longer"),
+                None => waits,
+            }
         }
         Scanned::Attempt { attempt } => {
-            format!("{}: begun; `prestagectl watch` shows how it goes on", attempt.device)
+            let device = &attempt.device;
+            format!(
+                "{device}: judged now, and begun if nothing speaks against it; see `prestagectl watch`"
+            )
         }
         Scanned::Drive { drive } => {
             format!("{} in bay {}: {}", drive.name(), drive.bay, stands(drive))

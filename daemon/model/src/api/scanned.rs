@@ -1,10 +1,11 @@
 //! What comes of a scan.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::requests::{Armed, Attempt, Stopped};
 use super::snapshot::DriveView;
+use crate::operator::Operator;
 use crate::record::Record;
 
 /// An order that was scanned, and waits for a drive.
@@ -19,6 +20,20 @@ pub struct ScannedOrder {
     pub by: String,
     /// It is forgotten at this time.
     pub until: Timestamp,
+    /// The number of the order that waited for the same place until now, and waits no longer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instead_of: Option<String>,
+}
+
+impl ScannedOrder {
+    /// How long an order waits for its drive.
+    pub const PATIENCE: SignedDuration = SignedDuration::from_mins(10);
+
+    /// An order that waits from now on.
+    pub fn new(number: String, bay: Option<String>, by: &Operator, now: Timestamp) -> Self {
+        let until = now.saturating_add(Self::PATIENCE).unwrap_or(now);
+        Self { number, bay, by: by.to_string(), until, instead_of: None }
+    }
 }
 
 /// What was scanned, and what came of it.
