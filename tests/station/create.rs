@@ -350,6 +350,12 @@ fn split_sets_are_taken_and_made() {
     };
     let (code, text) = split("os.wim", "2MiB", "parts/os.swm");
     assert_eq!(code, 0, "{text}");
+    for part in fs::read_dir(&parts).unwrap() {
+        let part = part.unwrap();
+        assert!(part.metadata().unwrap().len() <= 2 << 20, "{part:?} is larger than asked for");
+    }
+    let (code, text) = split("os.wim", "5KiB", "parts/none.swm");
+    assert!(code == 1 && text.contains("would hold no file"), "{code}: {text}");
     run(
         "wimlib-imagex",
         &["verify", &shop.shown("parts/os.swm"), &format!("--ref={}", shop.shown("parts/os*.swm"))],

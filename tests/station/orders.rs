@@ -6,6 +6,7 @@ use macro_rules_attribute::apply;
 use model::api::schema::Document;
 use serde_json::Value;
 
+use crate::harness::faulty::{BODY_BYTE, Faults, FaultyDrive};
 use crate::harness::sample::{Sample, run};
 use crate::harness::{Rig, Setup, schema, wait_for};
 
@@ -98,6 +99,8 @@ fn each_reason_has_its_code() {
     };
     add(&rig, "PO-1", &sha256, &format!("quantity = 5\nexpires = \"2020-01-01\"\n{serials}"));
     again("order_expired");
+    let list = rig.ctl_ok(&["order", "list"]);
+    assert!(list.contains("EXPIRES") && list.contains("2020-01-01"), "{list}");
     add(&rig, "PO-1", &sha256, &format!("quantity = 5\nnot_before = \"2999-01-01\"\n{serials}"));
     again("order_not_yet_valid");
     add(&rig, "PO-1", &sha256, &format!("quantity = 5\n{serials}"));
@@ -183,9 +186,10 @@ fn first_articles_wait_for_approval() {
     assert_eq!(approved.unwrap()["detail"], first.serial.as_str(), "{shown:#}");
 }
 
-/// Two orders for two media, by bay and by serial number, at once.
+/// Two orders for two media, by bay and by serial number: both are made to their quantity at once, and not beyond. A drive that
+/// fails takes no place, and is tried no more often than its order allows until somebody says why it may be.
 #[apply(test!)]
-#[needs(LOOP)]
+#[needs(LOOP, FUSE)]
 fn two_orders_run_beside_each_other() {
     let (rig, win) = rig();
     let wim = rig.path("other.wim");
@@ -196,17 +200,69 @@ fn two_orders_run_beside_each_other() {
     });
     rig.wait_media("other.wim", "valid");
     let other = digest(&rig, "other.wim");
-    let (left, right) = (rig.drive("LEFT", 160), rig.drive("RIGHT", 160));
-    let list = format!("serial\n{}\n", right.serial);
+    let [left, left2, left3, right, right2] =
+        ["LEFT", "LEFT2", "LEFT3", "RIGHT", "RIGHT2"].map(|name| rig.drive(name, 160));
+    let broken = Faults { write_error_at: Some(BODY_BYTE), ..Faults::default() };
+    let bad = FaultyDrive::new(&rig, "BAD", 160, broken);
+    let list = format!("serial\n{}\n{}\n{}\n", right.serial, right2.serial, bad.serial);
     fs::write(rig.path("list.csv"), list).unwrap();
-    add(&rig, "PO-L", &win, "quantity = 1\n[match]\nbays = [\"*LEFT*\"]\n");
-    add(&rig, "PO-R", &other, "quantity = 1\n[match]\nserials = [\"@list.csv\"]\n");
-    left.attach(&[]);
-    right.attach(&[]);
-    for (drive, number, media) in [(&left, "PO-L", "win.wim"), (&right, "PO-R", "other.wim")] {
+    add(&rig, "PO-L", &win, "quantity = 2\n[match]\nbays = [\"*LEFT*\"]\n");
+    add(&rig, "PO-R", &other, "quantity = 2\n[match]\nserials = [\"@list.csv\"]\n");
+    bad.attach(&[]);
+    [&left, &left2, &right].iter().for_each(|drive| drive.attach(&[]));
+    for (drive, number, media) in
+        [(&left, "PO-L", "win.wim"), (&left2, "PO-L", "win.wim"), (&right, "PO-R", "other.wim")]
+    {
         let record = rig.wait_pass(&drive.serial);
         assert_eq!((&record["order"], &record["media"]["name"]), (&number.into(), &media.into()));
     }
+    // It fails twice, which is as often as its order allows.
+    let failed = |attempt: u32| {
+        let record = wait_for("the failure", || {
+            let record = rig.records(&bad.serial).pop()?;
+            (record["attempt"] == attempt && !record["verdict"].is_null()).then_some(record)
+        });
+        let ended = (&record["order"], &record["reason"]["code"]);
+        assert_eq!(ended, (&"PO-R".into(), &"write_error".into()), "{record:#}");
+    };
+    failed(1);
+    rig.ctl_fails(1, &["retry", &bad.serial]);
+    failed(2);
+    bad.set(Faults::default());
+    for command in [&["retry", &bad.serial][..], &["image", &bad.node()]] {
+        let (code, text) = rig.ctl(command);
+        assert_eq!(code, 2, "{text}");
+        assert!(text.contains("attempts_exhausted") && text.contains("2 times"), "{text}");
+    }
+    assert_eq!(rig.records(&bad.serial).last().unwrap()["reason"]["code"], "attempts_exhausted");
+    rig.ctl_fails(64, &["order", "release", "PO-R", &bad.serial]);
+    rig.ctl_fails(64, &["order", "release", "PO-R", &bad.serial, "--reason", " "]);
+    rig.ctl_ok(&["order", "release", "PO-R", &bad.serial, "--reason", "the cable was loose"]);
+    let shown = rig.json(&["order", "show", "PO-R"]);
+    let released = shown["history"].as_array().unwrap().last().unwrap();
+    assert_eq!((&released["act"], &released["by"]), (&"release".into(), &"root".into()));
+    assert_eq!(released["reason"], "the cable was loose");
+    rig.ctl_ok(&["retry", &bad.serial]);
+    rig.wait_state(&bad.serial, &["passed"]);
+    assert_eq!(rig.wait_pass(&bad.serial)["attempt"], 3);
+    // Both are complete; what else belongs to them is not touched.
+    for (drive, number) in [(&left3, "PO-L"), (&right2, "PO-R")] {
+        let before = drive.checksum();
+        drive.attach(&[]);
+        let refused = rig.wait_verdict(&drive.serial);
+        let told = (&refused["reason"]["code"], &refused["order"]);
+        assert_eq!(told, (&"order_complete".into(), &number.into()), "{refused:#}");
+        drive.assert_untouched(&before);
+        let standing = standing(&rig, number);
+        assert_eq!((&standing["passed"], &standing["running"]), (&2.into(), &0.into()));
+    }
+    // Who comes after a restart still sees to which orders the drives belong.
+    rig.kill();
+    rig.start();
+    let shown = wait_for("the drive to be shown", || {
+        rig.drive_status(&bad.serial).filter(|shown| shown["state"] == "passed")
+    });
+    assert_eq!((&shown["order"], &shown["order_attempt"]), (&"PO-R".into(), &3.into()));
 }
 
 /// Killed again and again while an order runs: at the end the count is that of the drives that have passed.

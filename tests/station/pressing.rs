@@ -8,7 +8,7 @@ use macro_rules_attribute::apply;
 use serde_json::Value;
 
 use crate::harness::sample::run;
-use crate::harness::{Rig, Setup, Tmpfs, sample, wait_for};
+use crate::harness::{Drive, Rig, Setup, Tmpfs, sample, wait_for};
 
 /// Starts a station whose mkntfs waits until the file `go` exists, so that a test can act while a press runs. It does not
 /// wait when media is verified.
@@ -203,19 +203,58 @@ fn a_press_can_be_watched() {
 #[apply(test!)]
 #[needs(LOOP)]
 fn without_a_place_for_its_record_no_drive_is_touched() {
-    let rig = Rig::new(Setup::default());
-    let small = Tmpfs::mount(rig.path("small"), "1m");
+    let rig = Rig::new(Setup::default().set("media.offer", "by_hand"));
+    let small = Tmpfs::mount(rig.path("small"), "4m");
     rig.set("ledger.path", rig.path("small/ledger.db").to_str().unwrap());
     rig.start_with_media();
     rig.ctl_ok(&["master", "press", "--media", "win.wim", "--size", "160MiB"]);
+    let media = rig.json(&["media", "show", "win.wim"])["sha256"].as_str().unwrap().to_owned();
+    let order = rig.path("order.toml");
+    fs::write(&order, format!("number = \"PO-1\"\nmedia = \"{media}\"\nquantity = 9\n")).unwrap();
+    rig.ctl_ok(&["order", "add", order.to_str().unwrap()]);
+    // Bringing it in later would make room.
+    wait_for("the log to be brought in", || {
+        (fs::metadata(rig.path("small/ledger.db-wal")).ok()?.len() == 0).then_some(())
+    });
     let filler = small.fill();
-    let drive = rig.drive("A", 160);
-    let before = drive.checksum();
-    drive.attach(&[]);
-    let refused = rig.wait_state(&drive.serial, &["refused"]);
-    assert_eq!(refused["reason"]["code"], "ledger_unavailable", "{refused:#}");
-    drive.assert_untouched(&before);
+    let drives = ["A", "B"].map(|name| rig.drive(name, 160));
+    let before = drives.each_ref().map(Drive::checksum);
+    let told = |serial: &str| rig.log().matches(&format!("{serial} is not touched")).count();
+    // One may come before the station has found out; each end of a job has orders looked at, and drives judged again.
+    for drive in &drives {
+        drive.attach(&[]);
+        let refused = rig.wait_state(&drive.serial, &["refused"]);
+        assert_eq!(refused["reason"]["code"], "ledger_unavailable", "{refused:#}");
+    }
+    wait_for("the station to know", || {
+        rig.json(&["status"])["ledger"]["detail"].is_string().then_some(())
+    });
+    // Whatever changes meanwhile, nothing is tried again.
+    rig.ctl_ok(&["disarm"]);
+    rig.ctl_ok(&["arm"]);
+    for (drive, before) in drives.iter().zip(&before) {
+        rig.wait_refused(&drive.serial, "ledger_unavailable");
+        assert!(told(&drive.serial) <= 1, "{}", rig.log());
+        drive.assert_untouched(before);
+    }
     fs::remove_file(&filler).unwrap();
-    rig.ctl_ok(&["retry", &drive.serial]);
+    for drive in &drives {
+        rig.wait_state(&drive.serial, &["passed"]);
+        assert_eq!(rig.wait_pass(&drive.serial)["order"], "PO-1");
+        assert_eq!(rig.records(&drive.serial).len(), 1, "the refusal became this job's record");
+    }
+    // What is little is kept for drives that run, although a record would fit.
+    let filler = small.fill();
+    let most = fs::metadata(&filler).unwrap().len();
+    fs::File::options().write(true).open(&filler).unwrap().set_len(most - (512 << 10)).unwrap();
+    wait_for("the station to know", || {
+        let told = rig.json(&["status"])["ledger"]["detail"].as_str()?.to_owned();
+        told.contains("its file system is full").then_some(())
+    });
+    let last = rig.attached("C", 160, 512);
+    rig.wait_refused(&last.serial, "ledger_unavailable");
+    assert_eq!(told(&last.serial), 0, "it was not even claimed");
+    fs::remove_file(&filler).unwrap();
+    rig.wait_state(&last.serial, &["passed"]);
     rig.kill();
 }

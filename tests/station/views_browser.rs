@@ -409,6 +409,12 @@ fn a_keyboard_reaches_every_control() {
     let focus = browser.run("return document.activeElement.textContent");
     assert_eq!(focus, "bay 4", "the focus stays in its bay");
     assert_eq!(browser.complaints(), []);
+    // A scanner types and sends Enter, wherever the focus is; the next scan may follow at once. Nobody answers here.
+    browser.press(&format!("PO-1{ENTER}PO-2{ENTER}"));
+    browser.wait("an answer", "/PO-2: /.test(document.getElementById('scanned').textContent)");
+    let field =
+        "const field = document.activeElement; return field.name === 'text' && field.value === ''";
+    assert_eq!(browser.run(field), true, "the focus stays in the field, which is empty");
 }
 
 /// Nothing in the pages bars people who see, hear or move in another way, as far as axe-core can tell.

@@ -106,7 +106,7 @@ fn requests_that_mean_no_good() {
     let own = format!("origin: http://localhost:{port}");
     let same = "sec-fetch-site: same-origin";
     let release = "/bay/left/release";
-    let rows: [(&str, &str, &[&str], u16); 44] = [
+    let rows: [(&str, &str, &[&str], u16); 47] = [
         // DNS rebinding: a page's own name leads here, and everything else is right.
         ("GET", "/", &["host: evil.example"], 421),
         ("GET", "/live", &["host: evil.example:80"], 421),
@@ -128,6 +128,9 @@ fn requests_that_mean_no_good() {
         ("POST", release, &["sec-fetch-site: cross-site", &cookie], 403),
         ("POST", release, &["sec-fetch-site: same-site", &cookie], 403),
         ("POST", "/login", &["origin: https://evil.example"], 403),
+        ("POST", "/scan", &["origin: https://evil.example", &cookie], 403),
+        ("GET", "/scan", &[&cookie], 405),
+        ("POST", "/scan", &[&own], 401),
         ("GET", release, &[&cookie], 405),
         ("HEAD", release, &[&cookie], 405),
         ("PUT", release, &[&own, &cookie], 405),
@@ -249,6 +252,24 @@ fn who_asks_stands_in_the_record() {
     let stop = gate.ask("POST", "/bay/left/stop", &[&olga], "confirm=left");
     assert_eq!(stop.status, 409, "it is done: {stop:?}");
     assert!(rig.log().contains("olga (gate) asks to stop drive"), "{}", rig.log());
+    // A page has bays; what the daemon also calls a drive is nothing there.
+    for called in [drive.node(), drive.serial.clone()] {
+        let path = format!("/bay/{}/retry", called.replace('/', "%2F"));
+        let answer = gate.ask("POST", &path, &[&olga], &format!("confirm={called}"));
+        assert_eq!(answer.status, 404, "{called}: {answer:?}");
+    }
+    // What a scanner types is for who may operate, and the answer is shown.
+    let shown = |cookie: &str| gate.ask("GET", "/", &[cookie], "").body.contains("\"/scan\"");
+    assert!(shown(&olga) && !shown(&vera));
+    let scan =
+        |cookie: &str, text: &str| gate.ask("POST", "/scan", &[cookie], &format!("text={text}"));
+    assert_eq!(scan(&vera, &drive.serial).status, 403);
+    let told = scan(&olga, &drive.serial);
+    assert!(told.status == 200 && told.body.contains("in bay left: PASS"), "{told:?}");
+    let none = scan(&olga, "nothing");
+    assert!((400..500).contains(&none.status), "{none:?}");
+    assert!(none.body.contains("nothing is no order, no bay, and no drive"), "{none:?}");
+    assert!(!scan(&olga, "%3Cscript%3E").body.contains("<script>"), "as text");
     // Arming needs more than a role.
     assert_eq!(gate.ask("POST", "/station/disarm", &[&olga], "").status, 303);
     assert_eq!(rig.json(&["status"])["armed"], false);

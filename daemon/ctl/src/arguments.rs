@@ -342,7 +342,7 @@ pub(super) enum KeyVerb {
     /// Draw a new Ed25519 key, and print its public part, which OpenSSL reads; needs no daemon.
     New {
         /// Whose key it is.
-        #[arg(long)]
+        #[arg(long, value_parser = name)]
         name: String,
         /// File that gets the secret key, readable to you alone; there must be none yet.
         file: PathBuf,
@@ -382,6 +382,15 @@ pub(super) enum MasterVerb {
 pub(super) fn reason(text: &str) -> Result<String, String> {
     match text.trim() {
         "" => Err("say why".into()),
+        text => Ok(text.to_owned()),
+    }
+}
+
+/// A name that a station takes in `media.signers`, too.
+fn name(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("say whose key it is".into()),
+        text if text.contains(char::is_control) => Err("a name is one line of letters".into()),
         text => Ok(text.to_owned()),
     }
 }
@@ -448,6 +457,23 @@ mod tests {
             text += &format!("$ prestagectl {line}\n{error}\n");
         }
         crate::fixture::snapshot("wrong", &text);
+    }
+
+    /// A signer's name stands in one line of the configuration, of logs and of pages.
+    #[test]
+    fn a_key_has_a_name() {
+        for (name, good) in [
+            ("acme", true),
+            (" acme media ", true),
+            ("", false),
+            (" ", false),
+            ("a\nb", false),
+            ("a\u{1b}b", false),
+        ] {
+            let parsed =
+                Arguments::try_parse_from(["prestagectl", "key", "new", "--name", name, "file"]);
+            assert_eq!(parsed.is_ok(), good, "{name:?}");
+        }
     }
 
     /// Every help text as it is printed, so that a change of words is seen.

@@ -2,6 +2,7 @@
 
 use anstyle::Style;
 use jiff::civil::Date;
+use jiff::{Timestamp, Unit};
 use serde_json::json;
 
 use super::arguments::MediaVerb;
@@ -187,6 +188,17 @@ pub(super) fn list(all: &[MediaView], terminal: Option<usize>) -> String {
     table.render(terminal)
 }
 
+/// What is said of media that was signed at a time that is still to come.
+fn ahead(signed: Timestamp) -> String {
+    let by = signed.duration_since(Timestamp::now());
+    match by.is_positive() {
+        true => {
+            format!(", {:#} ahead of this machine's clock", by.round(Unit::Second).unwrap_or(by))
+        }
+        false => String::new(),
+    }
+}
+
 fn show(media: &MediaView, terminal: Option<usize>) -> String {
     let mut table = Table::headless([Keep::Always, Keep::Text]);
     let bytes = |Bytes(bytes): Bytes| format!("{bytes} bytes");
@@ -225,7 +237,10 @@ fn show(media: &MediaView, terminal: Option<usize>) -> String {
         } else {
             by.join(", ")
         };
-        line("signed by", format!("{names}, on {:.0}", manifest.created));
+        line(
+            "signed by",
+            format!("{names}, on {:.0}{}", manifest.created, ahead(manifest.created)),
+        );
         let day = |day: Option<Date>| day.map_or_else(|| "any day".into(), |day| day.to_string());
         let days = [manifest.not_before, manifest.expires].map(day);
         line("may be used", format!("from {} to {}, by its manifest", days[0], days[1]));

@@ -203,6 +203,8 @@ pub(super) fn list(orders: &[OrderView], terminal: Option<usize>) -> String {
         ("PART", Keep::Spare),
         ("MEDIA", Keep::Useful),
         ("OFFER", Keep::Spare),
+        ("NOT BEFORE", Keep::Useful),
+        ("EXPIRES", Keep::Useful),
         ("STATE", Keep::Text),
     ]);
     for order in orders {
@@ -216,6 +218,8 @@ pub(super) fn list(orders: &[OrderView], terminal: Option<usize>) -> String {
             Cell::perhaps(order.part.as_ref()),
             Cell::new(media),
             Cell::new(order.offer),
+            Cell::perhaps(order.not_before),
+            Cell::perhaps(order.expires),
             Cell::styled(state, style),
         ]);
     }

@@ -6,10 +6,13 @@ use axum::Extension;
 use axum::extract::{Form, Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
-use model::api::requests::OrderRequest;
+use model::api::requests::{OrderRequest, ScanRequest};
+use model::api::scanned::Scanned;
 use model::failure::chain;
+use model::hint::Hint as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use view::rack::Rack;
 use wire::client::{Client, segment};
 
 use crate::access::{No, Visitor};
@@ -23,6 +26,13 @@ pub(crate) struct Confirmed {
     confirm: String,
     #[serde(default)]
     reason: String,
+}
+
+/// What a scanner has typed, or somebody in its place.
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+pub(crate) struct Typed {
+    #[serde(default)]
+    text: String,
 }
 
 /// The daemon, on behalf of somebody who may ask for this.
@@ -70,6 +80,19 @@ async fn told(visitor: &Visitor, done: impl Future<Output = Result<Response, No>
     done.await.unwrap_or_else(|No(status, text)| pages::problem(status, visitor, &text))
 }
 
+/// The bay of this name. The daemon also takes devices and serial numbers; whoever is at a page has seen a bay, and confirms
+/// its name.
+fn bay_of(shared: &Shared, name: &str) -> Result<(), No> {
+    let now = shared.now.borrow().clone();
+    let snapshot = now.fresh().ok_or_else(|| {
+        No(StatusCode::SERVICE_UNAVAILABLE, "NO DATA: the daemon does not answer".into())
+    })?;
+    match Rack::of(snapshot).tile(name) {
+        Some(_) => Ok(()),
+        None => Err(No(StatusCode::NOT_FOUND, "there is no such bay".into())),
+    }
+}
+
 /// A bay: its drive is retried or stopped, or what it shows of a drive that was pulled is acknowledged.
 pub(crate) async fn bay(
     State(shared): State<Arc<Shared>>,
@@ -79,6 +102,7 @@ pub(crate) async fn bay(
 ) -> Response {
     let done = async {
         let (client, _) = on_behalf(&shared, &visitor, Role::Operate)?;
+        bay_of(&shared, &bay)?;
         let name = segment(&bay);
         let path = match act.as_str() {
             // It takes nothing away, and nothing is written.
@@ -153,6 +177,28 @@ pub(crate) async fn media(
         let (client, _) = on_behalf(&shared, &visitor, Role::Operate)?;
         let path = format!("/v1/media/{}/verify", segment(&name));
         Ok(ask(&client, &visitor, &path, &json!({}), "/media").await)
+    };
+    told(&visitor, done).await
+}
+
+/// A scan. It is answered on a page of its own; the script of the field takes the answer out of that.
+pub(crate) async fn scan(
+    State(shared): State<Arc<Shared>>,
+    Extension(visitor): Extension<Visitor>,
+    Form(Typed { text }): Form<Typed>,
+) -> Response {
+    let done = async {
+        let (client, _) = on_behalf(&shared, &visitor, Role::Operate)?;
+        let request = ScanRequest { text: text.clone(), bay: None };
+        let (status, answer) = match client.post::<Scanned>("/v1/scan", &request).await {
+            Ok(scanned) => (StatusCode::OK, Ok(scanned)),
+            Err(error) => {
+                let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
+                (reading::status(&error), Err(format!("{}{hint}", chain(&error))))
+            }
+        };
+        let now = shared.now.borrow().clone();
+        Ok(pages::scanned(status, &visitor, &now, &text, &answer))
     };
     told(&visitor, done).await
 }

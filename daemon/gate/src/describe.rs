@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use strum::VariantArray as _;
 
 use crate::access::{COOKIE, SignIn};
-use crate::acts::Confirmed;
+use crate::acts::{Confirmed, Typed};
 use crate::live::Follow;
 use crate::pages::Wanted;
 use crate::routes::{Gives, Own, passed_on};
@@ -41,7 +41,7 @@ fn merge(answers: &mut Vec<Answer>, more: Answer) {
 
 fn of(own: Own) -> Operation {
     let acts: &[&str] = match own {
-        Own::ActOnBay => &["release", "retry", "stop"],
+        Own::ActOnBay => &["release", "locate", "retry", "stop"],
         Own::ActOnStation => &["arm", "disarm"],
         _ => &["hold", "resume", "approve"],
     };
@@ -57,10 +57,12 @@ fn of(own: Own) -> Operation {
     let takes = match own {
         Own::SignIn => Some((FORM, taken::<SignIn>())),
         Own::ActOnBay | Own::ActOnStation | Own::ActOnOrder => Some((FORM, taken::<Confirmed>())),
+        Own::Scan => Some((FORM, taken::<Typed>())),
         _ => None,
     };
     let mut answers = vec![match own.gives() {
         Gives::Page => Answer::text(200, "The page.", &[PAGE]),
+        Gives::Answer => Answer::text(200, "What came of it, on a page.", &[PAGE]),
         Gives::Elsewhere => Answer::text(303, "Done; the page to go to.", &[]),
         Gives::Text("application/json") => {
             let schema = json!({ "type": "object" });
@@ -78,16 +80,17 @@ fn of(own: Own) -> Operation {
         merge(&mut answers, page(401, "Nobody has signed in."));
     }
     let names = own.path().contains('{');
-    let changes = own.gives() == Gives::Elsewhere;
+    let changes = matches!(own.gives(), Gives::Elsewhere | Gives::Answer);
+    let is_scan = own == Own::Scan;
     let needs_news = matches!(own, Own::Records | Own::Orders | Own::Media);
     let is_form = takes.is_some();
     let may = [
         (400, "What was typed to confirm is something else.", changes || own == Own::Records),
         (403, "This is not for who asks, or not from here.", changes),
-        (404, "There is no such thing.", names),
-        (409, "The station is not in a state for this.", names && changes),
+        (404, "There is no such thing.", names || is_scan),
+        (409, "The station is not in a state for this.", (names || is_scan) && changes),
         (500, "The station made a mistake.", changes || needs_news),
-        (503, "Nothing is known of the station.", needs_news || (names && changes)),
+        (503, "Nothing is known of the station.", needs_news || ((names || is_scan) && changes)),
     ];
     for (status, text, _) in may.into_iter().filter(|(.., is)| *is) {
         merge(&mut answers, page(status, text));

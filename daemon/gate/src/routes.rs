@@ -28,6 +28,7 @@ pub(crate) enum Own {
     Icon,
     Script,
     ListScript,
+    ScanScript,
     Health,
     Metrics,
     OpenApi,
@@ -35,6 +36,7 @@ pub(crate) enum Own {
     ActOnStation,
     ActOnOrder,
     VerifyMedia,
+    Scan,
 }
 
 /// What a route answers with, if all is well.
@@ -43,6 +45,8 @@ pub(crate) enum Gives {
     Page,
     /// The page that comes next.
     Elsewhere,
+    /// What came of what was asked for, on a page.
+    Answer,
     /// A text of this type.
     Text(&'static str),
 }
@@ -63,6 +67,7 @@ impl Own {
             Self::Icon => "/icon.svg",
             Self::Script => "/live.js",
             Self::ListScript => "/list.js",
+            Self::ScanScript => "/scan.js",
             Self::Health => "/healthz",
             Self::Metrics => "/metrics",
             Self::OpenApi => "/openapi.json",
@@ -70,12 +75,13 @@ impl Own {
             Self::ActOnStation => "/station/{act}",
             Self::ActOnOrder => "/orders/{number}/{act}",
             Self::VerifyMedia => "/media/{name}/verify",
+            Self::Scan => "/scan",
         }
     }
 
     pub(crate) fn method(self) -> Method {
         match self.gives() {
-            Gives::Elsewhere => Method::Post,
+            Gives::Elsewhere | Gives::Answer => Method::Post,
             Gives::Page | Gives::Text(_) => Method::Get,
         }
     }
@@ -95,10 +101,11 @@ impl Own {
             | Self::ActOnStation
             | Self::ActOnOrder
             | Self::VerifyMedia => Gives::Elsewhere,
+            Self::Scan => Gives::Answer,
             Self::Live => Gives::Text("text/event-stream"),
             Self::Style => Gives::Text("text/css"),
             Self::Icon => Gives::Text("image/svg+xml"),
-            Self::Script | Self::ListScript => Gives::Text("text/javascript"),
+            Self::Script | Self::ListScript | Self::ScanScript => Gives::Text("text/javascript"),
             Self::Health | Self::Metrics => Gives::Text("text/plain"),
             Self::OpenApi => Gives::Text("application/json"),
         }
@@ -108,7 +115,9 @@ impl Own {
     pub(crate) fn role(self) -> Option<Role> {
         match self {
             Self::Login | Self::SignIn | Self::Style | Self::Icon | Self::Health => None,
-            Self::ActOnBay | Self::ActOnStation | Self::VerifyMedia => Some(Role::Operate),
+            Self::ActOnBay | Self::ActOnStation | Self::VerifyMedia | Self::Scan => {
+                Some(Role::Operate)
+            }
             Self::ActOnOrder => Some(Role::Admin),
             _ => Some(Role::View),
         }
@@ -136,6 +145,7 @@ impl Own {
             Self::Icon => "The icon of the pages.",
             Self::Script => "The script of the pages of bays.",
             Self::ListScript => "The script of the pages of records, orders and media.",
+            Self::ScanScript => "The script of the field for scans.",
             Self::Health => "Whether the gate has news of the station. `live`, or `no data`.",
             Self::Metrics => "The station in numbers. In the text format of Prometheus.",
             Self::OpenApi => "This description of the API.",
@@ -149,6 +159,10 @@ impl Own {
             }
             Self::ActOnOrder => "Holds, resumes or approves an order.",
             Self::VerifyMedia => "Verifies media again, from end to end.",
+            Self::Scan => {
+                "Takes what a barcode scanner has read: an order, a serial number, a bay, or a command card. The page says what \
+                 came of it."
+            }
         }
     }
 
@@ -168,6 +182,7 @@ impl Own {
             Self::Icon => get(pages::icon),
             Self::Script => get(pages::script),
             Self::ListScript => get(pages::list_script),
+            Self::ScanScript => get(pages::scan_script),
             Self::Health => get(reading::health),
             Self::Metrics => get(metrics::metrics),
             Self::OpenApi => get(describe::openapi),
@@ -175,6 +190,7 @@ impl Own {
             Self::ActOnStation => post(acts::station),
             Self::ActOnOrder => post(acts::order),
             Self::VerifyMedia => post(acts::media),
+            Self::Scan => post(acts::scan),
         }
     }
 }

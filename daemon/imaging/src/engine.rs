@@ -12,6 +12,7 @@ use drives::buffer::Buffer;
 use drives::medium::Medium;
 use masters::layers::ReadAt as _;
 use masters::store::Master;
+use model::code::ReasonCode;
 use model::digest::{Digest, Root};
 use model::identity::{Identity, stamp};
 use model::job::{Bottleneck, JobReport, Limits, Mismatch, State, Stop};
@@ -87,7 +88,11 @@ impl JobContext<'_> {
 
         self.progress.enter(State::ReadingBack)?;
         let start = Instant::now();
-        let spent = self.read_back(medium, report, &expected, &mut actual)?;
+        let read = self.read_back(medium, report, &expected, &mut actual);
+        if read.as_ref().is_err_and(|error| error.verdict().1 == ReasonCode::StoreError) {
+            self.withdraw(medium, &expected, &actual);
+        }
+        let spent = read?;
         let unread =
             |i: &usize| chunks[*i].stage == Stage::Body && actual[*i] != Some(expected[*i]);
         if let Some(index) = (0..chunks.len()).find(unread) {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use drives::buffer::Buffer;
 use drives::medium::Medium;
 use masters::allocation::{ends, guards};
+use model::digest::Digest;
 use model::identity::mark;
 use model::job::JobReport;
 use model::layout::Plan;
@@ -117,6 +118,29 @@ impl JobContext<'_> {
         }
         if let Some(error) = failed.or(medium.flush().err()) {
             tracing::warn!(%error, "cannot take all of the tables from a drive that did not pass");
+        }
+    }
+
+    /// Takes off the drive what has read back wrong in a job that the store has failed: it may be what the store had then, and
+    /// nobody has its digests. What stays is what the manifest says, or blank, so the drive is known as this job's, and the
+    /// next one may have it where nothing else may be overwritten. What cannot be taken off is not known later, and refused.
+    pub(super) fn withdraw(
+        &self,
+        medium: &mut impl Medium,
+        expected: &[Digest],
+        actual: &[Option<Digest>],
+    ) {
+        let mut zeros = Buffer::zeroed(CHUNK);
+        let read = expected.iter().zip(actual);
+        for (chunk, (expected, actual)) in self.master.manifest.chunks.iter().zip(read) {
+            if chunk.stage != Stage::Body || actual.is_none_or(|actual| actual == *expected) {
+                continue;
+            }
+            zeros.resize(chunk.length);
+            if let Err(error) = medium.write(chunk.offset, &zeros) {
+                tracing::warn!(%error, "cannot take off a drive what its store has spoilt");
+                return;
+            }
         }
     }
 }

@@ -87,7 +87,7 @@ codes! {
         MediaInvalid,
         /// The media is past its last day, by its signed manifest or `media.expires`.
         MediaExpired,
-        /// The media's first day, by its signed manifest, has not come.
+        /// The media's first day, by its signed manifest, has not come, or it was signed later than tomorrow.
         MediaNotYetValid,
         /// No manifest lies beside the media, or it is none of this media.
         MediaUnsigned,

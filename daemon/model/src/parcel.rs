@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
@@ -225,9 +226,17 @@ impl ParcelManifest {
         }
     }
 
+    /// Whether it was signed later than tomorrow. Zones and clocks that go a little wrong explain one day; what is more says
+    /// that the sender's clock is wrong, or the one that `today` comes from. Then none of its dates can be judged.
+    pub fn is_ahead_of(&self, today: Date) -> bool {
+        let signed = self.created.to_zoned(TimeZone::UTC).date();
+        today.tomorrow().is_ok_and(|tomorrow| signed > tomorrow)
+    }
+
     /// What is wrong with its use on this day.
     pub fn out_of_date(&self, today: Date) -> Option<OutOfDate> {
         match (self.not_before, self.expires) {
+            _ if self.is_ahead_of(today) => Some(OutOfDate::Ahead(self.created)),
             (Some(first), _) if today < first => Some(OutOfDate::NotYet(first)),
             (_, Some(last)) if today > last => Some(OutOfDate::Expired(last)),
             _ => None,
@@ -242,6 +251,8 @@ pub enum OutOfDate {
     NotYet(Date),
     /// It could be used until this day.
     Expired(Date),
+    /// It says that it was signed at this time, which is still to come.
+    Ahead(Timestamp),
 }
 
 /// The highest sequence seen of each product.
@@ -326,5 +337,11 @@ mod tests {
         );
         assert_eq!([on(1, 1), on(6, 30)], [None, None]);
         assert_eq!(on(7, 1), Some(OutOfDate::Expired(last)));
+        // A day later is a zone or a clock; two are a mistake, whatever else it says.
+        let signed = |text: &str| ParcelManifest { created: text.parse().unwrap(), ..manifest() };
+        let today = Date::constant(2027, 3, 1);
+        assert_eq!(signed("2027-03-02T23:59:59Z").out_of_date(today), None);
+        let ahead = signed("2027-03-03T00:00:00Z");
+        assert_eq!(ahead.out_of_date(today), Some(OutOfDate::Ahead(ahead.created)));
     }
 }

@@ -198,6 +198,10 @@ impl Receiver<'_> {
             let kept = manifest.file.size_bytes;
             return Ok(Received { vouched, file, loaded: Bytes(0), kept, copied: Bytes(0) });
         }
+        // A link that leads nowhere, or what may not be read. Nothing is loaded for a name that is taken.
+        if file.symlink_metadata().is_ok() {
+            return Err(ReceiveError::NameTaken { name });
+        }
         let data = self.source.whole(INDEX, Index::size(manifest))?;
         let index = Index::parse(&data, manifest)?;
         let staging = Staging::open(self.inbox, &key)?;

@@ -105,6 +105,10 @@ impl Staging {
         rustix::fs::fchmod(&self.file, readable).map_err(system("make it readable"))?;
         self.file.sync_all().map_err(failed("write the file"))?;
         let folder = &self.folder.0;
+        // Nor does it get a manifest: that would stand beside something else.
+        if self.is_taken(name) {
+            return Ok(false);
+        }
         self.lay_beside(name, manifest)?;
         let renamed = match rustix::fs::renameat_with(
             folder,
@@ -113,13 +117,10 @@ impl Staging {
             name,
             RenameFlags::NOREPLACE,
         ) {
-            Err(Errno::INVAL | Errno::NOSYS) => {
-                match rustix::fs::statat(&self.inbox, name, AtFlags::SYMLINK_NOFOLLOW) {
-                    Err(Errno::NOENT) => rustix::fs::renameat(folder, FILE, &self.inbox, name),
-                    Err(error) => Err(error),
-                    Ok(_) => Err(Errno::EXIST),
-                }
-            }
+            Err(Errno::INVAL | Errno::NOSYS) => match self.is_taken(name) {
+                false => rustix::fs::renameat(folder, FILE, &self.inbox, name),
+                true => Err(Errno::EXIST),
+            },
             renamed => renamed,
         };
         match renamed {
@@ -129,6 +130,12 @@ impl Staging {
         rustix::fs::fsync(&self.inbox).map_err(system("put it into the inbox"))?;
         self.remove();
         Ok(true)
+    }
+
+    /// Whether there is anything of this name in the inbox, be it a link that leads nowhere.
+    pub(crate) fn is_taken(&self, name: &str) -> bool {
+        let found = rustix::fs::statat(&self.inbox, name, AtFlags::SYMLINK_NOFOLLOW);
+        !matches!(found, Err(Errno::NOENT))
     }
 
     /// Lays a manifest beside media.

@@ -185,6 +185,14 @@ fn what_is_packed_arrives() {
     let taken = place.receive(&Folder::new(&packed.folder)).unwrap_err();
     assert!(matches!(taken, ReceiveError::NameTaken { .. }), "{taken}");
     assert_eq!(fs::read(&received.file).unwrap(), b"other");
+    // So does a link that leads nowhere, and no manifest is left beside it.
+    for left in ["a.wim", "a.wim.manifest.json"] {
+        fs::remove_file(place.path("inbox").join(left)).unwrap();
+    }
+    std::os::unix::fs::symlink("/nowhere", place.path("inbox").join("a.wim")).unwrap();
+    let taken = place.receive(&Folder::new(&packed.folder)).unwrap_err();
+    assert!(matches!(taken, ReceiveError::NameTaken { .. }), "{taken}");
+    assert_eq!(place.inbox(), ["a.wim"]);
 }
 
 /// An older parcel of the same file, left in the inbox or sent once more, leaves the later manifest where it is.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use model::code::{DenialCode, ReasonCode};
 use model::failure::{Denial, Refusal};
 use model::hint::Hint;
+use model::units::Bytes;
 use model::verdict::Verdict;
 use rusqlite::ErrorCode;
 
@@ -66,6 +67,11 @@ pub enum LedgerError {
         "ledger {path}: it is older than the station's last record, of job {last}: it has {found} records, the station has written {rows}"
     )]
     Older { path: PathBuf, found: u64, rows: u64, last: String },
+    /// What is left of its file system is kept for drives that are being imaged.
+    #[error(
+        "ledger {path}: its file system is full: {left} are left, and a drive is begun only with {least}"
+    )]
+    Full { path: PathBuf, left: Bytes, least: Bytes },
     /// The file at the path is gone, and still exists elsewhere.
     #[error("ledger {path}: it was moved away, or its file system was, while the station used it")]
     Moved { path: PathBuf },
@@ -170,6 +176,7 @@ impl Hint for LedgerError {
                  goes on with it as it is, and says so in its log for good"
                     .into()
             }
+            Self::Full { .. } => "make room there (ledger.path); the station goes on by itself".into(),
             Self::Log { .. } | Self::Query { .. } => {
                 "check that the ledger's file system is there, writable and not full".into()
             }

@@ -27,7 +27,7 @@ use crate::database::{Database, Reader, Row};
 use crate::file::{BESIDE, Create, FileId, Held, beside};
 use crate::journal;
 use crate::log::Begin;
-use crate::orders;
+use crate::{orders, room};
 
 pub use crate::error::LedgerError;
 pub use crate::location::{Location, Outbox};
@@ -182,6 +182,14 @@ impl Ledger {
         let mut database = database.lock();
         database.settle(location, reader)?;
         database.trim_log(location)
+    }
+
+    /// Whether there is room for the records of further drives. Records of those that run are written as long as they fit.
+    ///
+    /// # Errors
+    /// [`LedgerError::Full`] if there is not.
+    pub(crate) fn check_room(&self) -> Result<(), LedgerError> {
+        room::check(self.path())
     }
 
     /// Gives the ledger up at the end: brings everything into its one file, and lets another station have it, even if this

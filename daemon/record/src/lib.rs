@@ -28,5 +28,6 @@ pub mod orders;
 mod products;
 mod relocation;
 pub mod results;
+mod room;
 mod rows;
 pub mod writer;

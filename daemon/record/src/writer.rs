@@ -146,19 +146,23 @@ impl<F: Fn(Trouble)> Writer<F> {
     /// Looks at the ledger, and goes on writing if it can be used.
     fn look(&mut self) {
         match self.ask(Ledger::check) {
-            Ok(()) => {
-                self.work();
-                if self.queue.is_empty() && (self.trouble || self.owes) {
-                    if self.trouble {
-                        tracing::info!(
-                            "ledger {}: can be used again",
-                            self.ledger.path().display()
-                        );
-                    }
-                    (self.trouble, self.owes) = (false, false);
-                    (self.report)(None);
+            Ok(()) => self.work(),
+            Err(error) => return self.fail(&error),
+        }
+        if !self.queue.is_empty() {
+            return;
+        }
+        // That the small record of a refusal fits does not say that the next drive's will. A drive that was told so would be
+        // begun and refused again and again.
+        match self.ask(Ledger::check_room) {
+            Ok(()) if self.trouble || self.owes => {
+                if self.trouble {
+                    tracing::info!("ledger {}: can be used again", self.ledger.path().display());
                 }
+                (self.trouble, self.owes) = (false, false);
+                (self.report)(None);
             }
+            Ok(()) => {}
             Err(error) => self.fail(&error),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use jiff::{Timestamp, Unit};
 use model::code::FindingCode as Code;
 use model::failure::{Failure, Finding, chain};
 use model::hint::Hint as _;
@@ -14,6 +15,7 @@ use station::{Acceptance, Answer, Event, Reply};
 use tokio::sync::mpsc;
 
 use super::{OpenMaster, Services};
+use crate::clock::Ahead;
 
 /// Adds to what intake has found who vouches for the media, and what is wrong with that. What was seen of a product is in
 /// the ledger before the station can use the media.
@@ -28,14 +30,38 @@ pub(super) fn vouch(
             Err(problem) => media.problems.push(problem),
         }
         if let Some(manifest) = station::vouched(media) {
-            services.clock.saw(manifest.created);
             let ParcelManifest { product, sequence, created, .. } = manifest;
-            if let Err(error) = services.ledger.note_product(product, *sequence, *created) {
+            let ahead = services.clock.signed_at(*created);
+            if let Some(ahead) = ahead {
+                tell(&media.name, *created, ahead);
+            }
+            // The ledger gives the clock its least time at the next start.
+            let seen = match ahead {
+                Some(Ahead { believed: false, .. }) => Timestamp::UNIX_EPOCH,
+                _ => *created,
+            };
+            if let Err(error) = services.ledger.note_product(product, *sequence, seen) {
                 tracing::error!("{product} {sequence} cannot be noted: {}", chain(&error));
             }
         }
     }
     Ok(outcome)
+}
+
+/// Says that media was signed at a time that is still to come here.
+fn tell(media: &str, signed: Timestamp, ahead: Ahead) {
+    let by = ahead.by.round(Unit::Second).unwrap_or(ahead.by);
+    match ahead.believed {
+        true => tracing::warn!(
+            media,
+            "{media} was signed on {signed:.0}, {by:#} ahead of this machine's clock; the station goes by that time until it has come"
+        ),
+        false => tracing::error!(
+            media,
+            hint = "one of the two clocks is wrong: compare with `timedatectl`",
+            "{media} was signed on {signed:.0}, {by:#} ahead of this machine's clock; it is not used, and the station's time stays"
+        ),
+    }
 }
 
 /// What is signed about media; none where nothing is, and nobody asks for it.

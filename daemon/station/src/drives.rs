@@ -153,9 +153,24 @@ impl<M: Clone> Station<M> {
         self.judge_all(&keys)
     }
 
-    /// Judges again every drive about which the decision may change with the state of the station.
+    /// Judges again every drive about which the decision may change with the state of the station. One that waits for the
+    /// ledger is judged when that is back: until then it would be begun and refused for nothing, at each change of an order.
     pub(crate) fn judge_changeable(&mut self) -> Vec<Effect<M>> {
-        self.judge_those(Insertion::may_change)
+        let lacking = self.ledger_trouble.is_some();
+        self.judge_those(|one| one.may_change() && !one.awaits_ledger(lacking))
+    }
+
+    /// The ledger has become unusable, or usable.
+    pub(crate) fn ledger_changed(&mut self, trouble: Option<Refusal>) -> Vec<Effect<M>> {
+        self.ledger_trouble = trouble;
+        let tampered = self.tampering().is_some();
+        if tampered {
+            self.setup.policy.armed = false;
+        }
+        match self.ledger_trouble.is_none() || tampered {
+            true => self.judge_those(Insertion::may_change),
+            false => Vec::new(),
+        }
     }
 
     /// Judges again the drives that were refused because a drive with this serial number, now detached, was there, too.
@@ -202,9 +217,10 @@ impl<M: Clone> Station<M> {
             return Vec::new();
         };
         match (admission::admit(candidate, &self.setup.policy), media) {
-            (Admission::Admitted(admitted), Ok(chosen)) => {
-                self.admitted(ticket, *admitted, &chosen, now)
-            }
+            (Admission::Admitted(admitted), Ok(chosen)) => match self.ledger_trouble.clone() {
+                Some(trouble) => self.refuse(&ticket.key, vec![trouble], now),
+                None => self.admitted(ticket, *admitted, &chosen, now),
+            },
             // Cannot happen: without media, `admit` refuses.
             (Admission::Admitted(_), Err(missing)) => {
                 self.refuse(&ticket.key, vec![missing.refusal()], now)

@@ -54,6 +54,14 @@ pub(crate) fn check(
             let refusal = Refusal::new(ReasonCode::MediaNotYetValid, detail);
             return Err(refusal.with_hint(format!("wait for that day; here it is {today}")));
         }
+        Some(OutOfDate::Ahead(signed)) => {
+            let detail =
+                format!("by its manifest {name} was signed on {signed:.0}, and here it is {today}");
+            let refusal = Refusal::new(ReasonCode::MediaNotYetValid, detail);
+            return Err(refusal.with_hint(
+                "one of the two clocks is wrong: compare with `timedatectl` here; if it is the sender's, have it signed anew",
+            ));
+        }
         None => {}
     }
     // What is signed counts instead of what is kept by hand.

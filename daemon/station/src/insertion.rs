@@ -350,6 +350,14 @@ impl Insertion {
         }
     }
 
+    /// Whether the drive was refused because no record can be kept, and only the ledger's being back changes that: whenever
+    /// it was claimed, or while that is `known` to lack.
+    pub(crate) fn awaits_ledger(&self, known: bool) -> bool {
+        let claimed = matches!(self.phase, Phase::Done(_));
+        let code = self.reason().map(|reason| reason.code);
+        code == Some(ReasonCode::LedgerUnavailable) && (claimed || known)
+    }
+
     /// Whether the drive is refused for exactly this, and nothing that a drive could be blamed for.
     pub(crate) fn lacks(&self, lack: Lack) -> bool {
         let Phase::Refused(refusals) = &self.phase else { return false };
@@ -457,6 +465,14 @@ impl Insertion {
         self.verdict().and(self.record.as_ref()).and_then(past::closed)
     }
 
+    /// The order that the drive belongs to, and which job for it this is. A station that has been started anew decides nothing
+    /// about a drive that has its verdict; the record knows.
+    fn of_order(&self) -> Option<(String, Option<u32>)> {
+        let decided = self.order.as_ref().map(|order| (order.number.clone(), Some(order.attempt)));
+        let record = self.record.as_ref().filter(|_| matches!(self.phase, Phase::Done(_)));
+        decided.or_else(|| record.and_then(|record| Some((record.order.clone()?, record.attempt))))
+    }
+
     fn reason(&self) -> Option<Reason> {
         match &self.phase {
             Phase::Refused(refusals) => match &refusals[..] {
@@ -495,6 +511,7 @@ impl Insertion {
         let reading = job.and_then(reading);
         let verdict = self.verdict();
         let record = self.record.as_ref().filter(|_| matches!(self.phase, Phase::Done(_)));
+        let order = self.of_order();
         DriveView {
             serial: drive.serial.clone(),
             bay: drive.bay.clone(),
@@ -516,8 +533,8 @@ impl Insertion {
             ended: self.ended(),
             warnings: record.map(|record| record.warnings.clone()).unwrap_or_default(),
             job: job.or(record.map(|record| record.job)),
-            order: self.order.as_ref().map(|order| order.number.clone()),
-            order_attempt: self.order.as_ref().map(|order| order.attempt),
+            order_attempt: order.as_ref().and_then(|(_, attempt)| *attempt),
+            order: order.map(|(number, _)| number),
             media: self.media().map(str::to_owned),
         }
     }

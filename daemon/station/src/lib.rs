@@ -227,14 +227,7 @@ impl<M: Clone> Station<M> {
                 self.orders.results = trouble;
                 Vec::new()
             }
-            Event::Ledger(trouble) => {
-                self.ledger_trouble = trouble;
-                if self.tampering().is_some() {
-                    self.setup.policy.armed = false;
-                }
-                let changes = self.ledger_trouble.is_none() || self.tampering().is_some();
-                if changes { self.judge_changeable() } else { Vec::new() }
-            }
+            Event::Ledger(trouble) => self.ledger_changed(trouble),
             Event::MediaAccepted(media) => {
                 self.catalog.accept(media);
                 self.judge_changeable()

@@ -103,3 +103,30 @@ fn a_drive_that_was_refused_without_a_ledger_is_taken_up_when_it_is_back() {
     station.apply(Event::JobEnded(order.ticket, Box::new(record)));
     judge(station.apply(Event::Ledger(None)));
 }
+
+/// A disk that is full lets the small record of a refusal through and not that of a job, and each end of a job has orders looked
+/// at, which has drives judged again.
+#[test]
+fn a_drive_is_refused_once_while_the_ledger_is_full() {
+    let full = || Refusal::new(ReasonCode::LedgerUnavailable, "full");
+    let mut station = station();
+    with_media(&mut station);
+    let ticket = judged_again(&mut station);
+    let Some(Effect::Job(order)) = station.apply(Event::Judged(ticket, facts())).pop() else {
+        panic!("a job")
+    };
+    let record = order.record.refused(full(), NOW);
+    station.apply(Event::JobEnded(order.ticket, Box::new(record)));
+    // What is told before the ledger's own thread has found it full.
+    assert!(station.apply(Event::Standings(Vec::new())).is_empty());
+    assert!(station.apply(Event::Ledger(Some(full()))).is_empty());
+    assert!(station.apply(Event::Standings(Vec::new())).is_empty());
+    // Another drive is not begun either, and does not come up again.
+    let ticket = attach(&mut station, "sdd", 3);
+    let effects = station.apply(Event::Judged(ticket, facts()));
+    assert_eq!(refusal(&effects), ReasonCode::LedgerUnavailable);
+    assert!(station.apply(Event::Orders(Vec::new(), None)).is_empty());
+    let effects = station.apply(Event::Ledger(None));
+    let judged = effects.iter().filter(|effect| matches!(effect, Effect::Judge(..)));
+    assert_eq!(judged.count(), 2, "{effects:?}");
+}

@@ -12,4 +12,5 @@ mod fixture;
 pub mod history;
 pub mod lamp;
 pub mod rack;
+pub mod scanned;
 pub mod tile;

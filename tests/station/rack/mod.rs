@@ -7,6 +7,7 @@ mod faults;
 mod health;
 mod hotplug;
 mod many;
+mod orders;
 mod service;
 mod set_up;
 

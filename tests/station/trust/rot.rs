@@ -243,7 +243,8 @@ fn a_store_that_is_dying() {
 #[apply(test!)]
 #[needs(LOOP, FUSE)]
 fn a_disk_that_rots_below_the_store() {
-    let shop = Shop::open(Setup::default());
+    // The second job finds what the first has left: that is the station's own, and nothing else may be overwritten.
+    let shop = Shop::open(Setup::default().set("admission.overwrite", "blank_or_ours"));
     let (disk, at) = (shop.0.path("disk"), shop.0.path("mounted"));
     let mounted = Ext4::mount(&disk, &at, 600);
     shop.0.set("store.path", at.join("store").to_str().unwrap());
@@ -264,7 +265,7 @@ fn a_disk_that_rots_below_the_store() {
     let mut now = [0];
     image.read_exact_at(&mut now, late + 77).unwrap();
     assert_ne!(now[0], block[77], "the store reads differently");
-    let drive = FaultyDrive::new(&shop.0, "A", MIB, Faults::default());
+    let drive = FaultyDrive::new(&shop.0, "A", MIB, Faults::default()).blank();
     drive.attach(&[]);
     row("the disk below the store rots", TWICE, "failed mismatch", &shop.ends(&drive));
     shop.0.ctl_ok(&["audit", &drive.node()]);

@@ -6,6 +6,8 @@ use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 use super::client::{Client, ClientError};
 use super::output::{Output, narrow, put_part, put_styled};
@@ -15,7 +17,8 @@ use keyboard::Keyboard;
 use model::api::requests::ScanRequest;
 use model::api::scanned::Scanned;
 use model::api::snapshot::DriveView;
-use model::record::Record;
+use model::verdict::Verdict;
+use view::scanned::{Words, sentence};
 
 #[derive(Debug, Args)]
 pub(super) struct ScanArguments {
@@ -113,43 +116,17 @@ impl Texts {
 
 /// What came of it, for who stands at the rack.
 fn said(scanned: &Scanned) -> String {
+    let verdict = |ended: Option<Verdict>| {
+        let (word, style) = ended.map_or(("not closed", anstyle::Style::new()), verdict);
+        format!("{style}{word}{style:#}")
+    };
+    let date =
+        |at: Timestamp| at.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string();
+    let words = Words { drive: &stands, verdict: &verdict, clock: &clock, date: &date };
+    let text = sentence(scanned, &words);
     match scanned {
-        Scanned::Order { order } => {
-            let drive = match &order.bay {
-                Some(bay) => format!("the next drive in bay {bay}"),
-                None => "the next drive that is plugged in".to_owned(),
-            };
-            let waits =
-                format!("order {}: for {drive}, until {}", order.number, clock(order.until));
-            match &order.instead_of {
-                Some(before) => format!("{waits}; order {before} waits no longer"),
-                None => waits,
-            }
-        }
-        Scanned::Attempt { attempt } => {
-            let device = &attempt.device;
-            format!(
-                "{device}: judged now, and begun if nothing speaks against it; see `prestagectl watch`"
-            )
-        }
-        Scanned::Drive { drive } => {
-            format!("{} in bay {}: {}", drive.name(), drive.bay, stands(drive))
-        }
-        Scanned::Record { record } => recorded(record),
-        Scanned::Bay { bay, drive: Some(drive) } => {
-            format!("bay {bay}: {} {}", drive.name(), stands(drive))
-        }
-        Scanned::Bay { bay, drive: None } => format!("bay {bay}: empty"),
-        Scanned::Stopped { stopped } => format!("told {} to stop", stopped.drive),
-        Scanned::Disarmed { .. } => {
-            "disarmed; drives that are being imaged are finished".to_owned()
-        }
-        Scanned::Released { bay } => format!("{bay}: released"),
-        Scanned::Forgotten { orders: 0 } => "no order was waiting for a drive".to_owned(),
-        Scanned::Forgotten { orders } => {
-            let orders = super::words::plural(*orders, "order", "orders");
-            format!("{orders} forgotten: drives get what they get without a scan")
-        }
+        Scanned::Attempt { .. } => format!("{text}; `prestagectl watch` shows how it goes on"),
+        _ => text,
     }
 }
 
@@ -159,26 +136,4 @@ fn stands(drive: &DriveView) -> String {
         Some(order) => format!("{line} (order {order})"),
         None => line,
     }
-}
-
-/// A drive that is not here.
-fn recorded(record: &Record) -> String {
-    let serial = record.serial.as_ref().map(ToString::to_string).unwrap_or_default();
-    let (word, style) = match record.verdict {
-        Some(ended) => verdict(ended),
-        None => ("not closed", anstyle::Style::new()),
-    };
-    let at = record.closed.unwrap_or(record.opened);
-    let at = at.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M");
-    let mut text = format!("{serial} is not here; {style}{word}{style:#} at {at}");
-    if let Some(media) = &record.media {
-        text += &format!(", {}", media.name);
-    }
-    if let Some(order) = &record.order {
-        text += &format!(", order {order}");
-    }
-    if let Some(reason) = &record.reason {
-        text += &format!(": {}", reason.sentence());
-    }
-    text
 }

@@ -2,6 +2,7 @@
 
 mod detail;
 mod lists;
+mod scan;
 mod tiles;
 
 use axum::Extension;
@@ -19,6 +20,7 @@ use crate::live::List;
 
 pub(crate) use detail::detail;
 pub(crate) use lists::{Wanted, media, orders, records};
+pub(crate) use scan::scanned;
 pub(crate) use tiles::grid;
 
 /// A page with tiles.
@@ -169,6 +171,11 @@ pub(crate) async fn rack(
     let operates = shared.config.operate && visitor.may(Role::Operate);
     let armed = now.fresh().map(|snapshot| snapshot.armed);
     let body = html! {
+        // A scanner types into the page, and what came of it is read here; nobody scrolls with a drive in each hand.
+        @if operates {
+            script src="/scan.js" defer {}
+            (scan::field(false, &html! {}))
+        }
         div #live { (grid(&now, Shape::Rack)) }
         @if armed == Some(true) && operates {
             form.act method="post" action="/station/disarm" { button { "Disarm" } }
@@ -239,6 +246,11 @@ pub(crate) async fn icon() -> Response {
 
 pub(crate) async fn list_script() -> Response {
     let text = include_str!("../assets/list.js");
+    ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], text).into_response()
+}
+
+pub(crate) async fn scan_script() -> Response {
+    let text = include_str!("../assets/scan.js");
     ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], text).into_response()
 }
 

@@ -155,8 +155,9 @@ impl Explained for ReasonCode {
             Self::MediaNotYetValid => Advice {
                 now: "wait for the day that the detail names, or use other media",
                 operator: "Tell the engineer. Nothing is wrong with the drive.",
-                engineer: "The maker has signed a first day (`not_before`). If the day has come, the station's clock is \
-                    wrong: `timedatectl`.",
+                engineer: "The maker has signed a first day (`not_before`), or the manifest itself was signed later \
+                    than tomorrow. If that time has come, the station's clock is wrong: `timedatectl`; if not, \
+                    perhaps the maker's.",
             },
             Self::MediaUnsigned => Advice {
                 now: "get the media as a parcel (`media receive`), or with its manifest beside it",
