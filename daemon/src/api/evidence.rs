@@ -159,7 +159,7 @@ fn read(entry: &[u8], key: &PublicKey) -> std::result::Result<Said, String> {
     }
     match statement::read(&signed.payload).map_err(|error| chain(&error))?.content {
         Content::Record(text) => {
-            serde_json::from_str(&text).map(Said::Record).map_err(|error| chain(&error))
+            serde_json::from_str(text).map(Said::Record).map_err(|error| chain(&error))
         }
         Content::Event(Event { kind, at, operator, detail }) => {
             Ok(Said::Event(Happening { kind, at, operator, detail }))
