@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::digest::Digest;
+use crate::failure::Reason;
 use crate::record::Record;
 
 /// The latest record of a drive, signed, with the proof that the station's log has it.
@@ -40,6 +41,27 @@ pub struct Beside {
     /// The version of the media in its maker's words, with product and sequence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub media_version: Option<String>,
+    /// That the drive was refused after the record was closed, for a reason that lies in the drive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Since>,
+}
+
+/// A refusal that came after a drive's record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Since {
+    /// The refusal's own record.
+    pub job: Uuid,
+    /// When the drive was refused.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: Reason,
+}
+
+impl Since {
+    /// What is said beside the record.
+    pub fn sentence(&self) -> String {
+        format!("refused since, at {:.0}: {}", self.at, self.reason.sentence())
+    }
 }
 
 /// What a station says when somebody prints the label of a drive.
