@@ -69,8 +69,11 @@ impl Since {
 pub struct LabelAsked {
     /// How often the label of this record was printed before; if it was, the label is a copy.
     pub printed: u32,
-    /// The station's template, `labels.template`; absent if it has none.
+    /// The template of the record's order, or else the station's, `labels.template`; absent if there is neither.
     pub template: Option<String>,
+    /// The order whose template it is; absent if it is the station's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template_of_order: Option<String>,
 }
 
 /// The end of a station's log.
