@@ -9,6 +9,7 @@ mod hotplug;
 mod many;
 mod service;
 mod set_up;
+mod verify;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
