@@ -50,11 +50,16 @@ fn an_order_is_made_to_its_quantity_and_no_further() {
     assert_eq!(shown["drives"][0]["matches"], false, "{shown:#}");
     assert!(shown["drives"][0]["why"][0].as_str().unwrap().contains("match.bays"), "{shown:#}");
     drive.assert_untouched(&before);
-    add(&rig, "PO-1", &sha256, "quantity = 1\ncustomer = \"Contoso\"\n");
+    let label = "^XA\n^FO9,9^FH^FD$customer $serial^FS\n^XZ\n";
+    fs::write(rig.path("label.zpl"), label).unwrap();
+    let more = "quantity = 1\ncustomer = \"Contoso\"\nlabel_template = \"@label.zpl\"\n";
+    add(&rig, "PO-1", &sha256, more);
     rig.wait_state(&drive.serial, &["passed"]);
     let record = rig.wait_pass(&drive.serial);
     assert_eq!((&record["order"], &record["attempt"]), (&"PO-1".into(), &1.into()), "{record:#}");
     assert_eq!(record["schema"], 2);
+    let printed = rig.ctl_ok(&["certificate", &drive.serial, "--label", "zpl"]);
+    assert!(printed.starts_with("^XA\n^FO9,9^FH^FDContoso "), "{printed}");
     let orders = rig.json(&["order", "list"]);
     schema::assert_is(Document::Orders, &orders);
     wait_for("the count", || (standing(&rig, "PO-1")["passed"] == 1).then_some(()));
@@ -153,6 +158,14 @@ fn a_wrong_order_changes_nothing() {
     let text = rig.ctl_fails(64, &["order", "add", path.to_str().unwrap()]);
     assert!(text.contains("no layout \"tset\"") && text.contains("layouts are test"), "{text}");
     assert_eq!(rig.json(&["order", "list"]).as_array().unwrap().len(), 0);
+    // A template that no label could be made by.
+    fs::write(
+        &path,
+        format!("number,media,quantity,label_template\nPO-1,{sha256},5,^FD$serial^FS\n"),
+    )
+    .unwrap();
+    let text = rig.ctl_fails(1, &["order", "add", path.to_str().unwrap()]);
+    assert!(text.contains("line 2: label_template: line 1: $serial does not stand"), "{text}");
     let list: String = (0..10_000).map(|n| format!("S4EV{n:08}\n")).collect();
     fs::write(rig.path("serials.csv"), list).unwrap();
     add(&rig, "PO-3", &sha256, "quantity = 5\n[match]\nserials = [\"@serials.csv\"]\n");

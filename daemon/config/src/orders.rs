@@ -17,7 +17,7 @@ use toml::de::{DeTable, DeValue};
 use crate::keys::near;
 
 /// The keys of an order.
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 17] = [
     "number",
     "customer",
     "part",
@@ -32,6 +32,7 @@ const KEYS: [&str; 16] = [
     "not_before",
     "expires",
     "offer",
+    "label_template",
     "match",
     // So that it is known to stand elsewhere.
     "bays",
@@ -102,7 +103,7 @@ impl Mistake {
     }
 
     fn no_such_key(line: usize, name: &str, section: &str) -> Self {
-        let known: &[&str] = if section.is_empty() { &KEYS[..15] } else { &CONDITIONS };
+        let known: &[&str] = if section.is_empty() { &KEYS[..16] } else { &CONDITIONS };
         let mistake = Self::new(line, format!("{section}{name}: no such key"));
         if section.is_empty() && CONDITIONS.contains(&name) {
             return mistake.with_hint(format!("write {name} below [match]"));
@@ -119,7 +120,7 @@ impl Mistake {
     }
 }
 
-/// Reads orders. `list` gives the text of a list that an order names as `@NAME`, or why it cannot be had.
+/// Reads orders. `list` gives the text of a list or a template that an order names as `@NAME`, or why it cannot be had.
 ///
 /// # Errors
 /// The first mistake.
@@ -146,7 +147,7 @@ fn one(text: &str, list: &dyn Fn(&str) -> Result<String, String>) -> Result<Orde
         Mistake::new(line, key.map_or(what.clone(), |key| format!("{key}: {what}")))
     };
     let tree = DeTable::parse(text).map_err(syntax)?.into_inner();
-    check_names(text, &tree, "", &KEYS[..15])?;
+    check_names(text, &tree, "", &KEYS[..16])?;
     for name in NEEDED {
         if !tree.keys().any(|key| key.get_ref() == name) {
             return Err(Mistake::missing(1, name));
@@ -205,7 +206,7 @@ fn check_names(
     Ok(())
 }
 
-/// Reads the lists that an order names, and checks all values. `given` says whether a condition is there, and may be empty.
+/// Reads the lists and the template that an order names, and checks all values. `given` says whether a condition is there, and may be empty.
 fn finish(
     mut order: Order,
     list: &dyn Fn(&str) -> Result<String, String>,
@@ -244,8 +245,18 @@ fn finish(
         }
         order.conditions.listed_serials.extend(serials);
     }
+    if let Some(name) = order.label_template.as_deref().and_then(file_named) {
+        let wrong =
+            |what| Mistake::new(line("label_template"), format!("label_template: @{name}: {what}"));
+        order.label_template = Some(list(name).map_err(wrong)?);
+    }
     order.check().map_err(|error| Mistake::of(line(&error.key).or(Some(1)), &error))?;
     Ok(order)
+}
+
+/// The name of the file in which a template is, if it is not the template itself: that has spaces after `@` and what it asks.
+fn file_named(template: &str) -> Option<&str> {
+    template.trim().strip_prefix('@').filter(|name| !name.contains(char::is_whitespace))
 }
 
 /// The serial numbers of a list: the first field of each line; a line of names, blank lines and comments do not count.

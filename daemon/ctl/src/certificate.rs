@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use model::api::evidence::Certificate;
+use model::drive::Serial;
 use model::failure::chain;
 use paper::certificate::Printed;
 use paper::fonts::{FOLDERS, Fonts};
@@ -49,6 +50,9 @@ pub(super) async fn perform(
             client.get(&format!("/v1/certificates/{serial}")).await?
         }
     };
+    if let Some(since) = &certificate.beside.since {
+        warn(&format!("drive {} was {}", named(&certificate), since.sentence()));
+    }
     let mut written = Vec::new();
     if let Some(path) = file {
         let mut text = serde_json::to_string_pretty(&certificate).unwrap_or_default();
@@ -81,6 +85,16 @@ fn sentence(certificate: &Certificate) -> String {
         "{}\n`prestagectl certificate SERIAL --json FILE` writes what proves it, `--pdf FILE` a page with it; `prestagectl verify-record` checks that.",
         certificate.record.sentence()
     )
+}
+
+fn named(certificate: &Certificate) -> &str {
+    certificate.record.serial.as_ref().map_or("without a serial number", Serial::as_str)
+}
+
+/// Says what whoever makes a certificate should know before handing it on.
+#[expect(clippy::print_stderr, reason = "the certificate is made all the same")]
+fn warn(text: &str) {
+    eprintln!("prestagectl: warning: {text}");
 }
 
 fn saved(path: &Path) -> Result<Certificate, CommandError> {

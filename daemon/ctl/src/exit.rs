@@ -42,7 +42,10 @@ pub const MEANINGS: [(u8, &str); 10] = [
     (DONE, "done"),
     (FAILED, "the drive or the media failed"),
     (REFUSED, "refused before any byte was written"),
-    (INCOMPLETE, "an audit found no difference, but lists what was not compared or not kept"),
+    (
+        INCOMPLETE,
+        "nothing is wrong, but an audit lists what was not compared or not kept, or a record was shown without its proof",
+    ),
     (USAGE, "wrong command line"),
     (UNAVAILABLE, "the daemon does not answer, or is ending"),
     (OVERTAKEN, "another attempt at the drive has begun, so this one has no verdict"),

@@ -8,7 +8,8 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use model::api::evidence::{Certificate, LabelAsked};
 use model::failure::chain;
-use paper::label::{BUILT_IN, Print, Template, label};
+use model::label::Template;
+use paper::label::{BUILT_IN, Print, label};
 use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -28,7 +29,7 @@ pub(super) struct LabelArguments {
     /// Print the label of the drive; one that was printed before says COPY.
     #[arg(long, value_name = "LANGUAGE", conflicts_with_all = ["file", "pdf"])]
     pub(super) label: Option<Language>,
-    /// Template of the label, instead of the station's.
+    /// Template of the label, instead of the order's or the station's.
     #[arg(long, value_name = "FILE", requires = "label")]
     pub(super) template: Option<PathBuf>,
     /// File or device that gets the label, such as /dev/usb/lp0, instead of standard output.
@@ -64,11 +65,14 @@ pub(super) async fn perform(
             let path = format!("/v1/records/{}/label", certificate.record.job);
             client.post(&path, &json!({})).await?
         }
-        None => LabelAsked { printed: 1, template: None },
+        None => LabelAsked { printed: 1, template: None, template_of_order: None },
     };
     let (name, text) = match (own, asked.template) {
         (Some(own), _) => own,
-        (None, Some(text)) => ("labels.template".to_owned(), text),
+        (None, Some(text)) => {
+            let name = asked.template_of_order.map(|number| format!("order {number}"));
+            (name.unwrap_or_else(|| "labels.template".to_owned()), text)
+        }
         (None, None) => ("the built-in template".to_owned(), BUILT_IN.to_owned()),
     };
     let print = if asked.printed == 0 { Print::First } else { Print::Copy };

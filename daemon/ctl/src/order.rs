@@ -247,6 +247,7 @@ fn show(detail: &OrderDetail, terminal: Option<usize>) -> String {
         ("not before", order.not_before.map(|moment| moment.to_string())),
         ("expires", order.expires.map(|moment| moment.to_string())),
         ("offer", Some(order.offer.to_string())),
+        ("label", order.label_template.as_ref().map(|_| "a template of its own".to_owned())),
         ("bays", listed(&order.conditions.bays)),
         ("models", listed(&order.conditions.models)),
         ("sizes", {

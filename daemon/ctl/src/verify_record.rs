@@ -29,10 +29,17 @@ pub(super) struct VerifyRecordArguments {
     /// The verdict that it must have.
     #[arg(long, value_name = "VERDICT")]
     pub(super) require: Option<VerdictFilter>,
+    /// Be content with the signature: nothing need show that the station's log has the record.
+    #[arg(long, conflicts_with = "proof")]
+    pub(super) signature_only: bool,
 }
 
+/// What the signature alone shows, and what it does not.
+const NOT_PROVEN: &str = "not proven: that the station's log has it, and did not say something else afterwards; \
+    the certificate has the proof (`--signature-only` does without)";
+
 pub(super) fn perform(out: &Output, arguments: &VerifyRecordArguments) -> Result<u8, CommandError> {
-    let VerifyRecordArguments { file, key, proof, require } = arguments;
+    let VerifyRecordArguments { file, key, proof, require, signature_only } = arguments;
     let text = read(file)?;
     let pem = String::from_utf8(read(key)?).unwrap_or_default();
     let public = PublicKey::from_pem(&pem).map_err(|error| {
@@ -42,7 +49,8 @@ pub(super) fn perform(out: &Output, arguments: &VerifyRecordArguments) -> Result
     let required = require.map(Verdict::from);
     if text.starts_with(short::PREFIX.as_bytes()) {
         let text = String::from_utf8_lossy(&text);
-        return of_code(out, file, Short::open(&text, &public), required);
+        of_code(out, file, Short::open(&text, &public), required)?;
+        return Ok(without_proof(*signature_only));
     }
     let shown = Shown::parse(&text).map_err(|doubt| told(&doubt, file, None))?;
     let proof = match proof.as_deref() {
@@ -62,7 +70,15 @@ pub(super) fn perform(out: &Output, arguments: &VerifyRecordArguments) -> Result
         "record": checked.record,
     });
     out.print(&document, |_| sentence(&checked));
-    Ok(exit::DONE)
+    Ok(match checked.checkpoint {
+        Some(_) => exit::DONE,
+        None => without_proof(*signature_only),
+    })
+}
+
+/// How it ends where no proof was looked at.
+fn without_proof(is_enough: bool) -> u8 {
+    if is_enough { exit::DONE } else { exit::INCOMPLETE }
 }
 
 /// What the code on paper says, which is less than a record.
@@ -71,7 +87,7 @@ fn of_code(
     file: &Path,
     opened: Result<Short, ShortError>,
     required: Option<Verdict>,
-) -> Result<u8, CommandError> {
+) -> Result<(), CommandError> {
     let failed = |code, text: &str| CommandError::new(code, format!("{}: {text}", file.display()));
     let Short { serial, verdict, closed, record } = opened.map_err(|error| match error {
         ShortError::Signature => told(&Doubt::Signer, file, None),
@@ -86,10 +102,10 @@ fn of_code(
     });
     out.print(&document, |_| {
         format!(
-            "{serial} {verdict} at {closed:.3}, by the code of the record with the SHA-256 {record}\nwhether the log has it is not in the code; the certificate says it"
+            "{serial} {verdict} at {closed:.3}, by the code of the record with the SHA-256 {record}\n{NOT_PROVEN}"
         )
     });
-    Ok(exit::DONE)
+    Ok(())
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, CommandError> {
@@ -132,10 +148,9 @@ fn sentence(checked: &Checked) -> String {
             "proven to be entry {seq} of {} in the log of ledger {}",
             checkpoint.size, place.ledger
         ),
-        None => format!(
-            "signed as entry {seq} of the log of ledger {}; whether the log has it was not looked into (no --proof)",
-            place.ledger
-        ),
+        None => {
+            format!("signed as entry {seq} of the log of ledger {}\n{NOT_PROVEN}", place.ledger)
+        }
     };
     format!("{}\n{log}", record.sentence())
 }
@@ -230,7 +245,11 @@ mod tests {
     fn what_somebody_shows_is_proven_or_not() {
         let shown = Shown::new();
         for (words, code, told) in [
-            ("record.json --key station.pem", 0, ""),
+            ("record.json --key station.pem", 3, ""),
+            ("record.json --key station.pem --require passed", 3, ""),
+            ("record.json --key station.pem --signature-only", 0, ""),
+            ("certificate.json --key station.pem", 0, ""),
+            ("code --key station.pem", 3, ""),
             ("record.json --key station.pem --proof record.tlog-proof --require passed", 0, ""),
             ("certificate.json --key station.pem --require passed", 0, ""),
             ("certificate.json --key other.pem", 1, "certificate.json: not signed by this key"),
@@ -243,7 +262,8 @@ mod tests {
             ("record.json --key other.pem", 1, "record.json: not signed by this key"),
             ("record.json --key secret.pem", 78, "secret.pem: this is a secret key"),
             ("record.json --key empty", 78, "empty: not an Ed25519 public key"),
-            ("code --key station.pem --require passed", 0, ""),
+            ("code --key station.pem --require passed --signature-only", 0, ""),
+            ("code --key other.pem --signature-only", 1, "code: not signed by this key"),
             ("code --key station.pem --require failed", 1, "code: the verdict is passed"),
             ("other.code --key station.pem", 1, "other.code: not signed by this key"),
             ("cut.json --key station.pem", 1, "cut.json: not a signed envelope"),

@@ -92,8 +92,9 @@ impl Shown {
         };
         if let Some(shown) = shown {
             // What people read in the file must be what is signed.
-            let signed: Record = match statement::read(&envelope.unverified_payload()?)?.content {
-                Content::Record(text) => serde_json::from_str(&text).map_err(Doubt::Record)?,
+            let payload = envelope.unverified_payload()?;
+            let signed: Record = match statement::read(&payload)?.content {
+                Content::Record(text) => serde_json::from_str(text).map_err(Doubt::Record)?,
                 Content::Event(event) => return Err(Doubt::Event(event.kind)),
             };
             if shown != signed {
@@ -124,7 +125,7 @@ pub fn check(
         Content::Record(text) => text,
         Content::Event(event) => return Err(Doubt::Event(event.kind)),
     };
-    let record = serde_json::from_str::<Record>(&text).map_err(Doubt::Record)?;
+    let record = serde_json::from_str::<Record>(text).map_err(Doubt::Record)?;
     let checkpoint = match proof {
         Some(text) => {
             let proof = Proof::parse(text)?;

@@ -9,11 +9,11 @@ const NODE: u8 = 1;
 
 /// The digest of an entry.
 pub fn leaf(entry: &[u8]) -> Digest {
-    Digest::of(&[&[LEAF], entry].concat())
+    Digest::of_all(&[&[LEAF], entry])
 }
 
 fn node(left: &Digest, right: &Digest) -> Digest {
-    Digest::of(&[&[NODE], &left.0[..], &right.0[..]].concat())
+    Digest::of_all(&[&[NODE], &left.0, &right.0])
 }
 
 /// The part of a tree that decides how it grows: the roots of the full subtrees at its right edge, the largest first. There

@@ -23,6 +23,7 @@ pub mod health;
 pub mod hint;
 pub mod identity;
 pub mod job;
+pub mod label;
 pub mod lamp;
 pub mod layout;
 pub mod manifest;

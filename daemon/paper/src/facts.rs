@@ -91,12 +91,15 @@ impl Facts {
         let (verdict, closed) = (record.verdict?, record.closed?);
         let text = |value: &Option<String>| value.clone().unwrap_or_else(|| UNKNOWN.to_owned());
         let serial = record.serial.as_ref().map(Serial::as_str).unwrap_or("(no serial number)");
+        let since = beside.since.as_ref().map(|since| since.sentence() + MARK);
+        let refused_since = since.as_ref().map(|_| format!(" It was refused since{MARK}"));
+        let refused_since = refused_since.unwrap_or_default();
         Some(Self {
             verdict,
             serial: serial.to_owned(),
             model: text(&record.model),
             station: record.station.clone(),
-            meaning: meaning(verdict, record),
+            meaning: meaning(verdict, record) + &refused_since,
             reason: record.reason.as_ref().map(|reason| reason.sentence()),
             closed: time(closed),
             order: order(record, beside),
@@ -113,7 +116,7 @@ impl Facts {
             verification: verification(record, closed),
             health: health(record),
             partitions: partitions(record),
-            warnings: record.warnings.clone(),
+            warnings: since.into_iter().chain(record.warnings.iter().cloned()).collect(),
             proof: proof(checked, key),
         })
     }

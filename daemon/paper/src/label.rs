@@ -4,7 +4,6 @@
 //! hexadecimal digits (`^FH`). Whatever a value is, it goes there as digits, so no value is ever a command. A line that begins
 //! with `@passed`, `@not_passed` or `@copy` is left out where that is not so.
 
-mod template;
 #[cfg(test)]
 mod tests;
 
@@ -13,10 +12,8 @@ use std::fmt::Write as _;
 use evidence::check::Checked;
 use model::api::evidence::Certificate;
 use model::hint::Hint;
+use model::label::{Condition, Piece, Placeholder, Reader, Template};
 use model::verdict::Verdict;
-
-use template::{Condition, Piece, Reader};
-pub use template::{LONGEST, Placeholder, Template, TemplateError};
 
 use crate::certificate::{CertificateError, prove};
 
@@ -63,67 +60,64 @@ pub fn label(
     let checked = prove(certificate)?.checked;
     let verdict = checked.record.verdict.ok_or(CertificateError::Open)?;
     let value = |what| value(&checked, certificate, what);
-    template.fill(verdict, print, &value)
+    fill(template, verdict, print, &value)
 }
 
-impl Template {
-    fn fill(
-        &self,
-        verdict: Verdict,
-        print: Print,
-        value: &dyn Fn(Placeholder) -> String,
-    ) -> Result<String, LabelError> {
-        let mut zpl = String::new();
-        for (condition, pieces) in &self.lines {
-            let holds = match condition {
-                None => true,
-                Some(Condition::Passed) => verdict == Verdict::Passed,
-                Some(Condition::NotPassed) => verdict != Verdict::Passed,
-                Some(Condition::Copy) => print == Print::Copy,
-            };
-            if !holds {
-                continue;
-            }
-            for piece in pieces {
-                match piece {
-                    Piece::Zpl(text) => zpl += text,
-                    Piece::Value { what, most, digits, reader } => {
-                        let text = cut(&value(*what), *most);
-                        zpl += &hexadecimal(&reader.escaped(&text)?, *digits);
-                    }
-                }
-            }
-            zpl.push('\n');
+/// The label that a template makes of these values.
+fn fill(
+    template: &Template,
+    verdict: Verdict,
+    print: Print,
+    value: &dyn Fn(Placeholder) -> String,
+) -> Result<String, LabelError> {
+    let mut zpl = String::new();
+    for (condition, pieces) in &template.lines {
+        let holds = match condition {
+            None => true,
+            Some(Condition::Passed) => verdict == Verdict::Passed,
+            Some(Condition::NotPassed) => verdict != Verdict::Passed,
+            Some(Condition::Copy) => print == Print::Copy,
+        };
+        if !holds {
+            continue;
         }
-        Ok(zpl)
+        for piece in pieces {
+            match piece {
+                Piece::Zpl(text) => zpl += text,
+                Piece::Value { what, most, digits, reader } => {
+                    let text = cut(&value(*what), *most);
+                    zpl += &hexadecimal(&escaped(*reader, &text)?, *digits);
+                }
+            }
+        }
+        zpl.push('\n');
     }
+    Ok(zpl)
 }
 
-impl Reader {
-    /// The text, so that what reads it takes it as it is.
-    fn escaped(self, text: &str) -> Result<Vec<u8>, LabelError> {
-        Ok(match self {
-            Self::Text => text.into(),
-            Self::Block => text.replace('\\', "\\\\").into(),
-            Self::Code128 if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) => {
-                text.replace('>', ">0").into()
-            }
-            Self::Code128 => return Err(LabelError::Code128(text.to_owned())),
-            Self::DataMatrix(escape) => {
-                let mut escaped = String::new();
-                for byte in text.bytes() {
-                    match byte {
-                        b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b' ' => escaped.push(byte.into()),
-                        _ => {
-                            // Cannot fail: it goes into memory.
-                            let _ = write!(escaped, "{escape}d{byte:03}");
-                        }
+/// The text, so that what reads it takes it as it is.
+fn escaped(reader: Reader, text: &str) -> Result<Vec<u8>, LabelError> {
+    Ok(match reader {
+        Reader::Text => text.into(),
+        Reader::Block => text.replace('\\', "\\\\").into(),
+        Reader::Code128 if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) => {
+            text.replace('>', ">0").into()
+        }
+        Reader::Code128 => return Err(LabelError::Code128(text.to_owned())),
+        Reader::DataMatrix(escape) => {
+            let mut escaped = String::new();
+            for byte in text.bytes() {
+                match byte {
+                    b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b' ' => escaped.push(byte.into()),
+                    _ => {
+                        // Cannot fail: it goes into memory.
+                        let _ = write!(escaped, "{escape}d{byte:03}");
                     }
                 }
-                escaped.into()
             }
-        })
-    }
+            escaped.into()
+        }
+    })
 }
 
 /// At most so many characters; what is left out is told by three dots.

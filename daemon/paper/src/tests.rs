@@ -1,10 +1,13 @@
 //! Whole pages, of whatever is on them.
 
-use model::api::evidence::{Beside, Certificate};
+use model::api::evidence::{Beside, Certificate, Since};
+use model::code::ReasonCode;
+use model::failure::Reason;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::certificate::{CertificateError, Printed, print};
+use crate::certificate::{CertificateError, Printed, print, prove};
+use crate::facts::Facts;
 use crate::fixture::{certificate, fonts, key, record};
 use crate::fonts::{Fonts, NoFont, Style};
 use crate::text::Setter;
@@ -12,6 +15,30 @@ use crate::text::Setter;
 fn page(fields: Value) -> Printed {
     let beside = Beside { customer: Some("Contoso".into()), ..Beside::default() };
     print(&certificate(&record(fields), beside), &fonts()).unwrap()
+}
+
+/// A refusal because of the drive's health, with this detail.
+fn since(detail: &str) -> Since {
+    let (job, at) = (uuid::Uuid::from_u128(7), jiff::Timestamp::UNIX_EPOCH);
+    Since { job, at, reason: Reason::new(ReasonCode::Health, detail) }
+}
+
+/// Whoever reads the page of a drive that was refused since reads that, too: nothing of a page is as large as its verdict.
+#[test]
+fn a_refusal_since_then_is_on_the_page() {
+    let beside = Beside { since: Some(since("media errors: 9, at most 0")), ..Beside::default() };
+    let made = certificate(&record(json!({})), beside);
+    let of = |made: &Certificate| {
+        let checked = prove(made).unwrap().checked;
+        Facts::of(&checked, &made.beside, &key().public()).unwrap()
+    };
+    let facts = of(&made);
+    let told = "refused since, at 1970-01-01T00:00:00Z: health: media errors: 9, at most 0 *";
+    assert_eq!(facts.warnings[0], told);
+    assert!(facts.meaning.ends_with("is right. It was refused since *"), "{}", facts.meaning);
+    assert_ne!(print(&made, &fonts()).unwrap().pdf, page(json!({})).pdf);
+    let facts = of(&certificate(&record(json!({})), Beside::default()));
+    assert!(facts.meaning.ends_with("is right.") && !facts.warnings.contains(&told.to_owned()));
 }
 
 #[test]
@@ -149,6 +176,7 @@ proptest! {
             customer: Some(texts[6].clone()),
             part: Some(texts[7].clone()),
             media_version: Some(texts[5].clone()),
+            since: passed.then(|| since(&texts[4])),
         };
         let made = certificate(&record(fields), beside);
         let printed = print(&made, &fonts());

@@ -171,11 +171,7 @@ impl Hint for LedgerError {
             }
             Self::Foreign { .. } => "correct ledger.path, or move that file away; nothing was changed there".into(),
             Self::NotAFile { .. } => "ledger.path names the ledger's file itself".into(),
-            Self::Tampered { .. } => {
-                "keep a copy of the ledger, and find out who has changed it; `prestagectl log acknowledge --reason TEXT` \
-                 goes on with it as it is, and says so in its log for good"
-                    .into()
-            }
+            Self::Tampered { .. } => "keep a copy and find out who has changed it; then `prestagectl log acknowledge --reason TEXT`".into(),
             Self::Full { .. } => "make room there (ledger.path); the station goes on by itself".into(),
             Self::Log { .. } | Self::Query { .. } => {
                 "check that the ledger's file system is there, writable and not full".into()

@@ -1,6 +1,7 @@
 //! DSSE (github.com/secure-systems-lab/dsse, 1.0.2): a payload of some type with the signatures of any number of keys. What
 //! is signed are the payload's bytes and its type, so nothing need be written the same way twice.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use base64::Engine as _;
@@ -25,6 +26,28 @@ struct Signature {
     /// The digest of the key's SPKI. It is not signed: it says which key is to be tried.
     keyid: String,
     sig: String,
+}
+
+/// What an envelope that was written here begins with.
+const HEAD: &[u8] = br#"{"payload":""#;
+
+/// An envelope of which only the payload is wanted; the rest must be there all the same.
+#[derive(Deserialize)]
+struct Carrier<'a> {
+    #[serde(borrow)]
+    payload: Cow<'a, str>,
+    #[serde(rename = "payloadType", borrow)]
+    _payload_type: Cow<'a, str>,
+    #[serde(rename = "signatures", borrow)]
+    _signatures: Vec<Mark<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Mark<'a> {
+    #[serde(rename = "keyid", borrow)]
+    _keyid: Cow<'a, str>,
+    #[serde(rename = "sig", borrow)]
+    _sig: Cow<'a, str>,
 }
 
 /// Bytes that are no envelope, or one that is not what it says.
@@ -64,7 +87,17 @@ pub(crate) fn to_be_signed(payload_type: &str, payload: &[u8]) -> Vec<u8> {
 }
 
 fn decode(text: &str, what: &'static str) -> Result<Vec<u8>, EnvelopeError> {
-    let decoded = STANDARD.decode(text).or_else(|_| URL_SAFE.decode(text));
+    let mut bytes = Vec::new();
+    decode_into(text.as_bytes(), what, &mut bytes)?;
+    Ok(bytes)
+}
+
+fn decode_into(text: &[u8], what: &'static str, bytes: &mut Vec<u8>) -> Result<(), EnvelopeError> {
+    bytes.clear();
+    let decoded = STANDARD.decode_vec(text, bytes).or_else(|_| {
+        bytes.clear();
+        URL_SAFE.decode_vec(text, bytes)
+    });
     decoded.map_err(|_| EnvelopeError::Base64(what))
 }
 
@@ -110,12 +143,24 @@ impl Envelope {
         Ok(envelope)
     }
 
-    /// The payload of an envelope, whoever wrote it ([`Self::parse`], [`Self::unverified_payload`]).
+    /// The payload of an envelope, whoever wrote it ([`Self::parse`], [`Self::unverified_payload`]), in place of what is in
+    /// `payload`: for looking at many, of which nothing else is kept.
     ///
     /// # Errors
     /// [`EnvelopeError`] if the bytes are none.
-    pub fn payload_of(data: &[u8]) -> Result<Vec<u8>, EnvelopeError> {
-        serde_json::from_slice::<Self>(data).map_err(EnvelopeError::Json)?.unverified_payload()
+    pub fn payload_of(data: &[u8], payload: &mut Vec<u8>) -> Result<(), EnvelopeError> {
+        // As they are written here, the payload comes first: so it need not be read as a string before it is decoded. What is
+        // in base64 has neither a quote nor an escape, so the string ends there, and the rest is an envelope's without it.
+        if let Some(text) = data.strip_prefix(HEAD)
+            && let Some(end) = memchr::memchr(b'"', text)
+            && decode_into(&text[..end], "the payload", payload).is_ok()
+        {
+            let rest = [HEAD, &text[end..]].concat();
+            let _: Carrier<'_> = serde_json::from_slice(&rest).map_err(EnvelopeError::Json)?;
+            return Ok(());
+        }
+        let carrier: Carrier<'_> = serde_json::from_slice(data).map_err(EnvelopeError::Json)?;
+        decode_into(carrier.payload.as_bytes(), "the payload", payload)
     }
 
     /// The envelope as a file of one line.
@@ -251,6 +296,7 @@ mod tests {
             r#"{"payload":"YR==","payloadType":"a","signatures":[]}"#,
         ] {
             assert!(Envelope::parse(text.as_bytes()).is_err(), "{text}");
+            assert!(Envelope::payload_of(text.as_bytes(), &mut Vec::new()).is_err(), "{text}");
         }
         let safe = r#"{"payload":"_-8=","payloadType":"a","signatures":[]}"#;
         assert_eq!(
@@ -272,6 +318,10 @@ MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC
             let mut flipped = bytes[..bytes.len() - 1].to_vec();
             let at = at.index(flipped.len());
             flipped[at] ^= 1 << bit;
+            let mut payload = Vec::new();
+            let looked_at = Envelope::payload_of(&flipped, &mut payload).ok().map(|()| payload);
+            let read = Envelope::parse(&flipped).and_then(|e| e.unverified_payload());
+            prop_assert_eq!(looked_at, read.ok(), "both ways of reading it agree");
             let verified = Envelope::parse(&flipped).and_then(|e| e.verify(TYPE, [&public]));
             prop_assert!(!verified.is_ok_and(|verified| verified.signers.contains(&public.id())));
         }

@@ -10,19 +10,19 @@ use evidence::checkpoint::Checkpoint;
 use evidence::statement::{self, Content, Event};
 use jiff::Timestamp;
 use model::api::evidence::{
-    Beside, Certificate, CheckpointView, Happening, LogEntry, LogPage, LogVerified, Said,
+    Beside, Certificate, CheckpointView, Happening, LogEntry, LogPage, LogVerified, Said, Since,
 };
 use model::api::requests::{AcknowledgeRequest, LogQuery};
 use model::api::routes::Route;
 use model::code::DenialCode as Code;
 use model::drive::Serial;
-use model::failure::chain;
+use model::failure::{Denial, chain};
 use model::operator::Consent;
 use model::orders::Order;
 use model::parcel::ParcelManifest;
 use model::record::Record;
 use record::ledger::Ledger;
-use record::log::{Entries, Proven};
+use record::log::{Entries, Proven, Sought};
 use record::orders::{AlsoClosed, KnownOrder};
 use signing::{Envelope, PublicKey};
 
@@ -159,7 +159,7 @@ fn read(entry: &[u8], key: &PublicKey) -> std::result::Result<Said, String> {
     }
     match statement::read(&signed.payload).map_err(|error| chain(&error))?.content {
         Content::Record(text) => {
-            serde_json::from_str(&text).map(Said::Record).map_err(|error| chain(&error))
+            serde_json::from_str(text).map(Said::Record).map_err(|error| chain(&error))
         }
         Content::Event(Event { kind, at, operator, detail }) => {
             Ok(Said::Event(Happening { kind, at, operator, detail }))
@@ -200,29 +200,81 @@ pub(super) async fn certificate_of(
     let named = Serial::new(&serial);
     let named = named.ok_or_else(|| bad_request(format!("{serial:?} is no serial number")))?;
     let read = move |ledger: Ledger| Ok((ledger.proven(&named)?, ledger.public_key()));
-    let (proven, key) = from_ledger(&context.ledger, read).await?;
-    let Some(proven) = proven else {
-        let detail = format!("the ledger's log has no record of a drive {serial}");
-        return Err(Problem::new(Code::NoSuchRecord, detail));
-    };
-    let envelope = serde_json::from_slice(&proven.entry)
+    let (sought, key) = from_ledger(&context.ledger, read).await?;
+    let Proven { record, entry, proof: tlog_proof, short, since } =
+        *found(sought, &serial, context.ledger.path())?;
+    let envelope = serde_json::from_slice(&entry)
         .map_err(|error| Problem::new(Code::InternalError, error.to_string()))?;
-    let beside = beside(&context, &proven.record).await?;
-    let Proven { record, proof: tlog_proof, short, .. } = proven;
+    let told = |Record { job, closed, reason, .. }| {
+        closed.zip(reason).map(|(at, reason)| Since { job, at, reason })
+    };
+    let beside = Beside { since: since.and_then(told), ..beside(&context, &record).await? };
     Ok(Json(Certificate { record, envelope, tlog_proof, key: key.to_pem(), short, beside }))
+}
+
+/// The record that is proven, or why there is none.
+fn found(sought: Sought, serial: &str, ledger: &std::path::Path) -> Result<Box<Proven>> {
+    let ledger = ledger.display();
+    let none = |detail: String, hint: String| {
+        Err(Problem(Denial::new(Code::NoSuchRecord, detail).with_hint(hint)))
+    };
+    match sought {
+        Sought::Proven(proven) => Ok(proven),
+        Sought::Running(job) => {
+            let detail = format!("drive {serial} is being imaged: job {job} is not over");
+            let hint = "ask again when it has a verdict; its earlier records say nothing about it any more";
+            Err(Problem(Denial::new(Code::Busy, detail).with_hint(hint)))
+        }
+        Sought::Former { record, log } => {
+            let sentence = record.sentence();
+            let detail = match &log {
+                Some(table) => format!(
+                    "the record of drive {serial} stands in a log that was set aside, the table {table} of {ledger}: {sentence}"
+                ),
+                None => format!(
+                    "the record of drive {serial} was closed before the log of {ledger} was begun: {sentence}"
+                ),
+            };
+            none(
+                detail,
+                "a certificate that was made before proves it still; or image the drive again"
+                    .into(),
+            )
+        }
+        Sought::Unknown { aside } => {
+            let detail = format!("the ledger {ledger} has no record of a drive {serial}");
+            match &aside[..] {
+                [] => Err(Problem::new(Code::NoSuchRecord, detail)),
+                [latest, more @ ..] => {
+                    let latest = latest.display();
+                    let more = match more.len() {
+                        0 => String::new(),
+                        more => format!(" or in one of {more} before it"),
+                    };
+                    none(
+                        detail,
+                        format!("it may be in {latest}, a ledger that was set aside{more}"),
+                    )
+                }
+            }
+        }
+    }
+}
+
+/// The order of a record, if it has one that the ledger knows.
+pub(super) async fn order_of(context: &Context, record: &Record) -> Result<Option<Order>> {
+    let Some(number) = record.order.clone() else { return Ok(None) };
+    let known =
+        from_ledger(&context.ledger, |ledger| ledger.orders(AlsoClosed::Yes, &|_: &Order| None));
+    let order = known.await?.into_iter().find(|known| known.order.number == number);
+    Ok(order.map(|KnownOrder { order, .. }| order))
 }
 
 /// What the station knows of a record's order and media, if it still has them.
 async fn beside(context: &Context, record: &Record) -> Result<Beside> {
     let mut beside = Beside::default();
-    if let Some(number) = record.order.clone() {
-        let known = from_ledger(&context.ledger, |ledger| {
-            ledger.orders(AlsoClosed::Yes, &|_: &Order| None)
-        });
-        let order = known.await?.into_iter().find(|known| known.order.number == number);
-        if let Some(KnownOrder { order, .. }) = order {
-            (beside.customer, beside.part) = (order.customer, order.part);
-        }
+    if let Some(order) = order_of(context, record).await? {
+        (beside.customer, beside.part) = (order.customer, order.part);
     }
     let digest = record.media.as_ref().map(|media| media.sha256);
     let snapshot = context.snapshot.borrow().clone();

@@ -10,6 +10,7 @@ use model::code::DenialCode as Code;
 use model::failure::chain;
 use uuid::Uuid;
 
+use super::evidence::order_of;
 use super::peer::Peer;
 use super::records::from_ledger;
 use super::{Context, Problem, Result, bad_request};
@@ -24,10 +25,15 @@ pub(super) async fn label(
 ) -> Result<Json<LabelAsked>> {
     let named: Uuid =
         job.parse().map_err(|_| bad_request(format!("{job:?} is not the name of a job")))?;
-    // Before anything is noted: a label that cannot be made was not printed.
-    let template = match &context.label_template {
-        Some(path) => Some(read(path)?),
-        None => None,
+    let none = || Problem::new(Code::NoSuchRecord, format!("there is no closed record {job}"));
+    let record = from_ledger(&context.ledger, move |ledger| ledger.of_job(named)).await?;
+    let order = order_of(&context, &record.ok_or_else(none)?).await?;
+    let own = order.and_then(|order| order.label_template.zip(Some(order.number)));
+    let (template, template_of_order) = match (own, &context.label_template) {
+        (Some((template, number)), _) => (Some(template), Some(number)),
+        // Before anything is noted: a label that cannot be made was not printed.
+        (None, Some(path)) => (Some(read(path)?), None),
+        (None, None) => (None, None),
     };
     let operator = peer.operator().await?.to_string();
     let detail = serde_json::json!({ "job": named });
@@ -35,8 +41,8 @@ pub(super) async fn label(
     let event = Event { kind, at, operator: Some(operator), detail };
     let before =
         from_ledger(&context.ledger, move |ledger| ledger.note_label(named, event)).await?;
-    let none = || Problem::new(Code::NoSuchRecord, format!("there is no closed record {job}"));
-    Ok(Json(LabelAsked { printed: before.ok_or_else(none)?, template }))
+    let printed = before.ok_or_else(none)?;
+    Ok(Json(LabelAsked { printed, template, template_of_order }))
 }
 
 fn read(path: &std::path::Path) -> Result<String> {

@@ -35,6 +35,7 @@ fn a_drive_that_waited_for_an_order_gets_no_other_media_by_itself() {
         not_before: None,
         expires: None,
         offer: Offer::Automatic,
+        label_template: None,
         conditions: Conditions::default(),
     };
     let held = Standing {

@@ -10,6 +10,7 @@ mod many;
 mod orders;
 mod service;
 mod set_up;
+mod verify;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

@@ -58,7 +58,7 @@ pub(super) fn parse(
 }
 
 fn check_names(names: &[String]) -> Result<(), Mistake> {
-    let known: Vec<&str> = KEYS[..14].iter().chain(&CONDITIONS).copied().collect();
+    let known: Vec<&str> = KEYS[..15].iter().chain(&CONDITIONS).copied().collect();
     for (at, name) in names.iter().enumerate() {
         if !known.contains(&&**name) {
             let mistake = Mistake::new(1, format!("{name:?}: no such column"));
@@ -153,6 +153,7 @@ fn row(
         not_before: moment("not_before")?,
         expires: moment("expires")?,
         offer: offer.transpose()?.unwrap_or_default(),
+        label_template: text("label_template"),
         conditions: Conditions {
             bays: several("bays"),
             models: several("models"),

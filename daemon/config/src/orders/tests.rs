@@ -12,6 +12,8 @@ fn lists(name: &str) -> Result<String, String> {
     match name {
         "serials.csv" => Ok("serial,comment\nS4EV0001,first\n\"S4EV0002\"\n\n# no\n".into()),
         "empty.csv" => Ok("serial\n".into()),
+        "label.zpl" => Ok("@copy ^FO1,1^FDCOPY^FS\n^FO1,9^FH^FD$serial^FS\n".into()),
+        "wrong.zpl" => Ok("^XA\n^FO1,9^FH^FD$seriall^FS\n".into()),
         _ => Err("there is no such file".into()),
     }
 }
@@ -42,6 +44,7 @@ first_article = 1
 not_before = "2026-12-01"
 expires = "2027-06-30T17:00:00Z"
 offer = "by_hand"
+label_template = "@label.zpl"
 [match]
 bays = ["left *", "b"]
 models = ["Samsung*"]
@@ -53,10 +56,11 @@ serials = ["S5*", "@serials.csv"]
     assert_eq!((order.quantity, order.attempts, order.offer), (500, 2, Offer::ByHand));
     assert_eq!(order.conditions.listed_serials.len(), 2);
     assert_eq!(order.conditions.sizes, [Bytes(512_000_000_000)]);
+    assert_eq!(order.label_template, lists("label.zpl").ok());
     let sheet = format!(
-        "number,customer,part,media,media_name,image,layout,quantity,overrun,attempts,first_article,not_before,expires,offer,bays,models,sizes,serials\n\
-         PO-4711,Contoso,P/N 7,{SHA},win11.wim,1,uefi,500,2,2,1,2026-12-01,2027-06-30T17:00:00Z,by_hand,left * | b,Samsung*,512GB,S5*|@serials.csv\n\
-         PO-4712,,,{SHA},,,,1,,,,,,,,,,\n"
+        "number,customer,part,media,media_name,image,layout,quantity,overrun,attempts,first_article,not_before,expires,offer,label_template,bays,models,sizes,serials\n\
+         PO-4711,Contoso,P/N 7,{SHA},win11.wim,1,uefi,500,2,2,1,2026-12-01,2027-06-30T17:00:00Z,by_hand,@label.zpl,left * | b,Samsung*,512GB,S5*|@serials.csv\n\
+         PO-4712,,,{SHA},,,,1,,,,,,,,,,,\n"
     );
     let rows = csv(&sheet).unwrap();
     assert_eq!((&rows[0], rows.len()), (order, 2));
@@ -73,6 +77,25 @@ fn every_mistake_is_told() {
     let with = |more: &str| format!("{good}{more}");
     let cases = [
         (String::new(), 1, "number: missing", "an order needs"),
+        (
+            with("label_template = \"@wrong.zpl\"\n"),
+            4,
+            "label_template: line 2: there is no $seriall",
+            "there are $serial, ",
+        ),
+        (
+            with("label_template = \"@none.zpl\"\n"),
+            4,
+            "label_template: @none.zpl: there is no such file",
+            "",
+        ),
+        (with("label_template = \" \"\n"), 4, "label_template: it is blank", ""),
+        (
+            with("label_template = \"@pased ^FDx^FS\"\n"),
+            4,
+            "label_template: line 1: there is no @pased",
+            "@not_passed",
+        ),
         (good.replace("number", "nubmer"), 1, "nubmer: no such key", "did you mean \"number\""),
         (good.replace("quantity = 5\n", ""), 1, "quantity: missing", ""),
         (good.replace(&format!("media = \"{SHA}\"\n"), ""), 1, "media: missing", ""),

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::digest::Digest;
+use crate::failure::Reason;
 use crate::record::Record;
 
 /// The latest record of a drive, signed, with the proof that the station's log has it.
@@ -40,6 +41,27 @@ pub struct Beside {
     /// The version of the media in its maker's words, with product and sequence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub media_version: Option<String>,
+    /// That the drive was refused after the record was closed, for a reason that lies in the drive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Since>,
+}
+
+/// A refusal that came after a drive's record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Since {
+    /// The refusal's own record.
+    pub job: Uuid,
+    /// When the drive was refused.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: Reason,
+}
+
+impl Since {
+    /// What is said beside the record.
+    pub fn sentence(&self) -> String {
+        format!("refused since, at {:.0}: {}", self.at, self.reason.sentence())
+    }
 }
 
 /// What a station says when somebody prints the label of a drive.
@@ -47,8 +69,11 @@ pub struct Beside {
 pub struct LabelAsked {
     /// How often the label of this record was printed before; if it was, the label is a copy.
     pub printed: u32,
-    /// The station's template, `labels.template`; absent if it has none.
+    /// The template of the record's order, or else the station's, `labels.template`; absent if there is neither.
     pub template: Option<String>,
+    /// The order whose template it is; absent if it is the station's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template_of_order: Option<String>,
 }
 
 /// The end of a station's log.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::hint::Hint;
+use crate::label::Template;
 use crate::offer::Offer;
 use crate::units::Bytes;
 
@@ -63,6 +64,9 @@ pub struct Order {
     /// Whether drives belong to it as soon as they are plugged in, or only when somebody says so.
     #[serde(default)]
     pub offer: Offer,
+    /// The template of the labels of its drives, in ZPL ([`crate::label`]); the station's if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label_template: Option<String>,
     /// Which drives belong to it.
     #[serde(default, rename = "match")]
     pub conditions: Conditions,
@@ -252,7 +256,21 @@ impl Order {
             return wrong("first_article", what);
         }
         self.check_times()?;
+        self.check_label()?;
         self.conditions.check()
+    }
+
+    /// Now, and not when the first drive is in somebody's hand.
+    fn check_label(&self) -> Result<(), OrderError> {
+        let Some(text) = &self.label_template else { return Ok(()) };
+        let wrong = |what| OrderError::new("label_template", what);
+        if text.trim().is_empty() {
+            return Err(wrong("it is blank".into()));
+        }
+        text.parse::<Template>().map(drop).map_err(|error| {
+            let wrong = wrong(error.to_string());
+            OrderError { hint: error.hint(), ..wrong }
+        })
     }
 
     fn check_times(&self) -> Result<(), OrderError> {

@@ -30,6 +30,7 @@ fn order(number: &str) -> Order {
         not_before: None,
         expires: None,
         offer: Offer::Automatic,
+        label_template: None,
         conditions: Conditions::default(),
     }
 }

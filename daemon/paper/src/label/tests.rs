@@ -1,6 +1,7 @@
 //! Labels, and templates that are wrong.
 
 use model::api::evidence::Beside;
+use model::label::{LONGEST, TemplateError};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -108,9 +109,9 @@ fn parted(zpl: &str) -> (String, Vec<String>) {
 #[test]
 fn what_code_128_cannot_hold_is_told() {
     let template: Template = "^BCN,80,Y,N,N,A^FH^FD$serial^FS".parse().unwrap();
-    let fill = |serial: &str| template.fill(Verdict::Passed, Print::First, &|_| serial.into());
-    assert_eq!(fill("A>;~^B").unwrap(), "^BCN,80,Y,N,N,A^FH^FDA_3E0_3B_7E_5EB^FS\n");
-    assert!(matches!(fill("Δ"), Err(LabelError::Code128(_))));
+    let printed = |serial: &str| fill(&template, Verdict::Passed, Print::First, &|_| serial.into());
+    assert_eq!(printed("A>;~^B").unwrap(), "^BCN,80,Y,N,N,A^FH^FDA_3E0_3B_7E_5EB^FS\n");
+    assert!(matches!(printed("Δ"), Err(LabelError::Code128(_))));
 }
 
 proptest! {
@@ -130,8 +131,8 @@ proptest! {
             _ => texts[4].clone(),
         };
         let empty = |_: Placeholder| String::new();
-        let (commands, data) = parted(&template.fill(verdict, print, &value).unwrap());
-        let (without, _) = parted(&template.fill(verdict, print, &empty).unwrap());
+        let (commands, data) = parted(&fill(&template, verdict, print, &value).unwrap());
+        let (without, _) = parted(&fill(&template, verdict, print, &empty).unwrap());
         prop_assert_eq!(&commands, &without);
         prop_assert!(data.iter().all(|data| !data.contains(['^', '~', '\n'])), "{:?}", data);
         prop_assert_eq!(read(&data[0], '_'), cut(&texts[0], None).into_bytes());
@@ -155,11 +156,11 @@ proptest! {
         text in "(\\^F[DSHBO]|\\^BX|\\^BC|~CC|\\$serial|\\$\\{media:3\\}|@copy |[\\^~$_,a-z\\n]){0,20}",
     ) {
         if let Ok(template) = text.parse::<Template>() {
-            let fill = |value: &str| {
-                let zpl = template.fill(Verdict::Passed, Print::Copy, &|_| value.to_owned());
+            let printed = |value: &str| {
+                let zpl = fill(&template, Verdict::Passed, Print::Copy, &|_| value.to_owned());
                 zpl.unwrap().matches(['^', '~']).count()
             };
-            prop_assert_eq!(fill("^XA~JA"), fill(""));
+            prop_assert_eq!(printed("^XA~JA"), printed(""));
         }
     }
 }

@@ -2,9 +2,11 @@
 
 use model::drive::Bay;
 use model::failure::Refusal;
+use model::hint::Hint as _;
 
 use super::*;
 
+mod proven;
 mod sealed;
 
 fn record() -> Record {
@@ -357,6 +359,7 @@ fn a_ledger_that_somebody_has_changed_is_not_built_upon() {
         let error = ledger.tampered().unwrap_or_else(|| panic!("{sql}"));
         assert!(chain(&error).contains(found), "{sql}: {error}");
         assert_eq!(error.code(), ReasonCode::LedgerTampered);
+        assert!(error.hint().unwrap().len() <= 94, "one line of prestagectl");
         assert!(matches!(ledger.put(&open_record()), Err(LedgerError::Tampered { .. })), "{sql}");
         assert!(matches!(ledger.check(), Err(LedgerError::Tampered { .. })), "{sql}");
         // All can still be read, and a person may say that it is to go on.

@@ -74,17 +74,32 @@ pub(super) struct Kept {
 
 /// The logs that were set aside.
 pub(super) fn kept(db: &Connection) -> Result<Vec<Kept>, LogError> {
+    let of = |table: String| {
+        let (entries, root) = entries(db, &table)?;
+        Ok(Kept { table, entries, root })
+    };
+    tables(db)?.into_iter().map(of).collect()
+}
+
+/// The tables of the logs that were set aside.
+fn tables(db: &Connection) -> Result<Vec<String>, LogError> {
     // Named by the ledger that they were of: 32 digits.
     let sql = "SELECT name FROM sqlite_master WHERE type = 'table' AND name GLOB 'log_????????????????????????????????'
         ORDER BY name";
     let mut statement = db.prepare(sql)?;
     let tables = statement.query_map([], |row| row.get::<_, String>(0))?;
-    let tables: Vec<String> = tables.collect::<Result<_, _>>()?;
-    let of = |table: String| {
-        let (entries, root) = entries(db, &table)?;
-        Ok(Kept { table, entries, root })
-    };
-    tables.into_iter().map(of).collect()
+    Ok(tables.collect::<Result<_, _>>()?)
+}
+
+/// The table of a log that was set aside and has an entry about a job.
+pub(super) fn former_with(db: &Connection, job: Uuid) -> Result<Option<String>, LogError> {
+    for table in tables(db)? {
+        let sql = format!("SELECT count(*) > 0 FROM {table} WHERE job = ?1");
+        if db.query_row(&sql, [job.to_string()], |row| row.get(0))? {
+            return Ok(Some(table));
+        }
+    }
+    Ok(None)
 }
 
 /// How many entries a log has, and the root over them.

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
@@ -10,13 +11,14 @@ use evidence::checkpoint::Checkpoint;
 use evidence::statement::{self, Content, Event};
 use evidence::tree::{self, Edge};
 use model::digest::Digest;
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row};
 use serde::Deserialize;
 use signing::Envelope;
 use uuid::Uuid;
 
 use super::begin::{self, Begun};
-use super::verify::{Tampered, text};
+use super::verify::Tampered;
 use super::{LogError, seal};
 
 /// How many entries a thread is given at once.
@@ -35,14 +37,15 @@ pub(super) fn verify(
 ) -> Result<(Edge, bool), LogError> {
     let (to_threads, batches) = bounded(2);
     let (results, from_threads) = unbounded();
+    let (emptied, spare) = unbounded();
     let mut all = All { db, known, edge: Edge::default(), previous: None, is_sealed: false };
     let mut differing = Vec::new();
     thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().map_or(1, Into::into) {
-            let (batches, results) = (batches.clone(), results.clone());
-            scope.spawn(move || look_at(ledger, &batches, &results));
+            let (batches, results, emptied) = (batches.clone(), results.clone(), emptied.clone());
+            scope.spawn(move || look_at(ledger, &batches, &results, &emptied));
         }
-        drop((batches, results));
+        drop((batches, results, emptied));
         // What came out of its turn waits for what belongs before it.
         let mut waiting = BTreeMap::new();
         let mut next = 0;
@@ -54,7 +57,7 @@ pub(super) fn verify(
             }
             Ok::<_, LogError>(())
         };
-        read(db, |batch| {
+        read(db, &spare, |batch| {
             // Only a thread that has panicked takes no more; the scope passes that on.
             let _ = to_threads.send(batch);
             from_threads.try_iter().try_for_each(|(number, checked)| take(number, checked))
@@ -76,62 +79,102 @@ pub(super) fn verify(
     }
 }
 
-/// Entries that follow one another.
+/// Entries that follow one another, as they stand in the database. What is in their cells lies in one buffer, which is used
+/// again and again: memory of their own would cost as much as reading them.
+#[derive(Default)]
 struct Batch {
     /// Counted from 0; all but the last have [`BATCH`] entries.
     number: usize,
     entries: Vec<Found>,
+    cells: Vec<u8>,
 }
 
-/// An entry as it stands in the database.
+/// Where the contents of a cell lie; `None` for one that is empty.
+type Cell = Option<Range<usize>>;
+
+/// An entry.
 struct Found {
     seq: i64,
-    job: Option<String>,
-    entry: Vec<u8>,
-    leaf: Vec<u8>,
+    job: Cell,
+    entry: Cell,
+    leaf: Cell,
     /// The row of its job.
     record: Option<RecordRow>,
 }
 
 struct RecordRow {
-    record: Option<String>,
-    serial: Option<String>,
-    disk_guid: Option<String>,
-    verdict: Option<String>,
-    opened: Option<String>,
+    record: Cell,
+    serial: Cell,
+    disk_guid: Cell,
+    verdict: Cell,
+    opened: Cell,
 }
 
-impl Found {
-    fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let text = |column| text(row, column).map(str::to_owned);
-        let blob = |column| {
-            let cell = row.get_ref(column)?;
-            Ok::<_, rusqlite::Error>(cell.as_blob().unwrap_or_default().to_owned())
+impl Batch {
+    fn add(&mut self, row: &Row<'_>) -> rusqlite::Result<()> {
+        let seq = row.get(0)?;
+        let (job, entry, leaf) = (self.text(row, 1)?, self.blob(row, 2)?, self.blob(row, 3)?);
+        let record = match row.get_ref(4)? {
+            ValueRef::Null => None,
+            _ => Some(RecordRow {
+                record: self.text(row, 5)?,
+                serial: self.text(row, 6)?,
+                disk_guid: self.text(row, 7)?,
+                verdict: self.text(row, 8)?,
+                opened: self.text(row, 9)?,
+            }),
         };
-        let record = text(4).map(|_| RecordRow {
-            record: text(5),
-            serial: text(6),
-            disk_guid: text(7),
-            verdict: text(8),
-            opened: text(9),
-        });
-        Ok(Self { seq: row.get(0)?, job: text(1), entry: blob(2)?, leaf: blob(3)?, record })
+        self.entries.push(Found { seq, job, entry, leaf, record });
+        Ok(())
+    }
+
+    /// Keeps a text's bytes. What is no text is none that the station has written, and is kept as one that equals no other.
+    fn text(&mut self, row: &Row<'_>, column: usize) -> rusqlite::Result<Cell> {
+        Ok(match row.get_ref(column)? {
+            ValueRef::Null => None,
+            ValueRef::Text(text) => self.keep(text),
+            _ => self.keep(b"\0"),
+        })
+    }
+
+    fn blob(&mut self, row: &Row<'_>, column: usize) -> rusqlite::Result<Cell> {
+        let cell = row.get_ref(column)?;
+        Ok(self.keep(cell.as_blob().unwrap_or_default()))
+    }
+
+    fn keep(&mut self, bytes: &[u8]) -> Cell {
+        let from = self.cells.len();
+        self.cells.extend_from_slice(bytes);
+        Some(from..self.cells.len())
+    }
+
+    fn get(&self, cell: &Cell) -> Option<&[u8]> {
+        cell.clone().and_then(|range| self.cells.get(range))
     }
 }
 
 /// Reads all entries in their order, and gives them to `each` by the batch.
 fn read(
     db: &Connection,
+    spare: &Receiver<Batch>,
     mut each: impl FnMut(Batch) -> Result<(), LogError>,
 ) -> Result<(), LogError> {
     let mut statement = db.prepare(SQL)?;
-    let mut found = statement.query_map([], Found::of)?;
+    let mut rows = statement.query([])?;
     for number in 0.. {
-        let entries = found.by_ref().take(BATCH).collect::<Result<Vec<_>, _>>()?;
-        if entries.is_empty() {
+        let Batch { mut entries, mut cells, .. } = spare.try_recv().unwrap_or_default();
+        entries.clear();
+        cells.clear();
+        let mut batch = Batch { number, entries, cells };
+        while batch.entries.len() < BATCH
+            && let Some(row) = rows.next()?
+        {
+            batch.add(row)?;
+        }
+        if batch.entries.is_empty() {
             break;
         }
-        each(Batch { number, entries })?;
+        each(batch)?;
     }
     Ok(())
 }
@@ -153,33 +196,47 @@ fn look_at(
     ledger: Uuid,
     batches: &Receiver<Batch>,
     results: &Sender<(usize, Result<Checked, LogError>)>,
+    emptied: &Sender<Batch>,
 ) {
-    for Batch { number, entries } in batches {
-        let checked = check(ledger, number, &entries).map_err(LogError::from);
-        if results.send((number, checked)).is_err() {
+    let mut payload = Vec::new();
+    for batch in batches {
+        let checked = check(ledger, &batch, &mut payload).map_err(LogError::from);
+        if results.send((batch.number, checked)).is_err() {
             return;
         }
+        // When all is read, nobody needs it any more.
+        let _ = emptied.send(batch);
     }
 }
 
-fn check(ledger: Uuid, number: usize, entries: &[Found]) -> Result<Checked, Tampered> {
+/// Looks at a batch; `payload` is where payloads are decoded to.
+fn check(ledger: Uuid, batch: &Batch, payload: &mut Vec<u8>) -> Result<Checked, Tampered> {
     let mut checked = Checked {
         follows: None,
-        leaves: Vec::with_capacity(entries.len()),
+        leaves: Vec::with_capacity(batch.entries.len()),
         begins: None,
         is_sealed: false,
         differing: Vec::new(),
     };
-    for (seq, found) in (number as u64 * BATCH as u64 + 1..).zip(entries) {
+    for (seq, found) in (batch.number as u64 * BATCH as u64 + 1..).zip(&batch.entries) {
         if u64::try_from(found.seq) != Ok(seq) {
             return Err(Tampered::Gap(seq));
         }
-        let leaf = tree::leaf(&found.entry);
-        if found.leaf != leaf.0 {
+        let bytes = batch.get(&found.entry).unwrap_or_default();
+        let leaf = tree::leaf(bytes);
+        if batch.get(&found.leaf) != Some(&leaf.0) {
             return Err(Tampered::Entry(seq));
         }
-        let payload = Envelope::payload_of(&found.entry).map_err(|_| Tampered::Entry(seq))?;
-        let entry = statement::read(&payload).map_err(|_| Tampered::Entry(seq))?;
+        Envelope::payload_of(bytes, payload).map_err(|_| Tampered::Entry(seq))?;
+        let row = found.record.as_ref();
+        let record = row.and_then(|row| std::str::from_utf8(batch.get(&row.record)?).ok());
+        let columns: Option<Columns<'_>> =
+            record.and_then(|record| serde_json::from_str(record).ok());
+        let entry = match record.filter(|_| columns.is_some()) {
+            Some(record) => statement::read_expected(payload, record),
+            None => statement::read(payload),
+        };
+        let entry = entry.map_err(|_| Tampered::Entry(seq))?;
         if (entry.place.ledger, entry.place.seq) != (ledger, seq) {
             return Err(Tampered::Chain(seq));
         }
@@ -188,33 +245,35 @@ fn check(ledger: Uuid, number: usize, entries: &[Found]) -> Result<Checked, Tamp
             Some(before) if entry.place.previous == Some(*before) => {}
             Some(_) => return Err(Tampered::Chain(seq)),
         }
-        let job = match entry.content {
-            Content::Event(event) if event.kind == begin::KIND => {
-                if seq != 1 {
+        let job = batch.get(&found.job);
+        match entry.content {
+            Content::Event(event) => {
+                if event.kind == begin::KIND && seq != 1 {
                     return Err(Tampered::Beginning);
                 }
-                checked.begins = Some(event);
-                None
-            }
-            Content::Event(event) => {
+                if job.is_some() {
+                    return Err(Tampered::Job(seq));
+                }
                 checked.is_sealed |= event.kind == seal::KIND;
-                None
+                if event.kind == begin::KIND {
+                    checked.begins = Some(event);
+                }
             }
             Content::Record(logged) => {
-                let columns: Columns<'_> =
-                    serde_json::from_str(&logged).map_err(|_| Tampered::Entry(seq))?;
-                let job = columns.job.clone().into_owned();
-                if found.job.as_ref() == Some(&job) {
-                    let Some(row) = &found.record else { return Err(Tampered::Gone(job)) };
-                    if !is_as_logged(row, &logged, &columns) {
-                        checked.differing.push((found.seq, job.clone()));
-                    }
+                let columns: Columns<'_> = match columns.filter(|_| record == Some(logged)) {
+                    Some(columns) => columns,
+                    None => serde_json::from_str(logged).map_err(|_| Tampered::Entry(seq))?,
+                };
+                if job != Some(columns.job.as_bytes()) {
+                    return Err(Tampered::Job(seq));
                 }
-                Some(job)
+                let Some(row) = &found.record else {
+                    return Err(Tampered::Gone(columns.job.into_owned()));
+                };
+                if !is_as_logged(batch, row, logged, &columns) {
+                    checked.differing.push((found.seq, columns.job.into_owned()));
+                }
             }
-        };
-        if found.job != job {
-            return Err(Tampered::Job(seq));
         }
         checked.leaves.push(leaf);
     }
@@ -291,14 +350,15 @@ struct Disk<'a> {
 }
 
 /// Whether the row of a job is what an entry about it says. A record that was refused may have been opened again since.
-fn is_as_logged(row: &RecordRow, logged: &str, columns: &Columns<'_>) -> bool {
+fn is_as_logged(batch: &Batch, row: &RecordRow, logged: &str, columns: &Columns<'_>) -> bool {
     if row.verdict.is_none() {
         return columns.verdict.as_deref() == Some("refused");
     }
     let guid = columns.identity.as_ref().map(|identity| &*identity.disk_guid);
-    row.record.as_deref() == Some(logged)
-        && row.serial.as_deref() == columns.serial.as_deref()
-        && row.disk_guid.as_deref() == guid
-        && row.verdict.as_deref() == columns.verdict.as_deref()
-        && row.opened.as_deref() == Some(&*columns.opened)
+    let is = |cell, said: Option<&str>| batch.get(cell) == said.map(str::as_bytes);
+    is(&row.record, Some(logged))
+        && is(&row.serial, columns.serial.as_deref())
+        && is(&row.disk_guid, guid)
+        && is(&row.verdict, columns.verdict.as_deref())
+        && is(&row.opened, Some(&columns.opened))
 }

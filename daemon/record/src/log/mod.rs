@@ -25,7 +25,7 @@ use uuid::Uuid;
 pub use begin::Begin;
 pub(crate) use begin::begin;
 pub use ledger::Entries;
-pub use proof::Proven;
+pub use proof::{Proven, Sought};
 pub use verify::{Tampered, Whole, verify};
 
 /// `log` only ever grows, without gaps. That whoever has the file can drop the triggers is what the signatures are for.

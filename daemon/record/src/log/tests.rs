@@ -17,6 +17,26 @@ pub(crate) fn key() -> SecretKey {
     .unwrap()
 }
 
+/// Makes the new log of a database one that an older program has begun: without a seal.
+pub(crate) fn unsealed(db: &mut Connection) {
+    let entry: Vec<u8> =
+        db.query_row("SELECT entry FROM log WHERE seq = 1", [], |row| row.get(0)).unwrap();
+    let payload = signing::Envelope::parse(&entry).unwrap().unverified_payload().unwrap();
+    let statement::Content::Event(mut event) = statement::read(&payload).unwrap().content else {
+        panic!("another entry");
+    };
+    assert_eq!(event.detail.as_object_mut().unwrap().remove("is_sealed"), Some(true.into()));
+    db.execute_batch(
+        "DROP TRIGGER log_is_never_cut; DELETE FROM log; DELETE FROM log_head; DELETE FROM seal",
+    )
+    .unwrap();
+    let id: String = db.query_row("SELECT id FROM ledger", [], |row| row.get(0)).unwrap();
+    let log = Log::open(db, id.parse().unwrap(), Arc::new(key())).unwrap();
+    let transaction = db.transaction().unwrap();
+    log.append(Tip::default(), &transaction, Said::Happened(event)).unwrap();
+    transaction.commit().unwrap();
+}
+
 struct Kept {
     db: Connection,
     log: Log,

@@ -163,6 +163,6 @@ fn records(db: &Connection) -> Result<u64, LogError> {
 }
 
 /// A column's text; `None` for what is none.
-pub(super) fn text<'a>(row: &'a Row<'_>, column: usize) -> Option<&'a str> {
+fn text<'a>(row: &'a Row<'_>, column: usize) -> Option<&'a str> {
     row.get_ref(column).ok()?.as_str().ok()
 }

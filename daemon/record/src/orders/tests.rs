@@ -43,6 +43,7 @@ fn order(quantity: u32) -> Order {
         not_before: None,
         expires: None,
         offer: Offer::Automatic,
+        label_template: None,
         conditions: Conditions::default(),
     }
 }

@@ -1,6 +1,9 @@
 //! What another program writes beside the log.
 
+use evidence::statement::{self, Content, Event};
+
 use super::*;
+use crate::log::tests::unsealed;
 
 /// A station begins, cleans and shows drives by what stands in these tables, so a row that another program has written must
 /// not be believed.
@@ -105,4 +108,56 @@ fn a_seal_that_the_log_tells_of_is_missed() {
     drop(ledger);
     Connection::open(&path).unwrap().execute_batch("DELETE FROM seal").unwrap();
     assert!(open(&path, "boot-1").unwrap().tampered().is_some(), "it is known to have had one");
+}
+
+/// Older programs had no seal: their ledger gets one when it is opened, which the log tells once, and from then on it counts.
+#[test]
+fn a_ledger_of_an_older_program_is_sealed_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    let older = || {
+        for ending in ["", "-wal", "-shm", "-counterfoil", "-counterfoil-checkpoint"] {
+            let _ = fs::remove_file(beside(&path, ending));
+        }
+        open(&path, "boot-1").unwrap().finish();
+        for ending in ["-counterfoil", "-counterfoil-checkpoint"] {
+            let _ = fs::remove_file(beside(&path, ending));
+        }
+        unsealed(&mut Connection::open(&path).unwrap());
+    };
+    let kinds = |ledger: &Ledger| -> Vec<String> {
+        let kind = |(_, entry): &(u64, Vec<u8>)| {
+            let payload = signing::Envelope::parse(entry).unwrap().unverified_payload().unwrap();
+            match statement::read(&payload).unwrap().content {
+                Content::Event(Event { kind, .. }) => kind,
+                Content::Record(_) => "record".into(),
+            }
+        };
+        ledger.entries(0, 9).unwrap().entries.iter().map(kind).collect()
+    };
+    let change = |sql: &str| Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+    older();
+    let sealed = ["log_begun", "tables_sealed"];
+    for _ in 0..2 {
+        let ledger = open(&path, "boot-1").unwrap();
+        assert!(ledger.tampered().is_none());
+        assert_eq!(kinds(&ledger), sealed);
+        ledger.verify().unwrap();
+        ledger.finish();
+    }
+    for sql in ["DELETE FROM seal", "UPDATE clock SET latest = ''"] {
+        older();
+        let ledger = open(&path, "boot-1").unwrap();
+        ledger.put(&record()).unwrap();
+        ledger.finish();
+        drop(ledger);
+        change(sql);
+        assert!(open(&path, "boot-1").unwrap().tampered().is_some(), "{sql}");
+    }
+    // A seal that is there counts, whether or not the log tells of one.
+    older();
+    change("INSERT INTO seal VALUES (1, zeroblob(32))");
+    let ledger = open(&path, "boot-1").unwrap();
+    assert!(ledger.tampered().is_some());
+    assert_eq!(kinds(&ledger), ["log_begun"], "nothing is sealed then");
 }

@@ -1,9 +1,11 @@
-//! Templates of labels: ZPL with placeholders, read so that a value can never be a command.
+//! Templates of labels: ZPL with placeholders, read so that a value can never be a command. A station may have one, and an
+//! order.
 
 use std::str::FromStr;
 
-use model::hint::Hint;
 use strum::VariantArray as _;
+
+use crate::hint::Hint;
 
 /// No template is longer.
 pub const LONGEST: usize = 1 << 16;
@@ -101,7 +103,8 @@ impl Hint for TemplateError {
 /// When a line is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumString)]
 #[strum(serialize_all = "snake_case")]
-pub(super) enum Condition {
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Condition {
     Passed,
     NotPassed,
     Copy,
@@ -109,25 +112,32 @@ pub(super) enum Condition {
 
 /// What reads the data of a field after its digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reader {
+pub enum Reader {
+    /// A printer's font.
     Text,
     /// A block of text, which has backslashes of its own.
     Block,
+    /// A bar code that holds ASCII alone.
     Code128,
     /// A DataMatrix, with its escape character.
     DataMatrix(char),
 }
 
+/// A piece of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Piece {
+pub enum Piece {
+    /// Sent to the printer as it is.
     Zpl(String),
+    /// A value, cut to `most` characters, as hexadecimal digits that begin with `digits`.
+    #[expect(missing_docs, reason = "the names say it")]
     Value { what: Placeholder, most: Option<usize>, digits: char, reader: Reader },
 }
 
 /// A template that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
-    pub(super) lines: Vec<(Option<Condition>, Vec<Piece>)>,
+    /// Its lines, each with when it is printed; `None` for always.
+    pub lines: Vec<(Option<Condition>, Vec<Piece>)>,
 }
 
 /// Where in a line a field stands.
