@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use crate::api::server::{Limits, serve};
 use crate::api::{self, Context, Door};
+use crate::check::OWN_USER;
 use crate::socket::{ControlSocket, SocketError};
 
 /// How long a station that ends waits for its clients to take their last answers.
@@ -45,7 +46,7 @@ impl Visitors {
     pub fn of(config: &Config) -> Result<Self, ConfigError> {
         let group = |key: &'static str, name: Option<&str>| {
             let number = name.map(|name| account::group(key, name)).transpose();
-            number.map_err(|error| super::service::placed(config, &error))
+            number.map_err(|error| super::check::placed(config, &error))
         };
         let user = |key: &'static str, name: Option<&str>, usual: &str| {
             let user = User::from_name(name.unwrap_or(usual)).ok().flatten();
@@ -57,14 +58,42 @@ impl Visitors {
                 _ => Ok(user.map(|user| user.uid.as_raw())),
             }
         };
-        Ok(Self {
+        let visitors = Self {
             group: group("control.group", config.control.group.as_deref())?,
             view_group: group("control.view_group", config.control.view_group.as_deref())?,
             gate: user("gate.user", config.gate.user.as_deref(), GATE_USER)?,
             lamps: user("lamps.user", config.lamps.user.as_deref(), LAMPS_USER)?,
-        })
+        };
+        let own = rustix::process::geteuid().as_raw();
+        visitors.apart(own).map_err(|(key, what)| {
+            let hint = if key == "gate.user" { OWN_USER } else { LAMPS_OWN_USER };
+            config.mistake(key, what, hint)
+        })?;
+        Ok(visitors)
+    }
+
+    /// The door knows the gate and the lamps by their users, and gives those less than others. Who has the one user can
+    /// therefore be nobody else: not root, not the station's own user, and not both.
+    fn apart(&self, own: u32) -> Result<(), (&'static str, &'static str)> {
+        let commands = |user: Option<u32>| user.is_some_and(|uid| uid == 0 || uid == own);
+        if commands(self.gate) {
+            let what =
+                "this is who commands the station, and would then be taken for the gate and denied";
+            return Err(("gate.user", what));
+        }
+        if commands(self.lamps) {
+            let what = "this is who commands the station, and would then be taken for the lamps and denied";
+            return Err(("lamps.user", what));
+        }
+        if self.gate.is_some() && self.gate == self.lamps {
+            return Err(("gate.user", "the lamps' user (lamps.user) is the same"));
+        }
+        Ok(())
     }
 }
+
+/// What to do about a `lamps.user` who is somebody else.
+const LAMPS_OWN_USER: &str = "leave lamps.user out, and make the user: `useradd --system prestaged-lamps`; or name one that is the lamps' alone";
 
 /// The sockets, on which nobody answers yet.
 #[derive(Debug)]
@@ -132,5 +161,24 @@ impl OpenDoors {
             }
             socket.remove();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gate_and_the_lamps_are_nobody_else() {
+        let key = |gate, lamps| {
+            let visitors = Visitors { gate, lamps, ..Visitors::default() };
+            visitors.apart(500).err().map(|(key, _)| key)
+        };
+        assert_eq!(key(None, None), None);
+        assert_eq!(key(Some(700), Some(701)), None);
+        assert_eq!(key(Some(0), None), Some("gate.user"), "root would be locked out");
+        assert_eq!(key(Some(500), None), Some("gate.user"), "and so would the station's user");
+        assert_eq!(key(None, Some(0)), Some("lamps.user"));
+        assert_eq!(key(Some(700), Some(700)), Some("gate.user"));
     }
 }

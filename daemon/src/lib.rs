@@ -17,7 +17,9 @@
 
 pub mod api;
 pub mod audit;
+pub mod check;
 pub mod clock;
+pub mod complaint;
 pub mod doors;
 #[doc(hidden)]
 pub mod fuzzing;

@@ -15,14 +15,12 @@ use masters::marker;
 use masters::store::{Store, StoreError};
 use media::inbox::{self, InboxError};
 use media::lease;
-use media::tools::{ToolError, Tools};
-use media::worker::account::{self, AccountError};
-use media::worker::pool::Workers;
-use media::worker::{Probe, Probed};
+use media::tools::ToolError;
+use media::worker::Probed;
 use model::admission::Policy;
 use model::api::snapshot::SignerView;
 use model::drive::Change;
-use model::failure::{Failure, Refusal};
+use model::failure::{Failure, Refusal, chain};
 use model::hint::Hint;
 use model::offer::Offers;
 use model::orders::Articles;
@@ -37,6 +35,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use crate::api::{self, GateRights};
+use crate::check::{self, Found, control_group};
 use crate::clock::Clock;
 use crate::doors::{Doors, Visitors};
 use crate::health::HealthReader;
@@ -48,7 +47,7 @@ use crate::signals;
 use crate::signers;
 use crate::socket::SocketError;
 use crate::station_key::{self, KeyFileError};
-use crate::suitability::{self, doubts};
+use crate::suitability;
 use crate::udev_rules;
 
 /// Images newly attached drives with Configuration Manager prestaged media.
@@ -76,92 +75,25 @@ pub enum LedgerChoice {
     Found,
 }
 
-/// What is said of a kernel before the name of what it lacks.
-const LACKING: &str = "workers are not fully kept apart: this kernel lacks";
-
-/// Finds the programs, the accounts and libwim, and what workers have on this machine, without changing anything.
-///
-/// # Errors
-/// The first of them that is missing, with a hint how to get it.
-pub async fn check(config: &Config) -> Result<(Tools, Workers, Probed)> {
-    suitability::check(config)?;
-    signers::read(config)?;
-    let tools = Tools::find(&config.tools.search)?;
-    Visitors::of(config)?;
-    let group = control_group(config)?;
-    let account = account::for_workers(config.tools.user.as_deref(), group);
-    let workers = Workers::new(account.map_err(|error| placed(config, &error))?);
-    let probed = workers.run(&Probe {}, |_| ()).await?;
-    Ok((tools, workers, probed))
-}
-
-/// The number of the group whose members may control the station.
-fn control_group(config: &Config) -> Result<Option<u32>, ConfigError> {
-    let group = config.control.group.as_deref();
-    let group = group.map(|name| account::group("control.group", name)).transpose();
-    group.map_err(|error| placed(config, &error))
-}
-
-/// An error about an account, with the place where the account is named.
-pub(crate) fn placed(config: &Config, error: &AccountError) -> ConfigError {
-    config.mistake(error.key(), error.to_string(), &error.hint().unwrap_or_default())
-}
-
-/// The output of `--check`: the configuration in words.
-pub fn summary(config: &Config, tools: &Tools, probed: &Probed) -> String {
-    let list = |items: &[String]| if items.is_empty() { "none".into() } else { items.join(", ") };
-    // What may be written is worth knowing where it stands: any of several files may have the last word.
-    let from =
-        |key: &str| config.place(key).map(|place| format!("  ({place})")).unwrap_or_default();
-    let layout = config.chosen_layout();
-    let partitions: Vec<String> = layout.partitions.iter().map(|p| p.role.to_string()).collect();
-    let admission = &config.admission;
-    let names: Vec<String> =
-        config.bay.iter().map(|bay| format!("{} ({})", bay.name.trim(), bay.path)).collect();
-    [
-        format!("station   {}", config.station.name),
-        format!(
-            "armed     {}{}",
-            if admission.armed { "yes" } else { "no" },
-            from("admission.armed")
-        ),
-        format!("buses     {}{}", list(&admission.buses), from("admission.buses")),
-        format!("bays      {}{}", list(&admission.bays), from("admission.bays")),
-        format!("names     {}", list(&names)),
-        format!("inbox     {}", config.media.inbox.display()),
-        format!("store     {} (budget {})", config.store.path.display(), config.store.budget),
-        format!("ledger    {}", config.ledger.path.display()),
-        format!("socket    {}", config.control.socket.display()),
-        format!("layout    {} ({})", layout.name, partitions.join(", ")),
-        format!("libwim    {}", probed.libwim),
-        format!("mkntfs    {}", tools.mkntfs.display()),
-        format!("mkfs.vfat {}", tools.mkfs_vfat.display()),
-        format!("mcopy     {}", tools.mcopy.display()),
-        format!("hivexsh   {}", tools.hivexsh.display()),
-        format!("blkid     {}", tools.blkid.display()),
-    ]
-    .into_iter()
-    .chain(doubts(config).iter().map(|doubt| format!("warning   {doubt}")))
-    .chain(probed.lacking.iter().map(|what| format!("warning   {LACKING} {what}")))
-    .collect::<Vec<_>>()
-    .join("\n")
-}
-
 /// Runs the daemon until it is told to end.
 ///
 /// # Errors
 /// Whatever keeps the daemon from starting. No drive has been written then.
-pub async fn run(config: Config) -> Result<()> {
-    let (tools, workers, Probed { libwim, lacking }) = check(&config).await?;
+pub async fn run(config: Config, found: Found) -> Result<()> {
+    let Found { tools, workers, probed: Probed { libwim, lacking } } = found;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), libwim, "prestaged starts");
     for lacking in lacking {
-        tracing::warn!("{LACKING} {lacking}");
+        tracing::warn!("{} {lacking}", check::LACKING);
     }
     lease::ignore_lease_breaks();
     lease::keep_low_descriptors()?;
     let descriptors = raise_descriptors();
-    for doubt in doubts(&config) {
+    for doubt in suitability::doubts(&config) {
         tracing::warn!("{doubt}");
+    }
+    // The station writes drives without its gate; the gate will say the same and end.
+    for mistake in gate::mistakes(&config) {
+        tracing::warn!("{}", chain(&mistake));
     }
     let policy = config.policy()?;
     let (signers, signer_views) = signers::read(&config)?;

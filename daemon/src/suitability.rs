@@ -1,5 +1,7 @@
 //! What this machine makes impossible, or doubtful, in the configuration. Nothing is changed to find it out.
 
+mod gate;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,23 +10,22 @@ use config::{Config, ConfigError, Doubt};
 use jiff::civil::Date;
 use model::units::Bytes;
 
-/// Finds what cannot work on this machine.
-///
-/// # Errors
-/// The first of it, with file, line and key.
-pub(crate) fn check(config: &Config) -> Result<(), ConfigError> {
+/// Finds what cannot work on this machine: all of it, with file, line and key.
+pub(crate) fn check(config: &Config) -> Vec<ConfigError> {
     let (inbox, store) = (&config.media.inbox, &config.store.path);
     let ledger = &config.ledger.path;
-    for (key, path) in [("media.inbox", inbox), ("store.path", store)] {
+    let mut mistakes = Vec::new();
+    for (key, path) in folders(config) {
         if path.exists() && !path.is_dir() {
             let what = format!("{} is not a folder", path.display());
-            return Err(config.mistake(key, what, "name a folder; it is made if it is not there"));
+            let hint = "name a folder; it is made if it is not there";
+            mistakes.push(config.mistake(key, what, hint));
         }
     }
     if ledger.is_dir() {
         let what = format!("{} is a folder", ledger.display());
         let hint = format!("name the file itself, such as {}", ledger.join("ledger.db").display());
-        return Err(config.mistake("ledger.path", what, &hint));
+        mistakes.push(config.mistake("ledger.path", what, &hint));
     }
     // Who may fill the inbox may also rename and remove what lies in it.
     let within = |inner: &Path, outer: &Path| real(inner).starts_with(real(outer));
@@ -36,16 +37,27 @@ pub(crate) fn check(config: &Config) -> Result<(), ConfigError> {
             let what = format!(
                 "{what} {path} lies in the inbox {inbox}, where others put and remove files"
             );
-            return Err(config.mistake(key, what, "choose a place outside of media.inbox"));
+            mistakes.push(config.mistake(key, what, "choose a place outside of media.inbox"));
         }
     }
     if within(inbox, store) {
         let (inbox, store) = (inbox.display(), store.display());
         let what =
             format!("the inbox {inbox} lies in the store {store}, in which nothing else may lie");
-        return Err(config.mistake("media.inbox", what, "choose a place outside of store.path"));
+        mistakes.push(config.mistake("media.inbox", what, "choose a place outside of store.path"));
     }
-    Ok(())
+    mistakes
+}
+
+/// The folders that the station makes where they are missing.
+fn folders(config: &Config) -> Vec<(&'static str, &Path)> {
+    let mut folders = vec![
+        ("media.inbox", config.media.inbox.as_path()),
+        ("store.path", config.store.path.as_path()),
+    ];
+    folders.extend(config.orders.inbox.as_deref().map(|path| ("orders.inbox", path)));
+    folders.extend(config.orders.results.as_deref().map(|path| ("orders.results", path)));
+    folders
 }
 
 /// The path without links, as far as it exists.
@@ -64,7 +76,9 @@ fn real(path: &Path) -> PathBuf {
 /// The doubts of the configuration alone and those that need a look at the machine.
 pub(crate) fn doubts(config: &Config) -> Vec<Doubt> {
     let mut doubts = config.doubts();
-    doubts.extend(inbox(config));
+    doubts.extend(missing(config));
+    doubts.extend(no_template(config));
+    doubts.extend(gate::doubts(config));
     doubts.extend(nobody_asks(config));
     doubts.extend(budget(config));
     doubts.extend(past(config, jiff::Zoned::now().date()));
@@ -84,13 +98,26 @@ fn nobody_asks(config: &Config) -> Option<Doubt> {
     Some(config.doubt("health.socket", what))
 }
 
-fn inbox(config: &Config) -> Option<Doubt> {
-    let inbox = &config.media.inbox;
-    let told = || {
-        let what = format!("{} does not exist; it will be made, empty", inbox.display());
-        config.doubt("media.inbox", what)
+/// Folders into which others put files, or from which they take some: one that is misspelt is made, and nobody finds it.
+fn missing(config: &Config) -> Vec<Doubt> {
+    let told = |(key, path): (&str, &Path)| {
+        let what = format!("{} does not exist; it will be made, empty", path.display());
+        config.doubt(key, what)
     };
-    (!inbox.exists()).then(told)
+    let others = folders(config).into_iter().filter(|(key, _)| *key != "store.path");
+    others.filter(|(_, path)| !path.exists()).map(told).collect()
+}
+
+/// A template without which no label is printed.
+fn no_template(config: &Config) -> Option<Doubt> {
+    let path = config.labels.template.as_deref()?;
+    let what = match fs::read_to_string(path) {
+        Ok(_) => return None,
+        Err(error) => {
+            format!("{} cannot be read ({error}), so no label can be printed", path.display())
+        }
+    };
+    Some(config.doubt("labels.template", what))
 }
 
 /// A budget that the file system of the store cannot hold.

@@ -59,6 +59,45 @@ fn what_cannot_work_is_an_error() {
     }
 }
 
+/// `--check` is the step before the gate is started: all that would end it is told at once, and who cannot be its user.
+#[apply(test!)]
+#[needs(ROOT)]
+fn what_would_end_the_gate_is_told_before() {
+    let rig = Rig::new(Setup::default());
+    let at = |name: &str| rig.path(name).to_str().unwrap().to_owned();
+    rig.set("control.view_socket", at("view.sock"));
+    rig.set("gate.listen", "127.0.0.1:8480");
+    rig.set("gate.user", "root");
+    let (code, text) = checked(&rig);
+    let place = format!("prestaged.toml:{}: gate.user: ", line_of(&rig, "gate.user"));
+    assert!(
+        code == 78 && text.contains(&place) && text.contains("hint: leave gate.user"),
+        "{text}"
+    );
+    rig.set("gate.user", "games");
+    rig.set("gate.accounts", at("accounts"));
+    rig.set("orders.inbox", at("orders"));
+    rig.set("orders.results", at("results"));
+    rig.set("labels.template", at("label.zpl"));
+    let (code, text) = checked(&rig);
+    let place = format!("prestaged.toml:{}: gate.accounts: ", line_of(&rig, "gate.accounts"));
+    assert!(code == 78 && text.contains(&place), "{code} {text}");
+    for expected in [
+        "orders.inbox: orders does not exist",
+        "orders.results: results does not exist",
+        "labels.template: label.zpl cannot be read",
+        "gate      127.0.0.1:8480 as games, looks only",
+        "signers   none",
+    ] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    fs::write(rig.path("accounts"), "# nobody\n").unwrap();
+    fs::set_permissions(rig.path("accounts"), fs::Permissions::from_mode(0o640)).unwrap();
+    let (code, text) = checked(&rig);
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("gate.accounts: \"games\" may not read accounts, by"), "{text}");
+}
+
 /// The line of the configuration at which a key stands.
 fn line_of(rig: &Rig, key: &str) -> usize {
     let text = fs::read_to_string(rig.path("prestaged.toml")).unwrap();

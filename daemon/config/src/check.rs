@@ -78,27 +78,29 @@ impl Wrong {
 }
 
 impl Config {
-    /// Checks all that does not need a second file.
-    pub(super) fn check(&self) -> Result<(), Wrong> {
-        self.check_station()?;
-        self.check_buses()?;
-        self.check_policy()?;
-        self.check_mode()?;
-        self.check_gate()?;
-        self.check_webhooks()?;
-        self.check_lamps()?;
-        self.check_limits()?;
-        self.check_health()?;
-        self.check_bays()?;
-        self.check_signers()?;
-        self.check_layouts()
+    /// Checks all that does not need a second file. Of each kind the first mistake is told.
+    pub(super) fn check(&self) -> Vec<Wrong> {
+        let checks = [
+            self.check_station(),
+            self.check_buses(),
+            self.check_policy().map(drop),
+            self.check_mode().map(drop),
+            self.check_gate(),
+            self.check_webhooks(),
+            self.check_lamps(),
+            self.check_limits(),
+            self.check_health(),
+            self.check_bays(),
+            self.check_signers(),
+            self.check_layouts(),
+        ];
+        checks.into_iter().filter_map(Result::err).collect()
     }
 
     /// Checks what may stand in several files, each of which is right alone.
     pub(super) fn check_together(&self) -> Result<(), ConfigError> {
-        self.check_sizes()?;
-        self.check_health_is_asked()?;
-        self.check_room()
+        let checks = [self.check_sizes(), self.check_health_is_asked(), self.check_room()];
+        ConfigError::joined(checks.into_iter().filter_map(Result::err).collect())
     }
 
     /// Checks that a drive of the largest capacity holds the layout.

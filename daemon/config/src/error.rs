@@ -22,16 +22,30 @@ impl fmt::Display for Place {
     }
 }
 
-/// A configuration that cannot be used.
+/// A configuration that cannot be used: the first of its mistakes, with those that were found beside it.
 #[derive(Debug)]
 pub struct ConfigError {
     place: Place,
-    mistake: Mistake,
+    mistake: Box<Mistake>,
+    others: Vec<ConfigError>,
 }
 
 impl ConfigError {
     pub(super) fn new(place: Place, mistake: Mistake) -> Self {
-        Self { place, mistake }
+        Self { place, mistake: Box::new(mistake), others: Vec::new() }
+    }
+
+    /// All of these mistakes as one error; nothing if there are none.
+    pub(super) fn joined(mistakes: Vec<Self>) -> Result<(), Self> {
+        let mut all = mistakes.into_iter().flat_map(Self::each);
+        let Some(first) = all.next() else { return Ok(()) };
+        Err(Self { others: all.collect(), ..first })
+    }
+
+    /// Every mistake as an error of its own, in the order in which they were found.
+    pub fn each(mut self) -> Vec<Self> {
+        let others = std::mem::take(&mut self.others);
+        std::iter::once(self).chain(others).collect()
     }
 }
 
@@ -42,7 +56,7 @@ impl Hint for ConfigError {
             .file
             .parent()
             .is_some_and(|folder| folder.extension().is_some_and(|extension| extension == "d"));
-        match &self.mistake {
+        match &*self.mistake {
             // It was listed a moment ago, so it is a link.
             Mistake::Read(error) if is_drop_in && error.kind() == std::io::ErrorKind::NotFound => {
                 Some("it is a link that leads nowhere: mend or remove it".into())

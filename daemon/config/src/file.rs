@@ -43,14 +43,14 @@ impl Source {
     /// What the file says; `check` judges what its type alone cannot.
     pub(super) fn read_as<T: DeserializeOwned>(
         &self,
-        check: impl FnOnce(&T) -> Result<(), Wrong>,
+        check: impl FnOnce(&T) -> Vec<Wrong>,
     ) -> Result<T, ConfigError> {
         let tree = DeTable::parse(&self.text).map_err(|error| self.syntax(&error))?.into_inner();
         let mut found = Vec::new();
         check_names(self.known, &tree, "", 0, &mut found);
-        if let Some((at, mistake)) = found.into_iter().min_by_key(|(at, _)| *at) {
-            return Err(ConfigError::new(self.place(Some(at)), mistake));
-        }
+        found.sort_by_key(|(at, _)| *at);
+        let misnamed = |(at, mistake)| ConfigError::new(self.place(Some(at)), mistake);
+        ConfigError::joined(found.into_iter().map(misnamed).collect())?;
         let read: Result<T, _> = toml::from_str(&self.text);
         let value = read.map_err(|error| match self.wrong_value(&tree, &error) {
             Some(mistake) => {
@@ -58,10 +58,11 @@ impl Source {
             }
             None => self.syntax(&error),
         })?;
-        check(&value).map_err(|wrong| {
+        let placed = |wrong: Wrong| {
             let place = self.place_of(&wrong.at).unwrap_or_else(|| self.place(None));
             ConfigError::new(place, wrong.mistake)
-        })?;
+        };
+        ConfigError::joined(check(&value).into_iter().map(placed).collect())?;
         Ok(value)
     }
 

@@ -48,6 +48,7 @@ pub use sections::{
 };
 pub use webhooks::Webhook;
 
+use check::Wrong;
 use error::{Mistake, Place};
 use file::Source;
 use model::admission::Policy;
@@ -132,20 +133,34 @@ impl Config {
         path: &Path,
         instead: Option<(&Path, &str)>,
     ) -> Result<Self, ConfigError> {
-        let (main, mut table) = Source::read(path)?;
+        let mut mistakes = Vec::new();
+        let mut sources = Vec::new();
+        let mut table = toml::Table::new();
+        match Source::read(path) {
+            Ok((main, read)) => {
+                sources.push(main);
+                table = read;
+            }
+            Err(error) => mistakes.push(error),
+        }
         let DropIns { mut files, ignored } = DropIns::beside(path)?;
-        let mut sources = vec![main];
         files.extend(instead.map(|(file, _)| file.to_owned()));
         files.sort();
         files.dedup();
         for file in files {
-            let (source, over) = match instead {
-                Some((replaced, text)) if replaced == file => Source::parse(&file, text.into())?,
-                _ => Source::read(&file)?,
+            let read = match instead {
+                Some((replaced, text)) if replaced == file => Source::parse(&file, text.into()),
+                _ => Source::read(&file),
             };
-            merge_bays(&mut table, over);
-            sources.push(source);
+            match read {
+                Ok((source, over)) => {
+                    merge_bays(&mut table, over);
+                    sources.push(source);
+                }
+                Err(error) => mistakes.push(error),
+            }
         }
+        ConfigError::joined(mistakes)?;
         let file = std::path::absolute(path).map_err(|error| {
             let place = Place { file: path.to_owned(), line: None };
             ConfigError::new(place, Mistake::Read(error))
@@ -167,10 +182,11 @@ impl Config {
             ConfigError::new(Place::default(), Mistake::Toml(error.message().to_owned()))
         })?;
         config.origin = origin;
-        config.check().map_err(|wrong| {
+        let placed = |wrong: Wrong| {
             let place = config.origin.place(&wrong.at).unwrap_or_default();
             ConfigError::new(place, wrong.mistake)
-        })?;
+        };
+        ConfigError::joined(config.check().into_iter().map(placed).collect())?;
         config.check_together()?;
         if config.layout.is_empty() {
             config.layout.push(Layout::default());

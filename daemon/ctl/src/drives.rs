@@ -7,9 +7,10 @@ use super::client::{Client, ClientError};
 use super::output::{self, Output, paragraph};
 use super::table::{Cell, Keep, Table};
 use super::words::Standing;
-use super::{CommandError, exit, explain, node};
+use super::{CommandError, exit, explain, hinted, node};
 use model::api::snapshot::{Decision, DeviceView, DriveView, Snapshot};
 use model::drive::Serial;
+use model::failure::Refusal;
 use model::naming::{self, Names};
 use model::verdict::Verdict;
 
@@ -25,11 +26,36 @@ pub(super) async fn perform(
         Some(name) => devices = called(devices, &node(name))?,
         None => drives.clear(),
     }
-    let all_reasons = arguments.verbose || arguments.drive.is_some();
+    if out.json {
+        out.print(&hinted::devices(devices), |_| String::new());
+        return Ok(exit::DONE);
+    }
+    let detail = match (&arguments.drive, arguments.verbose) {
+        (Some(_), _) => Detail::OneDrive,
+        (None, true) => Detail::AllReasons,
+        (None, false) => Detail::Decisive,
+    };
     out.print(&devices, |terminal| {
-        render(&devices, all_reasons, terminal) + &ended(&devices, &drives, terminal)
+        render(&devices, detail, terminal) + &ended(&devices, &drives, terminal)
     });
     Ok(exit::DONE)
+}
+
+/// How much is told of each device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Detail {
+    /// The reason that decides.
+    Decisive,
+    /// Every reason.
+    AllReasons,
+    /// Every reason, and what to do about this very drive, with the commands.
+    OneDrive,
+}
+
+/// What to do about a reason against a device; nothing about one that is no business of the station's.
+fn now(device: &DeviceView, refusal: &Refusal) -> Option<String> {
+    let drive = device.serial.as_ref().map_or(&*device.device, Serial::as_str);
+    (!refusal.code.is_out_of_scope()).then(|| refusal.what_now_for(drive))
 }
 
 /// How the jobs of these drives have ended, and what to do now: an admitted drive may have failed since.
@@ -69,7 +95,8 @@ fn names(device: &DeviceView) -> Names<'_> {
     }
 }
 
-fn render(devices: &[DeviceView], all_reasons: bool, terminal: Option<usize>) -> String {
+fn render(devices: &[DeviceView], detail: Detail, terminal: Option<usize>) -> String {
+    let all_reasons = detail != Detail::Decisive;
     if devices.is_empty() {
         return paragraph("no block devices\n", terminal);
     }
@@ -110,15 +137,20 @@ fn render(devices: &[DeviceView], all_reasons: bool, terminal: Option<usize>) ->
                 why,
             ]
         };
-        let why = device.refusals.first().map(|refusal| &refusal.detail);
-        let why = Cell::perhaps(why.or(device.detail.as_ref()));
+        // In a pipe each line stands for itself, so it also says what to do.
+        let told = |refusal: &Refusal| match now(device, refusal).filter(|_| terminal.is_none()) {
+            Some(now) => format!("{}; hint: {now}", refusal.detail),
+            None => refusal.detail.clone(),
+        };
+        let why = device.refusals.first().map(told);
+        let why = Cell::perhaps(why.as_ref().or(device.detail.as_ref()));
         table.row(row(Cell::perhaps(device.code.as_ref()), why));
         for further in device.refusals.iter().skip(1) {
             if !all_reasons {
                 hidden += 1;
                 continue;
             }
-            let mut row = row(Cell::new(further.code), Cell::new(&further.detail));
+            let mut row = row(Cell::new(further.code), Cell::new(told(further)));
             if terminal.is_some() {
                 // For the eye; in a pipe each line stands for itself.
                 row = Default::default();
@@ -128,7 +160,13 @@ fn render(devices: &[DeviceView], all_reasons: bool, terminal: Option<usize>) ->
         }
     }
     let mut text = table.render(terminal);
-    if terminal.is_some() {
+    if terminal.is_some() && detail == Detail::OneDrive {
+        let decisive = devices.iter().filter_map(|device| now(device, device.refusals.first()?));
+        let told = decisive.map(|now| paragraph(&format!("{}\n", output::hint(&now)), terminal));
+        let hints: String = told.collect();
+        text += if hints.is_empty() { "" } else { "\n" };
+        text += &hints;
+    } else if terminal.is_some() {
         let decisive = devices.iter().filter_map(|device| device.refusals.first());
         let ours = decisive.filter(|reason| !reason.code.is_out_of_scope());
         let hints = explain::hints(ours, terminal);
@@ -145,14 +183,37 @@ fn render(devices: &[DeviceView], all_reasons: bool, terminal: Option<usize>) ->
 
 #[cfg(test)]
 mod tests {
-    use super::{called, render};
+    use super::{Detail, called, render};
     use crate::fixture;
+    use model::advice::Explained as _;
+    use model::code::ReasonCode;
+    use model::failure::Refusal;
 
     #[test]
     fn drives() {
         let devices = fixture::station().devices;
-        fixture::outputs("drives", |terminal| render(&devices, false, terminal));
-        fixture::outputs("drives-verbose", |terminal| render(&devices, true, terminal));
+        fixture::outputs("drives", |terminal| render(&devices, Detail::Decisive, terminal));
+        fixture::outputs("drives-verbose", |terminal| {
+            render(&devices, Detail::AllReasons, terminal)
+        });
+    }
+
+    /// On a terminal and in a pipe, and what this very drive needs rather than what its code needs in general.
+    #[test]
+    fn one_drive_s_hint_has_the_commands() {
+        let mut device = fixture::station().devices.swap_remove(0);
+        let command = "`blkdiscard -f /dev/sdz`";
+        let refusal = Refusal::new(ReasonCode::NotBlank, "it holds ext4").with_hint(command);
+        device.refusals = vec![refusal];
+        for terminal in [None, Some(60), Some(120)] {
+            let text = render(std::slice::from_ref(&device), Detail::OneDrive, terminal);
+            let text = anstream::adapter::strip_str(&text).to_string();
+            assert!(text.contains(&format!("hint: {command}")), "{terminal:?}: {text}");
+        }
+        device.refusals = vec![Refusal::new(ReasonCode::TooSmall, "too small")];
+        let text = render(&[device], Detail::OneDrive, None);
+        let now = ReasonCode::TooSmall.advice().now;
+        assert!(text.contains(&format!("too small; hint: {now}")), "{text}");
     }
 
     #[test]

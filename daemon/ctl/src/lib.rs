@@ -23,6 +23,7 @@ pub mod exit;
 mod explain;
 #[cfg(test)]
 mod fixture;
+mod hinted;
 mod image;
 mod key;
 mod label;
@@ -227,7 +228,10 @@ async fn perform(arguments: Arguments) -> Result<u8, CommandError> {
     match arguments.verb {
         Verb::Status => {
             let snapshot: Snapshot = client.get("/v1/status").await?;
-            out.print(&snapshot, |terminal| status::render(&snapshot, terminal));
+            match out.json {
+                true => out.print(&hinted::snapshot(snapshot), |_| String::new()),
+                false => out.print(&snapshot, |terminal| status::render(&snapshot, terminal)),
+            }
             Ok(exit::DONE)
         }
         Verb::Watch => {

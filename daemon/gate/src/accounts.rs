@@ -65,9 +65,12 @@ impl Hint for AccountError {
                 "print the line anew: prestaged-gate account NAME view|operate|admin".into()
             }
             Self::Readable(path) => format!("chmod o= {}", path.display()),
-            Self::Name | Self::Short | Self::Read(_) | Self::Hash | Self::File { .. } => {
-                return None;
+            Self::File { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                "each line of the file is printed by: prestaged-gate account NAME view|operate|admin"
+                    .into()
             }
+            Self::File { .. } => "the gate's user must be able to read it".into(),
+            Self::Name | Self::Short | Self::Read(_) | Self::Hash => return None,
         })
     }
 }

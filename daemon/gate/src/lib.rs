@@ -25,6 +25,7 @@ mod guard;
 mod live;
 mod metrics;
 mod pages;
+mod readiness;
 mod reading;
 mod routes;
 mod server;
@@ -48,6 +49,7 @@ use feed::Now;
 use live::Frames;
 
 pub use describe::document as openapi;
+pub use readiness::mistakes;
 
 /// Shows a prestaged station on web pages.
 #[derive(Debug, clap::Parser)]

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -82,6 +82,21 @@ impl Certificate {
                 // Perhaps only one of the two files has been replaced yet.
                 Err(error) => tracing::warn!("the earlier certificate is kept: {error}"),
             }
+        }
+    }
+}
+
+/// Whether the gate can use these files as they are now.
+pub(crate) fn check(certificate: &Path, key: &Path) -> Result<(), TlsError> {
+    load(&[certificate.to_owned(), key.to_owned()]).map(drop)
+}
+
+impl TlsError {
+    /// The file that cannot be used; none where both do not go together.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Read { path, .. } | Self::Pem { path, .. } => Some(path),
+            Self::Unusable(_) => None,
         }
     }
 }

@@ -171,8 +171,11 @@ pub(super) async fn guard(
     if peer.user().is_some() && peer.user() == context.visitors.gate {
         match actor(request.headers()) {
             Ok(None) if asks != Asks::Look => {
-                return bad_request(format!("the gate must name who asks ({ACTOR})"))
-                    .into_response();
+                let detail = format!(
+                    "user {} is the gate's (gate.user), and the gate must name who asks ({ACTOR})",
+                    peer.user().unwrap_or_default()
+                );
+                return bad_request(detail).into_response();
             }
             Ok(actor) => {
                 let peer = Peer { actor, ..peer };

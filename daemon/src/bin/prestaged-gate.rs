@@ -8,6 +8,7 @@ use clap::Parser;
 use config::Config;
 use gate::{Arguments, GateError, Verb, accounts};
 use model::hint::Hint;
+use prestaged::complaint;
 use prestaged::log::{self, Log};
 
 /// `EX_USAGE` of sysexits.h.
@@ -49,14 +50,18 @@ fn show(file: &std::path::Path) -> anyhow::Result<()> {
 }
 
 fn say(text: &str) -> anyhow::Result<()> {
-    writeln!(io::stdout(), "{text}").context("cannot write to standard output")
+    match writeln!(io::stdout(), "{text}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write to standard output"),
+    }
 }
 
 fn report(result: anyhow::Result<()>) -> ExitCode {
     let Err(error) = result else { return ExitCode::SUCCESS };
-    let hint = error.downcast_ref::<GateError>().and_then(Hint::hint);
-    let hint = hint.or_else(|| error.downcast_ref::<config::ConfigError>().and_then(Hint::hint));
-    let hints = hint.iter().flat_map(|hint| hint.lines()).map(|line| format!("hint: {line}\n"));
-    log::say(format!("prestaged-gate: {error:#}\n{}", hints.collect::<String>()));
+    let hint = |error: &anyhow::Error| {
+        let hint = error.downcast_ref::<GateError>().and_then(Hint::hint);
+        hint.or_else(|| error.downcast_ref::<config::ConfigError>().and_then(Hint::hint))
+    };
+    log::say(complaint::text("prestaged-gate", [error], hint));
     ExitCode::from(CONFIGURATION)
 }

@@ -8,6 +8,7 @@ use clap::Parser;
 use config::Config;
 use lamps::{Arguments, LampsError};
 use model::hint::Hint;
+use prestaged::complaint;
 use prestaged::log::{self, Log};
 
 /// `EX_USAGE` of sysexits.h.
@@ -24,10 +25,11 @@ fn main() -> ExitCode {
         }
     };
     let Err(error) = show(&config) else { return ExitCode::SUCCESS };
-    let hint = error.downcast_ref::<LampsError>().and_then(Hint::hint);
-    let hint = hint.or_else(|| error.downcast_ref::<config::ConfigError>().and_then(Hint::hint));
-    let hints = hint.iter().flat_map(|hint| hint.lines()).map(|line| format!("hint: {line}\n"));
-    log::say(format!("prestaged-lamps: {error:#}\n{}", hints.collect::<String>()));
+    let hint = |error: &anyhow::Error| {
+        let hint = error.downcast_ref::<LampsError>().and_then(Hint::hint);
+        hint.or_else(|| error.downcast_ref::<config::ConfigError>().and_then(Hint::hint))
+    };
+    log::say(complaint::text("prestaged-lamps", [error], hint));
     ExitCode::from(CONFIGURATION)
 }
 

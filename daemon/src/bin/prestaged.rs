@@ -5,14 +5,13 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, Error};
 use clap::Parser;
 use config::Config;
 use media::worker;
-use prestaged::health;
 use prestaged::log::{self, Log};
 use prestaged::service::{self, Arguments};
-use prestaged::worker_main;
+use prestaged::{check, complaint, health, worker_main};
 
 /// `EX_USAGE` of sysexits.h.
 const USAGE: u8 = 64;
@@ -42,10 +41,18 @@ fn main() -> ExitCode {
         Err(error) => return report(Err(error.into()), CONFIGURATION, &arguments.config),
     };
     if arguments.check {
-        let checked = runtime.block_on(service::check(&config));
-        let shown =
-            checked.and_then(|(tools, _, probed)| say(&service::summary(&config, &tools, &probed)));
-        return report(shown, CONFIGURATION, &arguments.config);
+        let found = runtime.block_on(check::check(&config));
+        // What would end the gate is a mistake here; the station itself starts without it.
+        let ends_the_gate = gate::mistakes(&config).into_iter().map(Error::from);
+        let shown = match found {
+            Ok(found) => say(&check::summary(&config, &found))
+                .err()
+                .into_iter()
+                .chain(ends_the_gate)
+                .collect(),
+            Err(mistakes) => mistakes.into_iter().chain(ends_the_gate).collect(),
+        };
+        return report_all(shown, CONFIGURATION, &arguments.config);
     }
     if let Some(choice) = arguments.ledger {
         let settled = service::settle_ledger(&config, choice).and_then(|done| say(&done));
@@ -55,22 +62,34 @@ fn main() -> ExitCode {
         Ok(log) => log,
         Err(error) => return report(Err(error.into()), 1, &arguments.config),
     };
-    let ended = runtime.block_on(service::run(config));
+    let ended = runtime.block_on(async {
+        let found = check::check(&config).await?;
+        service::run(config, found).await.map_err(|error| vec![error])
+    });
     // A thread that hangs in the kernel with a dead drive must not keep the station from ending.
     runtime.shutdown_background();
     log.finish();
-    report(ended, CONFIGURATION, &arguments.config)
+    report_all(ended.err().unwrap_or_default(), CONFIGURATION, &arguments.config)
 }
 
+/// Writes to standard output. Who reads no further, such as `head`, has seen enough.
 fn say(text: &str) -> anyhow::Result<()> {
-    writeln!(io::stdout(), "{text}").context("cannot write to standard output")
+    match writeln!(io::stdout(), "{text}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write to standard output"),
+    }
 }
 
 /// The exit code of what has ended so with this configuration file. An error is told on standard error.
 fn report(result: anyhow::Result<()>, code: u8, file: &Path) -> ExitCode {
-    let Err(error) = result else { return ExitCode::SUCCESS };
-    let hint = service::hint(&error, file);
-    let hints = hint.iter().flat_map(|hint| hint.lines()).map(|line| format!("hint: {line}\n"));
-    log::say(format!("prestaged: {error:#}\n{}", hints.collect::<String>()));
+    report_all(result.err().into_iter().collect(), code, file)
+}
+
+/// The same with several errors, or none.
+fn report_all(errors: Vec<Error>, code: u8, file: &Path) -> ExitCode {
+    if errors.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    log::say(complaint::text("prestaged", errors, |error| service::hint(error, file)));
     ExitCode::from(code)
 }

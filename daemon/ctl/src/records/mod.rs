@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use crate::client::{Client, ClientError, Records};
 use crate::output::{Output, paragraph, put_part, put_styled, terminal};
 use crate::table::{Cell, Keep, Table};
-use crate::{CommandError, csv, exit, explain, output, words};
+use crate::{CommandError, csv, exit, explain, hinted, output, words};
 use model::api::line::RecordLine;
 use model::drive::Serial;
 use model::failure::{Denial, Reason};
@@ -124,10 +124,11 @@ impl Listing {
         match self {
             Self::Csv(text) => *text += &csv::row(&record).map_err(broken)?,
             Self::Lines(text) => {
-                *text += &serde_json::to_string(&record).unwrap_or_default();
+                *text += &serde_json::to_string(&hinted::record(record)).unwrap_or_default();
                 text.push('\n');
             }
             Self::Json { text, is_empty } => {
+                let record = hinted::record(record);
                 let one = serde_json::to_string_pretty(&record).unwrap_or_default();
                 *text += if *is_empty { "\n  " } else { ",\n  " };
                 *text += &one.replace('\n', "\n  ");
@@ -277,7 +278,7 @@ mod tests {
     use jiff::tz::TimeZone;
 
     use super::{Listing, render};
-    use crate::fixture;
+    use crate::{fixture, hinted};
 
     #[test]
     fn records() {
@@ -291,7 +292,7 @@ mod tests {
     #[test]
     fn an_array_is_written_as_it_comes() {
         for count in [0, 1, 3, 100] {
-            let records = vec![fixture::record(); count];
+            let records = vec![hinted::record(fixture::record()); count];
             let mut listing = Listing::json();
             let mut text = String::new();
             for record in &records {

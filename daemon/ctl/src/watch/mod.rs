@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 use super::client::{Client, ClientError, Lines};
+use super::hinted;
 use super::output::put;
 use super::words::{Going, Standing};
 use news::News;
@@ -39,7 +40,7 @@ pub(super) async fn perform(client: &Client, json: bool) -> Result<(), ClientErr
         loop {
             tokio::select! {
                 next = events.next::<Snapshot>() => match next? {
-                    Some(snapshot) => put(&serde_json::to_string(&snapshot)?),
+                    Some(snapshot) => put(&serde_json::to_string(&hinted::snapshot(snapshot))?),
                     None => return Err(ClientError::Ended),
                 },
                 Ok(()) = &mut unread => return Ok(()),

@@ -120,6 +120,19 @@ impl Wanted {
     }
 }
 
+/// What keeps a receiver from ever being told anything, with the part of its table that says so.
+pub(crate) fn check(hook: &config::Webhook) -> Vec<(&'static str, EventsError)> {
+    let name = || hook.name.clone();
+    let secret = signature::read(&hook.secret)
+        .err()
+        .map(|source| ("secret", EventsError::Secret { name: name(), source }));
+    let receiver = webhook::Webhook::new(hook).err().map(|source| {
+        let key = if hook.ca.is_some() { "ca" } else { "url" };
+        (key, EventsError::Webhook { name: name(), source })
+    });
+    secret.into_iter().chain(receiver).collect()
+}
+
 /// Begins to tell everybody whom the configuration names.
 ///
 /// # Errors
