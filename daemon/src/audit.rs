@@ -83,7 +83,10 @@ impl Work for Audit {
                 AuditError::Wim(error) => failure.with_hint_of(error),
                 _ if code == FailureCode::NotImaged => {
                     let device = self.0.node.display();
-                    failure.with_hint(format!("`prestagectl image {device}` images it"))
+                    failure.with_hint(format!(
+                        "`prestagectl image {device}` images it if the station admits it, which \
+                         `prestagectl drives {device}` shows"
+                    ))
                 }
                 _ => failure,
             }

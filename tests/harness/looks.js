@@ -40,7 +40,7 @@ const written = (element) => {
 };
 for (const tile of document.querySelectorAll(".tile")) {
   for (const element of tile.querySelectorAll("*")) {
-    if (!shown(element) || !writes(element) || element.matches(".serial")) continue;
+    if (!shown(element) || !writes(element) || element.closest(".serial")) continue;
     if (!inside(written(element), tile.getBoundingClientRect())) say("cut off", element);
   }
 }

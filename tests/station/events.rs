@@ -128,7 +128,7 @@ fn nothing_is_lost_whoever_ends() {
     let record = &rig.records(&drive.serial)[0];
     assert_eq!(&event["data"], record);
     assert_eq!((&event["subject"], &event["time"]), (&json!(drive.serial), &record["closed"]));
-    assert_eq!(event["source"], format!("/stations/{}", rig.name).replace('-', "%2D"));
+    assert_eq!(event["source"], format!("/stations/{}", rig.name));
     let ledger = &rig.json(&["log", "checkpoint"])["ledger"];
     let id = format!(
         "{}:{}",

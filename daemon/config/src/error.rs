@@ -113,6 +113,9 @@ impl fmt::Display for Doubt {
 pub(super) enum Mistake {
     #[error("cannot be read")]
     Read(#[source] std::io::Error),
+    /// A recipe of media, which is named on the command line and nowhere else.
+    #[error("cannot be read")]
+    Recipe(#[source] std::io::Error),
     #[error("{0}")]
     Toml(String),
     #[error("{}: no such key", keys::path(section, name))]
@@ -147,7 +150,10 @@ impl Mistake {
             Self::Read(error) if error.kind() == std::io::ErrorKind::NotFound => Some(
                 "name the right file with --config or PRESTAGED_CONFIG".into(),
             ),
-            Self::Read(_) | Self::Toml(_) => None,
+            Self::Recipe(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Some("name the file with the recipe; prestaged-recipe(5) says what stands in it".into())
+            }
+            Self::Read(_) | Self::Recipe(_) | Self::Toml(_) => None,
             Self::NoSuchKey { near, .. } => {
                 near.as_ref().map(|near| format!("did you mean {near:?}?"))
             }

@@ -140,7 +140,7 @@ impl Source {
 }
 
 /// The text of a file.
-pub(super) fn text_of(path: &Path) -> Result<String, ConfigError> {
+fn text_of(path: &Path) -> Result<String, ConfigError> {
     std::fs::read_to_string(path).map_err(|error| {
         ConfigError::new(Place { file: path.to_owned(), line: None }, Mistake::Read(error))
     })

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::check::Wrong;
 use super::error::{ConfigError, Mistake, Place};
-use super::file::{Source, text_of};
+use super::file::Source;
 use super::keys::Fallback::{Absent, Required, Value};
 use super::keys::Kind::{Count, OneOf, Path as PathKind, Text};
 use super::keys::{Key, key};
@@ -202,7 +202,10 @@ impl Image {
 /// # Errors
 /// [`ConfigError`] names the file, the line and the key.
 pub fn load(path: &Path) -> Result<Composition, ConfigError> {
-    parse(path, text_of(path)?)
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        ConfigError::new(Place { file: path.to_owned(), line: None }, Mistake::Recipe(error))
+    })?;
+    parse(path, text)
 }
 
 /// Reads the text of a recipe that is, or could be, at `path`.
@@ -333,6 +336,14 @@ mod tests {
     use super::*;
 
     const LEAST: &str = "[os]\nwim = \"os.wim\"\n[boot]\nwim = '/parts/boot.wim'\n";
+
+    #[test]
+    fn a_recipe_that_is_not_there_is_not_the_configuration() {
+        let error = load(Path::new("/no/such/recipe.toml")).unwrap_err();
+        assert!(chain(&error).starts_with("/no/such/recipe.toml: cannot be read: No such file"));
+        let hint = error.hint().unwrap();
+        assert!(hint.contains("the file with the recipe") && !hint.contains("--config"), "{hint}");
+    }
 
     fn read(text: &str) -> Result<Composition, String> {
         parse(Path::new("/orders/acme.toml"), text.to_owned()).map_err(|error| {

@@ -1,5 +1,6 @@
 //! `arm`, `disarm` and `stop`: what the station does at once, and what that means for the drives.
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::client::{Client, segment};
@@ -7,6 +8,7 @@ use super::output::{Output, narrow};
 use super::{CommandError, exit};
 use model::api::answers::Done;
 use model::api::requests::{Armed, LocateRequest, Stopped};
+use model::api::snapshot::{LampsView, Snapshot};
 
 /// How many drives are named.
 const NAMED: usize = 8;
@@ -43,7 +45,25 @@ pub(super) async fn locate(
 ) -> Result<u8, CommandError> {
     let path = format!("/v1/bays/{}/locate", segment(bay));
     let _: Value = client.post(&path, &LocateRequest { off }).await?;
-    out.done(if off { "not located any more" } else { "located" })
+    if off {
+        return out.done("not located any more");
+    }
+    let snapshot: Snapshot = client.get("/v1/status").await?;
+    out.done(located(snapshot.lamps.as_ref(), Timestamp::now()))
+}
+
+/// What is said to somebody who looks for a bay: without lamps, nothing blinks.
+fn located(lamps: Option<&LampsView>, now: Timestamp) -> &'static str {
+    match lamps {
+        None => "located, and no lamp blinks: prestaged-lamps has not said anything",
+        Some(lamps) if !lamps.is_fresh(now) => {
+            "located, and no lamp may blink: prestaged-lamps has not said anything lately"
+        }
+        Some(LampsView { bays: 0, .. }) => {
+            "located, and no lamp blinks: prestaged-lamps knows none of any bay"
+        }
+        Some(_) => "located",
+    }
 }
 
 fn armed(report: &Armed) -> String {
@@ -115,7 +135,25 @@ fn stopped(report: &Stopped) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Armed, Stopped, armed, narrow, stopped};
+    use jiff::{SignedDuration, Timestamp};
+    use model::api::snapshot::LampsView;
+
+    use super::{Armed, Stopped, armed, located, narrow, stopped};
+
+    #[test]
+    fn who_looks_for_a_bay_hears_whether_a_lamp_blinks() {
+        let now: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
+        let lamps = |bays, age| LampsView {
+            at: now - SignedDuration::from_secs(age),
+            bays,
+            troubles: Vec::new(),
+        };
+        assert_eq!(located(Some(&lamps(8, 60)), now), "located");
+        for none in [None, Some(lamps(8, 600)), Some(lamps(0, 60))] {
+            let told = located(none.as_ref(), now);
+            assert!(told.starts_with("located, and no lamp"), "{told}");
+        }
+    }
 
     #[test]
     fn who_arms_hears_what_begins_and_until_when() {

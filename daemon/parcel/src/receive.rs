@@ -425,7 +425,7 @@ impl<'a> Assembly<'a> {
                 self.stream = None;
                 let failures = self.failures.entry(number).or_default();
                 *failures += match &error {
-                    SourceError::Missing { .. } => PATIENCE + 1,
+                    SourceError::Missing { .. } | SourceError::NoFolder { .. } => PATIENCE + 1,
                     _ => 1,
                 };
                 let short = match &error {

@@ -16,6 +16,9 @@ pub enum SourceError {
     /// It is not there, now.
     #[error("there is no {name} in the parcel")]
     Missing { name: String },
+    /// Not even the folder is there, now.
+    #[error("there is no folder {path}")]
+    NoFolder { path: PathBuf },
     /// It is there, and longer than it may be.
     #[error("{name} is longer than that of any parcel")]
     Long { name: String },
@@ -59,7 +62,12 @@ impl Folder {
     }
 
     fn open(&self, name: &str) -> Result<File, SourceError> {
-        open_file(&self.0.join(name)).map_err(|source| failed(name, source))
+        open_file(&self.0.join(name)).map_err(|source| match failed(name, source) {
+            SourceError::Missing { .. } if !self.0.is_dir() => {
+                SourceError::NoFolder { path: self.0.clone() }
+            }
+            error => error,
+        })
     }
 }
 
@@ -102,5 +110,21 @@ impl Source for Folder {
         let mut file = self.open(name)?;
         file.seek(SeekFrom::Start(from.0)).map_err(|source| failed(name, source))?;
         Ok(Box::new(file.take(length.0)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_is_not_there_is_told_from_a_part_that_is_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let whole = |path: &Path| Folder::new(path).whole("manifest.json", Bytes(1)).unwrap_err();
+        let told = whole(folder.path()).to_string();
+        assert_eq!(told, "there is no manifest.json in the parcel");
+        let missing = folder.path().join("acme.parcel");
+        let told = whole(&missing).to_string();
+        assert_eq!(told, format!("there is no folder {}", missing.display()));
     }
 }

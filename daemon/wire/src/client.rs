@@ -312,5 +312,20 @@ impl Lines {
 
 /// Quotes a name so that it is one segment of a path, or one value of a query.
 pub fn segment(name: &str) -> String {
-    percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC).to_string()
+    // RFC 3986 has no need to quote these. The dot stays quoted: a name of dots would be a step in the path.
+    const QUOTED: percent_encoding::AsciiSet =
+        percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~');
+    percent_encoding::utf8_percent_encode(name, &QUOTED).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::segment;
+
+    #[test]
+    fn a_name_is_one_segment_and_reads_as_it_is_where_it_can() {
+        assert_eq!(segment("rack-01_a~b"), "rack-01_a~b");
+        assert_eq!(segment("bay 1/2?#"), "bay%201%2F2%3F%23");
+        assert_eq!(segment(".."), "%2E%2E", "no step up");
+    }
 }

@@ -12,6 +12,7 @@ use crate::output::{Output, paragraph, put_part, put_styled, terminal};
 use crate::table::{Cell, Keep, Table};
 use crate::{CommandError, csv, exit, explain, hinted, output, words};
 use model::api::line::RecordLine;
+use model::api::snapshot::Snapshot;
 use model::drive::Serial;
 use model::failure::{Denial, Reason};
 use model::record::Record;
@@ -40,10 +41,50 @@ pub(super) async fn perform(
     } else {
         Listing::table(terminal())
     };
-    let code = each(&mut rows, |record| listing.take(record)).await?;
+    let mut seen = false;
+    let code = each(&mut rows, |record| {
+        seen = true;
+        listing.take(record)
+    })
+    .await?;
     let text = listing.end();
     listing.show(&text);
+    if !seen && arguments.names_something() {
+        let snapshot: Snapshot = client.get("/v1/status").await?;
+        unknown(arguments, &snapshot).iter().for_each(|text| remark(text));
+    }
     Ok(code)
+}
+
+/// Filters by which nothing was found and which name nothing that the station knows now, so that a slip of the finger does
+/// not look like an empty shift.
+fn unknown(arguments: &RecordsArguments, snapshot: &Snapshot) -> Vec<String> {
+    let mut unknown = Vec::new();
+    let bays = || {
+        let named = snapshot.bays.iter().map(|bay| bay.name.as_str());
+        named.chain(snapshot.devices.iter().map(|device| device.bay.0.as_str()))
+    };
+    if let Some(bay) = arguments.bay.as_deref().filter(|bay| bays().all(|known| known != *bay)) {
+        unknown.push(format!("no bay is called {bay:?}; see `prestagectl bays list`"));
+    }
+    let is_serial = |serial: &str| {
+        let mut attached = snapshot.devices.iter().filter_map(|device| device.serial.as_ref());
+        attached.any(|known| known.as_str() == serial)
+    };
+    if let Some(serial) = arguments.serial.as_deref().filter(|serial| !is_serial(serial)) {
+        unknown.push(format!("no drive with the serial number {serial:?} is attached"));
+    }
+    let is_order = |number: &str| snapshot.orders.iter().any(|order| order.number == number);
+    if let Some(number) = arguments.order.as_deref().filter(|number| !is_order(number)) {
+        unknown
+            .push(format!("no open order has the number {number:?}; see `prestagectl order list`"));
+    }
+    unknown
+}
+
+#[expect(clippy::print_stderr, reason = "what is said beside the records")]
+fn remark(text: &str) {
+    eprintln!("prestagectl: {text}");
 }
 
 /// Gives every record to `take`, as it comes. Returns the exit code: 1 if a row cannot be read.
@@ -277,7 +318,7 @@ fn why(record: &Record, terminal: Option<usize>) -> String {
 mod tests {
     use jiff::tz::TimeZone;
 
-    use super::{Listing, render};
+    use super::{Listing, RecordsArguments, render, unknown};
     use crate::{fixture, hinted};
 
     #[test]
@@ -286,6 +327,31 @@ mod tests {
         let zone = TimeZone::fixed(jiff::tz::offset(1));
         fixture::outputs("records", |terminal| render(&records, terminal, &zone));
         fixture::outputs("records-none", |terminal| render(&[], terminal, &zone));
+    }
+
+    #[test]
+    fn a_filter_that_names_nothing_known_is_told() {
+        let station = fixture::station();
+        let device = station.devices.iter().find(|device| device.serial.is_some()).unwrap();
+        let slip = RecordsArguments {
+            serial: Some("newc9".into()),
+            bay: Some("bay to".into()),
+            order: Some("PO1".into()),
+            ..RecordsArguments::default()
+        };
+        let told = unknown(&slip, &station);
+        assert_eq!(told.len(), 3, "{told:?}");
+        for (told, name) in told.iter().zip(["\"bay to\"", "\"newc9\"", "\"PO1\""]) {
+            assert!(told.contains(name), "{told}");
+        }
+        let right = RecordsArguments {
+            serial: device.serial.as_ref().map(ToString::to_string),
+            bay: Some(device.bay.0.clone()),
+            order: station.orders.first().map(|order| order.number.clone()),
+            ..RecordsArguments::default()
+        };
+        assert!(right.names_something() && !RecordsArguments::default().names_something());
+        assert_eq!(unknown(&right, &station), Vec::<String>::new());
     }
 
     /// What is printed is one JSON document, and the one that was printed when records came all at once.

@@ -6,7 +6,7 @@ use model::verdict::Verdict;
 use crate::client::segment;
 use crate::{completing, since};
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct RecordsArguments {
     /// Take only records of the drive with this serial number.
     #[arg(long, global = true, add = completing::serials())]
@@ -77,6 +77,11 @@ impl From<VerdictFilter> for Verdict {
 }
 
 impl RecordsArguments {
+    /// Whether a drive, an order or a bay is named, in whose name there may be a slip of the finger.
+    pub(super) fn names_something(&self) -> bool {
+        self.serial.is_some() || self.order.is_some() || self.bay.is_some()
+    }
+
     /// The daemon's path of the records that are asked for.
     pub(super) fn path(&self) -> String {
         let verdict = self.verdict.map(|verdict| Verdict::from(verdict).to_string());

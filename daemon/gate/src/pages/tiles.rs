@@ -97,6 +97,9 @@ fn remarks(rack: &Rack<'_>, shape: Shape) -> Markup {
 /// Stands before the name of a bay that somebody looks for.
 const LOCATED: &str = "◉ ";
 
+/// A bay whose name has more letters stands in smaller ones, so that the drive's number has room beside it.
+const LONG: usize = 9;
+
 /// A number as short as it may be: its end, which tells drives of one batch apart.
 fn tail(serial: &str) -> String {
     let letters: Vec<char> = serial.chars().collect();
@@ -119,13 +122,13 @@ fn one(at: usize, tile: &Tile<'_>, shape: Shape, fresh: bool) -> Markup {
     let located = fresh && tile.is_located(Timestamp::now());
     html! {
         article.tile.(light).pulled[tile.pulled().is_some()] id={ "t" (at) } data-light=(light) data-word=(word) aria-label=(label) {
-            div.over {
+            div.over.long[tile.bay.chars().count() > LONG] {
                 @if fresh && !tile.light().mark().is_empty() { span.mark aria-hidden="true" { (tile.light().mark()) } }
                 @match shape {
                     Shape::Rack => a.bay href={ "/bay/" (wire::client::segment(tile.bay)) } { @if located { (LOCATED) } (tile.bay) }
                     Shape::Wall => span.bay { @if located { (LOCATED) } (tile.bay) }
                 }
-                span.serial title=(name) { (tail(name)) }
+                span.serial title=(name) { bdi dir="ltr" { (tail(name)) } }
             }
             div.word { (word) }
             @if station { div.band { "STATION" } }
