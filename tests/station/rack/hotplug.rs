@@ -97,7 +97,7 @@ fn mixed_buses() {
 /// A drive is pulled while it is written and in its last phase, and another is plugged into the same bay at once: the kernel
 /// gives it the same name.
 #[apply(test!)]
-#[needs(RACK)]
+#[needs(RACK, LONG)]
 fn pulled_and_replaced() {
     replaced(&[(Bus::Nvme, "writing"), (Bus::Scsi, "committing")]);
 }
