@@ -241,17 +241,15 @@ impl Insertion {
         self.phase = Phase::Judging;
     }
 
-    /// Media and order of the attempt that a retry repeats: those that somebody has named, or the order that the drive
-    /// belonged to. Without either the drive is judged like one that has just come.
+    /// Media and order of the attempt that a retry repeats: those that somebody has named, or the order for which a job has
+    /// written to the drive. Without either the drive is judged like one that has just come.
     pub(crate) fn repeated(&self) -> (Option<String>, Option<String>) {
-        let of_record =
-            || self.record.as_ref().filter(|r| !r.is_refusal()).and_then(|r| r.order.clone());
-        let decided = self.order.as_ref().map(|order| order.number.clone());
-        let order = self.requested_order.clone().or(decided).or_else(of_record);
-        match &self.requested_media {
-            Some(media) => (Some(media.clone()), None),
-            None => (None, order),
+        if let Some(media) = &self.requested_media {
+            return (Some(media.clone()), None);
         }
+        let job = self.record.as_ref().filter(|record| !record.is_refusal());
+        let order = || job.and_then(|record| record.order.clone());
+        (None, self.requested_order.clone().or_else(order))
     }
 
     /// The order that was scanned for the drive, and by whom, as long as the drive has not passed.
