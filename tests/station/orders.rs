@@ -220,7 +220,7 @@ fn two_orders_run_beside_each_other() {
     let list = format!("serial\n{}\n{}\n{}\n", right.serial, right2.serial, bad.serial);
     fs::write(rig.path("list.csv"), list).unwrap();
     add(&rig, "PO-L", &win, "quantity = 2\n[match]\nbays = [\"*LEFT*\"]\n");
-    add(&rig, "PO-R", &other, "quantity = 2\n[match]\nserials = [\"@list.csv\"]\n");
+    add(&rig, "PO-R", &other, "quantity = 2\nattempts = 2\n[match]\nserials = [\"@list.csv\"]\n");
     bad.attach(&[]);
     [&left, &left2, &right].iter().for_each(|drive| drive.attach(&[]));
     for (drive, number, media) in
