@@ -8,7 +8,7 @@ use crate::error::LedgerError;
 
 /// With less room than this no drive is begun. A record takes some dozens of kibibytes until it is in the database's file, and
 /// drives that are being imaged must find room for their verdicts: the last of it is theirs.
-const LEAST: Bytes = Bytes(1 << 20);
+const LEAST: Bytes = Bytes(256 << 10);
 
 /// Whether drives may be begun whose records go to this file. What a file system does not tell, the writing will find out.
 ///

@@ -20,9 +20,10 @@ use crate::Station;
 use crate::catalog::MediaUnavailable;
 use crate::drives::recipe;
 use crate::history::vouched;
-use crate::insertion::{Insertion, Key, Lack, Phase, Wish};
+use crate::insertion::{Insertion, Key, Lack, Phase};
 use crate::message::{Acceptance, Answer, Effect, Reply};
 use crate::press_queue::Priority;
+use crate::wish::Wish;
 
 fn detached() -> Denial {
     Denial::new(DenialCode::NoSuchDrive, "the drive has just been detached")

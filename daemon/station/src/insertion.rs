@@ -3,7 +3,6 @@
 use jiff::Timestamp;
 use model::api::snapshot::{Decision, DeviceView, DriveView};
 use model::code::ReasonCode;
-use model::digest::Digest;
 use model::drive::{Diskseq, Drive, Serial};
 use model::failure::{Reason, Refusal};
 use model::health::Health;
@@ -18,6 +17,7 @@ use uuid::Uuid;
 
 use crate::earlier::telling;
 use crate::past;
+use crate::wish::Wish;
 
 /// Names an insertion. The kernel name alone does not: another drive may get it at once.
 pub(crate) type Key = (String, Diskseq);
@@ -35,19 +35,6 @@ pub(crate) struct OfOrder {
     pub(crate) number: String,
     /// Which job of this serial number it is, or would be.
     pub(crate) attempt: u32,
-}
-
-/// What an operator wants of another attempt at a drive.
-#[derive(Debug)]
-pub(crate) struct Wish {
-    /// Name of the media.
-    pub(crate) media: Option<String>,
-    /// Number of the order.
-    pub(crate) order: Option<String>,
-    /// Also if the drive has passed.
-    pub(crate) even_if_passed: bool,
-    pub(crate) consent: Option<Consent>,
-    pub(crate) by: Operator,
 }
 
 /// What keeps a drive from being begun, beside nothing.
@@ -241,40 +228,9 @@ impl Insertion {
         self.phase = Phase::Judging;
     }
 
-    /// Media and order of the attempt that a retry repeats: those that somebody has named, or the order for which a job has
-    /// written to the drive. Without either the drive is judged like one that has just come.
-    pub(crate) fn repeated(&self) -> (Option<String>, Option<String>) {
-        if let Some(media) = &self.requested_media {
-            return (Some(media.clone()), None);
-        }
-        let job = self.record.as_ref().filter(|record| !record.is_refusal());
-        let order = || job.and_then(|record| record.order.clone());
-        (None, self.requested_order.clone().or_else(order))
-    }
-
-    /// The order that was scanned for the drive, and by whom, as long as the drive has not passed.
-    pub(crate) fn unserved_scan(&self) -> Option<(String, Operator)> {
-        let waits = !self.by_hand && !self.has_passed();
-        let order = self.requested_order.clone().filter(|_| waits)?;
-        Some((order, self.operator.clone()?))
-    }
-
-    /// The drive belongs to an order that somebody has scanned for it.
-    pub(crate) fn scanned_for(&mut self, scanned: Option<(String, Operator)>) {
-        if let Some((order, by)) = scanned {
-            (self.requested_order, self.operator) = (Some(order), Some(by));
-        }
-    }
-
     /// Whether the drive is done: it has passed in this insertion, and nobody has asked for another attempt since.
     pub(crate) fn has_passed(&self) -> bool {
         matches!(self.phase, Phase::Done(Verdict::Passed))
-    }
-
-    /// Whether the drive was imaged with other media than this.
-    pub(crate) fn holds_other(&self, wanted: Option<Digest>) -> bool {
-        let held = self.record.as_ref().and_then(|record| record.media.as_ref());
-        held.zip(wanted).is_some_and(|(held, wanted)| held.sha256 != wanted)
     }
 
     /// All that the drive can be called.

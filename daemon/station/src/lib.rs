@@ -29,6 +29,7 @@ mod scanned;
 mod tests;
 #[cfg(test)]
 mod walk;
+mod wish;
 #[cfg(test)]
 mod without_ledger;
 

@@ -49,7 +49,9 @@ pub(super) async fn perform(
     .await?;
     let text = listing.end();
     listing.show(&text);
-    if !seen && arguments.names_something() {
+    // Programs ask for what is not there, too, and mean it.
+    let is_read = !(out.json || arguments.csv || arguments.lines);
+    if !seen && is_read && arguments.names_something() {
         let snapshot: Snapshot = client.get("/v1/status").await?;
         unknown(arguments, &snapshot).iter().for_each(|text| remark(text));
     }
