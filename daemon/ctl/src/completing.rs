@@ -9,12 +9,13 @@ use clap::CommandFactory as _;
 use clap_complete::CompleteEnv;
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 use model::advice;
+use model::api::line::RecordLine;
 use model::api::orders::OrderView;
 use model::api::snapshot::{DriveView, MediaView, Snapshot};
 use model::record::Record;
 
 use super::Arguments;
-use super::client::Client;
+use super::client::{Client, ClientError};
 
 /// The shell asks for completions by this variable. Its name is ours alone: a variable with this value that is set for
 /// something else would turn every command into a completion.
@@ -88,12 +89,21 @@ pub(super) fn orders() -> ArgValueCandidates {
 /// Serial numbers of drives with a record, the latest first.
 pub(super) fn serials() -> ArgValueCandidates {
     ArgValueCandidates::new(|| {
-        let records: Vec<Record> = ask(&format!("/v1/records?last={LATEST}")).unwrap_or_default();
+        let path = format!("/v1/records?last={LATEST}");
+        let records = asked(async |client| {
+            let (mut rows, mut records) = (client.records(&path).await?, Vec::new());
+            while let Some(row) = rows.next().await? {
+                if let RecordLine::Record(record) = row {
+                    records.push(*record);
+                }
+            }
+            Ok(records)
+        });
         let one = |record: &Record| {
             let verdict = record.verdict.map(|verdict| verdict.to_string()).unwrap_or_default();
             Some(candidate(record.serial.as_ref()?.to_string(), &verdict))
         };
-        unique(records.iter().rev().filter_map(one).collect())
+        unique(records.unwrap_or_default().iter().rev().filter_map(one).collect())
     })
 }
 
@@ -126,10 +136,15 @@ fn of_station(names: fn(&Snapshot) -> Vec<CompletionCandidate>) -> ArgValueCandi
 
 /// What the station answers, if it does so soon.
 fn ask<T: serde::de::DeserializeOwned>(path: &str) -> Option<T> {
+    asked(async |client| client.get(path).await)
+}
+
+/// What comes of asking the station, if it comes soon.
+fn asked<T>(ask: impl AsyncFnOnce(Client) -> Result<T, ClientError>) -> Option<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
     runtime.block_on(async {
         let client = Client::new(&socket(std::env::args_os()));
-        tokio::time::timeout(PATIENCE, client.get(path)).await.ok()?.ok()
+        tokio::time::timeout(PATIENCE, ask(client)).await.ok()?.ok()
     })
 }
 

@@ -20,7 +20,6 @@ use model::failure::chain;
 use model::hint::Hint;
 use model::parcel::{FileClaim, INDEX, LARGEST_MANIFEST, MANIFEST, ParcelManifest, pack};
 use model::units::Bytes;
-
 /// So many pieces of a pack in a row may fail before the pack is given up for this time.
 const PATIENCE: u32 = 16;
 /// A short segment of zeros may be a piece; a long one is a hole that nothing was written to yet.

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use model::code::ReasonCode;
 use model::failure::{Refusal, chain};
 use model::record::Record;
+use model::verdict::Verdict;
 use parking_lot::Mutex;
+use uuid::Uuid;
 
 use crate::ledger::{Ledger, LedgerError};
 
@@ -53,7 +55,8 @@ impl RecordWriter {
         let (report, since) = (Arc::new(report), Arc::new(Mutex::new(None)));
         let watched = (ledger.clone(), Arc::downgrade(&report), Arc::clone(&since));
         let queue = VecDeque::new();
-        let writer = Writer { ledger, since, report, queue, trouble: false, owes: false };
+        let writer =
+            Writer { ledger, since, report, queue, trouble: false, told: Vec::new(), owes: false };
         thread::Builder::new().name("records".into()).spawn(move || writer.run(&messages))?;
         let (ledger, report, since) = watched;
         let watch = move || watch(&ledger, &report, &since);
@@ -111,6 +114,8 @@ struct Writer<F> {
     queue: VecDeque<WriterMessage>,
     /// The ledger could not be used when it was last tried.
     trouble: bool,
+    /// Of which records it was said, since the trouble began, that they wait.
+    told: Vec<(Uuid, Option<Verdict>)>,
     /// A drive was refused because the ledger could not be used, and has not been told that it can.
     owes: bool,
 }
@@ -214,23 +219,31 @@ impl<F: Fn(Trouble)> Writer<F> {
         }
     }
 
-    /// Says once that the ledger cannot be used, with the records that wait for it.
+    /// Says once that the ledger cannot be used, and once of each record that it waits for it.
     fn fail(&mut self, error: &LedgerError) {
-        if self.trouble {
-            return;
-        }
-        self.trouble = true;
         let detail = chain(error);
         let refusal = Refusal::of(error.code(), error).with_hint_of(error);
-        tracing::error!(hint = refusal.hint, "{detail}; no drive is touched until it can be used");
+        let is_new = !std::mem::replace(&mut self.trouble, true);
+        if is_new {
+            self.told.clear();
+            let hint = &refusal.hint;
+            tracing::error!(hint, "{detail}; no drive is touched until it can be used");
+        }
         for message in &self.queue {
             if let WriterMessage::Write(record, _) = message {
+                let one = (record.job, record.verdict);
+                if self.told.contains(&one) {
+                    continue;
+                }
+                self.told.push(one);
                 let sentence = record.sentence();
                 tracing::error!(
                     "{detail}; this record is kept until it can be written: {sentence}"
                 );
             }
         }
-        (self.report)(Some(refusal));
+        if is_new {
+            (self.report)(Some(refusal));
+        }
     }
 }
