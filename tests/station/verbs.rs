@@ -4,7 +4,7 @@ use std::fs;
 use std::num::NonZero;
 use std::os::unix::fs::symlink;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -150,7 +150,7 @@ fn what_is_done_or_mistyped_is_not_done_by_mistake() {
 
 /// What fish is offered when somebody presses Tab behind these words: names, and behind a tab what they mean.
 fn completed(rig: &Rig, words: &[&str]) -> Vec<String> {
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_prestagectl"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_prestagectl"));
     command.env(ctl::completing::VARIABLE, "fish").args(["--", "prestagectl", "--socket"]);
     let (code, text) = told(command.arg(rig.path("control.sock")).args(words));
     assert_eq!(code, 0, "{text}");

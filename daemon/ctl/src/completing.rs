@@ -1,6 +1,7 @@
 //! What a shell completes beside verbs and options: what drives, bays, media, orders and masters there are at this moment,
 //! as the station says, and codes. A station that does not answer at once has no names to offer.
 
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,8 +18,8 @@ use model::record::Record;
 use super::Arguments;
 use super::client::{Client, ClientError};
 
-/// The shell asks for completions by this variable. Its name is ours alone: a variable with this value that is set for
-/// something else would turn every command into a completion.
+/// The shell asks for completions by this variable. Its name is ours alone: under clap's own, `COMPLETE`, a
+/// variable that is set for something else would turn every command into a completion.
 pub const VARIABLE: &str = "PRESTAGECTL_COMPLETE";
 /// How long a person who has pressed Tab is kept waiting.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -122,7 +123,7 @@ fn candidate(name: String, told: &str) -> CompletionCandidate {
 
 /// The first of those with one name.
 fn unique(mut all: Vec<CompletionCandidate>) -> Vec<CompletionCandidate> {
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     all.retain(|one| seen.insert(one.get_value().to_owned()));
     all
 }

@@ -11,7 +11,7 @@ use signing::Envelope;
 
 use crate::index::{Index, IndexError, Piece, Place};
 use crate::source::{Source, SourceError, open_file};
-use crate::staging::{Staging, StagingError};
+use crate::staging::{Staging, StagingError, is_later};
 use crate::trust::{Distrust, Signers, Vouched};
 use crate::whole::{Whole, is_same};
 use model::code::FailureCode;
@@ -20,6 +20,7 @@ use model::failure::chain;
 use model::hint::Hint;
 use model::parcel::{FileClaim, INDEX, LARGEST_MANIFEST, MANIFEST, ParcelManifest, pack};
 use model::units::Bytes;
+
 /// So many pieces of a pack in a row may fail before the pack is given up for this time.
 const PATIENCE: u32 = 16;
 /// A short segment of zeros may be a piece; a long one is a hole that nothing was written to yet.
@@ -222,13 +223,6 @@ impl Receiver<'_> {
         }
         Ok(Received { vouched, file, loaded, kept, copied })
     }
-}
-
-/// Whether a manifest that lies beside the media is of the same media and product, and of a later sequence.
-fn is_later(there: &ParcelManifest, than: &ParcelManifest) -> bool {
-    there.file.sha256 == than.file.sha256
-        && there.product == than.product
-        && there.sequence > than.sequence
 }
 
 /// Where pieces came from, in bytes.

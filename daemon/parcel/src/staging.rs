@@ -196,3 +196,10 @@ fn subfolder(at: &OwnedFd, name: &str, user: u32) -> Result<OwnedFd> {
     let closed = stat.st_uid == user && Mode::from_raw_mode(stat.st_mode).bits() & 0o022 == 0;
     if closed { Ok(folder) } else { Err(StagingError::Foreign(name.to_owned())) }
 }
+
+/// Whether a manifest that lies beside the media is of the same media and product, and of a later sequence.
+pub(crate) fn is_later(there: &ParcelManifest, than: &ParcelManifest) -> bool {
+    there.file.sha256 == than.file.sha256
+        && there.product == than.product
+        && there.sequence > than.sequence
+}

@@ -187,4 +187,19 @@ mod tests {
         waitings.age(Timestamp::from_second(600).unwrap());
         assert!(waitings.views().is_empty());
     }
+
+    #[test]
+    fn what_a_pulled_drive_gives_back_waits_for_its_bay_and_displaces_nothing() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut waitings = Waitings::default();
+        let bay = Bay("a".into());
+        let (_, by) = waiting("1", None, 10);
+        waitings.give_back("1".into(), &bay, by.clone(), now);
+        assert_eq!(waitings.views()[0].bay.as_deref(), Some("a"));
+        waitings.give_back("2".into(), &bay, by, now);
+        assert_eq!(waitings.views().len(), 1);
+        let (view, by) = waiting("3", Some("a"), 10);
+        assert_eq!(waitings.wait(view, by).as_deref(), Some("1"), "who scans hears what goes");
+        assert_eq!(waitings.take(&bay).unwrap().0, "3");
+    }
 }

@@ -50,3 +50,58 @@ impl Insertion {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use model::code::ReasonCode;
+    use model::failure::Reason;
+    use model::record::Record;
+    use model::verdict::Verdict;
+
+    use crate::insertion::Insertion;
+    use crate::tests::{drive, somebody};
+
+    /// A closed record of the drive, of an order.
+    fn record(verdict: Verdict, code: ReasonCode, by: Option<&str>) -> Record {
+        let open = Record::open("x", &drive("sdb", 1), Timestamp::UNIX_EPOCH);
+        let open = Record { order: Some("R1".into()), operator: by.map(str::to_owned), ..open };
+        open.closed_with(verdict, Reason::new(code, "x"), Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn a_retry_repeats_the_order_of_a_job_and_what_somebody_has_named() {
+        let mut one = Insertion::new(drive("sdb", 1));
+        assert_eq!(one.repeated(), (None, None));
+        one.record = Some(record(Verdict::Refused, ReasonCode::OrderHeld, None));
+        assert_eq!(one.repeated(), (None, None), "a refusal has written nothing");
+        one.record = Some(record(Verdict::Stopped, ReasonCode::OperatorStop, None));
+        assert_eq!(one.repeated(), (None, Some("R1".into())));
+        one.requested_order = Some("R2".into());
+        assert_eq!(one.repeated(), (None, Some("R2".into())));
+        one.requested_media = Some("b.wim".into());
+        assert_eq!(one.repeated(), (Some("b.wim".into()), None));
+    }
+
+    #[test]
+    fn an_order_that_somebody_named_outlives_a_restart() {
+        for (by, kept) in [(Some("anna"), Some("R1".to_owned())), (None, None)] {
+            let mut one = Insertion::new(drive("sdb", 1));
+            assert!(!one.recall(vec![record(Verdict::Refused, ReasonCode::OrderHeld, by)]));
+            assert_eq!(one.requested_order, kept, "{by:?}");
+        }
+    }
+
+    #[test]
+    fn a_scan_is_served_when_its_drive_has_passed() {
+        let mut one = Insertion::new(drive("sdb", 1));
+        assert!(one.unserved_scan().is_none());
+        one.scanned_for(Some(("R1".into(), somebody())));
+        assert_eq!(one.unserved_scan().unwrap().0, "R1");
+        one.finish(record(Verdict::Failed, ReasonCode::Unplugged, Some("anna")));
+        assert_eq!(one.unserved_scan().unwrap().0, "R1");
+        let passed = record(Verdict::Failed, ReasonCode::Unplugged, Some("anna"));
+        one.finish(Record { verdict: Some(Verdict::Passed), reason: None, ..passed });
+        assert!(one.unserved_scan().is_none());
+    }
+}

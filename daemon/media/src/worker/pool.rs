@@ -205,7 +205,9 @@ impl Workers {
                         Err(_) if effort.has_grown() => {
                             if since.elapsed() >= W::ENDURANCE {
                                 let seconds = since.elapsed().as_secs();
-                                let detail = format!("nothing has come of {seconds} s of work");
+                                let detail = format!(
+                                    "the worker was busy for {seconds} s and has reported nothing"
+                                );
                                 return Err(Failure::new(W::IDLE, detail));
                             }
                         }
