@@ -213,10 +213,13 @@ fn without_a_place_for_its_record_no_drive_is_touched() {
     fs::write(&order, format!("number = \"PO-1\"\nmedia = \"{media}\"\nquantity = 9\n")).unwrap();
     rig.ctl_ok(&["order", "add", order.to_str().unwrap()]);
     // Bringing it in later would make room.
-    wait_for("the log to be brought in", || {
-        (fs::metadata(rig.path("small/ledger.db-wal")).ok()?.len() == 0).then_some(())
-    });
-    let filler = small.fill();
+    let fill = || {
+        wait_for("the log to be brought in", || {
+            (fs::metadata(rig.path("small/ledger.db-wal")).ok()?.len() == 0).then_some(())
+        });
+        small.fill()
+    };
+    let filler = fill();
     let drives = ["A", "B"].map(|name| rig.drive(name, 160));
     let before = drives.each_ref().map(Drive::checksum);
     let told = |serial: &str| rig.log().matches(&format!("{serial} is not touched")).count();
@@ -244,9 +247,9 @@ fn without_a_place_for_its_record_no_drive_is_touched() {
         assert_eq!(rig.records(&drive.serial).len(), 1, "the refusal became this job's record");
     }
     // What is little is kept for drives that run, although a record would fit.
-    let filler = small.fill();
+    let filler = fill();
     let most = fs::metadata(&filler).unwrap().len();
-    fs::File::options().write(true).open(&filler).unwrap().set_len(most - (512 << 10)).unwrap();
+    fs::File::options().write(true).open(&filler).unwrap().set_len(most - (128 << 10)).unwrap();
     wait_for("the station to know", || {
         let told = rig.json(&["status"])["ledger"]["detail"].as_str()?.to_owned();
         told.contains("its file system is full").then_some(())
