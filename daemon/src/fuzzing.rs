@@ -287,7 +287,7 @@ pub fn wim_table(data: &[u8]) {
 /// Reads the bytes as the metadata of an image in media.
 pub fn wim_tree(data: &[u8]) {
     if let Ok(tree) = Tree::parse(data) {
-        assert!(tree.contents.iter().all(|at| at + 20 <= data.len()));
+        assert!(tree.contents.iter().all(|found| found.place + 20 <= data.len()));
         let last = tree.entries.len() - 1;
         assert!(tree.entries[last].folder.is_none_or(|folder| folder < last));
         assert!(tree.path(last).starts_with('/'));

@@ -318,13 +318,18 @@ impl Rig {
         self.path("store/masters").join(record["master"]["id"].as_str().unwrap())
     }
 
-    /// Waits until media has been checked, with this result; returns what `media list` shows of it.
-    pub(crate) fn wait_media(&self, name: &str, state: &str) -> Value {
-        let media = wait_for(&format!("media {name}"), || {
+    /// Waits until media has been checked; returns what `media list` shows of it.
+    pub(crate) fn wait_judged(&self, name: &str) -> Value {
+        wait_for(&format!("media {name}"), || {
             let all = self.json(&["media", "list"]);
             let found = all.as_array().unwrap().iter().find(|m| m["name"] == name)?.clone();
             (found["state"] != "checking").then_some(found)
-        });
+        })
+    }
+
+    /// Waits until media has been checked, with this result; returns what `media list` shows of it.
+    pub(crate) fn wait_media(&self, name: &str, state: &str) -> Value {
+        let media = self.wait_judged(name);
         assert_eq!(media["state"], state, "{media:#}\n{}", self.log());
         media
     }

@@ -249,15 +249,33 @@ fn differing(media: &Listing, drive: &Listing) -> BTreeSet<String> {
     paths.iter().filter(differs).map(|path| (**path).clone()).collect()
 }
 
+/// A medium that is valid alone.
+struct Valid {
+    seed: u64,
+    entries: Vec<Entry>,
+    /// As in [`Maker`].
+    behind: Vec<(String, Vec<u8>)>,
+}
+
 /// Presses valid media together, and compares what everybody says of the drive.
-fn press(media: Vec<(u64, Vec<Entry>)>, behind: &[(String, Vec<u8>)]) {
-    let folders = media.into_iter().map(|(seed, entries)| folder(format!("m{seed}"), entries));
+fn press(media: &[Valid]) {
+    let folders = media.iter().map(|one| folder(format!("m{}", one.seed), one.entries.clone()));
     let rig = Rig::new(Setup::default().content_only());
     let wim = rig.path("odd.wim");
     OddWim::of(folders.collect::<Vec<_>>()).write(&wim);
     rig.add_media(&wim, "odd.wim");
     rig.start();
-    rig.wait_media("odd.wim", "valid");
+    let judged = rig.wait_judged("odd.wim");
+    if judged["state"] != "valid" {
+        // Whether libntfs-3g comes to an end depends on where in the file table a file lies, so on the others.
+        let problem = &judged["problems"][0];
+        let told = problem["detail"].as_str().unwrap().contains("comes to no end");
+        assert!(told && media.len() > 1, "{judged:#}");
+        drop(rig);
+        let (some, others) = media.split_at(media.len() / 2);
+        press(some);
+        return press(others);
+    }
     let drive = rig.attached("A", 140, 512);
     let record = rig.wait_verdict(&drive.serial);
     assert_eq!(record["verdict"], "passed", "what is valid must be pressed: {}", record["reason"]);
@@ -277,7 +295,8 @@ fn press(media: Vec<(u64, Vec<Entry>)>, behind: &[(String, Vec<u8>)]) {
     let output = Command::new("wimlib-imagex").args(arguments).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let (should, is) = (listing(&wim), listing(&captured));
-    assert!(should.len() > 50 && is.len() == should.len(), "{} and {}", should.len(), is.len());
+    assert!(should.len() > media.len(), "{}", should.len());
+    assert_eq!(is.len(), should.len());
     let seen = differing(&should, &is);
     if let Some(path) = seen.symmetric_difference(&told).next() {
         let what =
@@ -285,8 +304,11 @@ fn press(media: Vec<(u64, Vec<Entry>)>, behind: &[(String, Vec<u8>)]) {
         let (should, is) = (should.get(path), is.get(path));
         panic!("{path}: {what}\nmedia: {should:#?}\ndrive: {is:#?}");
     }
+    let behind = media.iter().flat_map(|one| {
+        one.behind.iter().map(|(path, data)| (format!("/m{}{path}", one.seed), data))
+    });
     for (path, data) in behind {
-        let output = Command::new("ntfscat").args([&volume.0, path]).output().unwrap();
+        let output = Command::new("ntfscat").args([&volume.0, &path]).output().unwrap();
         assert!(output.status.success(), "{path}: {}", String::from_utf8_lossy(&output.stderr));
         assert_eq!(sha1::Sha1::digest(&output.stdout), sha1::Sha1::digest(data), "{path}");
     }
@@ -295,7 +317,6 @@ fn press(media: Vec<(u64, Vec<Entry>)>, behind: &[(String, Vec<u8>)]) {
 /// Tries this many media, from a seed on.
 fn try_media(first: u64, count: u64) {
     let mut valid = Vec::new();
-    let mut behind = Vec::new();
     let mut refused: BTreeMap<String, u64> = BTreeMap::new();
     let scratch = tempfile::tempdir().unwrap();
     for seed in first..first + count {
@@ -311,13 +332,10 @@ fn try_media(first: u64, count: u64) {
             *refused.entry(problem["code"].as_str().unwrap().to_owned()).or_default() += 1;
         }
         if problems.is_empty() {
-            valid.push((seed, entries));
-            behind.extend(
-                maker.behind.into_iter().map(|(path, data)| (format!("/m{seed}{path}"), data)),
-            );
+            valid.push(Valid { seed, entries, behind: maker.behind });
         }
         if valid.len() == TOGETHER || (seed + 1 == first + count && !valid.is_empty()) {
-            press(std::mem::take(&mut valid), &std::mem::take(&mut behind));
+            press(&std::mem::take(&mut valid));
         }
     }
     assert!(!refused.is_empty(), "none of {count} media was odd enough for intake");

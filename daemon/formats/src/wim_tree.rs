@@ -107,9 +107,17 @@ pub struct Tree {
     pub entries: Vec<Entry>,
     /// The number of security descriptors.
     pub descriptors: u32,
-    /// Where in the metadata the digests of files' contents stand, of 20 bytes each. Those of reparse points are not among
-    /// them, nor are those of folders.
-    pub contents: Vec<usize>,
+    /// The digests of files' contents. Those of reparse points are not among them, nor are those of folders.
+    pub contents: Vec<Contents>,
+}
+
+/// A digest of a file's contents, of 20 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Contents {
+    /// Its file's place in [`Tree::entries`].
+    pub entry: usize,
+    /// Where it stands in the metadata.
+    pub place: usize,
 }
 
 impl Tree {
@@ -123,8 +131,8 @@ impl Tree {
         let security = usize::try_from(metadata.u32(0)?).map_err(|_| TreeError::Short(0))?;
         let mut at = security.max(8).checked_next_multiple_of(8).ok_or(TreeError::Short(0))?;
         let mut folders = VecDeque::new();
-        match metadata.entry(&mut at, None, &mut tree.contents)? {
-            Some(root) if root.is_folder() => {
+        match metadata.entry(&mut at, None)? {
+            Some((root, _)) if root.is_folder() => {
                 folders.push_back((0, root.children));
                 tree.entries.push(root);
             }
@@ -139,9 +147,13 @@ impl Tree {
                 return Err(TreeError::Shared(children));
             }
             let mut at = usize::try_from(children).map_err(|_| TreeError::Short(usize::MAX))?;
-            while let Some(entry) = metadata.entry(&mut at, Some(folder), &mut tree.contents)? {
+            while let Some((entry, contents)) = metadata.entry(&mut at, Some(folder))? {
+                let own = tree.entries.len();
                 if entry.is_folder() {
-                    folders.push_back((tree.entries.len(), entry.children));
+                    folders.push_back((own, entry.children));
+                } else {
+                    let contents = contents.into_iter();
+                    tree.contents.extend(contents.map(|place| Contents { entry: own, place }));
                 }
                 tree.entries.push(entry);
             }
@@ -237,13 +249,13 @@ impl Metadata<'_> {
         Ok(units.iter().map(|unit| u16::from_le_bytes(*unit)).collect())
     }
 
-    /// Reads the entry at `at` and moves on to the next; `None` at the end of a folder.
+    /// Reads the entry at `at` and moves on to the next; `None` at the end of a folder. With it come the places of the
+    /// digests of its contents, but for that of a reparse point.
     fn entry(
         &self,
         at: &mut usize,
         folder: Option<usize>,
-        contents: &mut Vec<usize>,
-    ) -> Result<Option<Entry>, TreeError> {
+    ) -> Result<Option<(Entry, Vec<usize>)>, TreeError> {
         let start = *at;
         if self.u64(start)? <= 8 {
             return Ok(None);
@@ -299,11 +311,9 @@ impl Metadata<'_> {
             streams,
             items,
         };
-        if !entry.is_folder() {
-            contents.extend(unnamed.into_iter().skip(usize::from(is_reparse)));
-            contents.extend(named);
-        }
-        Ok(Some(entry))
+        let mut contents = named;
+        contents.extend(unnamed.into_iter().skip(usize::from(is_reparse)));
+        Ok(Some((entry, contents)))
     }
 }
 
@@ -376,9 +386,11 @@ mod tests {
         assert_eq!(behind, [None, None, Some([2; 20]), Some([2; 20]), None]);
         // Of the reparse points, the digest in the entry is that of the reparse data.
         assert_eq!(tree.contents.len(), 3 + 1 + 2);
-        assert!(tree.contents.iter().all(|at| [1, 2].contains(&data[*at])));
-        let own = tree.contents.iter().filter(|at| data[**at] == 1).count();
+        assert!(tree.contents.iter().all(|found| [1, 2].contains(&data[found.place])));
+        let own = tree.contents.iter().filter(|found| data[found.place] == 1).count();
         assert_eq!(own, 1);
+        let of: Vec<usize> = tree.contents.iter().map(|found| found.entry).collect();
+        assert_eq!(of, [1, 1, 1, 2, 3, 3]);
     }
 
     #[test]
@@ -402,7 +414,7 @@ mod tests {
                 place.copy_from_slice(&value.to_le_bytes());
             }
             if let Ok(tree) = Tree::parse(&data) {
-                prop_assert!(tree.contents.iter().all(|at| at + 20 <= data.len()));
+                prop_assert!(tree.contents.iter().all(|found| found.place + 20 <= data.len()));
             }
         }
     }

@@ -3,6 +3,7 @@
 //! One thread computes the SHA-256 of the files; at the same time libwim checks the integrity table and decompresses
 //! every blob to compare its SHA-1. The directory tree then shows what the media holds and what would go wrong later.
 
+mod bounded;
 mod lost;
 pub(crate) mod names;
 pub(crate) mod parts;

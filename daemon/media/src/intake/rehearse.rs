@@ -1,7 +1,9 @@
 //! Tries what a press will do with the media, and tells what it would refuse.
 
 use std::path::Path;
+use std::time::Duration;
 
+use formats::wim_tree::Tree;
 use model::api::audit::Difference;
 use model::code::FindingCode as Code;
 use model::failure::{Finding, chain};
@@ -9,6 +11,7 @@ use model::hint::Hint as _;
 use model::layout::Boot;
 use model::units::Bytes;
 
+use super::bounded::bounded;
 use super::{IntakeTask, Part, names};
 use crate::caseless::CaselessError;
 use crate::press::build::PressError;
@@ -16,7 +19,10 @@ use crate::press::esp::EspError;
 use crate::press::fits::FitError;
 use crate::press::rehearsal::Rehearsal;
 use crate::tools::ToolError;
-use crate::wim::{BareError, Wim};
+use crate::wim::{Bare, BareError, Wim};
+
+/// A rehearsal that uses so much processor time without a sign of life never ends. libwim gives one every 500 files at least.
+const LONGEST: Duration = Duration::from_secs(30);
 
 /// How many entries libwim shows in the image, and what is free for them.
 pub(super) struct Shown {
@@ -49,15 +55,16 @@ fn try_all(
     let rehearsal = Rehearsal::of(&task.layout, &task.tools, at)
         .map_err(|error| Finding::of(Code::CheckFailed, &error).with_hint_of(&error))?;
     let bare = at.join("bare.wim");
-    let tree = match wim.write_bare(task.image, &bare) {
-        Ok(tree) => tree,
+    let Bare { tree, crowded, kept } = match wim.write_bare(task.image, &bare) {
+        Ok(bare) => bare,
         // Whatever else is wrong with the media is the reason.
         Err(BareError::Wim(_)) if !shown.is_sound => return Ok(Vec::new()),
         Err(error) => return Err(damaged(&error)),
     };
     let entries = Bytes::of(tree.entries.len()).0;
     let failed = |error: PressError| refused(at, &error);
-    let volume = rehearsal.volume(entries).map_err(failed)?;
+    check_space(at, Rehearsal::room(entries).saturating_add(kept))?;
+    let volume = rehearsal.volume(entries, kept).map_err(failed)?;
     let capitals = volume.capitals().map_err(|error| Finding::of(Code::CheckFailed, &error))?;
     let upcase = |unit: u16| capitals.get(usize::from(unit)).copied().unwrap_or(unit);
     let mut found = names::findings(&tree, upcase);
@@ -72,7 +79,14 @@ fn try_all(
     if has_problem(&found) || !shown.is_sound {
         return Ok(found);
     }
-    volume.apply(&bare, parts).map_err(failed)?;
+    let applied = bounded(LONGEST, {
+        let (volume, bare, parts) = (volume.clone(), bare.clone(), parts.to_vec());
+        move |signs| {
+            let signs = signs.clone();
+            volume.apply(&bare, &parts, move || signs.give())
+        }
+    });
+    applied.ok_or_else(|| endless(&tree, &crowded))?.map_err(failed)?;
     let report =
         volume.compare(&bare, parts).map_err(|error| Finding::of(Code::CheckFailed, &error))?;
     if let Some(Difference { path, what }) = report.differences.first() {
@@ -87,6 +101,23 @@ fn try_all(
         rehearsal.fill_esp(wim, task.image).map_err(failed)?;
     }
     Ok(found)
+}
+
+/// The problem with media whose press would never end. libwim does not tell which file it writes.
+fn endless(tree: &Tree, crowded: &[usize]) -> Finding {
+    let detail = match crowded {
+        [] => "libntfs-3g comes to no end with its files and folders".to_owned(),
+        [first, rest @ ..] => {
+            let path = tree.path(*first);
+            let others = match rest.len() {
+                0 => String::new(),
+                count => format!(" or of {count} more files that have streams or an object ID"),
+            };
+            format!("libntfs-3g comes to no end when it writes the streams of {path}{others}")
+        }
+    };
+    let hint = "capture the media without the named streams or the object ID of that file";
+    Finding::new(Code::NotApplicable, detail).with_hint(hint)
 }
 
 /// Fails if more than half of the free space in `folder` would be taken. The station's ledger may lie on the same file

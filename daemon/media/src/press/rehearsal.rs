@@ -63,9 +63,10 @@ impl<'a> Rehearsal<'a> {
         Ok(Self { programs, layout, plan, folder })
     }
 
-    /// Formats a volume for so many files and folders, as the press does.
-    pub(crate) fn volume(&self, entries: u64) -> Result<Windows, PressError> {
+    /// Formats a volume for so many files and folders, and contents of them, as the press does.
+    pub(crate) fn volume(&self, entries: u64, contents: Bytes) -> Result<Windows, PressError> {
         let size = SPARE.saturating_add(Bytes(entries.saturating_mul(EACH)));
+        let size = size.saturating_add(contents);
         let sectors = size.align_up(SPARE.0).0 / SECTOR.bytes();
         let (_, planned) = self
             .plan
@@ -93,6 +94,7 @@ impl<'a> Rehearsal<'a> {
 }
 
 /// The NTFS volume of a rehearsal.
+#[derive(Clone)]
 pub(crate) struct Windows(PathBuf);
 
 impl Windows {
@@ -110,16 +112,22 @@ impl Windows {
         Ok(data.as_chunks::<2>().0.iter().map(|unit| u16::from_le_bytes(*unit)).collect())
     }
 
-    /// Applies the bare copy of an image; `files` are those of the media, for the data of reparse points. Returns what
-    /// libwim warns of.
+    /// Applies the bare copy of an image; `files` are those of the media, for what is left in the copy. Calls `sign`
+    /// whenever it has got on. Returns what libwim warns of.
     pub(crate) fn apply(
         &self,
         bare: &Path,
         files: &[impl AsRef<Path>],
+        sign: impl Fn() + Clone + 'static,
     ) -> Result<Vec<String>, PressError> {
-        let mut wim = Wim::reopen(bare, |_| Flow::Continue)?;
+        let each = sign.clone();
+        let mut wim = Wim::reopen(bare, move |_| {
+            each();
+            Flow::Continue
+        })?;
         wim.reference(files)?;
         let warnings = wim.extract_to_volume(1, &self.0)?;
+        sign();
         inheritance::complete(&mut wim, 1, &self.0)?;
         Ok(warnings)
     }

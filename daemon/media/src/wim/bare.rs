@@ -1,8 +1,9 @@
-//! A bare copy of an image: a WIM with all that its directory tree says, in which every file is empty.
+//! A bare copy of an image: a WIM with all that its directory tree says, in which nearly every file is empty.
 //!
 //! libwim writes the metadata as it stands in the media, byte by byte, into a file of its own that needs the media for the
 //! contents of all files. In it the digests of these contents are replaced by that of nothing. What is left are the data of
-//! reparse points, which libwim reads from the media.
+//! reparse points, and what is small in files that have more than a name and contents; libwim reads it from the media.
+//! Where the record of such a file is full, NTFS moves some of it elsewhere, which goes wrong in libntfs-3g at times.
 
 use std::fs::OpenOptions;
 use std::os::unix::ffi::OsStrExt as _;
@@ -10,9 +11,11 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::ptr;
 
-use formats::wim_tree::Tree;
+use formats::wim_tree::{Contents, Entry, Tree};
+use model::units::Bytes;
 use sha1::{Digest as _, Sha1};
 
+use super::metadata::Sizes;
 use super::{Wim, WimError, c_string, index, sys};
 
 /// The place of the lookup table in a WIM's header.
@@ -20,7 +23,9 @@ const TABLE: u64 = 48;
 /// Bytes of an entry of the lookup table.
 const ENTRY: usize = 50;
 /// The place of the digest in it.
-const DIGEST: usize = 30;
+const DIGEST_IN_ENTRY: usize = 30;
+/// Bytes of a digest.
+const DIGEST: usize = 20;
 /// The flag of a metadata resource.
 const METADATA: u8 = 2;
 
@@ -37,17 +42,23 @@ pub enum BareError {
 }
 
 impl Wim {
-    /// Writes a bare copy of an image to the file `target`, which does not exist yet; returns its tree. Needs the blobs of
-    /// all files, or at least to know where they are.
+    /// Writes a bare copy of an image to the file `target`, which does not exist yet. Needs the blobs of all files, or at
+    /// least to know where they are.
     ///
     /// # Errors
     /// [`BareError`].
-    pub fn write_bare(&mut self, image: u32, target: &Path) -> Result<Tree, BareError> {
-        self.write_altered(image, target, |tree, data| {
-            for at in &tree.contents {
-                data[*at..*at + 20].fill(0);
+    pub fn write_bare(&mut self, image: u32, target: &Path) -> Result<Bare, BareError> {
+        let sizes = self.sizes()?;
+        let mut kept = Kept::default();
+        let tree = self.write_altered(image, target, |tree, data| {
+            kept = Kept::of(tree, data, &sizes);
+            for contents in &tree.contents {
+                if !kept.has(tree, data, &sizes, contents) {
+                    data[contents.place..contents.place + DIGEST].fill(0);
+                }
             }
-        })
+        })?;
+        Ok(Bare { tree, crowded: kept.entries, kept: kept.room })
     }
 
     /// Writes a copy of an image's directory tree to the file `target`, in which no folder makes NTFS compress files that
@@ -116,6 +127,65 @@ impl Wim {
     }
 }
 
+/// What a bare copy is made of.
+#[derive(Debug)]
+pub struct Bare {
+    /// The tree of the image.
+    pub tree: Tree,
+    /// The places in the tree of the files that keep what is small of their contents.
+    pub crowded: Vec<usize>,
+    /// The room that it takes on a volume.
+    pub kept: Bytes,
+}
+
+/// Contents larger than this are kept of no file: of those, a file's record holds but the place.
+const LARGEST: Bytes = Bytes(64 << 10);
+/// All that is kept is no more than this.
+const MOST: Bytes = Bytes::mib(64);
+/// What the smallest contents may take on a volume.
+const CLUSTER: u64 = 4096;
+
+/// Which contents a bare copy keeps.
+#[derive(Default)]
+struct Kept {
+    /// The largest.
+    largest: Bytes,
+    room: Bytes,
+    entries: Vec<usize>,
+}
+
+impl Kept {
+    /// As much as may be kept: of many files, only what is smaller. All names of a file keep the same.
+    fn of(tree: &Tree, data: &[u8], sizes: &Sizes) -> Self {
+        let mut kept = Self { largest: LARGEST, ..Self::default() };
+        loop {
+            let all = tree.contents.iter().filter(|found| kept.has(tree, data, sizes, found));
+            let (mut room, mut entries) = (Bytes(0), Vec::new());
+            for found in all {
+                room += size(data, sizes, found).unwrap_or_default().align_up(CLUSTER);
+                entries.push(found.entry);
+            }
+            if room <= MOST {
+                entries.dedup();
+                return Self { room, entries, ..kept };
+            }
+            kept.largest = Bytes(kept.largest.0 / 8);
+        }
+    }
+
+    fn has(&self, tree: &Tree, data: &[u8], sizes: &Sizes, contents: &Contents) -> bool {
+        let is_crowded = |entry: &Entry| !entry.streams.is_empty() || !entry.items.is_empty();
+        tree.entries.get(contents.entry).is_some_and(is_crowded)
+            && size(data, sizes, contents).is_some_and(|size| size <= self.largest)
+    }
+}
+
+/// The size of a file's contents. None if they are empty, or nowhere.
+fn size(data: &[u8], sizes: &Sizes, contents: &Contents) -> Option<Bytes> {
+    let digest = data.get(contents.place..)?.first_chunk::<DIGEST>()?;
+    sizes.get(digest).copied().map(Bytes)
+}
+
 /// Where something uncompressed lies in a file.
 struct Resource {
     offset: u64,
@@ -144,7 +214,7 @@ fn metadata(file: &std::fs::File) -> std::io::Result<(u64, Resource)> {
     let mut place = table.offset;
     for entry in entries.chunks_exact(ENTRY) {
         if entry[7] & METADATA != 0 {
-            let digest = u64::try_from(DIGEST).unwrap_or(0);
+            let digest = u64::try_from(DIGEST_IN_ENTRY).unwrap_or(0);
             return Ok((place + digest, Resource::parse(entry)?));
         }
         place += u64::try_from(ENTRY).unwrap_or(0);

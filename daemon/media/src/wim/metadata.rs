@@ -71,6 +71,20 @@ impl Wim {
         Ok((data, sizes))
     }
 
+    /// The size of each blob of files by its SHA-1.
+    ///
+    /// # Errors
+    /// [`WimError`].
+    pub(super) fn sizes(&mut self) -> Result<Sizes, WimError> {
+        let mut sizes = Sizes::new();
+        self.blobs(|blob| {
+            if !blob.is_metadata {
+                sizes.insert(blob.sha1, blob.size);
+            }
+        })?;
+        Ok(sizes)
+    }
+
     fn blobs<F: FnMut(Blob)>(&mut self, mut each: F) -> Result<(), WimError> {
         // SAFETY: the handle is open, and `each` outlives the call, which is the only time the callback runs.
         let code = unsafe {

@@ -26,7 +26,7 @@ use std::path::Path;
 use std::ptr;
 use std::sync::{Arc, OnceLock};
 
-pub use bare::BareError;
+pub use bare::{Bare, BareError};
 use callback::{on_entry, on_progress, owned};
 pub use compose::{Draft, Start};
 pub use entry::{Entry, Stream};
