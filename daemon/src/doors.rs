@@ -1,7 +1,6 @@
 //! The sockets on which the daemon answers: one for whoever may ask for something, and, where the configuration has it, one
 //! on which everything can be looked at and nothing be asked for.
 
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +17,7 @@ use tokio::time::timeout;
 use crate::api::server::{Limits, serve};
 use crate::api::{self, Context, Door};
 use crate::check::OWN_USER;
-use crate::socket::{ControlSocket, SocketError};
+use crate::socket::{self, ControlSocket, SocketError};
 
 /// How long a station that ends waits for its clients to take their last answers.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -102,11 +101,8 @@ pub(crate) struct Doors(Vec<(Door, ControlSocket, UnixListener)>);
 impl Doors {
     /// Ends the start where another station answers on the control socket, before anything is changed that they might
     /// share.
-    pub(crate) fn refuse_second(config: &Config) -> Result<(), SocketError> {
-        match UnixStream::connect(&config.control.socket) {
-            Ok(_) => Err(SocketError::InUse(config.control.socket.clone())),
-            Err(_) => Ok(()),
-        }
+    pub(crate) async fn refuse_second(config: &Config) -> Result<(), SocketError> {
+        socket::refuse_second(&config.control.socket).await
     }
 
     /// Makes the sockets.

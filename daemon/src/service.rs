@@ -99,7 +99,7 @@ pub async fn run(config: Config, found: Found) -> Result<()> {
     let (signers, signer_views) = signers::read(&config)?;
     let host = supported_host()?;
 
-    Doors::refuse_second(&config)?;
+    Doors::refuse_second(&config).await?;
     create_folder("the media inbox", &config.media.inbox)?;
     let hashing = config.replicate.hashing;
     let paths = tokio::task::spawn_blocking(move || imaging::hash::measured(hashing)).await?;

@@ -9,11 +9,13 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use model::hint::Hint;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::time::sleep;
 
 /// A control socket that cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +50,10 @@ impl Hint for SocketError {
         }
     }
 }
+
+/// How long a socket may answer although its station was killed. What the station was about to start has all of its
+/// descriptors until it becomes another program: its sockets, and its locks on ledger and store.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A file's device and inode.
 type FileId = (u64, u64);
@@ -121,6 +127,25 @@ impl ControlSocket {
         if identity(&self.path) == Some(self.made) {
             let _ = fs::remove_file(&self.path);
         }
+    }
+}
+
+/// Fails if a station answers on a socket, and goes on doing so for [`PATIENCE`].
+///
+/// # Errors
+/// [`SocketError::InUse`].
+pub(crate) async fn refuse_second(path: &Path) -> Result<(), SocketError> {
+    let start = Instant::now();
+    loop {
+        match UnixStream::connect(path).await {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return Ok(()),
+        }
+        if start.elapsed() >= PATIENCE {
+            return Err(SocketError::InUse(path.to_owned()));
+        }
+        sleep(PATIENCE / 40).await;
     }
 }
 
@@ -246,6 +271,20 @@ mod tests {
         std::os::unix::fs::symlink("elsewhere", &path).unwrap();
         socket.remove();
         assert_eq!(left(folder.path()), ["s"]);
+    }
+
+    #[tokio::test]
+    async fn what_a_killed_station_has_left_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        refuse_second(&path).await.unwrap();
+        let held = StdListener::bind(&path).unwrap();
+        assert!(matches!(refuse_second(&path).await, Err(SocketError::InUse(_))));
+        let (answer, ()) = tokio::join!(refuse_second(&path), async {
+            sleep(PATIENCE / 10).await;
+            drop(held);
+        });
+        answer.unwrap();
     }
 
     #[tokio::test]
