@@ -278,7 +278,9 @@ fn press(media: &[Valid]) {
     }
     let drive = rig.attached("A", 140, 512);
     let record = rig.wait_verdict(&drive.serial);
-    assert_eq!(record["verdict"], "passed", "what is valid must be pressed: {}", record["reason"]);
+    let seeds: Vec<u64> = media.iter().map(|one| one.seed).collect();
+    let why = &record["reason"];
+    assert_eq!(record["verdict"], "passed", "what is valid must be pressed, {seeds:?}: {why}");
     let (code, text) = rig.ctl(&["--json", "audit", &drive.node()]);
     let report: Value = serde_json::from_str(&text).unwrap();
     assert_ne!(code, 1, "{report:#}");

@@ -11,7 +11,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::ptr;
 
-use formats::wim_tree::{Contents, Entry, Tree};
+use formats::wim_tree::{Contents, Tree};
 use model::units::Bytes;
 use sha1::{Digest as _, Sha1};
 
@@ -49,16 +49,22 @@ impl Wim {
     /// [`BareError`].
     pub fn write_bare(&mut self, image: u32, target: &Path) -> Result<Bare, BareError> {
         let sizes = self.sizes()?;
-        let mut kept = Kept::default();
+        let mut room = Bytes(0);
+        let mut crowded = Vec::new();
         let tree = self.write_altered(image, target, |tree, data| {
-            kept = Kept::of(tree, data, &sizes);
+            let kept = Kept::of(tree, data, &sizes);
             for contents in &tree.contents {
-                if !kept.has(tree, data, &sizes, contents) {
-                    data[contents.place..contents.place + DIGEST].fill(0);
+                let digest = kept.digest(tree, data, &sizes, contents);
+                if digest.is_some() {
+                    crowded.push(contents.entry);
                 }
+                let digest = digest.unwrap_or_default();
+                data[contents.place..contents.place + DIGEST].copy_from_slice(&digest);
             }
+            room = kept.room;
         })?;
-        Ok(Bare { tree, crowded: kept.entries, kept: kept.room })
+        crowded.dedup();
+        Ok(Bare { tree, crowded, kept: room })
     }
 
     /// Writes a copy of an image's directory tree to the file `target`, in which no folder makes NTFS compress files that
@@ -138,52 +144,61 @@ pub struct Bare {
     pub kept: Bytes,
 }
 
-/// Contents larger than this are kept of no file: of those, a file's record holds but the place.
-const LARGEST: Bytes = Bytes(64 << 10);
+/// Contents larger than this are kept of no file.
+const LARGEST: Bytes = Bytes::mib(1);
 /// All that is kept is no more than this.
 const MOST: Bytes = Bytes::mib(64);
-/// What the smallest contents may take on a volume.
+/// What the smallest contents may take on a volume. What is larger than that stands in no file's record.
 const CLUSTER: u64 = 4096;
 
-/// Which contents a bare copy keeps.
-#[derive(Default)]
+/// Which contents a bare copy keeps, of files that have more than a name and contents.
 struct Kept {
-    /// The largest.
+    /// Up to which size contents are kept as they are.
     largest: Bytes,
+    /// What larger ones become: something that does not fit into the file's record either.
+    stand_in: Option<([u8; DIGEST], Bytes)>,
+    /// What all that takes on a volume.
     room: Bytes,
-    entries: Vec<usize>,
 }
 
 impl Kept {
-    /// As much as may be kept: of many files, only what is smaller. All names of a file keep the same.
+    /// As much as may be kept: of very many files, only what is small, or nothing. All names of a file keep the same.
     fn of(tree: &Tree, data: &[u8], sizes: &Sizes) -> Self {
-        let mut kept = Self { largest: LARGEST, ..Self::default() };
+        let outside = sizes.iter().filter(|(_, size)| **size > CLUSTER);
+        let stand_in = outside.min_by_key(|(digest, size)| (**size, **digest));
+        let stand_in = stand_in.map(|(digest, size)| (*digest, Bytes(*size)));
+        let mut kept = Self { largest: LARGEST, stand_in, room: Bytes(0) };
         loop {
-            let all = tree.contents.iter().filter(|found| kept.has(tree, data, sizes, found));
-            let (mut room, mut entries) = (Bytes(0), Vec::new());
-            for found in all {
-                room += size(data, sizes, found).unwrap_or_default().align_up(CLUSTER);
-                entries.push(found.entry);
-            }
-            if room <= MOST {
-                entries.dedup();
-                return Self { room, entries, ..kept };
+            let all = tree.contents.iter();
+            let all = all.filter_map(|found| kept.digest(tree, data, sizes, found));
+            let size = |digest| Bytes(sizes.get(&digest).copied().unwrap_or(0));
+            kept.room = Bytes(all.map(|digest| size(digest).align_up(CLUSTER).0).sum());
+            if kept.room <= MOST {
+                return kept;
             }
             kept.largest = Bytes(kept.largest.0 / 8);
+            kept.stand_in.take_if(|(_, size)| *size > kept.largest);
         }
     }
 
-    fn has(&self, tree: &Tree, data: &[u8], sizes: &Sizes, contents: &Contents) -> bool {
-        let is_crowded = |entry: &Entry| !entry.streams.is_empty() || !entry.items.is_empty();
-        tree.entries.get(contents.entry).is_some_and(is_crowded)
-            && size(data, sizes, contents).is_some_and(|size| size <= self.largest)
+    /// The digest of what a file has in place of these contents; `None` if that is nothing.
+    fn digest(
+        &self,
+        tree: &Tree,
+        data: &[u8],
+        sizes: &Sizes,
+        contents: &Contents,
+    ) -> Option<[u8; DIGEST]> {
+        let entry = tree.entries.get(contents.entry)?;
+        if entry.streams.is_empty() && entry.items.is_empty() {
+            return None;
+        }
+        let digest = data.get(contents.place..)?.first_chunk::<DIGEST>()?;
+        match Bytes(*sizes.get(digest)?) <= self.largest {
+            true => Some(*digest),
+            false => self.stand_in.map(|(digest, _)| digest),
+        }
     }
-}
-
-/// The size of a file's contents. None if they are empty, or nowhere.
-fn size(data: &[u8], sizes: &Sizes, contents: &Contents) -> Option<Bytes> {
-    let digest = data.get(contents.place..)?.first_chunk::<DIGEST>()?;
-    sizes.get(digest).copied().map(Bytes)
 }
 
 /// Where something uncompressed lies in a file.
