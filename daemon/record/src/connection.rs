@@ -11,9 +11,7 @@ use uuid::Uuid;
 use crate::error::LedgerError;
 use crate::file::{BESIDE, Held, Stamp, beside};
 use crate::ledger::{TABLES, VERSION};
-use crate::offers;
-use crate::products;
-use crate::{labels, log, orders, results};
+use crate::schema;
 
 /// How long a write waits for other programs that write to the ledger.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -78,14 +76,7 @@ pub(crate) fn prepare(db: &Connection, path: &Path) -> Result<(), LedgerError> {
         VERSION => {}
         found => return Err(LedgerError::Newer { path: path.to_owned(), found }),
     }
-    // Ledgers of older programs lack these tables; those programs do not mind them.
-    db.execute_batch(offers::TABLE).map_err(&failed)?;
-    db.execute_batch(products::TABLES).map_err(&failed)?;
-    db.execute_batch(orders::TABLES).map_err(&failed)?;
-    db.execute_batch(labels::TABLES).map_err(&failed)?;
-    db.execute_batch(results::TABLE).map_err(&failed)?;
-    db.execute_batch(log::TABLES).map_err(&failed)?;
-    db.execute_batch(log::seal::TABLE).map_err(&failed)?;
+    schema::complete(db).map_err(&failed)?;
     if id_of(db).is_none() {
         // Ledgers of older programs have none; those programs do not mind it.
         let table = "CREATE TABLE IF NOT EXISTS ledger (id TEXT NOT NULL) STRICT";

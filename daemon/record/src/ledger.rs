@@ -48,15 +48,17 @@ CREATE TABLE records (
     opened TEXT NOT NULL,
     record TEXT NOT NULL
 ) STRICT;
-CREATE INDEX records_by_serial ON records (serial);
-CREATE INDEX records_by_disk_guid ON records (disk_guid);
-CREATE INDEX records_by_insertion ON records (boot, diskseq);
 CREATE TABLE geometries (
     size INTEGER NOT NULL,
     sector INTEGER NOT NULL,
     seen TEXT NOT NULL,
     PRIMARY KEY (size, sector)
 ) STRICT;
+";
+pub(crate) const INDEXES: &str = "
+CREATE INDEX IF NOT EXISTS records_by_serial ON records (serial);
+CREATE INDEX IF NOT EXISTS records_by_disk_guid ON records (disk_guid);
+CREATE INDEX IF NOT EXISTS records_by_insertion ON records (boot, diskseq);
 ";
 
 /// The open ledger. Clones share the connection that writes, and the one that reads.

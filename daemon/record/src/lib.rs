@@ -30,4 +30,5 @@ mod relocation;
 pub mod results;
 mod room;
 mod rows;
+mod schema;
 pub mod writer;

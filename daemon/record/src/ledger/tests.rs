@@ -352,6 +352,11 @@ fn a_ledger_that_somebody_has_changed_is_not_built_upon() {
             "has 0 entries, and had 3",
         ),
         ("UPDATE ledger SET id = '00000000-0000-0000-0000-000000000001'", "does not follow"),
+        (
+            "DROP TRIGGER units_updated; CREATE TRIGGER units_updated AFTER UPDATE ON units
+             BEGIN UPDATE tallies SET passed = 0; END",
+            "do something else by itself: trigger units_updated",
+        ),
     ] {
         set_up();
         change(sql);

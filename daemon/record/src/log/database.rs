@@ -9,6 +9,7 @@ use crate::connection::opening;
 use crate::database::Database;
 use crate::error::LedgerError;
 use crate::ledger::Location;
+use crate::schema;
 
 impl Location {
     /// An error of the log.
@@ -87,6 +88,7 @@ impl Database {
         };
         let transaction =
             db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&opened)?;
+        schema::mend(&transaction).map_err(&opened)?;
         let log = crate::log::begin(&transaction, place.key(), why).map_err(&failed)?;
         // What is there now is what is gone on with.
         self.seal.set(None);

@@ -20,6 +20,7 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use signing::SecretKey;
 
 use super::{LogError, Tampered, head};
+use crate::schema;
 
 pub(crate) const TABLE: &str = "
 CREATE TABLE IF NOT EXISTS seal (
@@ -124,7 +125,7 @@ impl Seal {
         Ok(())
     }
 
-    /// Compares the tables with the seal; returns their sum, and whether there is a seal at all. There need be none if the
+    /// Compares the tables with the seal, and what the database does by itself with what the station has made; returns their sum, and whether there is a seal at all. There need be none if the
     /// log does not say that there is.
     pub(crate) fn check(
         &self,
@@ -134,8 +135,8 @@ impl Seal {
         let sum = count(db, self.key)?;
         let code = db.query_row("SELECT code FROM seal", [], |row| row.get::<_, Vec<u8>>(0));
         Ok(match code.optional()? {
-            Some(code) if code == self.code(sum, head(db)?).0 => Ok((sum, true)),
-            None if !is_sealed => Ok((sum, false)),
+            Some(code) if code == self.code(sum, head(db)?).0 => own(db)?.map(|()| (sum, true)),
+            None if !is_sealed => own(db)?.map(|()| (sum, false)),
             _ => Err(Tampered::Seal),
         })
     }
@@ -144,6 +145,11 @@ impl Seal {
         let head = Digest::of(head.unwrap_or_default().as_bytes());
         keyed(self.key, &[sum, head.0].concat())
     }
+}
+
+/// Whether all that the database does by itself is the station's.
+fn own(db: &Connection) -> rusqlite::Result<Result<(), Tampered>> {
+    Ok(schema::foreign(db)?.map_or(Ok(()), |found| Err(Tampered::Schema(found))))
 }
 
 /// What only the holder of the key can compute. The inner digest has one length, so nothing can be appended.

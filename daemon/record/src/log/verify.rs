@@ -47,6 +47,8 @@ pub enum Tampered {
     Forked(u64),
     #[error("another program has written to its tables")]
     Seal,
+    #[error("the database has, or lacks, what makes it do something else by itself: {0}")]
+    Schema(String),
     #[error("the record of job {0} is gone")]
     Gone(String),
     #[error("the record of job {0} is not what the log says")]
