@@ -183,6 +183,11 @@ pub(crate) fn intake_task(path: &Path, image: u32, layout: &Value) -> Value {
 
 /// As [`intake`], for a layout.
 pub(crate) fn intake_for(path: &Path, image: u32, layout: &Value) -> Value {
+    try_intake(path, image, layout).unwrap_or_else(|why| panic!("{}: {why}", path.display()))
+}
+
+/// As [`intake_for`]; an error if the worker crashes.
+pub(crate) fn try_intake(path: &Path, image: u32, layout: &Value) -> Result<Value, String> {
     let mut child = Command::new("timeout")
         .args(["-s", "KILL", "60", env!("CARGO_BIN_EXE_prestaged"), "worker"])
         .stdin(Stdio::piped())
@@ -195,7 +200,9 @@ pub(crate) fn intake_for(path: &Path, image: u32, layout: &Value) -> Value {
     let output = child.wait_with_output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{}: {}: {text}{errors}", path.display(), output.status);
+    if !output.status.success() {
+        return Err(format!("{}: {text}{errors}", output.status));
+    }
     assert!(text.len() < 200_000, "{}: {} bytes of output", path.display(), text.len());
-    serde_json::from_str(text.lines().last().unwrap()).unwrap()
+    Ok(serde_json::from_str(text.lines().last().unwrap()).unwrap())
 }

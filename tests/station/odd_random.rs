@@ -5,6 +5,7 @@
 //! with what others read from it: libwim, which captures the volume, and ntfscat.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -14,7 +15,7 @@ use serde_json::Value;
 use sha1::Digest as _;
 
 use crate::harness::odd_wim::{ARCHIVE, DIRECTORY, Entry, OddWim, file, folder, security};
-use crate::harness::wim::intake;
+use crate::harness::wim::{layout, try_intake};
 use crate::harness::{Rig, Setup, Volume, partitions};
 
 /// How many media are pressed together. An audit lists a hundred findings of a kind at most.
@@ -268,8 +269,8 @@ fn press(media: &[Valid]) {
     let judged = rig.wait_judged("odd.wim");
     if judged["state"] != "valid" {
         // Whether libntfs-3g comes to an end depends on where in the file table a file lies, so on the others.
-        let problem = &judged["problems"][0];
-        let told = problem["detail"].as_str().unwrap().contains("comes to no end");
+        let problem = judged["problems"][0]["detail"].as_str().unwrap();
+        let told = problem.contains("comes to no end") || problem.contains("SIGSEGV");
         assert!(told && media.len() > 1, "{judged:#}");
         drop(rig);
         let (some, others) = media.split_at(media.len() / 2);
@@ -327,7 +328,19 @@ fn try_media(first: u64, count: u64) {
         let entries = maker.entries("", 0);
         let path = scratch.path().join("one.wim");
         OddWim::of(entries.clone()).write(&path);
-        let judged = intake(&path, 1, false)["done"]["media"].clone();
+        let judged = match try_intake(&path, 1, &layout("none", 40)) {
+            Ok(said) => said["done"]["media"].clone(),
+            // libntfs-3g may crash over what a press would crash over, too. The station says `check_failed` of it then.
+            Err(why) => {
+                assert!(
+                    why.starts_with("signal: 11") && why.contains("NTFS volume"),
+                    "{seed}: {why}"
+                );
+                *refused.entry("crashed".into()).or_default() += 1;
+                let _ = writeln!(std::io::stderr(), "seed {seed}: {why}");
+                continue;
+            }
+        };
         let problems =
             judged["problems"].as_array().unwrap_or_else(|| panic!("{seed}: {judged:#}"));
         for problem in problems {

@@ -10,6 +10,35 @@ use super::Config;
 use super::check::{Wrong, pattern};
 use super::error::Mistake;
 
+/// What the events are called that a receiver may be told of.
+const EVENTS: [&str; 25] = [
+    "record.closed",
+    "armed",
+    "disarmed",
+    "image.asked",
+    "retry.asked",
+    "stop.asked",
+    "press.asked",
+    "verdict.released",
+    "master.removed",
+    "order.add",
+    "order.hold",
+    "order.resume",
+    "order.approve",
+    "order.close",
+    "order.quantity",
+    "order.release",
+    "order.scanned",
+    "scans.forgotten",
+    "offer.changed",
+    "media.accepted",
+    "label.printed",
+    "ledger.backed.up",
+    "log.begun",
+    "tables.sealed",
+    "log.unreadable",
+];
+
 /// `[[gate.webhooks]]`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -97,7 +126,13 @@ impl Config {
             }
             for (number, text) in webhook.events.iter().enumerate() {
                 let at = format!("gate.webhooks.{index}.events.{number}");
-                pattern("[[gate.webhooks]] events", at, text)?;
+                let wanted = pattern("[[gate.webhooks]] events", at.clone(), text)?;
+                if !EVENTS.iter().any(|event| wanted.matches(event)) {
+                    let what = format!("no event is called {text:?}, so nothing would be told");
+                    let hint = "prestaged-gate(7) lists the events; `order.*` is all of orders";
+                    let mistake = Mistake::unusable("[[gate.webhooks]] events", what, hint);
+                    return Err(Wrong::new(at, mistake));
+                }
             }
             if webhook.timeout.0.is_zero() {
                 return wrong("timeout", "no receiver answers at once".into(), "write \"15s\"");
@@ -110,6 +145,16 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_manual_lists_the_events() {
+        let manual = include_str!("../../manual/gate.md");
+        let table = manual.split_once("| event | tells |").unwrap().1;
+        let rows = table.trim_start().lines().skip(1).take_while(|line| line.starts_with('|'));
+        let names = rows.filter_map(|row| row.split('|').nth(1));
+        let names: Vec<&str> = names.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+        assert_eq!(names, EVENTS);
+    }
 
     #[test]
     fn nothing_goes_over_the_network_that_everybody_reads() {

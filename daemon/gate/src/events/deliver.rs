@@ -78,8 +78,10 @@ impl Line {
             Some(place) if place.ledger == ledger => place,
             Some(former) => {
                 let Place { ledger: before, seq } = former;
-                tracing::warn!(
-                    "events: the log is another one now: {ledger}, not {before}; {name} had been told {seq} entries of that"
+                let missed = self.standing.pending.load(Ordering::Relaxed);
+                tracing::error!(
+                    "events: the log is another one now: {ledger}, not {before}. {name} had been told {seq} entries of that; \
+                     what came after them, {missed} that this gate knows of, is not sent"
                 );
                 Place { ledger, seq: 0 }
             }

@@ -166,11 +166,11 @@ impl Route {
             Self::Arm => one(
                 "Allows the station to write, until it is disarmed or restarted. The answer has the drives that \
                  nothing else speaks against.",
-                Document::Armed,
+                Document::ArmedAnswer,
             ),
             Self::Disarm => one(
                 "Forbids writing. Drives that are being imaged are finished; the answer has them.",
-                Document::Armed,
+                Document::ArmedAnswer,
             ),
             Self::Image => Manual {
                 text: "Begins an attempt at one drive, through the same admission as when it is plugged in. `again` \
@@ -188,7 +188,7 @@ impl Route {
             ),
             Self::Stop => one(
                 "Stops a drive that is being imaged, or waits for its master.",
-                Document::Stopped,
+                Document::StoppedAnswer,
             ),
             Self::Release => nothing(
                 "Takes the verdict of a drive that was pulled off its bay, as acknowledged.",

@@ -11,8 +11,9 @@ use super::evidence::{Certificate, CheckpointView, LabelAsked, LogPage, LogVerif
 use super::line::{Line, RecordLine};
 use super::orders::{OrderDetail, OrderView};
 use super::requests::{
-    AcceptRequest, AcknowledgeRequest, Attempt, DriveRequest, ImageRequest, LampsReport,
-    LocateRequest, OfferRequest, OrderRequest, PressRequest, Pressed, ScanRequest, VerifyRequest,
+    AcceptRequest, AcknowledgeRequest, Armed, Attempt, DriveRequest, ImageRequest, LampsReport,
+    LocateRequest, OfferRequest, OrderRequest, PressRequest, Pressed, ScanRequest, Stopped,
+    VerifyRequest,
 };
 use super::scanned::Scanned;
 use super::snapshot::{DeviceView, MasterView, MediaView, Snapshot};
@@ -52,8 +53,12 @@ pub enum Document {
     Unrecorded,
     /// `arm --json`, `disarm --json`.
     Armed,
+    /// The answer of POST /v1/arm and POST /v1/disarm.
+    ArmedAnswer,
     /// `stop --json`.
     Stopped,
+    /// The answer of POST /v1/stop/{drive}.
+    StoppedAnswer,
     /// `explain CODE --json`.
     Explanation,
     /// An array of codes: `explain --json`.
@@ -184,7 +189,9 @@ types! {
     Verify: VerifyReport,
     Unrecorded: Unrecorded,
     Armed: ArmedDocument<'_>,
+    ArmedAnswer: Armed,
     Stopped: StoppedDocument<'_>,
+    StoppedAnswer: Stopped,
     Explanation: Explanation<'_>,
     Codes: Vec<Entry>,
     Error: ErrorDocument,
