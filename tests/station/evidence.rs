@@ -214,7 +214,7 @@ fn a_restored_backup_is_noticed() {
     assert_eq!(mode & 0o777, 0o600, "it is nobody else's");
     assert_eq!(run("sqlite3", &[name, "PRAGMA integrity_check"]).trim(), "ok");
     let before = fs::read(&backup).unwrap();
-    rig.ctl_fails(1, &["ledger", "backup", name]);
+    rig.ctl_fails(2, &["ledger", "backup", name]);
     assert_eq!(fs::read(&backup).unwrap(), before, "nothing is overwritten");
     // Paged, filtered and in each form.
     let bay = record["bay"].as_str().unwrap();

@@ -36,9 +36,10 @@ pub(super) async fn perform(
         let text = format!("cannot {doing} {}: {}", path.display(), chain(error));
         CommandError::new(exit::FAILED, text)
     };
-    let exists = || failed("make", &io::ErrorKind::AlreadyExists.into());
     if fs::symlink_metadata(path).is_ok() {
-        return Err(exists().with_hint("name another file, or remove that one"));
+        let text = format!("{} is there already; nothing was written", path.display());
+        let error = CommandError::new(exit::REFUSED, text);
+        return Err(error.with_hint("name another file, or remove that one"));
     }
     let mut response = client.post_raw("/v1/ledger/backup", &json!({})).await?;
     let length = response.headers().get("content-length");

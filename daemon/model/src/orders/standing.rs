@@ -130,7 +130,10 @@ pub fn objection(
     match standing.state {
         OrderState::Open => {}
         OrderState::Held => {
-            return refusal(Code::OrderHeld, format!("order {number} is held{}", why()));
+            let hint =
+                format!("`prestagectl order resume {number}`, once what it is held for is mended");
+            let held = refusal(Code::OrderHeld, format!("order {number} is held{}", why()));
+            return held.map(|refusal| refusal.with_hint(hint));
         }
         OrderState::Closed => {
             return refusal(Code::NoOrder, format!("order {number} is closed{}", why()));
@@ -164,7 +167,9 @@ pub fn objection(
     let approved = standing.approved.as_ref() == Some(&article.0);
     if first > 0 && !approved && standing.articles >= first {
         let detail = format!("{first} first articles of order {number} wait for approval");
-        return refusal(Code::FirstArticlePending, detail);
+        let hint =
+            format!("have the first drives checked, then `prestagectl order approve {number}`");
+        return refusal(Code::FirstArticlePending, detail).map(|found| found.with_hint(hint));
     }
     None
 }
