@@ -40,7 +40,7 @@ pub(crate) fn code(exit: u8) -> CommandCode {
 /// All of them, for the manual.
 pub const MEANINGS: [(u8, &str); 10] = [
     (DONE, "done"),
-    (FAILED, "the drive or the media failed, or something else did"),
+    (FAILED, "failed: the drive, the media, or what was asked for"),
     (REFUSED, "refused before any byte was written"),
     (
         INCOMPLETE,
