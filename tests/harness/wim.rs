@@ -189,7 +189,7 @@ pub(crate) fn intake_for(path: &Path, image: u32, layout: &Value) -> Value {
 /// As [`intake_for`]; an error if the worker crashes.
 pub(crate) fn try_intake(path: &Path, image: u32, layout: &Value) -> Result<Value, String> {
     let mut child = Command::new("timeout")
-        .args(["-s", "KILL", "60", env!("CARGO_BIN_EXE_prestaged"), "worker"])
+        .args(["-s", "KILL", "300", env!("CARGO_BIN_EXE_prestaged"), "worker"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

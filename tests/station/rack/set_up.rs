@@ -1,5 +1,6 @@
 //! A station from its installation to its first pass, by the commands of README.md, under a real systemd.
 
+use std::fs::File;
 use std::time::Duration;
 
 use macro_rules_attribute::apply;
@@ -32,6 +33,9 @@ fn by_the_readme() {
     let status = rack.ctl("status");
     assert_eq!(status["armed"], false, "{status:#}");
 
+    // A new drive: what is used is not taken by a station as the README sets it up.
+    let new = File::create_new(rack.machine.file("FIRST")).unwrap();
+    new.set_len(Spec::new(Bus::Nvme, "FIRST").size).unwrap();
     let learn = Session::start(rack.guest(), "prestagectl bays learn --allow").unwrap();
     let mut shown = String::new();
     hears(&mut rack, &learn, &mut shown, "Plug a drive");
