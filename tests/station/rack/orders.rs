@@ -41,7 +41,10 @@ fn two_orders_at_once() {
          printf 'number = \"PO-S\"\\nmedia = \"{second}\"\\nquantity = 2\\nattempts = 1\\n[match]\\nserials = [\"@list.csv\"]\\n' > s.toml && \
          prestagectl order add n.toml && prestagectl order add s.toml"
     ));
+    // Before the others come: the order has no place for three at once.
     rack.plug(&Spec::new(Bus::Scsi, "SASBAD").fault(Fault::Write(BAD)));
+    let failed = rack.wait_verdict("SASBAD");
+    assert_eq!((&failed["order"], &failed["verdict"]), (&"PO-S".into(), &"failed".into()));
     let good = [
         (Bus::Nvme, "NVME0001", "PO-N", media.as_str()),
         (Bus::Nvme, "NVME0002", "PO-N", media.as_str()),
@@ -55,8 +58,6 @@ fn two_orders_at_once() {
         assert_eq!(told, (&order.into(), &media.into(), &1.into()), "{record:#}");
         rack.check_tables(serial);
     }
-    let failed = rack.wait_verdict("SASBAD");
-    assert_eq!((&failed["order"], &failed["verdict"]), (&"PO-S".into(), &"failed".into()));
     for number in ["PO-N", "PO-S"] {
         let standing = standing(&mut rack, number);
         assert_eq!((&standing["passed"], &standing["running"]), (&2.into(), &0.into()));
