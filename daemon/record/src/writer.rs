@@ -55,8 +55,10 @@ impl RecordWriter {
         let (report, since) = (Arc::new(report), Arc::new(Mutex::new(None)));
         let watched = (ledger.clone(), Arc::downgrade(&report), Arc::clone(&since));
         let queue = VecDeque::new();
-        let writer =
-            Writer { ledger, since, report, queue, trouble: false, told: Vec::new(), owes: false };
+        // Whoever opened it has said so; its end is this thread's to tell, however soon that is.
+        let trouble = ledger.tampered().is_some();
+        let told = Vec::new();
+        let writer = Writer { ledger, since, report, queue, trouble, told, owes: false };
         thread::Builder::new().name("records".into()).spawn(move || writer.run(&messages))?;
         let (ledger, report, since) = watched;
         let watch = move || watch(&ledger, &report, &since);

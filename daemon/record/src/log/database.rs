@@ -4,7 +4,7 @@ use evidence::checkpoint::Checkpoint;
 use jiff::Timestamp;
 use rusqlite::TransactionBehavior;
 
-use super::{Begin, Log, LogError, seal};
+use super::{Begin, Log, LogError, Tampered, seal};
 use crate::connection::opening;
 use crate::database::Database;
 use crate::error::LedgerError;
@@ -89,6 +89,9 @@ impl Database {
         let transaction =
             db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&opened)?;
         schema::mend(&transaction).map_err(&opened)?;
+        if let Some(found) = schema::foreign(&transaction).map_err(&opened)? {
+            return Err(failed(Tampered::Schema(found).into()));
+        }
         let log = crate::log::begin(&transaction, place.key(), why).map_err(&failed)?;
         // What is there now is what is gone on with.
         self.seal.set(None);

@@ -55,7 +55,7 @@ const TABLES: [&str; 11] = [
 const VERDICT: usize = 5;
 const RECORD: usize = 7;
 
-/// The codes of all rows, added without carry; so a row is taken out as it was put in.
+/// The codes of all rows, added up modulo 2^256. Without the carries, a row that is there twice would cancel itself.
 pub(crate) type Sum = [u8; 32];
 
 /// The seal of an open database.
@@ -80,21 +80,23 @@ impl Seal {
     /// Follows what is changed through a connection from now on. Its triggers are not in the database: other programs that
     /// write to it neither run them nor need them.
     pub(crate) fn watch(&self, db: &Connection) -> rusqlite::Result<()> {
-        let (key, sum) = (self.key, Arc::clone(&self.sum));
-        db.create_scalar_function("seal_row", -1, FunctionFlags::SQLITE_UTF8, move |context| {
-            let table = context.get_raw(0).as_str()?;
-            let values: Vec<_> = (1..context.len()).map(|at| context.get_raw(at)).collect();
-            if let Some(sum) = sum.lock().as_mut() {
-                add(sum, row(key, table, &values));
-            }
-            Ok(rusqlite::types::Null)
-        })?;
+        for (name, change) in [("seal_new", add as fn(&mut Sum, Digest)), ("seal_old", subtract)] {
+            let (key, sum) = (self.key, Arc::clone(&self.sum));
+            db.create_scalar_function(name, -1, FunctionFlags::SQLITE_UTF8, move |context| {
+                let table = context.get_raw(0).as_str()?;
+                let values: Vec<_> = (1..context.len()).map(|at| context.get_raw(at)).collect();
+                if let Some(sum) = sum.lock().as_mut() {
+                    change(sum, row(key, table, &values));
+                }
+                Ok(rusqlite::types::Null)
+            })?;
+        }
         TABLES.iter().try_for_each(|table| {
             let columns = db.prepare(&format!("SELECT * FROM {table} LIMIT 0"))?;
             let told = |of: &str| {
                 let names = columns.column_names();
                 let values: Vec<String> = names.map(|name| format!("{of}.{name}")).collect();
-                format!("SELECT seal_row('{table}', {});", values.join(", "))
+                format!("SELECT seal_{of}('{table}', {});", values.join(", "))
             };
             let (old, new) = (told("old"), told("new"));
             db.execute_batch(&format!(
@@ -174,7 +176,21 @@ fn count(db: &Connection, key: Digest) -> rusqlite::Result<Sum> {
 }
 
 fn add(sum: &mut Sum, code: Digest) {
-    sum.iter_mut().zip(code.0).for_each(|(byte, other)| *byte ^= other);
+    let mut carry = false;
+    for (byte, other) in sum.iter_mut().zip(code.0) {
+        let (added, over) = byte.overflowing_add(other);
+        let (carried, more) = added.overflowing_add(carry.into());
+        (*byte, carry) = (carried, over || more);
+    }
+}
+
+fn subtract(sum: &mut Sum, code: Digest) {
+    let mut borrow = false;
+    for (byte, other) in sum.iter_mut().zip(code.0) {
+        let (less, under) = byte.overflowing_sub(other);
+        let (borrowed, more) = less.overflowing_sub(borrow.into());
+        (*byte, borrow) = (borrowed, under || more);
+    }
 }
 
 /// The code of a row.
@@ -195,4 +211,28 @@ fn row(key: Digest, table: &str, values: &[ValueRef<'_>]) -> Digest {
         data.extend(bytes);
     }
     keyed(key, &data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_taken_out_as_it_was_put_in() {
+        let codes: Vec<Digest> = (0_u8..9).map(|n| Digest::of(&[n])).collect();
+        let mut sum = Sum::default();
+        codes.iter().for_each(|code| add(&mut sum, *code));
+        codes.iter().rev().for_each(|code| subtract(&mut sum, *code));
+        assert_eq!(sum, Sum::default());
+        add(&mut sum, codes[0]);
+        add(&mut sum, codes[0]);
+        assert_ne!(sum, Sum::default(), "a row that is there twice counts twice");
+        let mut most = [0xff; 32];
+        let mut one = Digest([0; 32]);
+        one.0[0] = 1;
+        add(&mut most, one);
+        assert_eq!(most, Sum::default());
+        subtract(&mut most, one);
+        assert_eq!(most, [0xff; 32]);
+    }
 }
