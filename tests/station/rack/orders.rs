@@ -69,6 +69,10 @@ fn two_orders_at_once() {
     // The failing one, repaired: it has had its attempt, whatever place is free.
     rack.done("prestagectl order quantity PO-S 3 --reason 'one more is wanted'");
     rack.unplug("SASBAD");
+    rack.wait("the station to see it go", |rack| {
+        let all = rack.ctl("drives");
+        all.as_array().unwrap().iter().all(|drive| drive["serial"] != "SASBAD").then_some(())
+    });
     std::fs::remove_file(rack.machine.file("SASBAD")).unwrap();
     rack.plug(&Spec::new(Bus::Scsi, "SASBAD"));
     assert_eq!(rack.wait_decision("SASBAD"), "attempts_exhausted");
