@@ -2,7 +2,7 @@
 //! change these, too, and a trigger that does something else would write rows in the station's name; a table may drop rows
 //! by itself (`ON CONFLICT IGNORE`). So all of them are compared with what this program makes.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use rusqlite::Connection;
 
@@ -25,17 +25,25 @@ pub(crate) fn complete(db: &Connection) -> rusqlite::Result<()> {
     all.into_iter().try_for_each(|script| db.execute_batch(script))
 }
 
-/// Kind and text of what a database has, by its name. What SQLite makes for itself has no text.
-type Parts = BTreeMap<String, (String, String)>;
+/// Something that a database has. A trigger may be called as a table is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Part {
+    name: String,
+    kind: String,
+    text: String,
+}
 
-fn parts(db: &Connection) -> rusqlite::Result<Parts> {
+/// All that a database has. What SQLite makes for itself has no text, and is left out.
+fn parts(db: &Connection) -> rusqlite::Result<BTreeSet<Part>> {
     let sql = "SELECT name, type, sql FROM main.sqlite_master WHERE sql IS NOT NULL";
     let mut statement = db.prepare(sql)?;
-    let rows = statement.query_map([], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?))))?;
+    let rows = statement.query_map([], |row| {
+        Ok(Part { name: row.get(0)?, kind: row.get(1)?, text: row.get(2)? })
+    })?;
     rows.collect()
 }
 
-fn expected() -> rusqlite::Result<Parts> {
+fn expected() -> rusqlite::Result<BTreeSet<Part>> {
     let db = Connection::open_in_memory()?;
     db.execute_batch(TABLES)?;
     complete(&db)?;
@@ -46,28 +54,28 @@ fn expected() -> rusqlite::Result<Parts> {
 /// nothing by themselves.
 pub(crate) fn foreign(db: &Connection) -> rusqlite::Result<Option<String>> {
     let (found, expected) = (parts(db)?, expected()?);
-    let differs = |(name, one): &(&String, &(String, String))| {
-        let is_foreign_table = one.0 == "table" && !expected.contains_key(*name);
-        !is_foreign_table && (found.get(*name) != Some(*one) || expected.get(*name) != Some(*one))
-    };
-    let one = found.iter().chain(&expected).find(differs);
-    Ok(one.map(|(name, (kind, _))| format!("{kind} {name}")))
+    let is_foreign_table =
+        |one: &Part| one.kind == "table" && !expected.iter().any(|own| own.name == one.name);
+    let one = found.symmetric_difference(&expected).find(|one| !is_foreign_table(one));
+    Ok(one.map(|Part { name, kind, .. }| format!("{kind} {name}")))
 }
 
 /// Takes away triggers, views and indexes that are foreign, and makes anew which of them were changed or are gone. A table
 /// that was changed stays so.
 pub(crate) fn mend(db: &Connection) -> rusqlite::Result<()> {
     let expected = expected()?;
-    for (name, one) in parts(db)? {
-        if one.0 == "table" || expected.get(&name) == Some(&one) {
+    for one in parts(db)?.difference(&expected) {
+        let Part { name, kind, .. } = one;
+        if kind.eq_ignore_ascii_case("table") {
             continue;
         }
-        if one.0 == "index" {
+        if kind == "index" {
             db.execute_batch(&format!("DROP INDEX \"{}\"", name.replace('"', "\"\"")))?;
         } else {
             // SQLite runs a trigger whose kind is written in capitals, and does not drop it.
             db.execute_batch("PRAGMA writable_schema = ON")?;
-            let gone = db.execute("DELETE FROM main.sqlite_master WHERE name = ?1", [&name]);
+            let sql = "DELETE FROM main.sqlite_master WHERE name = ?1 AND type = ?2";
+            let gone = db.execute(sql, [name, kind]);
             db.execute_batch("PRAGMA writable_schema = RESET")?;
             gone?;
         }
@@ -100,6 +108,10 @@ mod tests {
                 "CREATE TRIGGER \"a \"\"b\" AFTER INSERT ON records BEGIN DELETE FROM records; END",
                 "trigger a \"b",
             ),
+            (
+                "CREATE TRIGGER records AFTER INSERT ON offers BEGIN DELETE FROM records; END",
+                "trigger records",
+            ),
             ("CREATE VIEW told AS SELECT * FROM records", "view told"),
             ("CREATE UNIQUE INDEX one ON records (verdict)", "index one"),
             (
@@ -115,6 +127,7 @@ mod tests {
             assert_eq!(foreign(&db).unwrap().as_deref(), Some(what));
             mend(&db).unwrap();
             assert_eq!(foreign(&db).unwrap(), None, "{change}");
+            db.execute_batch("SELECT job FROM records").unwrap();
         }
         // A table that drops rows is not mended.
         let db = ledger();

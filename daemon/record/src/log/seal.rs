@@ -127,8 +127,8 @@ impl Seal {
         Ok(())
     }
 
-    /// Compares the tables with the seal, and what the database does by itself with what the station has made; returns their sum, and whether there is a seal at all. There need be none if the
-    /// log does not say that there is.
+    /// Compares the tables with the seal, and what the database has with what the station has made. Returns the sum of the
+    /// tables, and whether there is a seal at all. There need be none if the log does not say that there is.
     pub(crate) fn check(
         &self,
         db: &Connection,
