@@ -1,8 +1,10 @@
 //! What a station that was killed left on a drive: perhaps valid tables, though the record says `stopped`.
 //!
 //! They are taken away only with proof: the drive is admitted and claimed like any other, it is still the insertion that
-//! the record is about, and the tables on it name the disk GUID that was drawn for that very job.
+//! the record is about, the tables on it name the disk GUID that was drawn for that very job, and its volumes are as the
+//! job left them. A drive that somebody has used in between keeps its tables.
 
+use std::collections::BTreeMap;
 use std::thread;
 
 use drives::buffer::Buffer;
@@ -13,12 +15,11 @@ use model::admission::Admitted;
 use model::code::WarningCode;
 use model::failure::chain;
 use model::layout::Plan;
-use model::ranges::Range;
 use model::record::Record;
 use model::units::Bytes;
 use uuid::Uuid;
 
-use super::Services;
+use super::{Services, survey};
 
 /// Begins to clean a drive, on a thread of its own.
 pub(super) fn clean(services: &Services, admitted: Admitted, record: Record) {
@@ -63,53 +64,42 @@ fn take_away(
     let serial = record.serial.as_ref();
     let earlier = serial.map(|serial| services.ledger.imagings(serial)).transpose();
     let earlier = earlier.map_err(|error| chain(&error))?.unwrap_or_default();
-    let earlier = earlier.iter().filter_map(|record| record.identity.as_ref());
-    let earlier: Vec<Uuid> = earlier.map(|identity| identity.disk_guid).collect();
-    let done = clean_tables(&claim, own, &earlier).map_err(|error| chain(&error))?;
-    Ok(done.then(|| {
+    let earlier = earlier.iter().filter_map(|one| Some((one.identity.as_ref()?.disk_guid, one)));
+    let earlier: BTreeMap<Uuid, &Record> = earlier.collect();
+    let view = claim.view(&services.tools.blkid).map_err(|error| chain(&error))?;
+    let tables = view.disk_guids().map_err(|error| chain(&error))?;
+    let Some(left) = left(tables, own, &|guid| earlier.contains_key(&guid)) else {
+        return Ok(None);
+    };
+    let job = if left == own { record } else { earlier[&left] };
+    survey::prove_volumes(services, &view, job)?;
+    zero(&claim).map_err(|error| chain(&error))?;
+    Ok(Some(
         WarningCode::TablesRemoved
-            .says("the station was killed before the verdict, so the tables were taken away")
-    }))
+            .says("the station was killed before the verdict, so the tables were taken away"),
+    ))
 }
 
-/// Whether the tables that were found are what a killed job has left.
-fn is_left(found: &[Uuid], own: Uuid, earlier: &[Uuid]) -> bool {
-    match found {
-        [] => false,
-        [only] => *only == own || earlier.contains(only),
-        both => both.iter().all(|guid| *guid == own),
+/// Whose tables were found, if they are what a killed job has left: its own, or only one of an `earlier` job of this drive,
+/// whose other table was erased, so that the drive is not as that job left it.
+fn left(tables: [Option<Uuid>; 2], own: Uuid, earlier: &dyn Fn(Uuid) -> bool) -> Option<Uuid> {
+    match tables {
+        [None, None] => None,
+        [Some(only), None] | [None, Some(only)] => (only == own || earlier(only)).then_some(only),
+        [Some(one), Some(other)] => (one == own && other == own).then_some(own),
     }
 }
 
-/// Overwrites both tables with zeros if they are those of the disk with this GUID, or only one of them stands there; also if
-/// only one stands there of an `earlier` job of this drive: its other table was erased, so it is not as that job left it.
-fn clean_tables(medium: &impl Medium, own: Uuid, earlier: &[Uuid]) -> Result<bool, AccessError> {
+/// Overwrites both tables with zeros.
+fn zero(medium: &impl Medium) -> Result<(), AccessError> {
     let geometry = medium.geometry();
-    let sector = Bytes(geometry.sector.bytes());
     let (head, tail) = (Plan::primary_table(geometry), Plan::backup_table(geometry));
-    let tables = [Range::at(Bytes(0), head), Range::new(geometry.size - tail, geometry.size)];
-    let headers = [Range::at(sector, sector), Range::new(geometry.size - sector, geometry.size)];
-    let mut found = Vec::new();
-    for header in headers {
-        let mut data = Buffer::zeroed(header.length());
-        medium.read(header.start, &mut data)?;
-        found.extend(disk_guid(&data));
-    }
-    if !is_left(&found, own, earlier) {
-        return Ok(false);
-    }
-    for table in tables {
-        medium.write(table.start, &Buffer::zeroed(table.length()))?;
+    for (start, length) in [(Bytes(0), head), (geometry.size - tail, tail)] {
+        medium.write(start, &Buffer::zeroed(length))?;
     }
     medium.flush()?;
     medium.drop_cache();
-    Ok(true)
-}
-
-/// The disk GUID in a GPT header (UEFI specification, 5.3.2).
-fn disk_guid(header: &[u8]) -> Option<Uuid> {
-    let guid = header.get(56..72)?.try_into().ok()?;
-    header.starts_with(b"EFI PART").then(|| Uuid::from_bytes_le(guid))
+    Ok(())
 }
 
 #[cfg(test)]
@@ -119,21 +109,23 @@ mod tests {
     #[test]
     fn only_what_a_killed_job_left_is_taken_away() {
         let [own, earlier, other] = [1, 2, 3].map(Uuid::from_u128);
-        let left = |found: &[Uuid]| is_left(found, own, &[own, earlier]);
-        for found in [&[own][..], &[own, own], &[earlier]] {
-            assert!(left(found), "{found:?}");
+        let left = |tables| left(tables, own, &|guid| guid == own || guid == earlier);
+        for (head, tail, whose) in [
+            (Some(own), None, own),
+            (None, Some(own), own),
+            (Some(own), Some(own), own),
+            (Some(earlier), None, earlier),
+        ] {
+            assert_eq!(left([head, tail]), Some(whose));
         }
-        for found in [&[][..], &[earlier, earlier], &[own, earlier], &[other, own], &[other]] {
-            assert!(!left(found), "{found:?}");
+        for tables in [
+            [None, None],
+            [Some(earlier), Some(earlier)],
+            [Some(own), Some(earlier)],
+            [Some(other), Some(own)],
+            [Some(other), None],
+        ] {
+            assert_eq!(left(tables), None, "{tables:?}");
         }
-    }
-
-    #[test]
-    fn only_a_header_has_a_guid() {
-        let mut header = [7; 512];
-        assert_eq!(disk_guid(&header), None);
-        header[..8].copy_from_slice(b"EFI PART");
-        assert_eq!(disk_guid(&header), Some(Uuid::from_bytes_le([7; 16])));
-        assert_eq!(disk_guid(&header[..60]), None);
     }
 }

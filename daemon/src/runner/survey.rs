@@ -13,6 +13,8 @@ use model::admission::{Content, Overwrite, Usage, content_objection};
 use model::code::ReasonCode;
 use model::drive::{Drive, Serial};
 use model::failure::{Refusal, chain};
+use model::identity::Identity;
+use model::manifest::Manifest;
 use model::operator::Consent;
 use model::orders::Standing;
 use model::record::Record;
@@ -213,8 +215,8 @@ impl<'a> Past<'a> {
 
     /// What the drive holds.
     fn content(&self, services: &Services, view: &View) -> Result<Content, LedgerError> {
-        let guid = match view.disk_guid() {
-            Ok(guid) => guid,
+        let guid = match view.disk_guids() {
+            Ok([head, tail]) => head.or(tail),
             Err(error) => return Ok(Content::Unreadable(error.to_string())),
         };
         let record = self.record(guid);
@@ -279,10 +281,7 @@ fn prove(
     record: &Record,
     guid: Option<Uuid>,
 ) -> Result<Uuid, String> {
-    let identity = record.identity.as_ref().and_then(|identity| identity.identity());
-    let identity = identity.ok_or("its record does not say which identity it was given")?;
-    let manifest = record.master.as_ref().and_then(|master| services.store.manifest_of(master));
-    let manifest = manifest.ok_or("the digests of what was written to it are not kept any more")?;
+    let (manifest, identity) = written(services, record)?;
     match (guid, record.verdict) {
         (Some(_), _) => ours::prove(view, &manifest, &identity),
         (None, Some(Verdict::Passed)) => return Err("its partition tables are gone".into()),
@@ -290,4 +289,24 @@ fn prove(
     }
     .map(|()| record.job)
     .map_err(|doubt| chain(&doubt))
+}
+
+/// Proves that a drive's volumes are as the job of a record has left them, whatever has become of the tables. The error says
+/// in words what speaks against it.
+pub(super) fn prove_volumes(
+    services: &Services,
+    view: &View,
+    record: &Record,
+) -> Result<(), String> {
+    let (manifest, identity) = written(services, record)?;
+    ours::prove_without_tables(view, &manifest, &identity).map_err(|doubt| chain(&doubt))
+}
+
+/// What the job of a record has written, as far as that is still known.
+fn written(services: &Services, record: &Record) -> Result<(Manifest, Identity), String> {
+    let identity = record.identity.as_ref().and_then(|identity| identity.identity());
+    let identity = identity.ok_or("its record does not say which identity it was given")?;
+    let manifest = record.master.as_ref().and_then(|master| services.store.manifest_of(master));
+    let manifest = manifest.ok_or("the digests of what was written to it are not kept any more")?;
+    Ok((manifest, identity))
 }

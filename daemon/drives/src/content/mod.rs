@@ -97,20 +97,16 @@ impl View {
         self.geometry
     }
 
-    /// The disk GUID in the GPT header at the start of the drive, or else in its copy at the end; `None` if there is
-    /// neither. Whether the table is whole is not looked at.
+    /// The disk GUIDs in the GPT header at the start of the drive, and in its copy at the end. Whether the tables are whole
+    /// is not looked at.
     ///
     /// # Errors
     /// As [`View::read`].
-    pub fn disk_guid(&self) -> io::Result<Option<Uuid>> {
+    pub fn disk_guids(&self) -> io::Result<[Option<Uuid>; 2]> {
         let sector = Bytes(self.geometry.sector.bytes());
-        let copy = self.geometry.size - sector;
-        for place in [sector, copy] {
-            if let Some(guid) = disk_guid(&self.bytes(Range::at(place, sector))?) {
-                return Ok(Some(guid));
-            }
-        }
-        Ok(None)
+        let head = self.bytes(Range::at(sector, sector))?;
+        let tail = self.bytes(Range::at(self.geometry.size - sector, sector))?;
+        Ok([disk_guid(&head), disk_guid(&tail)])
     }
 }
 
@@ -144,6 +140,15 @@ pub fn is_in_pool(node: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_header_has_a_guid() {
+        let mut header = [7; 512];
+        assert_eq!(disk_guid(&header), None);
+        header[..8].copy_from_slice(b"EFI PART");
+        assert_eq!(disk_guid(&header), Some(Uuid::from_bytes_le([7; 16])));
+        assert_eq!(disk_guid(&header[..60]), None);
+    }
 
     #[test]
     fn a_pool_s_label_is_known() {

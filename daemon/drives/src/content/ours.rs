@@ -63,16 +63,52 @@ pub fn prove(view: &View, manifest: &Manifest, identity: &Identity) -> Result<()
         return Err(Doubt::Mbr);
     }
     signatures(view, plan)?;
+    volumes(view, manifest, identity, &|_, _| false)
+}
+
+/// Proves that a drive is as a job has left it that wrote both tables, except that all or a part of what it wrote at
+/// the ends of the drive may be gone: zeros, or the job's marker.
+///
+/// # Errors
+/// [`Doubt`] is the first thing that speaks against it.
+pub fn prove_without_tables(
+    view: &View,
+    manifest: &Manifest,
+    identity: &Identity,
+) -> Result<(), Doubt> {
+    let geometry = manifest.plan.geometry;
+    if geometry != view.geometry() {
+        return Err(Doubt::Geometry);
+    }
+    let ends = ends(geometry.size);
+    volumes(view, manifest, identity, &|chunk, data| {
+        let gone = data.iter().all(|byte| *byte == 0) || is_marker(data, chunk, identity);
+        gone && ends.covers(chunk.range())
+    })
+}
+
+/// Compares the chunks that any use of the volumes changes, and some others. What is not as it was written may be
+/// `excused`.
+fn volumes(
+    view: &View,
+    manifest: &Manifest,
+    identity: &Identity,
+    excused: &dyn Fn(&Chunk, &[u8]) -> bool,
+) -> Result<(), Doubt> {
     for index in to_compare(manifest, &mut fastrand::Rng::new()) {
         let chunk = &manifest.chunks[index];
-        if !is_as_written(view, manifest, chunk, identity)? {
-            return Err(Doubt::Changed {
-                place: manifest.place(chunk.range()),
-                range: chunk.range(),
-            });
+        let range = chunk.range();
+        if !is_as_written(view, manifest, chunk, identity)? && !excused(chunk, &view.bytes(range)?)
+        {
+            return Err(Doubt::Changed { place: manifest.place(range), range });
         }
     }
     Ok(())
+}
+
+/// Both ends of a drive, which are zeroed before anything is written to it.
+fn ends(size: Bytes) -> RangeSet {
+    [Range::at(Bytes(0), MIB), Range::new(size - MIB, size)].into_iter().collect()
 }
 
 /// Checks that libblkid knows on the drive and on its partitions what was put there, and nothing else.
@@ -142,7 +178,6 @@ pub fn prove_unfinished(
     identity: &Identity,
 ) -> Result<(), Doubt> {
     let plan = &manifest.plan;
-    let size = plan.geometry.size;
     if plan.geometry != view.geometry() {
         return Err(Doubt::Geometry);
     }
@@ -150,8 +185,7 @@ pub fn prove_unfinished(
     if !whole.is_nothing() {
         return Err(Doubt::Signature { found: whole.words(), place: "the drive itself".into() });
     }
-    let ends: RangeSet =
-        [Range::at(Bytes(0), MIB), Range::new(size - MIB, size)].into_iter().collect();
+    let ends = ends(plan.geometry.size);
     let mut others: Vec<&Chunk> = Vec::new();
     for chunk in &manifest.chunks {
         let own = chunk.range();
