@@ -23,7 +23,7 @@ use model::drive::Change;
 use model::failure::{Failure, Refusal, chain};
 use model::hint::Hint;
 use model::offer::Offers;
-use model::orders::Articles;
+use model::orders::{Articles, Order, Standing};
 use model::record::Record;
 use model::units::Bytes;
 use record::ledger::{Ledger, LedgerError, Location, Outbox};
@@ -120,15 +120,11 @@ pub async fn run(config: Config, found: Found) -> Result<()> {
         let refusal = Refusal::of(error.code(), &error).with_hint_of(&error);
         sender.send(Event::Ledger(Some(refusal))).await?;
     }
-    let offers = known_offers(&config, &ledger)?;
-    let history = History {
-        highest: ledger.sequences()?,
-        accepted: ledger.accepted()?.into_iter().collect(),
-    };
-    let clock = Clock::new(ledger.latest()?);
-    let known = (offers, signer_views, history, ledger.last_jobs()?);
     let articles = Articles { layouts: config.layout.clone(), image: config.media.image };
-    let orders = open_orders(&ledger, &articles)?;
+    let known = known(&config, &ledger, &articles).map_err(|error| ledger.blame(error))?;
+    let Known { offers, history, latest, last_jobs, orders } = known;
+    let clock = Clock::new(latest);
+    let known = (offers, signer_views, history, last_jobs);
     let setup = new_setup(&config, policy.clone(), store.largest_file(), known);
     let station = Station::new(Setup { articles: articles.clone(), orders, ..setup });
     let (publish, snapshot) = watch::channel(Arc::new(station.snapshot(&|_| None)));
@@ -273,6 +269,29 @@ pub fn settle_ledger(config: &Config, choice: LedgerChoice) -> Result<String> {
             )?;
             format!("the next start takes the ledger {path} as it is")
         }
+    })
+}
+
+/// What a station that starts is told by its ledger.
+struct Known {
+    offers: Offers,
+    history: History,
+    /// When the ledger was last written to.
+    latest: jiff::Timestamp,
+    last_jobs: Vec<Record>,
+    orders: Vec<(Order, Standing)>,
+}
+
+fn known(config: &Config, ledger: &Ledger, articles: &Articles) -> Result<Known, LedgerError> {
+    Ok(Known {
+        offers: known_offers(config, ledger)?,
+        history: History {
+            highest: ledger.sequences()?,
+            accepted: ledger.accepted()?.into_iter().collect(),
+        },
+        latest: ledger.latest()?,
+        last_jobs: ledger.last_jobs()?,
+        orders: open_orders(ledger, articles)?,
     })
 }
 

@@ -76,7 +76,7 @@ pub(crate) fn prepare(db: &Connection, path: &Path) -> Result<(), LedgerError> {
         VERSION => {}
         found => return Err(LedgerError::Newer { path: path.to_owned(), found }),
     }
-    schema::complete(db).map_err(&failed)?;
+    schema::complete(db).map_err(|error| schema::blame(db, path, failed(error)))?;
     if id_of(db).is_none() {
         // Ledgers of older programs have none; those programs do not mind it.
         let table = "CREATE TABLE IF NOT EXISTS ledger (id TEXT NOT NULL) STRICT";

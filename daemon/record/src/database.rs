@@ -20,10 +20,10 @@ use crate::counterfoil::Counterfoil;
 use crate::error::{LedgerError, is_damage};
 use crate::file::{Create, FileId, Files, Held, Stamp};
 use crate::ledger::{Location, Outbox};
-use crate::log::database::noted;
+use crate::log::database::{noted, untouched};
 use crate::log::seal::Seal;
 use crate::log::{Log, Said};
-use crate::{orders, results};
+use crate::{orders, results, schema};
 
 /// A row of the table of records, ready to be written.
 #[derive(Debug)]
@@ -146,7 +146,9 @@ impl Database {
         }
         let stamp = stamp(&held, &place.path)?;
         let ledger = counterfoil.ledger.parse().unwrap_or_default();
-        let log = Log::open(&db, ledger, place.key()).map_err(place.of_log("open its log"))?;
+        let log = Log::open(&db, ledger, place.key()).map_err(|error| {
+            schema::blame(&db, &place.path, place.of_log("open its log")(error))
+        })?;
         let wal = log_length(&place.path);
         let seal = Seal::of(&place.key());
         seal.watch(&db).map_err(&failed)?;
@@ -331,12 +333,9 @@ impl Database {
         let Some(db) = &mut self.db else { return Err(LedgerError::Moved { path: path.clone() }) };
         let transaction =
             db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&failed)?;
-        let Counterfoil { rows, last, .. } = &self.counterfoil;
-        if !last.is_empty() && !holds(&transaction, last).map_err(&failed)? {
-            let found = count(&transaction).map_err(&failed)?;
-            let (path, rows, last) = (path.clone(), *rows, last.clone());
-            return Err(LedgerError::Older { path, found, rows, last });
-        }
+        has_last(&transaction, place, &self.counterfoil)?;
+        let others = self.seal.check_others(&transaction);
+        untouched(&mut self.tampered, place, others)?;
         let row = &prepare(&transaction)?;
         let before: Option<Option<String>> = transaction
             .query_row("SELECT verdict FROM records WHERE job = ?1", [&row.job], |row| row.get(0))
@@ -417,6 +416,8 @@ impl Database {
         };
         let transaction =
             db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&failed)?;
+        let others = self.seal.check_others(&transaction);
+        untouched(&mut self.tampered, place, others)?;
         let (done, events) = act(&transaction).map_err(&failed)?;
         let grows = !events.is_empty();
         let mut tip = self.log.tip().clone();
@@ -454,4 +455,23 @@ impl Database {
             }
         }
     }
+}
+
+/// Whether the last row that was written is there.
+///
+/// # Errors
+/// [`LedgerError::Older`] if it is not.
+pub(crate) fn has_last(
+    db: &Connection,
+    place: &Location,
+    counterfoil: &Counterfoil,
+) -> Result<(), LedgerError> {
+    let failed = querying(&place.path, "look for its last record");
+    let Counterfoil { rows, last, .. } = counterfoil;
+    if last.is_empty() || holds(db, last).map_err(&failed)? {
+        return Ok(());
+    }
+    let found = count(db).map_err(&failed)?;
+    let (path, rows, last) = (place.path.clone(), *rows, last.clone());
+    Err(LedgerError::Older { path, found, rows, last })
 }

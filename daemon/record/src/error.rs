@@ -86,6 +86,9 @@ pub enum LedgerError {
     /// Somebody has changed it. It is not built upon until a person has looked at that.
     #[error("ledger {path}: {found}")]
     Tampered { path: PathBuf, found: String },
+    /// Somebody has changed its tables, so that it cannot even be read.
+    #[error("ledger {path}: somebody has changed it: {found}")]
+    Changed { path: PathBuf, found: String },
     #[error("ledger {path}: cannot {doing}")]
     Log {
         path: PathBuf,
@@ -110,7 +113,7 @@ impl LedgerError {
     /// Why a drive is refused that needs the ledger.
     pub fn code(&self) -> ReasonCode {
         match self {
-            Self::Tampered { .. } => ReasonCode::LedgerTampered,
+            Self::Tampered { .. } | Self::Changed { .. } => ReasonCode::LedgerTampered,
             Self::Order { refusal } => refusal.code,
             _ => ReasonCode::LedgerUnavailable,
         }
@@ -119,7 +122,7 @@ impl LedgerError {
     /// The answer to a request that needs the ledger.
     pub fn denial(&self) -> Denial {
         let code = match self {
-            Self::Tampered { .. } => DenialCode::LedgerTampered,
+            Self::Tampered { .. } | Self::Changed { .. } => DenialCode::LedgerTampered,
             _ => DenialCode::LedgerUnavailable,
         };
         Denial::of(code, self).with_hint_of(self)
@@ -172,6 +175,11 @@ impl Hint for LedgerError {
             Self::Foreign { .. } => "correct ledger.path, or move that file away; nothing was changed there".into(),
             Self::NotAFile { .. } => "ledger.path names the ledger's file itself".into(),
             Self::Tampered { .. } => "keep a copy and find out who has changed it; then `prestagectl log acknowledge --reason TEXT`".into(),
+            Self::Changed { .. } => {
+                "keep a copy and find out who has changed it; then stop the station, put a backup in its place and say \
+                 `prestaged --ledger found`, or begin a new one with `prestaged --ledger new`, which sets it aside"
+                    .into()
+            }
             Self::Full { .. } => "make room there (ledger.path); the station goes on by itself".into(),
             Self::Log { .. } | Self::Query { .. } => {
                 "check that the ledger's file system is there, writable and not full".into()

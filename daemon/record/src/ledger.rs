@@ -183,6 +183,7 @@ impl Ledger {
         let Shared { location, reader, database, .. } = &*self.0;
         let mut database = database.lock();
         database.settle(location, reader)?;
+        database.check_others(location)?;
         database.trim_log(location)
     }
 

@@ -180,9 +180,24 @@ fn tally(db: &rusqlite::Connection, number: &str, media: &str) -> rusqlite::Resu
     let sql = "SELECT passed, running FROM tallies WHERE number = ?1 AND media = ?2";
     let found = db
         .prepare_cached(sql)?
-        .query_row([number, media], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row([number, media], |row| Ok((tallied(row, 0)?, tallied(row, 1)?)))
         .optional()?;
     Ok(found.unwrap_or_default())
+}
+
+/// A number of a tally. One that no triggers have made, which the seal tells of, counts as none.
+fn tallied(row: &Row<'_>, column: usize) -> rusqlite::Result<u32> {
+    Ok(u32::try_from(row.get::<_, i64>(column)?).unwrap_or_default())
+}
+
+/// Makes the tallies of what stands in `units`, whatever somebody has made of them.
+pub(crate) fn count_anew(db: &Transaction<'_>) -> rusqlite::Result<()> {
+    db.execute_batch(
+        "DELETE FROM tallies;
+         INSERT INTO tallies (number, media, passed, running)
+         SELECT number, media, sum(passed), sum(passed = 0 AND running IS NOT NULL)
+         FROM units GROUP BY number, media",
+    )
 }
 
 /// How many drives of this kind have passed or run.

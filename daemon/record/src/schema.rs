@@ -3,9 +3,12 @@
 //! by itself (`ON CONFLICT IGNORE`). So all of them are compared with what this program makes.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use rusqlite::Connection;
 
+use crate::connection::opening;
+use crate::error::LedgerError;
 use crate::ledger::{INDEXES, TABLES};
 use crate::log::{self, seal};
 use crate::{labels, offers, orders, products, results};
@@ -58,6 +61,23 @@ pub(crate) fn foreign(db: &Connection) -> rusqlite::Result<Option<String>> {
         |one: &Part| one.kind == "table" && !expected.iter().any(|own| own.name == one.name);
     let one = found.symmetric_difference(&expected).find(|one| !is_foreign_table(one));
     Ok(one.map(|Part { name, kind, .. }| format!("{kind} {name}")))
+}
+
+/// Whether the tables are as this program makes them, so that it can use them.
+///
+/// # Errors
+/// [`LedgerError::Changed`] names what is not.
+pub(crate) fn check(db: &Connection, path: &Path) -> Result<(), LedgerError> {
+    let found = foreign(db).map_err(opening(path))?;
+    found.map_or(Ok(()), |found| {
+        let found = format!("{found} is not as prestaged makes it");
+        Err(LedgerError::Changed { path: path.to_owned(), found })
+    })
+}
+
+/// What keeps the ledger from being used: that somebody has changed its tables if so, else this error.
+pub(crate) fn blame(db: &Connection, path: &Path, error: LedgerError) -> LedgerError {
+    check(db, path).err().unwrap_or(error)
 }
 
 /// Takes away triggers, views and indexes that are foreign, and makes anew which of them were changed or are gone. A table

@@ -1,5 +1,8 @@
 //! The ledger's log: what proves records to others, and what operators have done.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::Json;
 use axum::body::{Body, Bytes as Chunk};
 use axum::extract::connect_info::ConnectInfo;
@@ -14,7 +17,8 @@ use model::api::evidence::{
 };
 use model::api::requests::{AcknowledgeRequest, LogQuery};
 use model::api::routes::Route;
-use model::code::DenialCode as Code;
+use model::api::snapshot::Snapshot;
+use model::code::{DenialCode as Code, ReasonCode};
 use model::drive::Serial;
 use model::failure::{Denial, chain};
 use model::operator::Consent;
@@ -25,10 +29,14 @@ use record::ledger::Ledger;
 use record::log::{Entries, Proven, Sought};
 use record::orders::{AlsoClosed, KnownOrder};
 use signing::{Envelope, PublicKey};
+use tokio::time::timeout;
 
 use super::peer::Peer;
 use super::records::from_ledger;
 use super::{BODY_LIMIT, Context, Problem, Result, bad_request, parse};
+
+/// How long who acknowledges a change of the ledger waits for the station to use it again.
+const NOTICED: Duration = Duration::from_secs(5);
 
 /// What an operator does by a route, as the log calls it; `None` for what only asks, and for what the ledger notes itself,
 /// along with the change.
@@ -190,6 +198,12 @@ pub(super) async fn acknowledge(
     let operator = by.to_string();
     from_ledger(&context.ledger, move |ledger| ledger.acknowledge(operator, reason)).await?;
     tracing::warn!("{text}");
+    // Whoever arms the station next finds that it has noticed.
+    let mut snapshot = context.snapshot.clone();
+    let is_over = |now: &Arc<Snapshot>| {
+        now.ledger.as_ref().is_none_or(|reason| reason.code != ReasonCode::LedgerTampered)
+    };
+    let _ = timeout(NOTICED, snapshot.wait_for(is_over)).await;
     Ok(Json(serde_json::json!({})))
 }
 

@@ -83,10 +83,14 @@ pub(super) fn kept(db: &Connection) -> Result<Vec<Kept>, LogError> {
 
 /// The tables of the logs that were set aside.
 fn tables(db: &Connection) -> Result<Vec<String>, LogError> {
-    // Named by the ledger that they were of: 32 digits.
-    let sql = "SELECT name FROM sqlite_master WHERE type = 'table' AND name GLOB 'log_????????????????????????????????'
-        ORDER BY name";
-    let mut statement = db.prepare(sql)?;
+    // Named by the ledger that they were of: 32 digits. Others may have a table with such a name, too.
+    let sql = format!(
+        "SELECT own.name FROM sqlite_master AS own WHERE type = 'table' AND own.name GLOB 'log_{}' AND 3 =
+             (SELECT count(*) FROM pragma_table_info(own.name) AS c WHERE c.name IN ('seq', 'job', 'entry'))
+         ORDER BY own.name",
+        "[0-9a-f]".repeat(32)
+    );
+    let mut statement = db.prepare(&sql)?;
     let tables = statement.query_map([], |row| row.get::<_, String>(0))?;
     Ok(tables.collect::<Result<_, _>>()?)
 }

@@ -2,11 +2,12 @@
 
 use evidence::checkpoint::Checkpoint;
 use jiff::Timestamp;
+use model::failure::chain;
 use rusqlite::TransactionBehavior;
 
 use super::{Begin, Log, LogError, Tampered, seal};
 use crate::connection::opening;
-use crate::database::Database;
+use crate::database::{Database, has_last};
 use crate::error::LedgerError;
 use crate::ledger::Location;
 use crate::schema;
@@ -34,6 +35,23 @@ impl Location {
 }
 
 impl Database {
+    /// Compares the tables with what they should be if another program has changed the database.
+    ///
+    /// # Errors
+    /// [`LedgerError::Older`] if the last record is gone, [`LedgerError::Tampered`] says what else was done.
+    pub(crate) fn check_others(&mut self, place: &Location) -> Result<(), LedgerError> {
+        let db = self.connection(place)?;
+        has_last(db, place, &self.counterfoil)?;
+        let others = self.seal.check_others(db);
+        if untouched(&mut self.tampered, place, others).is_err() && self.tampered.is_some() {
+            let found = self.tampered.take();
+            // Says more exactly what was done, if the log knows it.
+            self.verify(place)?;
+            self.tampered = self.tampered.take().or(found);
+        }
+        self.untampered(place)
+    }
+
     /// Whether nobody has changed it, as far as is known.
     pub(crate) fn untampered(&self, place: &Location) -> Result<(), LedgerError> {
         let tampered = |found: &String| LedgerError::Tampered {
@@ -54,10 +72,13 @@ impl Database {
         let failed = place.of_log("verify its log");
         let known = place.checkpoints(&self.log);
         let db = self.connection(place)?;
-        let found = self.log.verify(db, &known).map_err(&failed)?;
-        let sealed = match found {
-            Ok(whole) => self.seal.check(db, whole.is_sealed).map_err(&failed)?,
-            Err(tampered) => Err(tampered),
+        // First: what is not as it was made cannot be asked.
+        let sealed = match schema::foreign(db).map_err(opening(&place.path))? {
+            Some(found) => Err(Tampered::Schema(found)),
+            None => match self.log.verify(db, &known).map_err(&failed)? {
+                Ok(whole) => self.seal.check(db, whole.is_sealed).map_err(&failed)?,
+                Err(tampered) => Err(tampered),
+            },
         };
         match sealed {
             Ok((sum, has_seal)) => {
@@ -66,7 +87,7 @@ impl Database {
                 if has_seal { Ok(()) } else { self.seal_first(place) }
             }
             Err(tampered) => {
-                let found = model::failure::chain(&tampered);
+                let found = chain(&tampered);
                 tracing::error!("ledger {}: {found}; no drive is touched", place.path.display());
                 self.tampered = Some(found);
                 Ok(())
@@ -89,9 +110,8 @@ impl Database {
         let transaction =
             db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&opened)?;
         schema::mend(&transaction).map_err(&opened)?;
-        if let Some(found) = schema::foreign(&transaction).map_err(&opened)? {
-            return Err(failed(Tampered::Schema(found).into()));
-        }
+        schema::check(&transaction, &place.path)?;
+        crate::orders::count_anew(&transaction).map_err(&opened)?;
         let log = crate::log::begin(&transaction, place.key(), why).map_err(&failed)?;
         // What is there now is what is gone on with.
         self.seal.set(None);
@@ -106,6 +126,17 @@ impl Database {
     }
 }
 
+/// Remembers it when somebody has changed the tables.
+pub(crate) fn untouched(
+    tampered: &mut Option<String>,
+    place: &Location,
+    found: Result<Result<(), Tampered>, LogError>,
+) -> Result<(), LedgerError> {
+    found
+        .and_then(|found| found.map_err(LogError::from))
+        .map_err(|error| noted(tampered, place, error))
+}
+
 /// Remembers it when somebody has changed the log.
 pub(crate) fn noted(
     tampered: &mut Option<String>,
@@ -115,7 +146,7 @@ pub(crate) fn noted(
     let path = place.path.clone();
     match error {
         LogError::Tampered(found) => {
-            let found = model::failure::chain(&found);
+            let found = chain(&found);
             *tampered = Some(found.clone());
             LedgerError::Tampered { path, found }
         }

@@ -36,6 +36,13 @@ impl Ledger {
         found.map(|found| LedgerError::Tampered { path: location.path.clone(), found })
     }
 
+    /// What keeps a station from starting with this ledger: what somebody has done to it, if it cannot be read for that.
+    pub fn blame(&self, error: LedgerError) -> LedgerError {
+        let Some(LedgerError::Tampered { path, found }) = self.tampered() else { return error };
+        let why = std::error::Error::source(&error).map_or_else(|| error.to_string(), chain);
+        LedgerError::Changed { path, found: format!("{found}, and it cannot be read: {why}") }
+    }
+
     /// Goes on with a ledger that somebody has changed, as it is: begins its log anew, with what was found and who says so.
     /// Does nothing if nothing is wrong.
     ///

@@ -64,6 +64,8 @@ pub(crate) struct Seal {
     key: Digest,
     /// `None` if it must be counted anew.
     sum: Arc<Mutex<Option<Sum>>>,
+    /// The version of the database, as the connection that writes sees it, when nobody else was known to have changed it.
+    version: Arc<Mutex<Option<i64>>>,
 }
 
 impl fmt::Debug for Seal {
@@ -74,12 +76,17 @@ impl fmt::Debug for Seal {
 
 impl Seal {
     pub(crate) fn of(key: &SecretKey) -> Self {
-        Self { key: key.derived("the seal of the ledger's tables"), sum: Arc::default() }
+        Self {
+            key: key.derived("the seal of the ledger's tables"),
+            sum: Arc::default(),
+            version: Arc::default(),
+        }
     }
 
     /// Follows what is changed through a connection from now on. Its triggers are not in the database: other programs that
     /// write to it neither run them nor need them.
     pub(crate) fn watch(&self, db: &Connection) -> rusqlite::Result<()> {
+        *self.version.lock() = Some(version(db)?);
         for (name, change) in [("seal_new", add as fn(&mut Sum, Digest)), ("seal_old", subtract)] {
             let (key, sum) = (self.key, Arc::clone(&self.sum));
             db.create_scalar_function(name, -1, FunctionFlags::SQLITE_UTF8, move |context| {
@@ -117,6 +124,24 @@ impl Seal {
         *self.sum.lock() = sum;
     }
 
+    /// If another program has changed the database since it was last looked, compares the tables with what they should be.
+    /// The first thing in a transaction: nothing is built upon a row that somebody else has written. Records that are
+    /// closed, and the log, are compared by [`verify`](super::verify) alone.
+    pub(crate) fn check_others(&self, db: &Connection) -> Result<Result<(), Tampered>, LogError> {
+        let (now, sum) = (version(db)?, self.sum());
+        if sum.is_none() || *self.version.lock() == Some(now) {
+            return Ok(Ok(()));
+        }
+        Ok(match self.check(db, true)? {
+            Ok((found, _)) if Some(found) == sum => {
+                *self.version.lock() = Some(now);
+                Ok(())
+            }
+            Ok(_) => Err(Tampered::Seal),
+            Err(tampered) => Err(tampered),
+        })
+    }
+
     /// Writes the seal: the last thing in a transaction.
     pub(crate) fn write(&self, to: &Transaction<'_>) -> Result<(), LogError> {
         let counted = self.sum().map_or_else(|| count(to, self.key), Ok)?;
@@ -147,6 +172,12 @@ impl Seal {
         let head = Digest::of(head.unwrap_or_default().as_bytes());
         keyed(self.key, &[sum, head.0].concat())
     }
+}
+
+/// A number that is another one when another connection has committed something
+/// (<https://www.sqlite.org/pragma.html#pragma_data_version>).
+fn version(db: &Connection) -> rusqlite::Result<i64> {
+    db.pragma_query_value(None, "data_version", |row| row.get(0))
 }
 
 /// Whether all that the database does by itself is the station's.

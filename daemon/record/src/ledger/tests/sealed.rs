@@ -161,3 +161,99 @@ fn a_ledger_of_an_older_program_is_sealed_once() {
     assert!(ledger.tampered().is_some());
     assert_eq!(kinds(&ledger), ["log_begun"], "nothing is sealed then");
 }
+
+/// What another program writes while the station runs is found before anything is built upon it.
+#[test]
+fn what_others_write_meanwhile_is_not_built_upon() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    let ledger = open(&path, "boot-1").unwrap();
+    let passed = || Record { job: Uuid::now_v7(), ..record() };
+    ledger.put(&passed()).unwrap();
+    let other = Connection::open(&path).unwrap();
+    let change = |sql: &str| other.execute_batch(sql).unwrap();
+    // What does no harm: others' tables, and what changes no row.
+    for sql in ["CREATE TABLE notes (text); INSERT INTO notes VALUES ('x')", "VACUUM", "ANALYZE"] {
+        change(sql);
+        ledger.put(&passed()).unwrap();
+        ledger.check().unwrap();
+    }
+    let tallied = "INSERT INTO tallies VALUES ('PO-1', 'm', 9, 0)";
+    for (sql, found) in [
+        (tallied, "another program has written to its tables"),
+        ("UPDATE records SET serial = 'X'", "is not what the log says"),
+        ("CREATE TRIGGER more AFTER INSERT ON units BEGIN DELETE FROM units; END", "trigger more"),
+        ("DELETE FROM seal", "another program has written to its tables"),
+    ] {
+        change(sql);
+        let error = ledger.check().unwrap_err();
+        assert!(chain(&error).contains(found), "{sql}: {error}");
+        ledger.acknowledge("jo".into(), "known".into()).unwrap();
+        ledger.check().unwrap();
+        // Also without a look at it before.
+        let again =
+            if sql == tallied { "UPDATE clock SET latest = 'x'" } else { "DELETE FROM seal" };
+        change(again);
+        let written = ledger.put(&passed());
+        assert!(matches!(written, Err(LedgerError::Tampered { .. })), "{sql}: {written:?}");
+        ledger.acknowledge("jo".into(), "known".into()).unwrap();
+        ledger.put(&passed()).unwrap();
+    }
+    // Tables, seal and all put back to what they were when fewer had passed.
+    let (sum, code) = (ledger.0.database.lock().seal.sum(), "SELECT hex(code) FROM seal");
+    let code = |db: &Connection| db.query_row(code, [], |row| row.get::<_, String>(0)).unwrap();
+    let before = code(&other);
+    ledger
+        .change("count", |db| db.execute("INSERT INTO tallies VALUES ('PO-1', 'm', 1, 0)", []))
+        .unwrap();
+    assert_ne!((ledger.0.database.lock().seal.sum(), code(&other)), (sum, before.clone()));
+    change(&format!("DELETE FROM tallies; UPDATE seal SET code = x'{before}'"));
+    assert!(ledger.check().unwrap_err().code() == ReasonCode::LedgerTampered);
+}
+
+/// A table that was changed may lack what every start reads.
+#[test]
+fn a_ledger_that_cannot_be_read_any_more_says_that_it_was_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    let spoilt = |sql: &str| {
+        for ending in ["", "-wal", "-shm", "-counterfoil", "-counterfoil-checkpoint"] {
+            let _ = fs::remove_file(beside(&path, ending));
+        }
+        let ledger = open(&path, "boot-1").unwrap();
+        ledger.put(&record()).unwrap();
+        ledger.finish();
+        drop(ledger);
+        Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+    };
+    for (sql, table) in [
+        ("ALTER TABLE orders DROP COLUMN reason", "table orders"),
+        ("DROP TABLE log_base; CREATE TABLE log_base (job TEXT)", "table log_base"),
+        ("DROP TABLE log; CREATE TABLE log (seq INTEGER PRIMARY KEY, job TEXT)", "table log"),
+        ("DROP TABLE units; CREATE TABLE units (number TEXT)", "table units"),
+        ("DROP TABLE seal; CREATE TABLE seal (x)", "table seal"),
+    ] {
+        spoilt(sql);
+        let error = match open(&path, "boot-2") {
+            Err(error) => error,
+            Ok(ledger) => {
+                assert_eq!(ledger.tampered().unwrap().code(), ReasonCode::LedgerTampered, "{sql}");
+                ledger.acknowledge("jo".into(), "known".into()).unwrap_err()
+            }
+        };
+        assert_eq!(error.code(), ReasonCode::LedgerTampered, "{sql}: {error}");
+        assert!(chain(&error).contains(table), "{sql}: {error}");
+        assert!(error.hint().unwrap().contains("backup"), "{sql}");
+    }
+    // What can be read, or counted anew, can be acknowledged.
+    spoilt("INSERT INTO tallies VALUES ('PO-1', 'm', -1, -7)");
+    let ledger = open(&path, "boot-2").unwrap();
+    assert!(ledger.tampered().is_some());
+    ledger.acknowledge("jo".into(), "known".into()).unwrap();
+    ledger.finish();
+    drop(ledger);
+    assert!(open(&path, "boot-2").unwrap().tampered().is_none());
+    // Nor does a table that only seems to be a log which was set aside.
+    spoilt("CREATE TABLE log_0123456789abcdef0123456789abcdef (x)");
+    assert!(open(&path, "boot-2").unwrap().tampered().is_none());
+}
