@@ -358,6 +358,9 @@ impl<M: Clone> Station<M> {
         // What the drive holds is known by its digest: the file may have another name by now.
         let media = match (requested, &insertion.held) {
             (None, Some(held)) => self.catalog.valid_with(held.sha256).ok_or_else(|| {
+                if self.catalog.is_being_read() {
+                    return without_media(MediaUnavailable::Undecided.refusal());
+                }
                 let detail = format!("{}, which the drive holds, is not in the inbox", held.name);
                 let hint = format!(
                     "put the media with SHA-256 {} there, or name another one with --media",

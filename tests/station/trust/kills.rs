@@ -150,6 +150,7 @@ fn kill_at_random(kills: u32) {
             let ledger = rig.path("ledger.db");
             let sound = run("sqlite3", &[ledger.to_str().unwrap(), "PRAGMA integrity_check"]);
             assert_eq!(sound.trim(), "ok");
+            rig.wait_media("win.wim", "valid");
             for drive in &drives {
                 if rig.drive_status(&drive.serial).unwrap()["verdict"] == "passed" {
                     rig.ctl_ok(&["audit", &drive.node()]);
