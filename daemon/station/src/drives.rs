@@ -106,7 +106,7 @@ impl<M: Clone> Station<M> {
             self.scanned.give_back(order, &insertion.drive.bay, by, now);
         }
         let ours = self.setup.policy.may_hold(&insertion.drive) && !insertion.is_out_of_scope();
-        let drive = insertion.drive_view(&|_| None, self.payload());
+        let drive = insertion.detached().drive_view(&|_| None, self.payload());
         let alone = !self.insertions.values().any(|other| other.drive.bay == drive.bay);
         if ours && alone && drive.verdict.is_some() {
             self.departed.keep(

@@ -76,6 +76,8 @@ pub(crate) struct Insertion {
     pub(crate) settled: bool,
     /// The latest record of this insertion.
     pub(crate) record: Option<Record>,
+    /// The record of the last job that failed in this insertion, if the drive has not passed since.
+    failed: Option<Record>,
     /// The media that a job has written to a drive with this serial number last, in any insertion.
     pub(crate) held: Option<MediaRef>,
     /// The drive is detached, but its job has not ended yet.
@@ -134,6 +136,7 @@ impl Insertion {
             health: None,
             phase: Phase::Judging,
             record: None,
+            failed: None,
             held: None,
             departed: false,
             stuck: false,
@@ -177,10 +180,29 @@ impl Insertion {
                 self.consent = None;
             }
             self.settled |= verdict != Verdict::Refused;
+            self.note_failure(&record);
             self.held = record.media.clone().or(self.held.take());
             self.phase = Phase::Done(verdict);
         }
         self.record = Some(record);
+    }
+
+    fn note_failure(&mut self, record: &Record) {
+        match record.verdict {
+            Some(Verdict::Failed) => self.failed = Some(record.clone()),
+            Some(Verdict::Passed) => self.failed = None,
+            Some(Verdict::Refused | Verdict::Stopped) | None => {}
+        }
+    }
+
+    /// What becomes of it when the drive is detached: one that has failed goes as such, whatever was refused or stopped
+    /// since.
+    pub(crate) fn detached(mut self) -> Self {
+        if let Some(failed) = self.failed.take() {
+            self.phase = Phase::Done(Verdict::Failed);
+            self.record = Some(failed);
+        }
+        self
     }
 
     /// Takes up the ledger's records of this insertion, the oldest first. Returns whether the insertion has its verdict
@@ -196,6 +218,7 @@ impl Insertion {
             self.requested_order = Some(order);
         }
         if !self.settled {
+            previous.iter().for_each(|record| self.note_failure(record));
             // A verdict from before the station's start still counts, whatever was refused since.
             let settled =
                 previous.iter().any(|record| !record.is_refusal() && record.verdict.is_some());
@@ -440,7 +463,17 @@ impl Insertion {
                     let hint = next.hint.clone();
                     Some(Reason { detail, hint, ..first.clone() })
                 }
-                _ => refusals.first().cloned(),
+                [first, ..] => {
+                    Some(match self.failed.as_ref().and_then(|one| one.reason.as_ref()) {
+                        Some(failed) => {
+                            let detail =
+                                format!("{}; its last job failed: {}", first.detail, failed.code);
+                            Reason { detail, ..first.clone() }
+                        }
+                        None => first.clone(),
+                    })
+                }
+                [] => None,
             },
             Phase::Done(_) => self.record.as_ref().and_then(|record| record.reason.clone()),
             Phase::Judging

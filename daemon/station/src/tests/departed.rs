@@ -84,6 +84,31 @@ fn a_failure_is_kept_until_somebody_acknowledges_it() {
     assert!(shown(&station).departed.is_empty(), "by its serial number, too");
 }
 
+/// What an operator tries in vain with a drive that has failed does not make it one that never failed.
+#[test]
+fn a_failure_outlives_a_retry_that_is_refused() {
+    for judged in [true, false] {
+        let mut station = station();
+        failed(&mut station);
+        station.0.setup.policy.overwrite = Overwrite::BlankOrOurs;
+        let (reply, _answer) = tokio::sync::oneshot::channel();
+        let retry = Command::Retry { drive: "S1".into(), by: somebody() };
+        let effects = station.apply(Event::Command(retry, reply));
+        if judged {
+            let content = Content::Foreign("an ext4 file system".into());
+            let facts = DriveFacts { content, ..nothing_known() };
+            station.apply(Event::Judged(judge(effects), Ok(Box::new(facts))));
+            let reason = shown(&station).drives[0].reason.clone().unwrap();
+            assert_eq!(reason.code, ReasonCode::NotBlank);
+            assert!(reason.detail.ends_with("its last job failed: mismatch"), "{reason:?}");
+        }
+        pull(&mut station, "sdb", 1);
+        let [kept] = &shown(&station).departed[..] else { panic!("a failure is kept") };
+        assert_eq!(kept.drive.verdict, Some(Verdict::Failed));
+        assert_eq!(kept.drive.reason.as_ref().unwrap().code, ReasonCode::Mismatch);
+    }
+}
+
 #[test]
 fn a_bay_remembers_how_its_jobs_have_ended() {
     let mut station = station();
