@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::harness::gate::{GAMES, Gate, for_games, rig, start_gate};
 use crate::harness::receiver::{Does, Receiver, secret};
+use crate::harness::sample::self_signed;
 use crate::harness::{Rig, wait_for};
 
 /// Size of the drives.
@@ -162,15 +163,7 @@ fn nothing_is_lost_whoever_ends() {
 fn a_receiver_must_have_the_right_certificate() {
     let (rig, port) = rig(&[]);
     let at = |name: &str| rig.path(name).to_str().unwrap().to_owned();
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"])
-        .args(["-nodes", "-subj", "/CN=localhost", "-days", "2"])
-        .args(["-addext", "subjectAltName=DNS:localhost"])
-        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
-        .args(["-keyout", &at("key.pem"), "-out", &at("cert.pem")])
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    self_signed(&at("key.pem"), &at("cert.pem"));
     let script = "import http.server, ssl, sys\n\
         class Taking(http.server.BaseHTTPRequestHandler):\n \
         def do_POST(self):\n  \

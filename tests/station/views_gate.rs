@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use macro_rules_attribute::apply;
 
 use crate::harness::gate::{GAMES, PASSWORD, beat, for_games, rig, start_gate};
+use crate::harness::sample::self_signed;
 use crate::harness::teller::Teller;
 use crate::harness::{Rig, Setup, group, wait_for};
 
@@ -425,21 +426,7 @@ fn the_gate_is_off_until_it_is_configured() {
 fn a_certificate_makes_it_https() {
     let (rig, port) = rig(&[("gate.guests", "everybody".into())]);
     let at = |name: &str| rig.path(name).to_str().unwrap().to_owned();
-    let made = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-        ])
-        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "2"])
-        .args(["-keyout", &at("key.pem"), "-out", &at("cert.pem")])
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    self_signed(&at("key.pem"), &at("cert.pem"));
     for_games(&rig.path("key.pem"));
     rig.set("gate.certificate", at("cert.pem"));
     rig.set("gate.key", at("key.pem"));

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
@@ -11,6 +12,8 @@ use std::thread;
 use macro_rules_attribute::apply;
 
 use super::{Desk, packs};
+use crate::harness::sample::self_signed;
+use crate::harness::wait_for;
 
 /// Serves a folder with ranges, and cuts each connection for a pack after so many bytes.
 struct Server {
@@ -100,4 +103,66 @@ fn a_server_may_cut_every_connection() {
     fs::remove_file(desk.path("inbox/win11-7.wim")).unwrap();
     let (code, refused) = desk.receive(&server.address.replace("http://", "http://127.0.0.1:1/"));
     assert_eq!((code, &refused["error"]["code"]), (1, &"parcel_incomplete".into()), "{refused:#}");
+}
+
+/// TLS before a server that knows none.
+struct Terminator(Child);
+
+impl Drop for Terminator {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Takes TLS connections with this certificate and its key, passes them on to a port, and writes its own port to a file.
+const TERMINATOR: &str = r#"
+import os, socket, ssl, sys, threading
+certificate, key, behind, told = sys.argv[1:]
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(certificate, key)
+listener = socket.create_server(("127.0.0.1", 0))
+with open(told + ".new", "w") as file:
+    file.write(str(listener.getsockname()[1]))
+os.rename(told + ".new", told)
+def serve(plain):
+    with context.wrap_socket(plain, server_side=True) as tls:
+        with socket.create_connection(("127.0.0.1", int(behind))) as server:
+            server.sendall(tls.recv(1 << 16))
+            while data := server.recv(1 << 16):
+                tls.sendall(data)
+while True:
+    threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+"#;
+
+/// A server is who its certificate says, by those who vouch for it and nobody else.
+#[apply(test!)]
+fn a_server_must_have_the_right_certificate() {
+    let desk = Desk::new();
+    let parcel = desk.pack("win11-7.wim", 7, &[]);
+    let server = Server::start(&parcel, 300_000, true);
+    let behind = server.address.split(['/', ':']).nth(4).unwrap();
+    let (key, certificate, told) = (desk.text("tls.key"), desk.text("tls.pem"), desk.text("port"));
+    self_signed(&key, &certificate);
+    let mut terminator = Command::new("python3");
+    terminator.args(["-c", TERMINATOR, &certificate, &key, behind, &told]);
+    let _terminator = Terminator(terminator.stderr(std::process::Stdio::null()).spawn().unwrap());
+    let port = wait_for("the server", || fs::read_to_string(&told).ok());
+    let receive = |host: &str, vouching: &str| {
+        let address = format!("https://{host}:{port}/win11-7.parcel");
+        let output = desk.receiving(&address).env("SSL_CERT_FILE", vouching).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let other = desk.text("other.pem");
+    self_signed(&desk.text("other.key"), &other);
+    for (host, vouching) in [("localhost", &*other), ("127.0.0.1", &certificate)] {
+        let (code, refused) = receive(host, vouching);
+        assert_eq!(code, Some(1), "{refused}");
+        assert!(refused.contains("certificate"), "{refused}");
+        assert_eq!(server.asked.load(Ordering::Relaxed), 0, "nothing was asked for");
+        assert!(desk.inbox().is_empty());
+    }
+    let (code, done) = receive("localhost", &certificate);
+    assert_eq!(code, Some(0), "{done}");
+    assert!(desk.has_all_or_nothing("win11-7.wim"));
 }
