@@ -44,6 +44,8 @@ pub(crate) fn connect(path: &Path) -> Result<Connection, LedgerError> {
     let db = Connection::open_with_flags(path, flags).map_err(&failed)?;
     db.busy_timeout(PATIENCE).map_err(&failed)?;
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(&failed)?;
+    // The ledger has no foreign keys. Tables of others may have some, which must not keep it from being written.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, false).map_err(&failed)?;
     Ok(db)
 }
 

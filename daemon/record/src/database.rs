@@ -4,6 +4,7 @@
 //! goes on writing to what it has open, and the records are gone with the process. So before each write and after each
 //! commit the files at the path are compared with those that were opened ([`Database::settle`]).
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use evidence::statement::Event;
@@ -22,11 +23,11 @@ use crate::file::{Create, FileId, Files, Held, Stamp};
 use crate::ledger::{Location, Outbox};
 use crate::log::database::{noted, untouched};
 use crate::log::seal::Seal;
-use crate::log::{Log, Said};
+use crate::log::{Log, Said, Tampered};
 use crate::{orders, results, schema};
 
 /// A row of the table of records, ready to be written.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Row {
     pub(crate) job: String,
     pub(crate) boot: String,
@@ -67,6 +68,8 @@ pub(crate) struct Database {
     pub(crate) seal: Seal,
     /// What somebody has done to it. Nothing is written until a person says so.
     pub(crate) tampered: Option<String>,
+    /// The rows of jobs that this process has begun and not closed, whatever somebody makes of them.
+    pub(crate) open: BTreeMap<String, Row>,
     /// Closed last.
     pub(crate) held: Held,
 }
@@ -153,8 +156,19 @@ impl Database {
         let seal = Seal::of(&place.key());
         seal.watch(&db).map_err(&failed)?;
         let db = Some(db);
-        let tampered = None;
-        Ok(Self { db, files, stamp, wal, brought_in: 0, counterfoil, log, seal, tampered, held })
+        Ok(Self {
+            db,
+            files,
+            stamp,
+            wal,
+            brought_in: 0,
+            counterfoil,
+            log,
+            seal,
+            tampered: None,
+            open: BTreeMap::new(),
+            held,
+        })
     }
 
     /// Opens a connection to read through.
@@ -333,8 +347,10 @@ impl Database {
         let Some(db) = &mut self.db else { return Err(LedgerError::Moved { path: path.clone() }) };
         let transaction =
             db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&failed)?;
-        has_last(&transaction, place, &self.counterfoil)?;
-        let others = self.seal.check_others(&transaction);
+        let others = match missing(&transaction, place, &self.counterfoil, &self.open)? {
+            Some(gone) => Ok(Err(gone)),
+            None => self.seal.check_others(&transaction),
+        };
         untouched(&mut self.tampered, place, others)?;
         let row = &prepare(&transaction)?;
         let before: Option<Option<String>> = transaction
@@ -379,6 +395,10 @@ impl Database {
         }
         self.seal.write(&transaction).map_err(place.of_log("seal it"))?;
         transaction.commit().map_err(&failed)?;
+        match row.verdict {
+            Some(_) => self.open.remove(&row.job),
+            None => self.open.insert(row.job.clone(), row.clone()),
+        };
         // What shortens the write-ahead log from here on is not us.
         self.wal = log_length(path);
         if let Some(tip) = tip {
@@ -446,6 +466,7 @@ impl Database {
         match taken {
             Ok((0, ..)) => {}
             Ok((_, rows, last)) => {
+                self.open.remove(job);
                 self.counterfoil.rows = rows;
                 self.counterfoil.last = last.unwrap_or_default();
                 place.counterfoils.write(&self.counterfoil);
@@ -457,21 +478,42 @@ impl Database {
     }
 }
 
-/// Whether the last row that was written is there.
+/// Whether the last row that was written is gone: of a job that runs, which is what somebody has done.
 ///
 /// # Errors
-/// [`LedgerError::Older`] if it is not.
-pub(crate) fn has_last(
+/// [`LedgerError::Older`] if it was closed, and the ledger may be another one.
+pub(crate) fn missing(
     db: &Connection,
     place: &Location,
     counterfoil: &Counterfoil,
-) -> Result<(), LedgerError> {
+    open: &BTreeMap<String, Row>,
+) -> Result<Option<Tampered>, LedgerError> {
     let failed = querying(&place.path, "look for its last record");
     let Counterfoil { rows, last, .. } = counterfoil;
     if last.is_empty() || holds(db, last).map_err(&failed)? {
-        return Ok(());
+        return Ok(None);
+    }
+    if open.contains_key(last) {
+        return Ok(Some(Tampered::Gone(last.clone())));
     }
     let found = count(db).map_err(&failed)?;
     let (path, rows, last) = (place.path.clone(), *rows, last.clone());
     Err(LedgerError::Older { path, found, rows, last })
+}
+
+/// Makes the rows of jobs that run what they were when these were begun. Their verdict is still to come, and is not what
+/// somebody has written there meanwhile.
+pub(crate) fn open_again(
+    db: &Transaction<'_>,
+    open: &BTreeMap<String, Row>,
+) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO records (job, boot, diskseq, serial, disk_guid, verdict, opened, record)
+        VALUES (?1, ?2, ?3, ?4, ?5, NULL, ?6, ?7)
+        ON CONFLICT (job) DO UPDATE SET boot = excluded.boot, diskseq = excluded.diskseq,
+        serial = excluded.serial, disk_guid = excluded.disk_guid, verdict = excluded.verdict,
+        opened = excluded.opened, record = excluded.record";
+    for Row { job, boot, diskseq, serial, disk_guid, opened, record, .. } in open.values() {
+        db.execute(sql, params![job, boot, diskseq, serial, disk_guid, opened, record])?;
+    }
+    Ok(())
 }

@@ -87,6 +87,7 @@ impl Database {
         fresh.verify(place)?;
         fresh.counterfoil =
             Counterfoil { rows: rows.max(fresh.counterfoil.rows), last, ..fresh.counterfoil };
+        fresh.open = std::mem::take(&mut self.open);
         let mut reader = reader.lock();
         *reader = Some(fresh.reader(place)?);
         *self = fresh;

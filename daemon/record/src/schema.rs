@@ -53,14 +53,48 @@ fn expected() -> rusqlite::Result<BTreeSet<Part>> {
     parts(&db)
 }
 
-/// The kind and the name of something that is not as this program makes it: foreign, changed, or gone. Tables of others do
-/// nothing by themselves.
+/// The kind and the name of something that is not as this program makes it: foreign, changed, or gone. Tables of others, and
+/// indexes on these, do nothing by themselves.
 pub(crate) fn foreign(db: &Connection) -> rusqlite::Result<Option<String>> {
     let (found, expected) = (parts(db)?, expected()?);
-    let is_foreign_table =
-        |one: &Part| one.kind == "table" && !expected.iter().any(|own| own.name == one.name);
-    let one = found.symmetric_difference(&expected).find(|one| !is_foreign_table(one));
+    let own_indexes = own_indexes(db, &expected)?;
+    let is_others = |one: &Part| {
+        let is_known = expected.iter().any(|own| own.name == one.name);
+        let is_beside = match &*one.kind {
+            "table" => true,
+            "index" => !own_indexes.contains(&one.name),
+            _ => false,
+        };
+        is_beside && !is_known
+    };
+    let one = found.symmetric_difference(&expected).find(|one| !is_others(one));
     Ok(one.map(|Part { name, kind, .. }| format!("{kind} {name}")))
+}
+
+/// The names of the indexes that SQLite keeps up for the tables of this program, whatever their rows in `sqlite_master` say.
+fn own_indexes(db: &Connection, expected: &BTreeSet<Part>) -> rusqlite::Result<BTreeSet<String>> {
+    let mut statement = db.prepare("SELECT name FROM pragma_index_list(?1)")?;
+    let mut all = BTreeSet::new();
+    for table in expected.iter().filter(|one| one.kind == "table") {
+        for name in statement.query_map([&table.name], |row| row.get(0))? {
+            all.insert(name?);
+        }
+    }
+    Ok(all)
+}
+
+/// What SQLite says of tables whose rows are not in their order, or not all in their indexes; `None` if all are. Somebody can
+/// bring that about, so that a row which stands there is not found.
+pub(crate) fn unsound(db: &Connection, tables: &[&str]) -> rusqlite::Result<Option<String>> {
+    for table in tables {
+        let sql = format!("PRAGMA main.integrity_check({table})");
+        // It is done before the first row.
+        let said: String = db.query_row(&sql, [], |row| row.get(0))?;
+        if said != "ok" {
+            return Ok(Some(said));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether the tables are as this program makes them, so that it can use them.
@@ -78,6 +112,11 @@ pub(crate) fn check(db: &Connection, path: &Path) -> Result<(), LedgerError> {
 /// What keeps the ledger from being used: that somebody has changed its tables if so, else this error.
 pub(crate) fn blame(db: &Connection, path: &Path, error: LedgerError) -> LedgerError {
     check(db, path).err().unwrap_or(error)
+}
+
+/// The tables in which something is looked up by which drives are judged, or the log is verified.
+pub(crate) fn looked_up() -> Vec<&'static str> {
+    seal::TABLES.into_iter().chain(["log", "log_base"]).collect()
 }
 
 /// Takes away triggers, views and indexes that are foreign, and makes anew which of them were changed or are gone. A table
@@ -100,7 +139,9 @@ pub(crate) fn mend(db: &Connection) -> rusqlite::Result<()> {
             gone?;
         }
     }
-    complete(db)
+    complete(db)?;
+    // From the tables, whatever somebody has put into their place.
+    db.execute_batch("REINDEX")
 }
 
 #[cfg(test)]

@@ -38,6 +38,9 @@ use super::{BODY_LIMIT, Context, Problem, Result, bad_request, parse};
 /// How long who acknowledges a change of the ledger waits for the station to use it again.
 const NOTICED: Duration = Duration::from_secs(5);
 
+/// How long an operator who disarms, or stops a drive, waits for the log to have that.
+const NOTED: Duration = Duration::from_secs(2);
+
 /// What an operator does by a route, as the log calls it; `None` for what only asks, and for what the ledger notes itself,
 /// along with the change.
 pub(super) fn noted_as(route: Route) -> Option<&'static str> {
@@ -102,11 +105,14 @@ pub(super) async fn note(
         let operator = peer.operator().await.ok().map(|operator| operator.to_string());
         let detail = serde_json::json!({ "path": path, "said": said });
         let event = Event { kind: kind.to_owned(), at: Timestamp::now(), operator, detail };
-        let noted = tokio::task::spawn_blocking(move || ledger.happened(event)).await;
-        if let Ok(Err(error)) = noted {
-            // What was asked for is done.
-            tracing::error!("not in the log: {kind} {path}: {}", chain(&error));
-        }
+        let noting = tokio::task::spawn_blocking(move || {
+            if let Err(error) = ledger.happened(event) {
+                // What was asked for is done.
+                tracing::error!("not in the log: {kind} {path}: {}", chain(&error));
+            }
+        });
+        // It goes on where another program keeps the ledger locked; who disarms or stops is not kept waiting.
+        let _ = timeout(NOTED, noting).await;
     }
     response
 }

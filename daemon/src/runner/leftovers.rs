@@ -68,8 +68,11 @@ fn take_away(
     let earlier: BTreeMap<Uuid, &Record> = earlier.collect();
     let view = claim.view(&services.tools.blkid).map_err(|error| chain(&error))?;
     let tables = view.disk_guids().map_err(|error| chain(&error))?;
-    let Some(left) = left(tables, own, &|guid| earlier.contains_key(&guid)) else {
+    if tables == [None, None] {
         return Ok(None);
+    }
+    let Some(left) = left(tables, own, &|guid| earlier.contains_key(&guid)) else {
+        return Err("its tables are not those of the job; it had written none".into());
     };
     let job = if left == own { record } else { earlier[&left] };
     survey::prove_volumes(services, &view, job)?;

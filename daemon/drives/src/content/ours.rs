@@ -62,6 +62,10 @@ pub fn prove(view: &View, manifest: &Manifest, identity: &Identity) -> Result<()
     if tables.primary.get(..sector) != should.get(..sector) {
         return Err(Doubt::Mbr);
     }
+    let whole = view.probe(None)?;
+    if whole.contradicts || whole.kind.is_some() || whole.table.as_deref() != Some("gpt") {
+        return Err(Doubt::Signature { found: whole.words(), place: "the drive itself".into() });
+    }
     signatures(view, plan)?;
     volumes(view, manifest, identity, &|_, _| false)
 }
@@ -80,6 +84,7 @@ pub fn prove_without_tables(
     if geometry != view.geometry() {
         return Err(Doubt::Geometry);
     }
+    signatures(view, &manifest.plan)?;
     let ends = ends(geometry.size);
     volumes(view, manifest, identity, &|chunk, data| {
         let gone = data.iter().all(|byte| *byte == 0) || is_marker(data, chunk, identity);
@@ -111,12 +116,8 @@ fn ends(size: Bytes) -> RangeSet {
     [Range::at(Bytes(0), MIB), Range::new(size - MIB, size)].into_iter().collect()
 }
 
-/// Checks that libblkid knows on the drive and on its partitions what was put there, and nothing else.
+/// Checks that libblkid knows on the partitions what was put there, and nothing else.
 fn signatures(view: &View, plan: &Plan) -> Result<(), Doubt> {
-    let whole = view.probe(None)?;
-    if whole.contradicts || whole.kind.is_some() || whole.table.as_deref() != Some("gpt") {
-        return Err(Doubt::Signature { found: whole.words(), place: "the drive itself".into() });
-    }
     for partition in &plan.partitions {
         let found = view.probe(Some(partition.range(plan.geometry.sector)))?;
         let kind = match partition.role {

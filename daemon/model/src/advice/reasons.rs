@@ -323,7 +323,7 @@ impl Explained for ReasonCode {
                     report it.",
             },
             Self::OperatorStop => Advice {
-                now: "`prestagectl retry DRIVE` begins again; the drive has no partition table",
+                now: "`prestagectl retry DRIVE` begins again; what was begun has no partition table",
                 operator: "Somebody stopped the drive on purpose. Do not ship it; retry it if it is needed.",
                 engineer: "The journal says when. A stopped drive is neither good nor bad.",
             },

@@ -167,7 +167,10 @@ pub(crate) fn begin(
     let former = (has_log || checkpoint.is_some()).then_some(Former { ledger, checkpoint });
     if former.is_some() {
         let fresh = Uuid::new_v4();
-        let name = ledger.simple();
+        // Somebody may have given the ledger the name of a log that was set aside.
+        let own = ledger.simple().to_string();
+        let is_taken = db.table_exists(Some("main"), &format!("log_{own}"))?;
+        let name = if is_taken { Uuid::new_v4().simple().to_string() } else { own };
         db.execute_batch(&format!(
             "DROP INDEX IF EXISTS log_by_job;
              DROP TRIGGER IF EXISTS log_is_never_changed;

@@ -1,5 +1,7 @@
 //! The log of an open database: begun, verified, and not built upon where somebody else has changed it.
 
+use std::thread;
+
 use evidence::checkpoint::Checkpoint;
 use jiff::Timestamp;
 use model::failure::chain;
@@ -7,7 +9,7 @@ use rusqlite::TransactionBehavior;
 
 use super::{Begin, Log, LogError, Tampered, seal};
 use crate::connection::opening;
-use crate::database::{Database, has_last};
+use crate::database::{Database, missing, open_again};
 use crate::error::LedgerError;
 use crate::ledger::Location;
 use crate::schema;
@@ -41,8 +43,10 @@ impl Database {
     /// [`LedgerError::Older`] if the last record is gone, [`LedgerError::Tampered`] says what else was done.
     pub(crate) fn check_others(&mut self, place: &Location) -> Result<(), LedgerError> {
         let db = self.connection(place)?;
-        has_last(db, place, &self.counterfoil)?;
-        let others = self.seal.check_others(db);
+        let others = match missing(db, place, &self.counterfoil, &self.open)? {
+            Some(gone) => Ok(Err(gone)),
+            None => self.seal.check_others(db),
+        };
         if untouched(&mut self.tampered, place, others).is_err() && self.tampered.is_some() {
             let found = self.tampered.take();
             // Says more exactly what was done, if the log knows it.
@@ -75,10 +79,21 @@ impl Database {
         // First: what is not as it was made cannot be asked.
         let sealed = match schema::foreign(db).map_err(opening(&place.path))? {
             Some(found) => Err(Tampered::Schema(found)),
-            None => match self.log.verify(db, &known).map_err(&failed)? {
-                Ok(whole) => self.seal.check(db, whole.is_sealed).map_err(&failed)?,
-                Err(tampered) => Err(tampered),
-            },
+            None => {
+                let other = self.reader(place)?.db;
+                let (unsound, found) = thread::scope(|scope| {
+                    let sound = scope.spawn(move || schema::unsound(&other, &schema::looked_up()));
+                    let found = self.log.verify(db, &known);
+                    (sound.join(), found)
+                });
+                // A panic of the thread goes on here.
+                let unsound = unsound.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                match (unsound.map_err(opening(&place.path))?, found.map_err(&failed)?) {
+                    (Some(said), _) => Err(Tampered::Unsound(said)),
+                    (None, Ok(whole)) => self.seal.check(db, whole.is_sealed).map_err(&failed)?,
+                    (None, Err(tampered)) => Err(tampered),
+                }
+            }
         };
         match sealed {
             Ok((sum, has_seal)) => {
@@ -111,7 +126,12 @@ impl Database {
             db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&opened)?;
         schema::mend(&transaction).map_err(&opened)?;
         schema::check(&transaction, &place.path)?;
+        open_again(&transaction, &self.open).map_err(&opened)?;
         crate::orders::count_anew(&transaction).map_err(&opened)?;
+        if let Some(said) = schema::unsound(&transaction, &schema::looked_up()).map_err(&opened)? {
+            let found = chain(&Tampered::Unsound(said));
+            return Err(LedgerError::Changed { path: place.path.clone(), found });
+        }
         let log = crate::log::begin(&transaction, place.key(), why).map_err(&failed)?;
         // What is there now is what is gone on with.
         self.seal.set(None);

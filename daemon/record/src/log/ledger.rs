@@ -9,10 +9,11 @@ use rusqlite::params;
 use signing::PublicKey;
 use uuid::Uuid;
 
-use super::{Begin, Whole, verify};
+use super::{Begin, Tampered, Whole, verify};
 use crate::connection::querying;
 use crate::error::LedgerError;
 use crate::ledger::{Ledger, Shared};
+use crate::schema;
 
 /// When a page of entries is full, in bytes.
 const LARGEST_PAGE: usize = 1 << 20;
@@ -81,12 +82,16 @@ impl Ledger {
         };
         let as_it_is_now =
             db.unchecked_transaction().map_err(querying(&location.path, "read it"))?;
-        let found = match verify(&as_it_is_now, name, &key, &known).map_err(&failed)? {
-            Ok(whole) => {
+        let unsound = schema::unsound(&as_it_is_now, &schema::looked_up())
+            .map_err(querying(&location.path, "check it"))?;
+        let verified = verify(&as_it_is_now, name, &key, &known).map_err(&failed)?;
+        let found = match (unsound, verified) {
+            (Some(said), _) => Err(Tampered::Unsound(said)),
+            (None, Ok(whole)) => {
                 let sealed = seal.check(&as_it_is_now, whole.is_sealed).map_err(&failed)?;
                 sealed.map(|_| whole)
             }
-            Err(tampered) => Err(tampered),
+            (None, Err(tampered)) => Err(tampered),
         };
         found.map_err(|tampered| {
             let found = chain(&tampered);

@@ -49,6 +49,8 @@ pub enum Tampered {
     Seal,
     #[error("the database has, or lacks, what makes it do something else by itself: {0}")]
     Schema(String),
+    #[error("the database does not find all that stands in it: {0}")]
+    Unsound(String),
     #[error("the record of job {0} is gone")]
     Gone(String),
     #[error("the record of job {0} is not what the log says")]

@@ -257,3 +257,171 @@ fn a_ledger_that_cannot_be_read_any_more_says_that_it_was_changed() {
     spoilt("CREATE TABLE log_0123456789abcdef0123456789abcdef (x)");
     assert!(open(&path, "boot-2").unwrap().tampered().is_none());
 }
+
+/// A change of `sqlite_master` by which SQLite takes the pages of one table or index for another's.
+fn swapped(with: &str, own: &str) -> String {
+    format!(
+        "CREATE TEMP TABLE pages AS SELECT name, rootpage FROM sqlite_master;
+         PRAGMA writable_schema = ON;
+         UPDATE sqlite_master SET rootpage = (SELECT rootpage FROM pages WHERE pages.name =
+             CASE sqlite_master.name WHEN '{own}' THEN '{with}' ELSE '{own}' END)
+         WHERE name IN ('{own}', '{with}');
+         PRAGMA writable_schema = RESET;"
+    )
+}
+
+/// Whoever can write pages can make rows stand where nobody finds them, or change their order.
+#[test]
+fn rows_are_found_where_they_stand() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    let set_up = || {
+        for ending in ["", "-wal", "-shm", "-counterfoil", "-counterfoil-checkpoint"] {
+            let _ = fs::remove_file(beside(&path, ending));
+        }
+        let ledger = open(&path, "boot-1").unwrap();
+        for verdict in [Verdict::Passed, Verdict::Stopped, Verdict::Failed] {
+            let (job, verdict) = (Uuid::now_v7(), Some(verdict));
+            ledger.put(&Record { job, verdict, ..record() }).unwrap();
+        }
+        let counted = |db: &Transaction<'_>| {
+            db.execute_batch(
+                "INSERT INTO units VALUES ('A', 'm', 's', 1, 0, 1, NULL, NULL);
+                 INSERT INTO units VALUES ('B', 'm', 's', 1, 0, 1, NULL, NULL);
+                 INSERT INTO units VALUES ('C', 'm', 's', 1, 0, 1, NULL, NULL);",
+            )
+        };
+        ledger.change("count", counted).unwrap();
+        ledger
+    };
+    let reversed = "CREATE TABLE other (number TEXT, media TEXT, passed INTEGER, running INTEGER,
+            PRIMARY KEY (number DESC, media)) STRICT, WITHOUT ROWID;
+        INSERT INTO other SELECT * FROM tallies;";
+    let lacking = "CREATE TABLE other (job TEXT); CREATE INDEX less ON other (job);";
+    for (sql, found) in [
+        (reversed.to_owned() + &swapped("other", "tallies"), "does not find all"),
+        (lacking.to_owned() + &swapped("less", "log_by_job"), "does not find all"),
+        (lacking.to_owned() + &swapped("less", "records_by_serial"), "does not find all"),
+        ("UPDATE records SET rowid = -rowid".into(), "another program has written to its tables"),
+    ] {
+        set_up().finish();
+        Connection::open(&path).unwrap().execute_batch(&sql).unwrap();
+        let ledger = open(&path, "boot-1").unwrap();
+        let error = ledger.tampered().unwrap_or_else(|| panic!("{sql}"));
+        assert!(chain(&error).contains(found), "{sql}: {error}");
+        // Indexes are made anew; a table whose own pages are in disorder cannot be.
+        if let Err(error) = ledger.acknowledge("jo".into(), "known".into()) {
+            assert!(sql.starts_with(reversed), "{sql}: {}", chain(&error));
+            assert!(error.hint().unwrap().contains("a backup"), "{error:?}");
+            continue;
+        }
+        ledger.put(&Record { job: Uuid::now_v7(), ..record() }).unwrap();
+        ledger.verify().unwrap();
+    }
+    // While it is open, what gives places away.
+    let ledger = set_up();
+    Connection::open(&path)
+        .unwrap()
+        .execute_batch(&(reversed.to_owned() + &swapped("other", "tallies")))
+        .unwrap();
+    let put = ledger.put(&Record { job: Uuid::now_v7(), ..record() });
+    assert!(matches!(put, Err(LedgerError::Tampered { .. })), "{put:?}");
+    // The order is kept, whatever SQLite numbers anew; an open row that is taken back leaves none.
+    let ledger = set_up();
+    ledger
+        .change("spoil", |db| {
+            db.execute("DELETE FROM records WHERE verdict = 'stopped'", [])?;
+            db.execute("UPDATE records SET rowid = rowid + 7 WHERE verdict = 'failed'", [])
+        })
+        .unwrap();
+    ledger.verify().unwrap_err();
+    let ledger = set_up();
+    let open_one = open_record();
+    ledger.put(&open_one).unwrap();
+    let (location, job) = (ledger.0.location.clone(), open_one.job.to_string());
+    ledger.0.database.lock().take_back(&location, &job);
+    ledger.put(&open_record()).unwrap();
+    ledger.verify().unwrap();
+    Connection::open(&path).unwrap().execute_batch("VACUUM").unwrap();
+    ledger.check().unwrap();
+    ledger.verify().unwrap();
+}
+
+/// Others may keep tables of their own beside the ledger's, with all that belongs to these.
+#[test]
+fn tables_of_others_do_no_harm() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    let ledger = open(&path, "boot-1").unwrap();
+    ledger.put(&record()).unwrap();
+    let other = Connection::open(&path).unwrap();
+    other
+        .execute_batch(
+            "PRAGMA foreign_keys = OFF;
+             CREATE TABLE notes (job TEXT REFERENCES records (job), seq INTEGER REFERENCES log (seq), text TEXT,
+                 key TEXT REFERENCES seal (code));
+             CREATE UNIQUE INDEX notes_by_job ON notes (job);
+             INSERT INTO notes SELECT job, 1, 'x', NULL FROM records;",
+        )
+        .unwrap();
+    for _ in 0..2 {
+        ledger.put(&Record { job: Uuid::now_v7(), ..record() }).unwrap();
+        ledger.check().unwrap();
+        ledger.verify().unwrap();
+    }
+    ledger.finish();
+    drop(ledger);
+    let ledger = open(&path, "boot-2").unwrap();
+    assert!(ledger.tampered().is_none(), "{:?}", ledger.tampered());
+    // Not even what somebody has changed stays so for them.
+    other.execute_batch("UPDATE clock SET latest = 'x'; DELETE FROM seal").unwrap();
+    ledger.check().unwrap_err();
+    ledger.acknowledge("jo".into(), "known".into()).unwrap();
+    // Nor does a name that a log has which was set aside.
+    let sql = "SELECT substr(name, 5) FROM sqlite_master WHERE name GLOB 'log_[0-9a-f]*' AND length(name) = 36";
+    let name: String = other.query_row(sql, [], |row| row.get(0)).unwrap();
+    let name: Uuid = name.parse().unwrap();
+    ledger.finish();
+    drop(ledger);
+    other.execute("UPDATE ledger SET id = ?1", [name.to_string()]).unwrap();
+    for ending in ["-counterfoil", "-counterfoil-checkpoint"] {
+        let _ = fs::remove_file(beside(&path, ending));
+    }
+    let ledger = open(&path, "boot-2").unwrap();
+    assert!(ledger.tampered().is_some());
+    ledger.acknowledge("jo".into(), "known".into()).unwrap();
+    ledger.verify().unwrap();
+}
+
+/// A job that runs has its verdict still to come, whatever somebody makes of its open record, and an operator of that.
+#[test]
+fn a_running_job_s_record_is_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    let ledger = open(&path, "boot-1").unwrap();
+    ledger.put(&record()).unwrap();
+    let other = Connection::open(&path).unwrap();
+    for sql in [
+        "UPDATE records SET verdict = 'passed' WHERE verdict IS NULL",
+        "UPDATE records SET verdict = 'failed', record = 'x', serial = NULL WHERE verdict IS NULL",
+        "DELETE FROM records WHERE verdict IS NULL",
+    ] {
+        let running = open_record();
+        ledger.put(&running).unwrap();
+        other.execute_batch(sql).unwrap();
+        let error = ledger.check().unwrap_err();
+        assert_eq!(error.code(), ReasonCode::LedgerTampered, "{sql}: {error}");
+        let reason = Reason::new(ReasonCode::Mismatch, "x");
+        let failed = running.clone().closed_with(Verdict::Failed, reason, Timestamp::now());
+        assert!(matches!(ledger.put(&failed), Err(LedgerError::Tampered { .. })), "{sql}");
+        ledger.acknowledge("jo".into(), "known".into()).unwrap();
+        ledger.put(&failed).unwrap();
+        let kept = ledger.of_job(running.job).unwrap().unwrap();
+        assert_eq!(kept.verdict, Some(Verdict::Failed), "{sql}");
+        ledger.verify().unwrap();
+    }
+    // One that is closed stays closed.
+    ledger.acknowledge("jo".into(), "known".into()).unwrap();
+    let passed = all(&ledger, &Filter::default()).remove(0);
+    assert_eq!(passed.verdict, Some(Verdict::Passed));
+}
