@@ -2,12 +2,12 @@
 //! changed.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use config::orders::file::{self, Links};
 use config::orders::{Form, Mistake, parse};
@@ -29,6 +29,9 @@ use crate::runner::OpenMaster;
 
 /// How often the folder is looked at.
 const ROUND: Duration = Duration::from_secs(1);
+/// For how long a file must not have changed. An order whose end is still to come can look like a whole one, of more drives:
+/// its conditions come last. Who copies slowly copies under another name, and renames.
+const SETTLED: Duration = Duration::from_secs(2);
 
 type Sender = mpsc::Sender<Event<OpenMaster>>;
 
@@ -48,6 +51,8 @@ struct Taken {
 #[derive(Default)]
 struct OrderInbox {
     known: BTreeMap<PathBuf, Taken>,
+    /// Files that have changed lately: how they were then, and when that was seen.
+    fresh: BTreeMap<PathBuf, (Stamp, Instant)>,
     views: Vec<OrderFileView>,
 }
 
@@ -79,13 +84,20 @@ impl OrderInbox {
             }
         };
         self.known.retain(|path, _| files.contains_key(path));
+        let unsettled = self.unsettled(&files);
         let mut news = Vec::new();
         for (path, stamp) in files {
             let is_known = self.known.get(&path).is_some_and(|taken| {
                 taken.stamp == stamp && taken.lists.iter().all(|(list, then)| *then == now(list))
             });
             if !is_known {
-                self.known.insert(path.clone(), read(&path, stamp, folder));
+                let taken = (!unsettled.contains(&path)).then(|| read(&path, stamp, folder));
+                let settled = taken.filter(|it| !it.lists.keys().any(|it| unsettled.contains(it)));
+                let Some(taken) = settled else {
+                    views.push(OrderFileView { waiting: true, ..view(&path, None, None) });
+                    continue;
+                };
+                self.known.insert(path.clone(), taken);
             }
             if !is_known || self.known.get(&path).is_some_and(|taken| taken.again) {
                 news.push(path);
@@ -118,6 +130,28 @@ impl OrderInbox {
         }
         views.sort_by(|a, b| a.name.cmp(&b.name));
         self.tell(views, sender)
+    }
+
+    /// The files that have changed within [`SETTLED`].
+    fn unsettled(&mut self, files: &BTreeMap<PathBuf, Stamp>) -> BTreeSet<PathBuf> {
+        let (seen, now) = (Instant::now(), Timestamp::now().as_nanosecond());
+        let mut unsettled = BTreeSet::new();
+        let mut fresh = BTreeMap::new();
+        for (path, stamp) in files {
+            // What lay there long before the station looked has settled.
+            let age = now - i128::from(stamp.changed_ns.max(stamp.modified_ns));
+            if u128::try_from(age).is_ok_and(|age| age >= SETTLED.as_nanos()) {
+                continue;
+            }
+            let before = self.fresh.get(path).filter(|(then, _)| then == stamp);
+            let since = before.map_or(seen, |(_, since)| *since);
+            if seen.duration_since(since) < SETTLED {
+                unsettled.insert(path.clone());
+            }
+            fresh.insert(path.clone(), (*stamp, since));
+        }
+        self.fresh = fresh;
+        unsettled
     }
 
     /// The files that have an order of another file, and what is wrong with them.

@@ -37,6 +37,11 @@ impl Departed {
         self.limit(MOST_FOLLOWED, |view| view.followed);
     }
 
+    /// A drive with this serial number has passed, so it lies in no red bin.
+    pub(crate) fn passed(&mut self, serial: &Serial) {
+        self.0.retain(|view| !view.followed || view.drive.serial.as_ref() != Some(serial));
+    }
+
     /// Drops the oldest of those that are too many.
     fn limit(&mut self, most: usize, which: impl Fn(&DepartedView) -> bool) {
         let those = self.0.iter().enumerate().filter(|(_, view)| which(view));

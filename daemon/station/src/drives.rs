@@ -433,6 +433,11 @@ impl<M: Clone> Station<M> {
         now: Timestamp,
     ) -> Vec<Effect<M>> {
         self.past.note(&record, &self.setup.policy.named);
+        if record.verdict == Some(Verdict::Passed)
+            && let Some(serial) = &record.serial
+        {
+            self.departed.passed(serial);
+        }
         let looked = record.order.as_deref().and_then(|number| self.look_at_order(number));
         let Some(insertion) = self.insertions.get_mut(&ticket.key) else {
             return looked.into_iter().collect();

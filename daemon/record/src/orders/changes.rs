@@ -154,6 +154,15 @@ fn make(
                 );
                 return denied(Code::OrderUnchangeable, what);
             }
+            for serial in &units {
+                if latest(transaction, serial)?.as_deref() != Some("passed") {
+                    let what = format!(
+                        "{serial}, a first article of order {number}, has been imaged again since it passed, and has not \
+                         passed then"
+                    );
+                    return denied(Code::OrderUnchangeable, what);
+                }
+            }
             let sql = "UPDATE orders SET approved = ?2 WHERE number = ?1";
             transaction.execute(sql, [number, &article.0])?;
             detail = Some(units.join(", "));
@@ -249,6 +258,14 @@ fn set(
 ) -> rusqlite::Result<()> {
     let sql = "UPDATE orders SET state = ?2, reason = ?3 WHERE number = ?1";
     transaction.execute(sql, params![change.number, state.to_string(), change.reason]).map(|_| ())
+}
+
+/// The verdict of the last job on a drive with this serial number; `None` while it runs.
+fn latest(transaction: &Transaction<'_>, serial: &str) -> rusqlite::Result<Option<String>> {
+    let sql = "SELECT verdict FROM records WHERE serial = ?1 AND verdict IS NOT 'refused'
+               ORDER BY rowid DESC LIMIT 1";
+    let found = transaction.query_row(sql, [serial], |row| row.get(0)).optional()?;
+    Ok(found.flatten())
 }
 
 /// The serial numbers of the first articles that have passed, and how many run.

@@ -84,6 +84,25 @@ fn a_failure_is_kept_until_somebody_acknowledges_it() {
     assert!(shown(&station).departed.is_empty(), "by its serial number, too");
 }
 
+/// A drive that passes later does not lie in the red bin.
+#[test]
+fn a_failure_is_settled_by_a_pass() {
+    let mut station = station();
+    failed(&mut station);
+    pull(&mut station, "sdb", 1);
+    let ticket = attach(&mut station, "sdb", 2);
+    assert_eq!(shown(&station).departed.len(), 1);
+    let pass = |station: &mut Bench, drive: &Drive| {
+        let open = Record::open("station", drive, NOW);
+        let record = Record { verdict: Some(Verdict::Passed), closed: Some(NOW), ..open };
+        station.apply(Event::JobEnded(ticket.clone(), Box::new(record)));
+    };
+    pass(&mut station, &drive("sdb", 2));
+    assert_eq!(shown(&station).departed.len(), 1, "it was another one");
+    pass(&mut station, &drive("sdb", 1));
+    assert!(shown(&station).departed.is_empty());
+}
+
 /// What an operator tries in vain with a drive that has failed does not make it one that never failed.
 #[test]
 fn a_failure_outlives_a_retry_that_is_refused() {
