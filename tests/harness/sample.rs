@@ -49,14 +49,6 @@ impl Default for Sample {
     }
 }
 
-/// Makes a key and a certificate for localhost, which vouches for itself, in PEM files.
-pub(crate) fn self_signed(key: &str, certificate: &str) {
-    let kind = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"];
-    let name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"];
-    let end = ["-nodes", "-days", "2", "-addext", "basicConstraints=critical,CA:FALSE"];
-    run("openssl", &[&kind[..], &name, &end, &["-keyout", key, "-out", certificate]].concat());
-}
-
 /// Runs a program; its output is shown only if it fails.
 ///
 /// # Panics

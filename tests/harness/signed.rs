@@ -1,4 +1,5 @@
-//! Programs with real signatures (openssl's CMS) by certificates that are made here and only called as Microsoft's are.
+//! Programs with real signatures (openssl's CMS) by certificates that are made here and only called as Microsoft's are; and
+//! certificates of servers.
 
 use std::collections::HashMap;
 use std::fs;
@@ -63,4 +64,12 @@ pub(crate) fn signed(mut program: Vec<u8>, authorities: &[&str]) -> Vec<u8> {
     program[entry + 4..entry + 8].copy_from_slice(&number(table.len()));
     program.extend(table);
     program
+}
+
+/// Makes a key and a certificate for localhost, which vouches for itself, in PEM files.
+pub(crate) fn self_signed(key: &str, certificate: &str) {
+    let kind = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"];
+    let name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"];
+    let end = ["-nodes", "-days", "2", "-addext", "basicConstraints=critical,CA:FALSE"];
+    run("openssl", &[&kind[..], &name, &end, &["-keyout", key, "-out", certificate]].concat());
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::harness::gate::{GAMES, Gate, for_games, rig, start_gate};
 use crate::harness::receiver::{Does, Receiver, secret};
-use crate::harness::sample::self_signed;
+use crate::harness::signed::self_signed;
 use crate::harness::{Rig, wait_for};
 
 /// Size of the drives.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use macro_rules_attribute::apply;
 
 use crate::harness::gate::{GAMES, PASSWORD, beat, for_games, rig, start_gate};
-use crate::harness::sample::self_signed;
+use crate::harness::signed::self_signed;
 use crate::harness::teller::Teller;
 use crate::harness::{Rig, Setup, group, wait_for};
 

@@ -12,7 +12,7 @@ use std::thread;
 use macro_rules_attribute::apply;
 
 use super::{Desk, packs};
-use crate::harness::sample::self_signed;
+use crate::harness::signed::self_signed;
 use crate::harness::wait_for;
 
 /// Serves a folder with ranges, and cuts each connection for a pack after so many bytes.
