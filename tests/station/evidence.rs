@@ -248,3 +248,25 @@ fn a_restored_backup_is_noticed() {
     assert_eq!(rig.records(&drive.serial), [record]);
     rig.ctl_ok(&["log", "verify"]);
 }
+
+/// Whoever can write to the ledger does not get more drives than were ordered, also while the station runs.
+#[apply(test!)]
+#[needs(LOOP)]
+fn a_count_that_somebody_else_puts_back_gives_no_place() {
+    let rig = Rig::started(Setup::default().set("media.offer", "by_hand"));
+    let sha256 = rig.json(&["media", "show", "win.wim"])["sha256"].as_str().unwrap().to_owned();
+    let order = rig.path("PO-1.toml");
+    fs::write(&order, format!("number = \"PO-1\"\nmedia = \"{sha256}\"\nquantity = 1\n")).unwrap();
+    rig.ctl_ok(&["order", "add", order.to_str().unwrap()]);
+    rig.wait_pass(&rig.attached("A", 160, 512).serial);
+    let drive = rig.drive("B", 160);
+    let before = drive.checksum();
+    change(&rig, "UPDATE tallies SET passed = 0");
+    drive.attach(&[]);
+    rig.wait_refused(&drive.serial, "ledger_tampered");
+    rig.ctl_ok(&["log", "acknowledge", "--reason", "a test"]);
+    // It is counted anew from the serial numbers.
+    rig.ctl_ok(&["arm"]);
+    rig.wait_refused(&drive.serial, "order_complete");
+    drive.assert_untouched(&before);
+}

@@ -492,24 +492,3 @@ fn what_is_scanned_is_done_or_refused() {
     let log = rig.log();
     assert!(log.contains("scans: order_scanned PO-1"), "{log}");
 }
-
-/// Whoever can write to the ledger does not get more drives than were ordered, also while the station runs.
-#[apply(test!)]
-#[needs(LOOP)]
-fn a_count_that_somebody_else_puts_back_gives_no_place() {
-    let (rig, sha256) = rig();
-    add(&rig, "PO-1", &sha256, "quantity = 1\n");
-    rig.wait_pass(&rig.attached("A", 160, 512).serial);
-    let drive = rig.drive("B", 160);
-    let before = drive.checksum();
-    let ledger = rig.path("ledger.db");
-    let sql = "UPDATE tallies SET passed = 0";
-    run("sqlite3", &["-cmd", ".timeout 10000", ledger.to_str().unwrap(), sql]);
-    drive.attach(&[]);
-    rig.wait_refused(&drive.serial, "ledger_tampered");
-    rig.ctl_ok(&["log", "acknowledge", "--reason", "a test"]);
-    // It is counted anew from the serial numbers.
-    rig.ctl_ok(&["arm"]);
-    rig.wait_refused(&drive.serial, "order_complete");
-    drive.assert_untouched(&before);
-}

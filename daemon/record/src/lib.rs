@@ -30,5 +30,6 @@ mod relocation;
 pub mod results;
 mod room;
 mod rows;
+mod running;
 mod schema;
 pub mod writer;

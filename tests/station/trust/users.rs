@@ -412,23 +412,36 @@ fn a_single_table_that_a_killed_station_left_is_taken_away() {
 #[apply(test!)]
 #[needs(LOOP, FUSE)]
 fn a_drive_that_was_used_since_the_station_was_killed_keeps_its_tables() {
-    let (rig, drive, like) = killed_at_the_end();
-    let (_, offset, size) =
-        partitions(&like).into_iter().find(|(kind, _, _)| kind == "ebd0a0a2").unwrap();
-    let (offset, size) = (offset.to_string(), size.to_string());
-    let options = ["--offset", &offset, "--sizelimit", &size];
-    let volume = Volume(attach(&drive.node(), &options));
-    run("ntfscp", &["-f", &volume.0, "/etc/hostname", "diploma.txt"]);
-    drop(volume);
-    Case {
-        line: "E.22",
-        tried: "the same, and somebody has put a file onto it before the start",
-        right: "stopped station_interrupted, tables: [true, true]",
-        before: "stopped station_interrupted, tables: [false, false]",
+    let file = |volume: &str| drop(run("ntfscp", &["-f", volume, "/etc/hostname", "diploma.txt"]));
+    let swap = |volume: &str| drop(run("mkswap", &[volume]));
+    let games: [(&'static str, &str, &dyn Fn(&str), &str); 2] = [
+        ("a file was put onto it before the start", "ebd0a0a2", &file, "is not as it was written"),
+        (
+            "its MSR partition was used before the start",
+            "e3c9e316",
+            &swap,
+            "a signature of the kind \"swap\"",
+        ),
+    ];
+    for (tried, kind, used, why) in games {
+        let (rig, drive, like) = killed_at_the_end();
+        let all = partitions(&like);
+        let (_, offset, size) = all.into_iter().find(|(found, _, _)| found == kind).unwrap();
+        let (offset, size) = (offset.to_string(), size.to_string());
+        let options = ["--offset", &offset, "--sizelimit", &size];
+        let volume = Volume(attach(&drive.node(), &options));
+        used(&volume.0);
+        drop(volume);
+        Case {
+            line: "E.22",
+            tried,
+            right: "stopped station_interrupted, tables: [true, true]",
+            before: "stopped station_interrupted, tables: [false, false]",
+        }
+        .saw(&started_again(&rig, &drive));
+        assert!(rig.log().contains(why), "{}", rig.log());
+        drop(rig);
     }
-    .saw(&started_again(&rig, &drive));
-    assert!(rig.log().contains("is not as it was written"), "{}", rig.log());
-    drop(rig);
 }
 
 /// Stand-ins for the rules of others: like those of dmraid, MD and LVM, and bcache, they go by what blkid has found, and

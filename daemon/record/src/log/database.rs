@@ -9,9 +9,10 @@ use rusqlite::TransactionBehavior;
 
 use super::{Begin, Log, LogError, Tampered, seal};
 use crate::connection::opening;
-use crate::database::{Database, missing, open_again};
+use crate::database::Database;
 use crate::error::LedgerError;
 use crate::ledger::Location;
+use crate::running::{missing, open_again};
 use crate::schema;
 
 impl Location {
