@@ -412,14 +412,15 @@ fn a_single_table_that_a_killed_station_left_is_taken_away() {
 #[apply(test!)]
 #[needs(LOOP, FUSE)]
 fn a_drive_that_was_used_since_the_station_was_killed_keeps_its_tables() {
-    let file = |volume: &str| drop(run("ntfscp", &["-f", volume, "/etc/hostname", "diploma.txt"]));
-    let swap = |volume: &str| drop(run("mkswap", &[volume]));
-    let games: [(&'static str, &str, &dyn Fn(&str), &str); 2] = [
-        ("a file was put onto it before the start", "ebd0a0a2", &file, "is not as it was written"),
+    let file: fn(&str) =
+        |volume| drop(run("ntfscp", &["-f", volume, "/etc/hostname", "diploma.txt"]));
+    let swap: fn(&str) = |volume| drop(run("mkswap", &[volume]));
+    let games: [(&'static str, &str, fn(&str), &str); 2] = [
+        ("a file was put onto it before the start", "ebd0a0a2", file, "is not as it was written"),
         (
             "its MSR partition was used before the start",
             "e3c9e316",
-            &swap,
+            swap,
             "a signature of the kind \"swap\"",
         ),
     ];
