@@ -415,7 +415,7 @@ fn a_drive_that_was_used_since_the_station_was_killed_keeps_its_tables() {
     let file: fn(&str) =
         |volume| drop(run("ntfscp", &["-f", volume, "/etc/hostname", "diploma.txt"]));
     let swap: fn(&str) = |volume| drop(run("mkswap", &[volume]));
-    let games: [(&'static str, &str, fn(&str), &str); 2] = [
+    let games = [
         ("a file was put onto it before the start", "ebd0a0a2", file, "is not as it was written"),
         (
             "its MSR partition was used before the start",
