@@ -72,7 +72,7 @@ fn take_away(
         return Ok(None);
     }
     let Some(left) = left(tables, own, &|guid| earlier.contains_key(&guid)) else {
-        return Err("its tables are not those of the job; it had written none".into());
+        return Err(format!("its tables are not what job {} left", record.job));
     };
     let job = if left == own { record } else { earlier[&left] };
     survey::prove_volumes(services, &view, job)?;
