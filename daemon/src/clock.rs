@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
+use model::now::{Now, Time};
 use parking_lot::Mutex;
 
 /// So far may what others have signed be ahead of the system's clock and still be believed.
@@ -49,14 +49,11 @@ impl Clock {
     }
 
     /// The time.
-    pub fn now(&self) -> Timestamp {
-        self.saw(Timestamp::now());
-        *self.0.lock()
-    }
-
-    /// The date in the station's time zone.
-    pub fn today(&self) -> Date {
-        self.now().to_zoned(TimeZone::system()).date()
+    pub fn now(&self) -> Now {
+        let clock = Timestamp::now();
+        self.saw(clock);
+        let local = |at: Timestamp| Time { at, day: at.to_zoned(TimeZone::system()).date() };
+        Now { clock: local(clock), latest: local(*self.0.lock()) }
     }
 }
 
@@ -68,11 +65,13 @@ mod tests {
     fn it_never_goes_back() {
         let now = Timestamp::now();
         let clock = Clock::new(Timestamp::UNIX_EPOCH);
-        assert!(clock.today() >= now.to_zoned(TimeZone::system()).date());
+        assert!(clock.now().clock.at >= now && clock.now().ahead().is_none());
         let late: Timestamp = "2199-01-02T12:00:00Z".parse().unwrap();
         clock.saw(late);
         clock.saw(now);
-        assert_eq!(clock.clone().today(), late.to_zoned(TimeZone::system()).date());
+        let read = clock.clone().now();
+        assert_eq!(read.latest.at, late);
+        assert!(read.clock.at < late && read.ahead().is_some());
     }
 
     /// A clock that is wrong elsewhere does not expire what is right here.
@@ -82,10 +81,10 @@ mod tests {
         let clock = Clock::new(Timestamp::UNIX_EPOCH);
         assert_eq!(clock.signed_at(hours(-1)), None);
         let far = clock.signed_at(hours(25)).unwrap();
-        assert!(!far.believed && clock.now() < hours(1), "{far:?}");
+        assert!(!far.believed && clock.now().latest.at < hours(1), "{far:?}");
         let near = clock.signed_at(hours(23)).unwrap();
-        assert!(near.believed && clock.now() > hours(22), "{near:?}");
+        assert!(near.believed && clock.now().latest.at > hours(22), "{near:?}");
         // Step by step it does not get further either: it is the system's clock that is compared with.
-        assert!(!clock.signed_at(hours(40)).unwrap().believed && clock.now() < hours(24));
+        assert!(!clock.signed_at(hours(40)).unwrap().believed && clock.now().latest.at < hours(24));
     }
 }

@@ -22,6 +22,7 @@ use model::api::snapshot::SignerView;
 use model::drive::Change;
 use model::failure::{Failure, Refusal, chain};
 use model::hint::Hint;
+use model::now::Now;
 use model::offer::Offers;
 use model::orders::{Articles, Order, Standing};
 use model::record::Record;
@@ -125,7 +126,7 @@ pub async fn run(config: Config, found: Found) -> Result<()> {
     let Known { offers, history, latest, last_jobs, orders } = known;
     let clock = Clock::new(latest);
     let known = (offers, signer_views, history, last_jobs);
-    let setup = new_setup(&config, policy.clone(), store.largest_file(), known);
+    let setup = new_setup(&config, policy.clone(), store.largest_file(), known, clock.now());
     let station = Station::new(Setup { articles: articles.clone(), orders, ..setup });
     let (publish, snapshot) = watch::channel(Arc::new(station.snapshot(&|_| None)));
     let services = Services {
@@ -141,7 +142,7 @@ pub async fn run(config: Config, found: Found) -> Result<()> {
         overwrite: policy.overwrite,
         blank_check: config.admission.blank_check,
         signers: Arc::new(signers),
-        clock,
+        clock: clock.clone(),
         health: HealthReader::new(config.health.socket.as_deref(), config.health.timeout.0),
         derive: config.store.derive,
         image: config.media.image,
@@ -160,6 +161,7 @@ pub async fn run(config: Config, found: Found) -> Result<()> {
         snapshot,
         commands: sender.clone(),
         ledger: ledger.clone(),
+        clock: clock.clone(),
         visitors,
         rights: GateRights { operate: config.gate.operate, arming: config.gate.arming },
         articles,
@@ -307,6 +309,7 @@ fn new_setup(
     policy: Policy,
     largest_image: Bytes,
     (offers, signers, history, last_jobs): (Offers, Vec<SignerView>, History, Vec<Record>),
+    now: Now,
 ) -> Setup {
     Setup {
         name: config.station.name.clone(),
@@ -326,6 +329,7 @@ fn new_setup(
         press_ahead: config.store.press_ahead,
         derive: config.store.derive,
         locate_for: config.lamps.locate_for.0,
+        now,
     }
 }
 

@@ -15,7 +15,7 @@ use model::job::{Bottleneck, State};
 use model::manifest::MasterId;
 use model::media::{BootImage, Image, Inventory};
 use model::offer::Offer;
-use model::orders::OrderState;
+use model::orders::OrderStage;
 use model::record::Record;
 use model::units::{ByteRate, Bytes, SectorSize};
 use model::verdict::Verdict;
@@ -225,12 +225,12 @@ fn orders() -> Vec<OrderView> {
         reason: reason.map(str::to_owned),
         passed,
         running,
-        awaits_approval: passed == 1,
+        not_as_passed: None,
     };
     vec![
-        order("PO-4711", 312, 1, OrderState::Open, None),
-        order("PO-4712", 1, 0, OrderState::Open, None),
-        order("PO-4713", 7, 0, OrderState::Held, Some("wrong label")),
+        order("PO-4711", 312, 1, OrderStage::Open, None),
+        order("PO-4712", 1, 0, OrderStage::AwaitsApproval, None),
+        order("PO-4713", 7, 0, OrderStage::Held, Some("wrong label")),
     ]
 }
 

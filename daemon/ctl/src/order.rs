@@ -6,12 +6,12 @@ use anstyle::Style;
 use clap::Subcommand;
 use config::orders::file::{self, Links};
 use config::orders::{Form, parse};
-use model::api::orders::{OrderDetail, OrderView};
+use model::api::orders::{LaterJob, OrderDetail, OrderView};
 use model::api::requests::OrderRequest;
 use model::api::snapshot::Snapshot;
 use model::failure::chain;
 use model::hint::Hint as _;
-use model::orders::OrderState;
+use model::orders::OrderStage;
 
 use super::arguments::reason;
 use super::client::{Client, segment};
@@ -168,12 +168,20 @@ async fn add(client: &Client, out: &Output, path: &Path) -> Result<u8, CommandEr
 /// How an order stands, in a word.
 fn state(order: &OrderView) -> (String, Style) {
     let why = order.reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
-    match order.state {
-        OrderState::Held => (format!("held{why}"), words::NOTICE),
-        OrderState::Closed => (format!("closed{why}"), Style::new().dimmed()),
-        OrderState::Open if order.awaits_approval => ("awaits approval".into(), words::NOTICE),
-        OrderState::Open if order.passed >= order.quantity => ("complete".into(), words::GOOD),
-        OrderState::Open => ("open".into(), Style::new()),
+    let style = match order.state {
+        OrderStage::Held
+        | OrderStage::AwaitsApproval
+        | OrderStage::NotYetValid
+        | OrderStage::Expired => words::NOTICE,
+        OrderStage::Closed => Style::new().dimmed(),
+        OrderStage::Complete => words::GOOD,
+        OrderStage::Open => Style::new(),
+    };
+    let state = format!("{}{why}", order.state.word());
+    match order.not_as_passed.unwrap_or_default() {
+        0 => (state, style),
+        1 => (format!("{state}; 1 drive is not as it passed"), words::NOTICE),
+        several => (format!("{state}; {several} drives are not as they passed"), words::NOTICE),
     }
 }
 
@@ -227,7 +235,7 @@ pub(super) fn list(orders: &[OrderView], terminal: Option<usize>) -> String {
 }
 
 fn show(detail: &OrderDetail, terminal: Option<usize>) -> String {
-    let OrderDetail { order, standing, history, drives } = detail;
+    let OrderDetail { order, standing, history, not_as_passed, drives } = detail;
     let mut table = Table::headless([Keep::Always, Keep::Text]);
     let (state, style) = state(standing);
     table.row([Cell::new("order"), Cell::new(&order.number)]);
@@ -271,6 +279,12 @@ fn show(detail: &OrderDetail, terminal: Option<usize>) -> String {
         let told = if told.is_empty() { String::new() } else { format!(": {}", told.join("; ")) };
         line(&entry.act, format!("{:.0} by {}{told}", entry.at, entry.by));
     }
+    for later in not_as_passed.iter().take(LATER_TOLD) {
+        line("not as passed", later_line(later));
+    }
+    if let Some(more @ 1..) = not_as_passed.len().checked_sub(LATER_TOLD) {
+        line("", format!("and {more} more; --json has all"));
+    }
     for drive in drives {
         let name = drive.serial.as_ref().map_or(drive.device.as_str(), |serial| serial.as_str());
         line(
@@ -282,6 +296,24 @@ fn show(detail: &OrderDetail, terminal: Option<usize>) -> String {
         );
     }
     table.render(terminal)
+}
+
+/// So many drives are told that are not as they passed.
+const LATER_TOLD: usize = 20;
+
+/// `SN1: failed since, for no order, with old.wim (job 0197...)`.
+fn later_line(later: &LaterJob) -> String {
+    let LaterJob { serial, job, verdict, order, media } = later;
+    let what = match verdict {
+        Some(verdict) => format!("{verdict} since"),
+        None => "being imaged again".to_owned(),
+    };
+    let order = match order {
+        Some(order) => format!("for order {order}"),
+        None => "for no order".to_owned(),
+    };
+    let media = media.as_ref().map(|media| format!(", with {media}")).unwrap_or_default();
+    format!("{serial}: {what}, {order}{media} (job {job})")
 }
 
 fn listed(texts: &[String]) -> Option<String> {

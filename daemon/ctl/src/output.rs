@@ -2,8 +2,8 @@
 
 use std::io::{self, Write};
 
+use model::api::answers::DoneDocument;
 use serde::Serialize;
-use serde_json::json;
 
 use super::table::fold;
 use super::{CommandError, exit};
@@ -105,7 +105,7 @@ impl Output {
     /// Prints that something was done.
     pub(super) fn done(&self, text: &str) -> Result<u8, CommandError> {
         let plain = anstream::adapter::strip_str(text).to_string();
-        self.print(&json!({ "done": plain }), |_| text.to_owned());
+        self.print(&DoneDocument { done: plain }, |_| text.to_owned());
         Ok(exit::DONE)
     }
 }

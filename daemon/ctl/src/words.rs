@@ -197,7 +197,7 @@ pub(super) fn remarks(rack: &Rack<'_>) -> Vec<String> {
         let acknowledge = format!("`prestagectl release {name}` once it is in the red bin");
         format!("{name} has failed in {}, and nobody has acknowledged it: {acknowledge}", drive.bay)
     });
-    unseen.chain(rack.suspicions()).chain(rack.scanned()).collect()
+    unseen.chain(rack.suspicions()).chain(rack.scanned()).chain(rack.clocks()).collect()
 }
 
 fn light_word(light: Light) -> (&'static str, Style) {

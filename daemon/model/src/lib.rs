@@ -30,6 +30,7 @@ pub mod manifest;
 pub mod meaning;
 pub mod media;
 pub mod naming;
+pub mod now;
 pub mod offer;
 pub mod old_data;
 pub mod operator;

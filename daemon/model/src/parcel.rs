@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::hint::Hint;
+use crate::now::Now;
 use crate::units::Bytes;
 
 /// The type under which manifests are signed.
@@ -233,12 +234,12 @@ impl ParcelManifest {
         today.tomorrow().is_ok_and(|tomorrow| signed > tomorrow)
     }
 
-    /// What is wrong with its use on this day.
-    pub fn out_of_date(&self, today: Date) -> Option<OutOfDate> {
+    /// What is wrong with its use now.
+    pub fn out_of_date(&self, now: Now) -> Option<OutOfDate> {
         match (self.not_before, self.expires) {
-            _ if self.is_ahead_of(today) => Some(OutOfDate::Ahead(self.created)),
-            (Some(first), _) if today < first => Some(OutOfDate::NotYet(first)),
-            (_, Some(last)) if today > last => Some(OutOfDate::Expired(last)),
+            _ if self.is_ahead_of(now.clock.day) => Some(OutOfDate::Ahead(self.created)),
+            (Some(first), _) if now.clock.day < first => Some(OutOfDate::NotYet(first)),
+            (_, Some(last)) if now.latest.day > last => Some(OutOfDate::Expired(last)),
             _ => None,
         }
     }
@@ -261,6 +262,7 @@ pub type Sequences = BTreeMap<Product, u64>;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::now::Time;
 
     pub(crate) fn manifest() -> ParcelManifest {
         let digest = Digest::of(b"");
@@ -329,17 +331,18 @@ mod tests {
 
     #[test]
     fn both_days_count() {
-        let on = |month, day| manifest().out_of_date(Date::constant(2027, month, day));
+        let at = |day| Now::at(Time { day, ..Time::default() });
+        let on = |month, day| manifest().out_of_date(at(Date::constant(2027, month, day)));
         let (first, last) = (Date::constant(2027, 1, 1), Date::constant(2027, 6, 30));
         assert_eq!(
-            manifest().out_of_date(Date::constant(2026, 12, 31)),
+            manifest().out_of_date(at(Date::constant(2026, 12, 31))),
             Some(OutOfDate::NotYet(first))
         );
         assert_eq!([on(1, 1), on(6, 30)], [None, None]);
         assert_eq!(on(7, 1), Some(OutOfDate::Expired(last)));
         // A day later is a zone or a clock; two are a mistake, whatever else it says.
         let signed = |text: &str| ParcelManifest { created: text.parse().unwrap(), ..manifest() };
-        let today = Date::constant(2027, 3, 1);
+        let today = at(Date::constant(2027, 3, 1));
         assert_eq!(signed("2027-03-02T23:59:59Z").out_of_date(today), None);
         let ahead = signed("2027-03-03T00:00:00Z");
         assert_eq!(ahead.out_of_date(today), Some(OutOfDate::Ahead(ahead.created)));

@@ -5,6 +5,7 @@
 //! sums in `tallies` are kept by triggers, so that counting takes no time.
 
 mod changes;
+mod later;
 mod reads;
 #[cfg(test)]
 mod tests;

@@ -46,6 +46,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::{ReceiverStream, WatchStream};
 
+use crate::clock::Clock;
 use crate::doors::Visitors;
 use crate::runner::OpenMaster;
 pub use door::{Door, GateRights};
@@ -71,6 +72,8 @@ pub struct Context {
     /// Takes commands to the station.
     pub commands: mpsc::Sender<Event<OpenMaster>>,
     pub ledger: Ledger,
+    /// By which orders begin and end.
+    pub clock: Clock,
     /// Who may come in.
     pub visitors: Visitors,
     /// What the gate may ask for.

@@ -7,13 +7,13 @@ use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use jiff::Timestamp;
 use model::api::command::Command;
-use model::api::orders::{OrderDetail, OrderDrive, OrderView};
+use model::api::orders::{LaterJob, OrderDetail, OrderDrive, OrderView};
 use model::api::requests::{OrderQuery, OrderRequest};
 use model::api::snapshot::DeviceView;
 use model::code::DenialCode as Code;
 use model::offer::Offer;
 use model::operator::{LONGEST_REASON, Operator};
-use model::orders::{Matcher, Order, OrderAct, OrderChange};
+use model::orders::{Matcher, Order, OrderAct, OrderChange, OrderState};
 use record::orders::{AlsoClosed, KnownOrder};
 
 use super::peer::Peer;
@@ -30,7 +30,22 @@ pub(super) async fn orders(
     let closed = if query.all { AlsoClosed::Yes } else { AlsoClosed::No };
     let known = known(&context, closed).await?;
     let shown = known.iter().filter(|known| query.all || known.order.offer != Offer::Hidden);
-    Ok(Json(shown.map(|known| view(&context, known)).collect()))
+    let mut views = Vec::new();
+    for known in shown {
+        let mut view = view(&context, known);
+        // Drives of closed orders have gone to the customer, and others may have come back since.
+        if known.standing.state != OrderState::Closed && known.standing.passed > 0 {
+            view.not_as_passed = Some(not_as_passed(&context, &known.order).await?.len());
+        }
+        views.push(view);
+    }
+    Ok(Json(views))
+}
+
+/// The drives that count for an order and are not as they passed.
+async fn not_as_passed(context: &Context, order: &Order) -> Result<Vec<LaterJob>> {
+    let (number, media) = (order.number.clone(), order.media);
+    from_ledger(&context.ledger, move |ledger| ledger.not_as_passed(&number, media)).await
 }
 
 async fn known(context: &Context, closed: AlsoClosed) -> Result<Vec<KnownOrder>> {
@@ -43,8 +58,7 @@ async fn known(context: &Context, closed: AlsoClosed) -> Result<Vec<KnownOrder>>
 
 fn view(context: &Context, known: &KnownOrder) -> OrderView {
     let article = context.articles.of(&known.order);
-    let article = article.as_ref().map(|article| article.0.as_str());
-    OrderView::of(&known.order, &known.standing, article)
+    OrderView::of(&known.order, &known.standing, article.as_ref(), context.clock.now())
 }
 
 pub(super) async fn order_of(
@@ -56,7 +70,8 @@ pub(super) async fn order_of(
         return Err(Problem::new(Code::NoSuchOrder, format!("there is no order {number}")));
     };
     let known = all.swap_remove(at);
-    let standing = view(&context, &known);
+    let not_as_passed = not_as_passed(&context, &known.order).await?;
+    let standing = OrderView { not_as_passed: Some(not_as_passed.len()), ..view(&context, &known) };
     let history = from_ledger(&context.ledger, move |ledger| ledger.order_history(&number)).await?;
     let matcher = Matcher::new(&known.order.conditions);
     let beside = |device: &DeviceView| {
@@ -73,7 +88,7 @@ pub(super) async fn order_of(
     let ours =
         |device: &&DeviceView| snapshot.drives.iter().any(|drive| drive.device == device.device);
     let drives = snapshot.devices.iter().filter(ours).map(beside).collect();
-    Ok(Json(OrderDetail { order: known.order, standing, history, drives }))
+    Ok(Json(OrderDetail { order: known.order, standing, history, not_as_passed, drives }))
 }
 
 pub(super) async fn add_orders(

@@ -16,7 +16,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use drives::direct;
-use jiff::Timestamp;
 use masters::store::{Listed, Master, Store, StoreError};
 use media::intake::IntakeTask;
 use model::api::audit::AuditTask;
@@ -90,7 +89,7 @@ pub async fn run(
         if let Event::JobEnded(_, record) | Event::JobStuck(_, record) = &event {
             performer.jobs.forget(record.job);
         }
-        let effects = station.apply(event, Timestamp::now());
+        let effects = station.apply(event, performer.services.clock.now());
         // Whoever is answered must find in the snapshot what it has asked for. Otherwise a flood of events is shown now
         // and then: a snapshot costs as much as everything there is to show.
         let is_due = |effect: &Effect<_>| matches!(effect, Effect::Answer(..) | Effect::Exit);

@@ -94,8 +94,7 @@ fn read(
         };
         let asked = look == Look::Inside && usage.objection(drive).is_none();
         let health = asked.then(|| services.health.of(drive)).flatten();
-        let (at, today) = (services.clock.now(), services.clock.today());
-        Ok(DriveFacts { look, usage, content, previous, last, orders, units, health, at, today })
+        Ok(DriveFacts { look, usage, content, previous, last, orders, units, health })
     };
     known().map(Box::new).map_err(|error: LedgerError| no_records(drive, &error))
 }

@@ -14,7 +14,7 @@ use model::code::{FailureCode, FindingCode};
 use model::digest::Digest;
 use model::failure::{Failure, Finding, Refusal};
 use model::media::{Inbox, IntakeOutcome, Media, Stamp};
-use model::offer::{Offer, OfferChange, Offers};
+use model::offer::{Offer, OfferChange, Offered, Offers};
 use model::units::Bytes;
 
 use crate::history::History;
@@ -250,6 +250,18 @@ impl MediaCatalog {
         self.valid().into_iter().find(|media| media.sha256 == sha256)
     }
 
+    /// To which drives media is made available, and who has said so. Where nobody has, the narrowest counts that is made of
+    /// any file with the same content: a copy must not be more available than the file whose name the configuration has.
+    fn offered(&self, name: &str, sha256: Option<Digest>) -> Offered<'_> {
+        let own = self.offers.of(name, sha256);
+        if own.said.is_some() || sha256.is_none() {
+            return own;
+        }
+        let same = self.entries.iter().filter(|(_, entry)| entry.state.sha256() == sha256);
+        let all = same.map(|(path, _)| self.offers.of(&file_name(path), sha256));
+        all.chain([own]).min_by_key(|offered| offered.offer).unwrap_or(own)
+    }
+
     /// Takes up what an operator has said of media.
     pub(crate) fn take_offer(&mut self, change: OfferChange) {
         self.offers.take(change);
@@ -282,7 +294,7 @@ impl MediaCatalog {
                 }
                 view.refused = dated(media);
             }
-            let offered = self.offers.of(&view.name, view.sha256);
+            let offered = self.offered(&view.name, view.sha256);
             view.offer = offered.offer;
             view.offered =
                 offered.said.map(|said| OfferedView { by: said.by.clone(), at: said.at });

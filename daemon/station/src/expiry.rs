@@ -8,6 +8,7 @@ use model::api::snapshot::MediaView;
 use model::code::{FindingCode, ReasonCode};
 use model::failure::{Finding, Refusal};
 use model::media::Media;
+use model::now::Now;
 use model::parcel::OutOfDate;
 
 use crate::history::vouched;
@@ -34,27 +35,31 @@ pub(crate) fn last_day_of(expires: &BTreeMap<String, Date>, view: &MediaView) ->
     signed.or_else(|| last_day(expires, &view.name).map(|(_, day)| day))
 }
 
-/// Why media is not used on this day, if its time has not come or is over: by its signed manifest, or else by the
+/// Why media is not used now, if its time has not come or is over: by its signed manifest, or else by the
 /// configuration.
 pub(crate) fn check(
     expires: &BTreeMap<String, Date>,
     media: &Media,
-    today: Date,
+    now: Now,
 ) -> Result<(), Refusal> {
     let name = &media.name;
     let manifest = media.signed.as_ref().map(|signed| &signed.manifest);
-    match manifest.and_then(|manifest| manifest.out_of_date(today)) {
+    match manifest.and_then(|manifest| manifest.out_of_date(now)) {
         Some(OutOfDate::Expired(last)) => {
-            let detail = format!("{name} could be used until {last}, by its manifest");
+            let beside = now.beside_an_end();
+            let detail = format!("{name} could be used until {last}, by its manifest{beside}");
             let refusal = Refusal::new(ReasonCode::MediaExpired, detail);
             return Err(refusal.with_hint("get a later version of the media"));
         }
         Some(OutOfDate::NotYet(first)) => {
             let detail = format!("{name} may be used from {first} on, by its manifest");
             let refusal = Refusal::new(ReasonCode::MediaNotYetValid, detail);
-            return Err(refusal.with_hint(format!("wait for that day; here it is {today}")));
+            return Err(
+                refusal.with_hint(format!("wait for that day; here it is {}", now.clock.day))
+            );
         }
         Some(OutOfDate::Ahead(signed)) => {
+            let today = now.clock.day;
             let detail =
                 format!("by its manifest {name} was signed on {signed:.0}, and here it is {today}");
             let refusal = Refusal::new(ReasonCode::MediaNotYetValid, detail);
@@ -69,8 +74,9 @@ pub(crate) fn check(
         return Ok(());
     }
     match last_day(expires, name) {
-        Some((_, last)) if today > last => {
-            let detail = format!("the certificate in {name} was valid until {last}");
+        Some((_, last)) if now.latest.day > last => {
+            let beside = now.beside_an_end();
+            let detail = format!("the certificate in {name} was valid until {last}{beside}");
             let refusal = Refusal::new(ReasonCode::MediaExpired, detail);
             Err(refusal.with_hint("order new media, or correct media.expires"))
         }

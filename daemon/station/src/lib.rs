@@ -36,9 +36,7 @@ mod without_ledger;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use jiff::Timestamp;
 use jiff::civil::Date;
-use jiff::tz::TimeZone;
 use model::admission::{NamedBay, Policy};
 use model::api::snapshot::{BayView, LampsView, MasterView, MediaView, SignerView, Snapshot};
 use model::code::ReasonCode;
@@ -47,6 +45,7 @@ use model::job::{Reading, StopReason};
 use model::layout::Layout;
 use model::manifest::MasterId;
 use model::media::Media;
+use model::now::Now;
 use model::offer::Offers;
 use model::orders::{Articles, Order, Standing};
 use model::record::Record;
@@ -105,6 +104,8 @@ pub struct Setup {
     pub derive: bool,
     /// How long the lamp of a bay blinks that somebody looks for.
     pub locate_for: std::time::Duration,
+    /// When the station starts.
+    pub now: Now,
 }
 
 /// The live state.
@@ -142,7 +143,7 @@ impl<M: Clone> Station<M> {
                 setup.offers.clone(),
                 setup.history.clone(),
             ),
-            orders: OpenOrders::of(setup.orders.clone()),
+            orders: OpenOrders::of(setup.orders.clone(), setup.now),
             scanned: Waitings::default(),
             draining: false,
             insertions: BTreeMap::new(),
@@ -161,8 +162,9 @@ impl<M: Clone> Station<M> {
     }
 
     /// Takes an event that happens `now`; returns the effects to be carried out, in order.
-    pub fn apply(&mut self, event: Event<M>, now: Timestamp) -> Vec<Effect<M>> {
+    pub fn apply(&mut self, event: Event<M>, now: Now) -> Vec<Effect<M>> {
         self.orders.now = now;
+        let now = now.clock.at;
         self.scanned.age(now);
         self.located.expire(now);
         let mut effects = match event {
@@ -309,6 +311,7 @@ impl<M: Clone> Station<M> {
             config: self.setup.file.clone(),
             bays: self.setup.policy.named.iter().map(bay_view).collect(),
             ledger: self.ledger_trouble.clone(),
+            clock: self.orders.now.ahead().map(|_| self.orders.now),
             signers: self.setup.signers.clone(),
             located: self.located.views(),
             lamps: self.lamps.clone(),
@@ -317,9 +320,8 @@ impl<M: Clone> Station<M> {
 
     /// The media as views show it, with what the configuration says about them.
     fn media_views(&self) -> Vec<MediaView> {
-        // The date of the zone in which it is known here; admission asks for the station's own.
-        let today = self.orders.now.to_zoned(TimeZone::UTC).date();
-        let dated = |media: &Media| expiry::check(&self.setup.expires, media, today).err();
+        let dated =
+            |media: &Media| expiry::check(&self.setup.expires, media, self.orders.now).err();
         let mut views = self.catalog.views(&dated);
         let current = self.catalog.choose(None).ok().map(|media| media.name.clone());
         for view in &mut views {

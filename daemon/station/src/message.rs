@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
-use jiff::Timestamp;
 use model::admission::{Admitted, Content, Usage};
 use model::api::audit::AuditTask;
 use model::api::command::Command;
@@ -73,10 +72,6 @@ pub struct DriveFacts {
     pub units: BTreeMap<String, Unit>,
     /// What the drive tells of its health; absent if nobody asks drives for that, or this one is refused anyway.
     pub health: Option<Health>,
-    /// The time: the clock's, or that of the ledger's latest record if the clock was set back.
-    pub at: Timestamp,
-    /// The date in the station's time zone at that time.
-    pub today: jiff::civil::Date,
 }
 
 /// Something that has happened. `M` is a master that was found complete in the store and has been opened.

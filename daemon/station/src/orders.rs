@@ -3,16 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use model::api::orders::{OrderFileView, OrderView};
 use model::code::{DenialCode, ReasonCode};
 use model::failure::{Denial, Refusal};
 use model::layout::Layout;
 use model::media::Media;
+use model::now::Now;
 use model::offer::Offer;
 use model::orders::{
-    Book, Choice, Now, Order, OrderAct, OrderChange, OrderPlace, Standing, Unit, objection,
+    Book, Choice, Order, OrderAct, OrderChange, OrderPlace, Standing, Unit, objection,
 };
 
 use crate::Station;
@@ -28,7 +27,7 @@ pub(crate) struct OpenOrders {
     /// How they stood when the ledger was asked last, for views.
     standings: BTreeMap<String, Standing>,
     /// When the current event happens.
-    pub(crate) now: Timestamp,
+    pub(crate) now: Now,
     /// Files of orders that are not taken up.
     pub(crate) files: Vec<OrderFileView>,
     /// Why results cannot be handed on.
@@ -36,11 +35,11 @@ pub(crate) struct OpenOrders {
 }
 
 impl OpenOrders {
-    pub(crate) fn of(orders: Vec<(Order, Standing)>) -> Self {
+    pub(crate) fn of(orders: Vec<(Order, Standing)>, now: Now) -> Self {
         let standings = orders.iter().map(|(o, standing)| (o.number.clone(), standing.clone()));
         let standings = standings.collect();
         let book = Book::new(orders.into_iter().map(|(order, _)| order));
-        Self { book, standings, ..Self::default() }
+        Self { book, standings, now, ..Self::default() }
     }
 }
 
@@ -98,9 +97,7 @@ impl<M: Clone> Station<M> {
 
     /// What the drive would get, before the ledger was asked how its order stands.
     pub(crate) fn expected(&self, insertion: &Insertion) -> Choosing {
-        let today = self.orders.now.to_zoned(TimeZone::UTC).date();
-        let now = Now { at: self.orders.now, today };
-        match self.order_of(insertion, now) {
+        match self.order_of(insertion) {
             Choice::One(order) => self.media_of(order).map(|(media, layout)| Chosen {
                 media,
                 image: self.setup.articles.image(order),
@@ -111,14 +108,14 @@ impl<M: Clone> Station<M> {
         }
     }
 
-    fn order_of(&self, insertion: &Insertion, now: Now) -> Choice<'_> {
+    fn order_of(&self, insertion: &Insertion) -> Choice<'_> {
         // Whoever names media has decided.
         if insertion.requested_media.is_some() {
             return Choice::None;
         }
         let tolerance = self.setup.policy.size_tolerance;
         let named = insertion.requested_order.as_deref();
-        self.orders.book.choose((&insertion.drive).into(), tolerance, named, now)
+        self.orders.book.choose((&insertion.drive).into(), tolerance, named, self.orders.now)
     }
 
     /// What a drive gets: what its order says, or else the media that was named or is offered automatically. The second
@@ -128,16 +125,15 @@ impl<M: Clone> Station<M> {
         insertion: &Insertion,
         facts: &DriveFacts,
     ) -> (Choosing, Option<OfOrder>) {
-        let now = Now { at: facts.at, today: facts.today };
         let refused = |refusal| Err(MediaUnavailable::Missing(refusal));
-        let order = match self.order_of(insertion, now) {
+        let order = match self.order_of(insertion) {
             Choice::Refused(refusal) => return (refused(refusal), None),
             Choice::None => {
                 return match &insertion.order {
                     Some(order) if insertion.requested_media.is_none() => {
                         (refused(left_by(&order.number)), Some(order.clone()))
                     }
-                    _ => (self.dated(insertion, facts), None),
+                    _ => (self.dated(insertion), None),
                 };
             }
             Choice::One(order) => order,
@@ -145,7 +141,7 @@ impl<M: Clone> Station<M> {
         let unit = facts.units.get(&order.number).copied().unwrap_or_default();
         let of_order = OfOrder { number: order.number.clone(), attempt: unit.attempts + 1 };
         let chosen = self
-            .of_order(order, facts, unit, now)
+            .of_order(order, facts, unit)
             .map(|(chosen, place)| Chosen { order: Some((of_order.clone(), place)), ..chosen });
         (chosen, Some(of_order))
     }
@@ -155,9 +151,8 @@ impl<M: Clone> Station<M> {
         order: &Order,
         facts: &DriveFacts,
         unit: Unit,
-        now: Now,
     ) -> Result<(Chosen, OrderPlace), MediaUnavailable> {
-        let number = &order.number;
+        let (number, now) = (&order.number, self.orders.now);
         let missing = |refusal| MediaUnavailable::Missing(refusal);
         let no_order = |detail: String| missing(Refusal::new(ReasonCode::NoOrder, detail));
         let Some(standing) = facts.orders.get(number) else {
@@ -171,7 +166,7 @@ impl<M: Clone> Station<M> {
             return Err(missing(refusal));
         }
         let (media, layout) = self.media_of(order)?;
-        expiry::check(&self.setup.expires, &media, facts.today).map_err(missing)?;
+        expiry::check(&self.setup.expires, &media, now).map_err(missing)?;
         let image = self.setup.articles.image(order);
         let place = OrderPlace { number: number.clone(), article, now };
         Ok((Chosen { media, image, layout, order: None }, place))
@@ -221,9 +216,9 @@ impl<M: Clone> Station<M> {
     }
 
     /// The same, unless the media has expired. Its last day is not found in the media, so the configuration has it.
-    fn dated(&self, insertion: &Insertion, facts: &DriveFacts) -> Choosing {
+    fn dated(&self, insertion: &Insertion) -> Choosing {
         let chosen = self.without_order(insertion)?;
-        expiry::check(&self.setup.expires, &chosen.media, facts.today)
+        expiry::check(&self.setup.expires, &chosen.media, self.orders.now)
             .map_err(MediaUnavailable::Missing)?;
         Ok(chosen)
     }
@@ -252,7 +247,7 @@ impl<M: Clone> Station<M> {
         orders: Vec<(Order, Standing)>,
         reply: Option<Reply>,
     ) -> Vec<Effect<M>> {
-        let OpenOrders { book, standings, .. } = OpenOrders::of(orders);
+        let OpenOrders { book, standings, .. } = OpenOrders::of(orders, self.orders.now);
         (self.orders.book, self.orders.standings) = (book, standings);
         let mut effects = self.judge_changeable();
         effects.extend(reply.map(|reply| Effect::Answer(reply, Ok(Answer::Done))));
@@ -275,14 +270,16 @@ impl<M: Clone> Station<M> {
     pub(crate) fn order_views(&self) -> Vec<OrderView> {
         let view = |order: &Order| {
             let article = self.setup.articles.of(order);
-            let article = article.as_ref().map(|article| article.0.as_str());
             let standing = self.orders.standings.get(&order.number).cloned().unwrap_or_default();
             let runs = |one: &&Insertion| {
                 one.is_running() && one.order.as_ref().is_some_and(|of| of.number == order.number)
             };
             let running = self.insertions.values().filter(runs).count();
             let running = u32::try_from(running).unwrap_or(u32::MAX);
-            OrderView { running, ..OrderView::of(order, &standing, article) }
+            OrderView {
+                running,
+                ..OrderView::of(order, &standing, article.as_ref(), self.orders.now)
+            }
         };
         let shown = self.orders.book.iter().filter(|order| order.offer != Offer::Hidden);
         shown.map(view).collect()

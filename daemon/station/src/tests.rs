@@ -7,6 +7,7 @@ mod twins;
 
 use std::collections::HashMap;
 
+use jiff::Timestamp;
 use model::admission::{Content, Overwrite, Usage};
 use model::api::command::Command;
 use model::code::{DenialCode, ReasonCode};
@@ -16,6 +17,7 @@ use model::failure::{Failure, Reason, Refusal};
 use model::job::State;
 use model::manifest::{Manifest, Recipe};
 use model::media::{IntakeOutcome, Inventory, Media, Stamp};
+use model::now::{Now, Time};
 use model::operator::Operator;
 use model::record::{IdentityRecord, Record};
 use model::units::SectorSize;
@@ -29,12 +31,17 @@ pub(crate) const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
 
 pub(crate) type Effects = Vec<Effect<&'static str>>;
 
+/// The same moment on this day.
+fn on(day: Date) -> Now {
+    Now::at(Time { at: NOW, day })
+}
+
 /// A station on which every event happens at the same moment.
 pub(crate) struct Bench(pub(crate) Station<&'static str>);
 
 impl Bench {
     pub(crate) fn apply(&mut self, event: Event<&'static str>) -> Effects {
-        self.0.apply(event, NOW)
+        self.0.apply(event, on(Date::constant(2027, 6, 30)))
     }
 
     fn state(&self) -> State {
@@ -73,6 +80,7 @@ pub(crate) fn station() -> Bench {
         press_ahead: true,
         derive: false,
         locate_for: std::time::Duration::from_secs(120),
+        now: on(Date::constant(2027, 6, 30)),
     }))
 }
 
@@ -108,8 +116,6 @@ pub(crate) fn nothing_known() -> DriveFacts {
         orders: BTreeMap::new(),
         units: BTreeMap::new(),
         health: None,
-        at: NOW,
-        today: Date::constant(2027, 6, 30),
     }
 }
 
@@ -366,8 +372,8 @@ fn media_past_its_day_is_not_used() {
     let mut station = station();
     with_media(&mut station);
     let ticket = attach(&mut station, "sdb", 1);
-    let tomorrow = DriveFacts { today: Date::constant(2027, 7, 1), ..nothing_known() };
-    let effects = station.apply(Event::Judged(ticket, Ok(Box::new(tomorrow))));
+    let tomorrow = on(Date::constant(2027, 7, 1));
+    let effects = station.0.apply(Event::Judged(ticket, facts()), tomorrow);
     assert_eq!(refusal(&effects), ReasonCode::MediaExpired);
 }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use model::api::orders::OrderView;
 use model::api::scanned::ScannedOrder;
 use model::api::snapshot::{DepartedView, Snapshot};
-use model::orders::OrderState;
+use model::now::Now;
 use model::verdict::Verdict;
 
 use crate::history::{self, Suspect};
@@ -71,7 +71,7 @@ impl<'a> Rack<'a> {
 
     /// The orders that drives can belong to, with how far they are: `4711 312/500`.
     pub fn orders(&self) -> Vec<String> {
-        let open = |order: &&OrderView| order.state == OrderState::Open;
+        let open = |order: &&OrderView| order.state.is_in_force();
         let line =
             |order: &OrderView| format!("{} {}/{}", order.number, order.passed, order.quantity);
         self.snapshot.orders.iter().filter(open).map(line).collect()
@@ -87,6 +87,16 @@ impl<'a> Rack<'a> {
             format!("{drive} is for order {}, which {} has scanned", order.number, order.by)
         };
         self.snapshot.scanned.iter().map(line).collect()
+    }
+
+    /// What is to be said of the clocks; usually nothing.
+    pub fn clocks(&self) -> Option<String> {
+        let Now { clock, latest } = self.snapshot.clock?;
+        Some(format!(
+            "this machine's clock shows {:.0}, and the station has known a time as late as {:.0}: until that has come, \
+             orders and media end by it, and begin by the clock",
+            clock.at, latest.at
+        ))
     }
 
     /// The media that drives get by themselves, or why they get none.

@@ -10,7 +10,7 @@ use crossterm::terminal::{
 };
 use crossterm::{execute, queue};
 use model::api::snapshot::{MediaState, PressState, Snapshot};
-use model::orders::OrderState;
+use model::orders::OrderStage;
 use view::rack::Rack;
 use view::tile::{self, Tile};
 
@@ -128,7 +128,7 @@ fn head(rack: &Rack<'_>, lost: Option<&Lost>, width: usize) -> Vec<String> {
 /// Orders that are not closed, those first that wait for somebody.
 fn orders(snapshot: &Snapshot) -> Vec<String> {
     let mut all: Vec<_> = snapshot.orders.iter().collect();
-    all.sort_by_key(|order| order.state == OrderState::Open && !order.awaits_approval);
+    all.sort_by_key(|order| order.state == OrderStage::Open);
     all.into_iter().map(order::line).collect()
 }
 

@@ -14,7 +14,6 @@ use jiff::Timestamp;
 use model::api::snapshot::{MediaState, PressState, Snapshot};
 use model::code::ReasonCode;
 use model::job::State;
-use model::orders::OrderState;
 use model::verdict::Verdict;
 use strum::VariantArray as _;
 use view::rack::Rack;
@@ -211,7 +210,7 @@ fn station(text: &mut Text, snapshot: &Snapshot) {
         (name, snapshot.media.iter().filter(|media| media.state == state).count())
     });
     text.each(("prestaged_media", "Media in the inbox."), "state", media);
-    let open = || snapshot.orders.iter().filter(|order| order.state == OrderState::Open);
+    let open = || snapshot.orders.iter().filter(|order| order.state.is_in_force());
     text.single(Kind::Gauge, "prestaged_orders", "Open orders.", open().count());
     let remaining: u32 = open().map(|order| order.quantity.saturating_sub(order.passed)).sum();
     let help = "Drives that have still to pass for all open orders together.";

@@ -11,7 +11,7 @@ use maud::{Markup, html};
 use model::api::line::RecordLine;
 use model::api::snapshot::MediaState;
 use model::failure::chain;
-use model::orders::OrderState;
+use model::orders::OrderStage;
 use model::record::Record;
 use serde::Deserialize;
 use wire::client::{ClientError, segment};
@@ -163,11 +163,11 @@ pub(crate) async fn orders(
                                 td { (order.passed) " of " (order.quantity) }
                                 td { (order.running) }
                                 td { (order.media_name.as_deref().unwrap_or("-")) }
-                                td { (order.state) @if let Some(reason) = &order.reason { ": " (reason) } @if order.awaits_approval { b { " first drives wait for approval" } } }
+                                td { (order.state.word()) @if let Some(reason) = &order.reason { ": " (reason) } }
                                 td {
-                                    @if may && order.state == OrderState::Open { form method="post" action=(act(&order.number, "hold")) { button { "Hold" } } }
-                                    @if may && order.state == OrderState::Held { form method="post" action=(act(&order.number, "resume")) { button { "Resume" } } }
-                                    @if may && order.awaits_approval { form method="post" action=(act(&order.number, "approve")) { button.danger { "Approve" } } }
+                                    @if may && order.state.is_in_force() { form method="post" action=(act(&order.number, "hold")) { button { "Hold" } } }
+                                    @if may && order.state == OrderStage::Held { form method="post" action=(act(&order.number, "resume")) { button { "Resume" } } }
+                                    @if may && order.state == OrderStage::AwaitsApproval { form method="post" action=(act(&order.number, "approve")) { button.danger { "Approve" } } }
                                 }
                             }
                         }

@@ -9,6 +9,13 @@ use crate::advice::Entry;
 use crate::failure::{Reason, Refusal};
 use crate::verdict::Verdict;
 
+/// What was done, by a command that shows nothing else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DoneDocument {
+    /// For a person.
+    pub done: String,
+}
+
 /// An error, on standard output as the last document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "the name says it")]

@@ -5,7 +5,7 @@ use schemars::{Schema, SchemaGenerator};
 use strum::{Display, EnumMessage, EnumString, IntoStaticStr, VariantArray};
 
 use super::answers::{
-    ArmedDocument, Audited, ErrorDocument, Explanation, StoppedDocument, Unrecorded,
+    ArmedDocument, Audited, DoneDocument, ErrorDocument, Explanation, StoppedDocument, Unrecorded,
 };
 use super::evidence::{Certificate, CheckpointView, LabelAsked, LogPage, LogVerified};
 use super::line::{Line, RecordLine};
@@ -63,6 +63,8 @@ pub enum Document {
     Explanation,
     /// An array of codes: `explain --json`.
     Codes,
+    /// What a command has done that shows nothing else, such as `order hold --json` or `log acknowledge --json`.
+    Done,
     /// An error of prestagectl with `--json`.
     Error,
     /// The answer to a request that is not carried out.
@@ -194,6 +196,7 @@ types! {
     StoppedAnswer: Stopped,
     Explanation: Explanation<'_>,
     Codes: Vec<Entry>,
+    Done: DoneDocument,
     Error: ErrorDocument,
     Denial: Denial,
     ImageRequest: ImageRequest,

@@ -16,6 +16,7 @@ use crate::failure::{Failure, Finding, Reason, Refusal};
 use crate::job::{Bottleneck, State};
 use crate::manifest::MasterId;
 use crate::media::{BootImage, Image, Inventory, Signed};
+use crate::now::Now;
 use crate::offer::Offer;
 use crate::units::{ByteRate, Bytes};
 use crate::verdict::Verdict;
@@ -81,6 +82,9 @@ pub struct Snapshot {
     /// Why no record can be kept, and so no drive is touched; absent while the ledger can be used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ledger: Option<Reason>,
+    /// Two times, where the station goes by a later one than this machine's clock: what ends by a date ends by that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<Now>,
     /// Whose signatures media needs; none if it needs no signature.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub signers: Vec<SignerView>,

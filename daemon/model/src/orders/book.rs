@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::matching::{Difference, Matcher, Seen};
-use super::order::{Now, Order};
+use super::order::Order;
 use crate::code::ReasonCode as Code;
 use crate::failure::Refusal;
+use crate::now::Now;
 use crate::offer::Offer;
 use crate::units::Share;
 

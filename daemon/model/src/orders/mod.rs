@@ -12,8 +12,10 @@ mod tests;
 
 pub use book::{Book, Choice};
 pub use matching::{Difference, Matcher, Seen};
-pub use order::{Conditions, Moment, Now, Order, OrderError};
-pub use standing::{Article, Articles, OrderPlace, OrderState, Standing, Unit, objection};
+pub use order::{Conditions, Moment, Order, OrderError};
+pub use standing::{
+    Article, Articles, OrderPlace, OrderStage, OrderState, Standing, Unit, objection,
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

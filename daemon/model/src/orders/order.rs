@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::hint::Hint;
 use crate::label::Template;
+use crate::now::Now;
 use crate::offer::Offer;
 use crate::units::Bytes;
 
@@ -104,28 +105,20 @@ pub enum Moment {
     At(Timestamp),
 }
 
-/// The time of a decision, and the date in the station's time zone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it")]
-pub struct Now {
-    pub at: Timestamp,
-    pub today: Date,
-}
-
 impl Moment {
-    /// Whether it lies after this time.
+    /// Whether it has not come yet.
     pub fn is_to_come(self, now: Now) -> bool {
         match self {
-            Self::Day(day) => now.today < day,
-            Self::At(at) => now.at < at,
+            Self::Day(day) => now.clock.day < day,
+            Self::At(at) => now.clock.at < at,
         }
     }
 
     /// Whether it is over.
     pub fn is_over(self, now: Now) -> bool {
         match self {
-            Self::Day(day) => now.today > day,
-            Self::At(at) => now.at > at,
+            Self::Day(day) => now.latest.day > day,
+            Self::At(at) => now.latest.at > at,
         }
     }
 }

@@ -3,11 +3,12 @@
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString};
 
-use super::order::{Now, Order};
+use super::order::Order;
 use crate::code::ReasonCode as Code;
 use crate::digest::Digest;
 use crate::failure::Refusal;
 use crate::layout::Layout;
+use crate::now::Now;
 
 /// Whether drives may be begun for an order.
 #[derive(
@@ -143,7 +144,8 @@ pub fn objection(
         return refusal(Code::OrderNotYetValid, format!("order {number} begins at {from}"));
     }
     if let Some(to) = order.expires.filter(|to| to.is_over(now)) {
-        return refusal(Code::OrderExpired, format!("order {number} was valid until {to}"));
+        let detail = format!("order {number} was valid until {to}{}", now.beside_an_end());
+        return refusal(Code::OrderExpired, detail);
     }
     if unit.failures >= order.attempts {
         let detail = format!("the drive has failed {} times for order {number}", unit.failures);
@@ -174,7 +176,69 @@ pub fn objection(
     None
 }
 
+/// How far an order is, in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OrderStage {
+    /// Drives may be begun.
+    Open,
+    /// Not until somebody resumes it.
+    Held,
+    /// Not until its first articles are approved.
+    AwaitsApproval,
+    /// Its time has not come.
+    NotYetValid,
+    /// Its time is over.
+    Expired,
+    /// As many drives have passed as are wanted; no more are begun than its overrun allows.
+    Complete,
+    /// Never again.
+    Closed,
+}
+
+impl OrderStage {
+    /// Whether somebody may hold it: nobody has held or closed it.
+    pub fn is_in_force(self) -> bool {
+        !matches!(self, Self::Held | Self::Closed)
+    }
+
+    /// The word for it in a sentence.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Held => "held",
+            Self::AwaitsApproval => "awaits approval",
+            Self::NotYetValid => "not yet valid",
+            Self::Expired => "expired",
+            Self::Complete => "complete",
+            Self::Closed => "closed",
+        }
+    }
+}
+
 impl Order {
+    /// How far the order is. `article` is what its drives become now.
+    pub fn stage(&self, standing: &Standing, article: Option<&Article>, now: Now) -> OrderStage {
+        let approved =
+            article.is_some_and(|article| standing.approved.as_ref() == Some(&article.0));
+        let first = self.first_article;
+        match standing.state {
+            OrderState::Closed => OrderStage::Closed,
+            OrderState::Held => OrderStage::Held,
+            OrderState::Open if standing.passed >= self.quantity => OrderStage::Complete,
+            OrderState::Open if self.expires.is_some_and(|to| to.is_over(now)) => {
+                OrderStage::Expired
+            }
+            OrderState::Open if self.not_before.is_some_and(|from| from.is_to_come(now)) => {
+                OrderStage::NotYetValid
+            }
+            OrderState::Open if first > 0 && !approved && standing.articles >= first => {
+                OrderStage::AwaitsApproval
+            }
+            OrderState::Open => OrderStage::Open,
+        }
+    }
+
     /// How many drives may be made.
     pub fn places(&self) -> u32 {
         self.quantity.saturating_add(self.overrun)

@@ -8,11 +8,12 @@ use super::*;
 use crate::code::ReasonCode as Code;
 use crate::digest::Digest;
 use crate::drive::{Bay, Bus, DeviceNumber, Diskseq, Drive, Serial};
+use crate::now::{Now, Time};
 use crate::offer::Offer;
 use crate::units::{Bytes, Share};
 
 const NOW: Now =
-    Now { at: Timestamp::constant(1_800_000_000, 0), today: Date::constant(2027, 1, 15) };
+    Now::at(Time { at: Timestamp::constant(1_800_000_000, 0), day: Date::constant(2027, 1, 15) });
 
 fn order(number: &str) -> Order {
     Order {

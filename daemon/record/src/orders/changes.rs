@@ -6,6 +6,7 @@ use model::failure::Denial;
 use model::orders::{Article, Order, OrderAct, OrderChange, OrderState};
 use rusqlite::{OptionalExtension, Transaction, params};
 
+use super::later::later_job;
 use super::{articles, state, tally};
 use crate::error::LedgerError;
 use crate::ledger::Ledger;
@@ -155,10 +156,11 @@ fn make(
                 return denied(Code::OrderUnchangeable, what);
             }
             for serial in &units {
-                if latest(transaction, serial)?.as_deref() != Some("passed") {
+                let media = order.media.to_string();
+                if later_job(transaction, serial, number, &media)?.is_some() {
                     let what = format!(
                         "{serial}, a first article of order {number}, has been imaged again since it passed, and has not \
-                         passed then"
+                         passed for this order then"
                     );
                     return denied(Code::OrderUnchangeable, what);
                 }
@@ -258,14 +260,6 @@ fn set(
 ) -> rusqlite::Result<()> {
     let sql = "UPDATE orders SET state = ?2, reason = ?3 WHERE number = ?1";
     transaction.execute(sql, params![change.number, state.to_string(), change.reason]).map(|_| ())
-}
-
-/// The verdict of the last job on a drive with this serial number; `None` while it runs.
-fn latest(transaction: &Transaction<'_>, serial: &str) -> rusqlite::Result<Option<String>> {
-    let sql = "SELECT verdict FROM records WHERE serial = ?1 AND verdict IS NOT 'refused'
-               ORDER BY rowid DESC LIMIT 1";
-    let found = transaction.query_row(sql, [serial], |row| row.get(0)).optional()?;
-    Ok(found.flatten())
 }
 
 /// The serial numbers of the first articles that have passed, and how many run.

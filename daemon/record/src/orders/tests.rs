@@ -10,9 +10,10 @@ use model::digest::Digest;
 use model::drive::Serial;
 use model::failure::Reason;
 use model::layout::Layout;
+use model::now::{Now, Time};
 use model::offer::Offer;
 use model::operator::Operator;
-use model::orders::{Articles, Conditions, Now, OrderAct, OrderChange};
+use model::orders::{Articles, Conditions, OrderAct, OrderChange};
 use model::record::MediaRef;
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -21,7 +22,7 @@ use super::*;
 use crate::ledger::{Filter, Location};
 
 const NOW: Now =
-    Now { at: Timestamp::constant(1_800_000_000, 0), today: Date::constant(2027, 1, 15) };
+    Now::at(Time { at: Timestamp::constant(1_800_000_000, 0), day: Date::constant(2027, 1, 15) });
 
 fn articles() -> Articles {
     Articles { layouts: vec![Layout::default()], image: 1 }

@@ -41,7 +41,7 @@ impl MediaUnavailable {
 
 impl MediaCatalog {
     pub(crate) fn offer(&self, media: &Media) -> Offer {
-        self.offers.of(&media.name, Some(media.sha256)).offer
+        self.offered(&media.name, Some(media.sha256)).offer
     }
 
     /// The media for a drive: the one that was named, else the one that is offered automatically. Several of those are
@@ -186,7 +186,7 @@ mod tests {
     use model::digest::Digest;
     use model::failure::Failure;
     use model::media::{IntakeOutcome, Stamp};
-    use model::offer::OfferChange;
+    use model::offer::{OfferChange, Offers};
 
     use super::*;
     use crate::tests::{STAMP, media};
@@ -256,6 +256,23 @@ mod tests {
         valid(&mut catalog, "b.wim", 1);
         valid(&mut catalog, "a.wim", 1);
         assert_eq!(told(&catalog, None), "a.wim");
+    }
+
+    #[test]
+    fn a_copy_is_not_more_available_than_the_file_that_the_configuration_names() {
+        let mut catalog = with(&["b.wim", "a.wim", "other.wim"]);
+        let configured = [("b.wim".to_owned(), Offer::Hidden), ("other.wim".into(), Offer::ByHand)];
+        catalog.offers = Offers::configured(Offer::Automatic, configured.into());
+        valid(&mut catalog, "b.wim", 1);
+        valid(&mut catalog, "other.wim", 2);
+        assert_eq!(told(&catalog, None), "undecided", "it may be a copy");
+        valid(&mut catalog, "a.wim", 1);
+        assert_eq!(
+            (&*told(&catalog, None), &*told(&catalog, Some("a.wim"))),
+            ("no_media", "no_media")
+        );
+        offer(&mut catalog, "a.wim", Offer::Automatic);
+        assert_eq!(told(&catalog, None), "a.wim", "somebody has said so, of the content");
     }
 
     /// A file that cannot be used changes nothing about the one that can; without one, it is the reason.
