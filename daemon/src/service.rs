@@ -117,7 +117,7 @@ pub async fn run(config: Config, found: Found) -> Result<()> {
         let report = move |trouble| drop(sender.blocking_send(Event::Ledger(trouble)));
         RecordWriter::start(ledger.clone(), report)?
     };
-    if let Some(error) = ledger.tampered() {
+    if let Some(error) = ledger.distrust() {
         let refusal = Refusal::of(error.code(), &error).with_hint_of(&error);
         sender.send(Event::Ledger(Some(refusal))).await?;
     }
@@ -232,9 +232,7 @@ fn open_ledger(config: &Config, host: &Host) -> Result<Ledger> {
         create_folder("the ledger's folder", folder)?;
     }
     let ledger = Ledger::open(&ledger_location(config)?, &host.boot_id())?;
-    for record in ledger.close_interrupted()? {
-        tracing::warn!(job = %record.job, "a record was still open: {}", record.sentence());
-    }
+    ledger.close_interrupted()?;
     Ok(ledger)
 }
 

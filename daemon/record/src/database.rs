@@ -69,6 +69,8 @@ pub(crate) struct Database {
     pub(crate) seal: Seal,
     /// What somebody has done to it. Nothing is written until a person says so.
     pub(crate) tampered: Option<String>,
+    /// Whether its log was verified since it was opened. Nothing is written before.
+    pub(crate) is_verified: bool,
     /// The rows of jobs that this process has begun and not closed, whatever somebody makes of them.
     pub(crate) open: BTreeMap<String, Row>,
     /// Closed last.
@@ -84,7 +86,8 @@ pub(crate) struct Reader {
 }
 
 impl Database {
-    /// Opens the ledger at its place; creates it if the station is not known to have had one there.
+    /// Opens the ledger at its place; creates it if the station is not known to have had one there. Its log, if it has one,
+    /// is still to be verified.
     pub(crate) fn open(place: &Location) -> Result<Self, LedgerError> {
         let known = place.counterfoils.read();
         let create = if known.is_none() { Create::Allowed } else { Create::Forbidden };
@@ -101,7 +104,7 @@ impl Database {
             return Err(LedgerError::Missing { path, rows: *rows, last: last.clone() });
         }
         let mut database = Self::take(place, held?, known.as_ref())?;
-        database.begin_or_verify(place)?;
+        database.begin_first(place)?;
         Ok(database)
     }
 
@@ -167,6 +170,7 @@ impl Database {
             log,
             seal,
             tampered: None,
+            is_verified: false,
             open: BTreeMap::new(),
             held,
         })
@@ -210,12 +214,12 @@ impl Database {
         place: &Location,
         reader: &Mutex<Option<Reader>>,
     ) -> Result<(), LedgerError> {
-        self.untampered(place)?;
+        self.trusted(place)?;
         if self.is_in_place(place) {
             return self.check_content(place);
         }
         self.find(place, reader)?;
-        self.untampered(place)
+        self.trusted(place)
     }
 
     /// Goes on with what is at the ledger's path now.

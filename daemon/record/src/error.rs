@@ -86,6 +86,9 @@ pub enum LedgerError {
     /// Somebody has changed it. It is not built upon until a person has looked at that.
     #[error("ledger {path}: {found}")]
     Tampered { path: PathBuf, found: String },
+    /// A long log takes a while after the start.
+    #[error("ledger {path}: its log is being verified; no drive is touched until that is done")]
+    Verifying { path: PathBuf },
     /// Somebody has changed its tables, so that it cannot even be read.
     #[error("ledger {path}: somebody has changed it: {found}")]
     Changed { path: PathBuf, found: String },
@@ -180,6 +183,7 @@ impl Hint for LedgerError {
                  `prestaged --ledger found`, or begin a new one with `prestaged --ledger new`, which sets it aside"
                     .into()
             }
+            Self::Verifying { .. } => "wait; the station goes on by itself".into(),
             Self::Full { .. } => "make room there (ledger.path); the station goes on by itself".into(),
             Self::Log { .. } | Self::Query { .. } => {
                 "check that the ledger's file system is there, writable and not full".into()

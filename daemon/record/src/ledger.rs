@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use evidence::statement::Event;
 use jiff::Timestamp;
@@ -61,6 +62,9 @@ CREATE INDEX IF NOT EXISTS records_by_disk_guid ON records (disk_guid);
 CREATE INDEX IF NOT EXISTS records_by_insertion ON records (boot, diskseq);
 ";
 
+/// So long a start waits until the log has been verified.
+const VERIFIED_AT_ONCE: Duration = Duration::from_secs(4);
+
 /// The open ledger. Clones share the connection that writes, and the one that reads.
 #[derive(Clone, Debug)]
 pub struct Ledger(pub(crate) Arc<Shared>);
@@ -82,7 +86,8 @@ pub(crate) struct Shared {
 }
 
 impl Ledger {
-    /// Opens the ledger, or creates it where the station has had none. `boot` is the kernel's ID of this boot.
+    /// Opens the ledger, or creates it where the station has had none. `boot` is the kernel's ID of this boot. A log that
+    /// takes long to verify is verified further on a thread of its own ([`Ledger::distrust`]).
     ///
     /// # Errors
     /// [`LedgerError`] if the file cannot be opened, is used by another station, is not a ledger, lacks records that the
@@ -92,7 +97,8 @@ impl Ledger {
         location.counterfoils.write(database.counterfoil());
         let reader = Mutex::new(Some(database.reader(location)?));
         let (location, boot) = (location.clone(), boot.to_owned());
-        Ok(Self(Arc::new(Shared {
+        let is_verified = database.is_verified;
+        let ledger = Self(Arc::new(Shared {
             location,
             boot,
             silent: AtomicBool::new(false),
@@ -100,7 +106,11 @@ impl Ledger {
             backups: Mutex::new(()),
             reader,
             database: Mutex::new(database),
-        })))
+        }));
+        if !is_verified {
+            ledger.verify_first(VERIFIED_AT_ONCE)?;
+        }
+        Ok(ledger)
     }
 
     /// Begins anew at the next start: sets the ledger that is there aside, and forgets it. Returns its new name.
@@ -184,7 +194,10 @@ impl Ledger {
         let mut database = database.lock();
         database.settle(location, reader)?;
         database.check_others(location)?;
-        database.trim_log(location)
+        database.trim_log(location)?;
+        drop(database);
+        // What was left open is closed before a drive is judged by it.
+        self.distrust().map_or(Ok(()), Err)
     }
 
     /// Whether there is room for the records of further drives. Records of those that run are written as long as they fit.
@@ -305,10 +318,13 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`] if the records cannot be read or written.
     pub fn close_interrupted(&self) -> Result<Vec<Record>, LedgerError> {
-        if self.tampered().is_some() {
-            // They are closed when a person has said that the ledger is to be used.
-            self.0.left_open.store(true, Ordering::Relaxed);
-            return Ok(Vec::new());
+        {
+            let database = self.0.database.lock();
+            if database.trusted(&self.0.location).is_err() {
+                // They are closed when the log has been verified, or a person has said that the ledger is to be used.
+                self.0.left_open.store(true, Ordering::Relaxed);
+                return Ok(Vec::new());
+            }
         }
         let open = self.select("WHERE verdict IS NULL ORDER BY rowid", &[])?;
         let mut closed = Vec::with_capacity(open.len());
@@ -325,7 +341,11 @@ impl Ledger {
                 .with_hint("attach the drive again, or retry it");
             let record = record.closed_with(Verdict::Stopped, reason, Timestamp::now());
             match self.put(&record) {
-                Ok(()) => closed.push(record),
+                Ok(()) => {
+                    let (job, told) = (record.job, record.sentence());
+                    tracing::warn!(%job, "a record was still open: {told}");
+                    closed.push(record);
+                }
                 // A row that somebody has copied from another's.
                 Err(error @ LedgerError::Closed { .. }) => {
                     tracing::error!("left open: {}", chain(&error));
@@ -333,6 +353,7 @@ impl Ledger {
                 Err(error) => return Err(error),
             }
         }
+        self.0.left_open.store(false, Ordering::Relaxed);
         Ok(closed)
     }
 

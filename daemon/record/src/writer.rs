@@ -56,7 +56,7 @@ impl RecordWriter {
         let watched = (ledger.clone(), Arc::downgrade(&report), Arc::clone(&since));
         let queue = VecDeque::new();
         // Whoever opened it has said so; its end is this thread's to tell, however soon that is.
-        let trouble = ledger.tampered().is_some();
+        let trouble = ledger.distrust().is_some();
         let told = Vec::new();
         let writer = Writer { ledger, since, report, queue, trouble, told, owes: false };
         thread::Builder::new().name("records".into()).spawn(move || writer.run(&messages))?;

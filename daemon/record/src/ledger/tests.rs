@@ -8,6 +8,7 @@ use super::*;
 
 mod proven;
 mod sealed;
+mod verifying;
 
 fn record() -> Record {
     serde_json::from_str(include_str!("../../../model/src/schema1.json")).unwrap()

@@ -5,9 +5,12 @@ use std::thread;
 use evidence::checkpoint::Checkpoint;
 use jiff::Timestamp;
 use model::failure::chain;
-use rusqlite::TransactionBehavior;
+use rusqlite::{Connection, TransactionBehavior};
+use signing::PublicKey;
+use uuid::Uuid;
 
-use super::{Begin, Log, LogError, Tampered, seal};
+use super::seal::{Seal, Sum};
+use super::{Begin, Log, LogError, Tampered, Whole, seal, verify};
 use crate::connection::opening;
 use crate::database::Database;
 use crate::error::LedgerError;
@@ -54,61 +57,74 @@ impl Database {
             self.verify(place)?;
             self.tampered = self.tampered.take().or(found);
         }
-        self.untampered(place)
+        self.trusted(place)
     }
 
     /// Whether nobody has changed it, as far as is known.
-    pub(crate) fn untampered(&self, place: &Location) -> Result<(), LedgerError> {
-        let tampered = |found: &String| LedgerError::Tampered {
-            path: place.path.clone(),
-            found: found.clone(),
-        };
-        self.tampered.as_ref().map(tampered).map_or(Ok(()), Err)
+    ///
+    /// # Errors
+    /// [`LedgerError::Tampered`], or [`LedgerError::Verifying`] as long as that is not known.
+    pub(crate) fn trusted(&self, place: &Location) -> Result<(), LedgerError> {
+        let path = || place.path.clone();
+        match &self.tampered {
+            Some(found) => Err(LedgerError::Tampered { path: path(), found: found.clone() }),
+            None if !self.is_verified => Err(LedgerError::Verifying { path: path() }),
+            None => Ok(()),
+        }
     }
 
-    /// Begins the log of a ledger that has none, or verifies the one that is there.
-    pub(crate) fn begin_or_verify(&mut self, place: &Location) -> Result<(), LedgerError> {
+    /// Begins the log of a ledger that has none.
+    pub(crate) fn begin_first(&mut self, place: &Location) -> Result<(), LedgerError> {
         let is_new = self.log.tip().is_empty() && place.checkpoints(&self.log).is_empty();
-        if is_new { self.begin_log(place, Begin::of_station()) } else { self.verify(place) }
+        if is_new { self.begin_log(place, Begin::of_station()) } else { Ok(()) }
+    }
+
+    /// What it takes to verify it, beside whoever writes to it.
+    pub(crate) fn verification(&self, place: &Location) -> Result<Verification, LedgerError> {
+        // What is known outside is read first: the log may only have grown since.
+        Ok(Verification {
+            known: place.checkpoints(&self.log),
+            place: place.clone(),
+            ledger: self.log.ledger(),
+            key: self.log.public_key(),
+            seal: self.seal.clone(),
+            db: self.reader(place)?.db,
+            beside: self.reader(place)?.db,
+        })
     }
 
     /// Compares the log with itself, with the records and with what is known outside of the ledger.
     pub(crate) fn verify(&mut self, place: &Location) -> Result<(), LedgerError> {
-        let failed = place.of_log("verify its log");
-        let known = place.checkpoints(&self.log);
-        let db = self.connection(place)?;
-        // First: what is not as it was made cannot be asked.
-        let sealed = match schema::foreign(db).map_err(opening(&place.path))? {
-            Some(found) => Err(Tampered::Schema(found)),
-            None => {
-                let other = self.reader(place)?.db;
-                let (unsound, found) = thread::scope(|scope| {
-                    let sound = scope.spawn(move || schema::unsound(&other, &schema::looked_up()));
-                    let found = self.log.verify(db, &known);
-                    (sound.join(), found)
-                });
-                // A panic of the thread goes on here.
-                let unsound = unsound.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-                match (unsound.map_err(opening(&place.path))?, found.map_err(&failed)?) {
-                    (Some(said), _) => Err(Tampered::Unsound(said)),
-                    (None, Ok(whole)) => self.seal.check(db, whole.is_sealed).map_err(&failed)?,
-                    (None, Err(tampered)) => Err(tampered),
-                }
-            }
-        };
-        match sealed {
-            Ok((sum, has_seal)) => {
+        let found = self.verification(place)?.run()?;
+        self.judge(place, found)
+    }
+
+    /// Goes on with a ledger in which this was found.
+    pub(crate) fn judge(
+        &mut self,
+        place: &Location,
+        found: Result<Verified, Tampered>,
+    ) -> Result<(), LedgerError> {
+        self.is_verified = true;
+        match found {
+            Ok(Verified { sum, has_seal, .. }) => {
                 self.tampered = None;
                 self.seal.set(Some(sum));
                 if has_seal { Ok(()) } else { self.seal_first(place) }
             }
             Err(tampered) => {
-                let found = chain(&tampered);
-                tracing::error!("ledger {}: {found}; no drive is touched", place.path.display());
-                self.tampered = Some(found);
+                self.blame(place, &tampered);
                 Ok(())
             }
         }
+    }
+
+    /// Remembers what somebody has done to it, and says so.
+    pub(crate) fn blame(&mut self, place: &Location, found: &Tampered) -> String {
+        let found = chain(found);
+        tracing::error!("ledger {}: {found}; no drive is touched", place.path.display());
+        self.tampered = Some(found.clone());
+        found
     }
 
     /// Seals the tables of a ledger whose log was begun by an older program.
@@ -139,11 +155,60 @@ impl Database {
         self.seal.write(&transaction).map_err(&failed)?;
         transaction.commit().map_err(&opened)?;
         self.log = log;
-        self.tampered = None;
+        (self.tampered, self.is_verified) = (None, true);
         self.counterfoil.ledger = self.log.ledger().to_string();
         place.counterfoils.write(&self.counterfoil);
         place.counterfoils.keep_checkpoint(self.log.tip().note().unwrap_or_default());
         Ok(())
+    }
+}
+
+/// What it takes to verify a ledger.
+pub(crate) struct Verification {
+    place: Location,
+    known: Vec<Checkpoint>,
+    ledger: Uuid,
+    key: PublicKey,
+    seal: Seal,
+    /// Two connections that only read.
+    db: Connection,
+    beside: Connection,
+}
+
+/// A ledger in which nothing is wrong.
+pub(crate) struct Verified {
+    pub(crate) whole: Whole,
+    sum: Sum,
+    has_seal: bool,
+}
+
+impl Verification {
+    /// Compares everything as it is at one moment: the log with itself, with the records and with what is known outside of
+    /// the ledger, and the other tables with their seal.
+    pub(crate) fn run(self) -> Result<Result<Verified, Tampered>, LedgerError> {
+        let Self { place, known, ledger, key, seal, db, beside } = self;
+        let (opened, failed) = (opening(&place.path), place.of_log("verify its log"));
+        let db = db.unchecked_transaction().map_err(&opened)?;
+        // First: what is not as it was made cannot be asked.
+        if let Some(found) = schema::foreign(&db).map_err(&opened)? {
+            return Ok(Err(Tampered::Schema(found)));
+        }
+        let (unsound, found) = thread::scope(|scope| {
+            let sound = scope.spawn(move || schema::unsound(&beside, &schema::looked_up()));
+            let found = verify(&db, ledger, &key, &known);
+            (sound.join(), found)
+        });
+        // A panic of the thread goes on here.
+        let unsound = unsound.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        if let Some(said) = unsound.map_err(&opened)? {
+            return Ok(Err(Tampered::Unsound(said)));
+        }
+        let whole = match found.map_err(&failed)? {
+            Ok(whole) => whole,
+            Err(tampered) => return Ok(Err(tampered)),
+        };
+        let sealed = seal.check(&db, whole.is_sealed).map_err(&failed)?;
+        Ok(sealed.map(|(sum, has_seal)| Verified { whole, sum, has_seal }))
     }
 }
 

@@ -1,6 +1,9 @@
 //! What is asked of the log of an open ledger.
 
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, RecvTimeoutError, SendError};
+use std::thread;
+use std::time::Duration;
 
 use evidence::statement::Event;
 use jiff::Timestamp;
@@ -9,11 +12,10 @@ use rusqlite::params;
 use signing::PublicKey;
 use uuid::Uuid;
 
-use super::{Begin, Tampered, Whole, verify};
+use super::{Begin, Tampered, Whole};
 use crate::connection::querying;
 use crate::error::LedgerError;
 use crate::ledger::{Ledger, Shared};
-use crate::schema;
 
 /// When a page of entries is full, in bytes.
 const LARGEST_PAGE: usize = 1 << 20;
@@ -37,6 +39,16 @@ impl Ledger {
         found.map(|found| LedgerError::Tampered { path: location.path.clone(), found })
     }
 
+    /// Why the ledger cannot be used for now, though it is there: somebody has changed it, or its log is being verified.
+    pub fn distrust(&self) -> Option<LedgerError> {
+        let Shared { location, database, left_open, .. } = &*self.0;
+        let trusted = database.lock().trusted(location);
+        let closing = || left_open.load(Ordering::Relaxed);
+        trusted
+            .err()
+            .or_else(|| closing().then(|| LedgerError::Verifying { path: location.path.clone() }))
+    }
+
     /// What keeps a station from starting with this ledger: what somebody has done to it, if it cannot be read for that.
     pub fn blame(&self, error: LedgerError) -> LedgerError {
         let Some(LedgerError::Tampered { path, found }) = self.tampered() else { return error };
@@ -52,15 +64,15 @@ impl Ledger {
     pub fn acknowledge(&self, operator: String, reason: String) -> Result<(), LedgerError> {
         let Shared { location, database, .. } = &*self.0;
         let mut database = database.lock();
-        let Some(found) = database.tampered.clone() else { return Ok(()) };
+        let Some(found) = database.tampered.clone() else {
+            drop(database);
+            return self.close_left_open();
+        };
         let (operator, reason) = (Some(operator), Some(reason));
         let why = Begin { at: Timestamp::now(), operator, reason, found: Some(found) };
         database.begin_log(location, why)?;
         drop(database);
-        if self.0.left_open.swap(false, Ordering::Relaxed) {
-            self.close_interrupted()?;
-        }
-        Ok(())
+        self.close_left_open()
     }
 
     /// Compares all of the log with itself, with the records and with what is known outside of the ledger.
@@ -68,37 +80,69 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Tampered`] says what somebody has done; it stays so until it is acknowledged.
     pub fn verify(&self) -> Result<Whole, LedgerError> {
-        if let Some(error) = self.tampered() {
-            return Err(error);
-        }
         let Shared { location, database, .. } = &*self.0;
-        let failed = location.of_log("verify its log");
-        // What is known outside is read first: the log may only have grown since.
-        let (known, db, name, key, seal) = {
+        let verification = {
             let database = database.lock();
-            let (known, log) = (location.checkpoints(&database.log), &database.log);
-            let seal = database.seal.clone();
-            (known, database.reader(location)?.db, log.ledger(), log.public_key(), seal)
+            database.trusted(location)?;
+            database.verification(location)?
         };
-        let as_it_is_now =
-            db.unchecked_transaction().map_err(querying(&location.path, "read it"))?;
-        let unsound = schema::unsound(&as_it_is_now, &schema::looked_up())
-            .map_err(querying(&location.path, "check it"))?;
-        let verified = verify(&as_it_is_now, name, &key, &known).map_err(&failed)?;
-        let found = match (unsound, verified) {
-            (Some(said), _) => Err(Tampered::Unsound(said)),
-            (None, Ok(whole)) => {
-                let sealed = seal.check(&as_it_is_now, whole.is_sealed).map_err(&failed)?;
-                sealed.map(|_| whole)
+        match verification.run()? {
+            Ok(verified) => Ok(verified.whole),
+            Err(tampered) => {
+                let found = database.lock().blame(location, &tampered);
+                Err(LedgerError::Tampered { path: location.path.clone(), found })
             }
-            (None, Err(tampered)) => Err(tampered),
+        }
+    }
+
+    /// Verifies the log of a ledger that was opened, on a thread of its own: a long one takes a while. Waits so long for it;
+    /// until it is done, nothing is written and no drive is begun ([`LedgerError::Verifying`]).
+    ///
+    /// # Errors
+    /// [`LedgerError`] if it cannot be read. What somebody has done to it is no error here.
+    pub(crate) fn verify_first(&self, patience: Duration) -> Result<(), LedgerError> {
+        let Shared { location, .. } = &*self.0;
+        let (done, told) = mpsc::channel();
+        let ledger = self.clone();
+        let verify = move || {
+            // Nobody waits any longer.
+            if let Err(SendError(Err(error))) = done.send(ledger.verify_now()) {
+                let mut database = ledger.0.database.lock();
+                database.is_verified = true;
+                database.blame(&ledger.0.location, &Tampered::Unreadable(chain(&error)));
+            }
         };
-        found.map_err(|tampered| {
-            let found = chain(&tampered);
-            tracing::error!("ledger {}: {found}; no drive is touched", location.path.display());
-            database.lock().tampered = Some(found.clone());
-            LedgerError::Tampered { path: location.path.clone(), found }
-        })
+        let thread = thread::Builder::new().name("records/verify".into());
+        let thread = thread.spawn(verify).map_err(|source| LedgerError::File {
+            path: location.path.clone(),
+            doing: "verify its log",
+            source,
+        })?;
+        let found = told.recv_timeout(patience);
+        if matches!(found, Err(RecvTimeoutError::Timeout)) {
+            tracing::info!("{}", LedgerError::Verifying { path: location.path.clone() });
+            return Ok(());
+        }
+        // It has the ledger until it ends; a panic of it goes on here.
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        found.unwrap_or(Ok(()))
+    }
+
+    /// Verifies the log, and closes then what an earlier station has left open if that was waiting for it.
+    fn verify_now(&self) -> Result<(), LedgerError> {
+        let Shared { location, database, .. } = &*self.0;
+        let verification = database.lock().verification(location)?;
+        let found = verification.run()?;
+        database.lock().judge(location, found)?;
+        if self.tampered().is_none() { self.close_left_open() } else { Ok(()) }
+    }
+
+    /// Closes what an earlier station has left open, if that was to be done later.
+    fn close_left_open(&self) -> Result<(), LedgerError> {
+        if self.0.left_open.load(Ordering::Relaxed) {
+            self.close_interrupted()?;
+        }
+        Ok(())
     }
 
     /// The signed note with the log's latest checkpoint; `None` while it has no entry.

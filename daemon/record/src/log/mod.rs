@@ -148,15 +148,6 @@ impl Log {
         checkpoint.origin == origin(self.ledger)
     }
 
-    /// [`verify`], for this log.
-    pub(crate) fn verify(
-        &self,
-        db: &Connection,
-        known: &[Checkpoint],
-    ) -> Result<Result<Whole, Tampered>, LogError> {
-        verify(db, self.ledger, &self.public_key(), known)
-    }
-
     /// The end of the log.
     pub(crate) fn tip(&self) -> &Tip {
         &self.tip

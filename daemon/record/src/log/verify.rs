@@ -51,6 +51,8 @@ pub enum Tampered {
     Schema(String),
     #[error("the database does not find all that stands in it: {0}")]
     Unsound(String),
+    #[error("its log cannot be verified: {0}")]
+    Unreadable(String),
     #[error("the record of job {0} is gone")]
     Gone(String),
     #[error("the record of job {0} is not what the log says")]
