@@ -13,7 +13,7 @@ use model::account::Account;
 use model::hint::Hint as _;
 
 use crate::doors::Visitors;
-use crate::signers;
+use crate::signers::{self, Trust};
 use crate::suitability::{self, doubts};
 
 /// What is said of a kernel before the name of what it lacks.
@@ -96,8 +96,11 @@ pub fn summary(config: &Config, found: &Found) -> String {
     let path = |path: Option<&Path>| path.map_or("none".into(), |path| path.display().to_string());
     let webhooks = config.gate.webhooks.iter().map(|hook| format!("{} ({})", hook.name, hook.url));
     let webhooks: Vec<String> = webhooks.collect();
-    let signers: Vec<String> =
-        config.media.signers.iter().map(|signer| signer.name.clone()).collect();
+    // What is wrong with them was told before.
+    let trust = signers::read(config).ok();
+    let signers: Vec<String> = trust.iter().flat_map(Trust::names).collect();
+    let number = trust.as_ref().and_then(Trust::number);
+    let of_list = number.map(|number| format!(" (list {number})")).unwrap_or_default();
     let labels = config.labels.template.as_ref().map(|path| path.display().to_string());
     [
         format!("station   {}", config.station.name),
@@ -119,7 +122,7 @@ pub fn summary(config: &Config, found: &Found) -> String {
         format!("orders    {}", path(config.orders.inbox.as_deref())),
         format!("results   {}", path(config.orders.results.as_deref())),
         format!("labels    {}", labels.unwrap_or_else(|| "the station's own template".into())),
-        format!("signers   {}", list(&signers)),
+        format!("signers   {}{of_list}", list(&signers)),
         format!("layout    {} ({})", layout.name, partitions.join(", ")),
         format!("libwim    {}", probed.libwim),
         format!("mkntfs    {}", tools.mkntfs.display()),

@@ -18,7 +18,6 @@ use media::lease;
 use media::tools::ToolError;
 use media::worker::Probed;
 use model::admission::Policy;
-use model::api::snapshot::SignerView;
 use model::drive::Change;
 use model::failure::{Failure, Refusal, chain};
 use model::hint::Hint;
@@ -45,7 +44,7 @@ use crate::parcels;
 use crate::results;
 use crate::runner::{self, OpenMaster, Services, open_orders};
 use crate::signals;
-use crate::signers;
+use crate::signers::{self, Trust};
 use crate::socket::SocketError;
 use crate::station_key::{self, KeyFileError};
 use crate::suitability;
@@ -97,7 +96,7 @@ pub async fn run(config: Config, found: Found) -> Result<()> {
         tracing::warn!("{}", chain(&mistake));
     }
     let policy = config.policy()?;
-    let (signers, signer_views) = signers::read(&config)?;
+    let trust = signers::read(&config)?;
     let host = supported_host()?;
 
     Doors::refuse_second(&config).await?;
@@ -125,7 +124,8 @@ pub async fn run(config: Config, found: Found) -> Result<()> {
     let known = known(&config, &ledger, &articles).map_err(|error| ledger.blame(error))?;
     let Known { offers, history, latest, last_jobs, orders } = known;
     let clock = Clock::new(latest);
-    let known = (offers, signer_views, history, last_jobs);
+    trust.keep_in(&config, &ledger)?;
+    let known = (offers, trust.clone(), history, last_jobs);
     let setup = new_setup(&config, policy.clone(), store.largest_file(), known, clock.now());
     let station = Station::new(Setup { articles: articles.clone(), orders, ..setup });
     let (publish, snapshot) = watch::channel(Arc::new(station.snapshot(&|_| None)));
@@ -141,7 +141,7 @@ pub async fn run(config: Config, found: Found) -> Result<()> {
         old_data: config.replicate.old_data,
         overwrite: policy.overwrite,
         blank_check: config.admission.blank_check,
-        signers: Arc::new(signers),
+        signers: Arc::new(trust.roster.signers()),
         clock: clock.clone(),
         health: HealthReader::new(config.health.socket.as_deref(), config.health.timeout.0),
         derive: config.store.derive,
@@ -249,8 +249,8 @@ pub fn settle_ledger(config: &Config, choice: LedgerChoice) -> Result<String> {
                 format!(
                     "set aside as {}; the next start begins a new ledger {path}\n\
                      the new one does not know what drives have passed, what operators have said of media (offer, \
-                     accept), which orders were added by hand, and how many drives of each order are done: say all of \
-                     that anew before the station is armed",
+                     accept), which list of signers is in force, which orders were added by hand, and how many drives of \
+                     each order are done: say all of that anew before the station is armed",
                     aside.display()
                 )
             }
@@ -306,7 +306,7 @@ fn new_setup(
     config: &Config,
     policy: Policy,
     largest_image: Bytes,
-    (offers, signers, history, last_jobs): (Offers, Vec<SignerView>, History, Vec<Record>),
+    (offers, trust, history, last_jobs): (Offers, Trust, History, Vec<Record>),
     now: Now,
 ) -> Setup {
     Setup {
@@ -320,7 +320,8 @@ fn new_setup(
         articles: Articles::default(),
         orders: Vec::new(),
         expires: config.media.expires.clone(),
-        signers,
+        signers: trust.roster.listed().to_vec(),
+        signer_list: trust.number(),
         history,
         last_jobs,
         largest_image,

@@ -1,61 +1,236 @@
-//! The signers of the configuration, with their keys.
+//! Whose signatures media needs: the signers of the configuration, or those of the last of the signed lists that have taken
+//! their place.
 
-use std::path::Path;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use config::{Config, ConfigError};
-use model::api::snapshot::SignerView;
+use model::digest::Digest;
 use model::failure::chain;
 use model::hint::Hint as _;
-use parcel::{Signer, Signers};
-use signing::PublicKey;
+use model::signers::{LARGEST_LIST, ListMistake, ListedSigner, SignerList};
+use parcel::{Roster, RosterError, SuccessionError};
+use record::file::ordinary;
+use record::ledger::Ledger;
+use record::signer_list::InForce;
+use signing::{Envelope, EnvelopeError};
 
+/// When it is tried again to note which signers are in force.
+const AGAIN: Duration = Duration::from_secs(10);
 /// How PEM begins.
 const PEM: &str = "-----BEGIN";
 /// No key is longer.
 const LONGEST: u64 = 64 << 10;
 
-/// Reads the keys of all signers.
+/// The signers in force.
+#[derive(Clone, Debug)]
+pub struct Trust {
+    /// They themselves.
+    pub roster: Roster,
+    /// The list that they come from, as the ledger notes it.
+    pub in_force: InForce,
+}
+
+impl Trust {
+    /// Their names.
+    pub fn names(&self) -> Vec<String> {
+        self.roster.listed().iter().map(|signer| signer.name.clone()).collect()
+    }
+
+    /// The number of the signed list that they come from; `None` if they are the configuration's.
+    pub fn number(&self) -> Option<u64> {
+        (self.in_force.number > 0).then_some(self.in_force.number)
+    }
+
+    /// Has the ledger know which signers are in force, so that no earlier ones are again. It is written as soon as the ledger
+    /// can be.
+    ///
+    /// # Errors
+    /// If later ones were in force before.
+    pub fn keep_in(&self, config: &Config, ledger: &Ledger) -> anyhow::Result<()> {
+        let (now, known) = (self.in_force, ledger.signers_in_force()?);
+        if let Some(known) = &known {
+            now.follows(known).map_err(|error| {
+                let hint = "put the lists back that were in media.signer_lists; or begin anew with the signers \
+                            whom you trust now, in [[media.signers]]";
+                config.mistake_at("media.signer_lists", "[media] signer_lists", error.to_string(), hint)
+            })?;
+        }
+        // Nobody was listed, and nobody is.
+        let is_nothing = known.is_none() && self.roster.listed().is_empty();
+        if is_nothing || known == Some(now) {
+            return Ok(());
+        }
+        let (ledger, listed) = (ledger.clone(), serde_json::json!(self.roster.listed()));
+        let note = move || {
+            let mut is_told = false;
+            while let Err(error) = ledger.note_signers(&now, &listed) {
+                if !std::mem::replace(&mut is_told, true) {
+                    tracing::info!("which signers are in force is noted later: {}", chain(&error));
+                }
+                thread::sleep(AGAIN);
+            }
+        };
+        thread::Builder::new().name("signers".into()).spawn(note)?;
+        Ok(())
+    }
+}
+
+/// A signed list that is not followed.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
+pub enum ListError {
+    #[error("cannot read the folder {path}")]
+    Folder {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot read {path}")]
+    File {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("{path} is not signed")]
+    Envelope {
+        path: PathBuf,
+        #[source]
+        source: EnvelopeError,
+    },
+    #[error("{path} cannot be used")]
+    List {
+        path: PathBuf,
+        #[source]
+        source: ListMistake,
+    },
+    #[error("{path} and {other} are both list {number}")]
+    Twice { path: PathBuf, other: PathBuf, number: u64 },
+    #[error("{path} does not take the place of the signers before it")]
+    Succession {
+        path: PathBuf,
+        #[source]
+        source: SuccessionError,
+    },
+}
+
+impl ListError {
+    fn hint(&self) -> String {
+        match self {
+            Self::Folder { .. } | Self::File { .. } => {
+                "the folder has lists of signers, and the station must be able to read them".into()
+            }
+            Self::Envelope { .. } => {
+                "get the list again from its maker, or take out of the folder what is none".into()
+            }
+            Self::List { source, .. } => source.hint().unwrap_or_default(),
+            Self::Twice { .. } => "take the one out that the others do not follow".into(),
+            Self::Succession { source, .. } => source.hint().unwrap_or_default(),
+        }
+    }
+}
+
+/// Reads the signers of the configuration, and the lists that have taken their place.
 ///
 /// # Errors
-/// [`ConfigError`] if a key cannot be read, or is none, or is listed twice.
-pub fn read(config: &Config) -> Result<(Signers, Vec<SignerView>), ConfigError> {
-    let mut all: Vec<Signer> = Vec::new();
-    let mut views = Vec::new();
+/// [`ConfigError`] if a key cannot be read, or is none, or is listed twice; or if a list does not follow the one before it.
+pub fn read(config: &Config) -> Result<Trust, ConfigError> {
+    let first = configured(config)?;
+    let base = first.digest();
+    let mut trust = Trust { roster: first, in_force: InForce { base, number: 0, list: base } };
+    let Some(folder) = &config.media.signer_lists else { return Ok(trust) };
+    let follow = |trust: &mut Trust| -> Result<(), ListError> {
+        for (path, number, envelope, list) in lists(folder)? {
+            let next = trust.in_force.number + 1;
+            let (roster, _) = trust
+                .roster
+                .succeeded_by(&envelope, next)
+                .map_err(|source| ListError::Succession { path, source })?;
+            trust.roster = roster;
+            (trust.in_force.number, trust.in_force.list) = (number, list);
+        }
+        Ok(())
+    };
+    follow(&mut trust).map_err(|error| {
+        let (what, hint) = (chain(&error), error.hint());
+        config.mistake_at("media.signer_lists", "[media] signer_lists", what, &hint)
+    })?;
+    Ok(trust)
+}
+
+/// The lists in a folder by their numbers, with the digests of what is signed.
+fn lists(folder: &Path) -> Result<Vec<(PathBuf, u64, Envelope, Digest)>, ListError> {
+    let failed = |source| ListError::Folder { path: folder.to_owned(), source };
+    let mut all: Vec<(PathBuf, u64, Envelope, Digest)> = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let is_list = path.extension().is_some_and(|ending| ending == "json");
+        let is_hidden =
+            path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if !is_list || is_hidden {
+            continue;
+        }
+        let data = ordinary(&path, LARGEST_LIST.0);
+        let data = data.map_err(|source| ListError::File { path: path.clone(), source })?;
+        let failed = |source| ListError::Envelope { path: path.clone(), source };
+        let envelope = Envelope::parse(&data).map_err(failed)?;
+        let payload = envelope.unverified_payload().map_err(failed)?;
+        let list = SignerList::parse(&payload);
+        let list = list.map_err(|source| ListError::List { path: path.clone(), source })?;
+        if let Some((other, ..)) = all.iter().find(|(_, number, ..)| *number == list.number) {
+            let (other, number) = (other.clone(), list.number);
+            return Err(ListError::Twice { path, other, number });
+        }
+        all.push((path, list.number, envelope, Digest::of(&payload)));
+    }
+    all.sort_by_key(|(_, number, ..)| *number);
+    Ok(all)
+}
+
+/// The signers of the configuration, with their keys.
+fn configured(config: &Config) -> Result<Roster, ConfigError> {
+    let mut all = Vec::new();
+    let wrong = |index: usize, what: String, hint: &str| {
+        let at = format!("media.signers.{index}.key");
+        config.mistake_at(&at, "[[media.signers]] key", what, hint)
+    };
     for (index, signer) in config.media.signers.iter().enumerate() {
-        let wrong = |what: String, hint: &str| {
-            let at = format!("media.signers.{index}.key");
-            config.mistake_at(&at, "[[media.signers]] key", what, hint)
-        };
-        let text = match signer.key.trim_start().starts_with(PEM) {
+        let key = match signer.key.trim_start().starts_with(PEM) {
             true => signer.key.clone(),
             false => file(Path::new(&signer.key)).map_err(|error| {
                 let what = format!("cannot read {:?}: {}", signer.key, chain(&error));
-                wrong(what, "write the public key itself, or the path of a file that holds it")
+                let hint = "write the public key itself, or the path of a file that holds it";
+                wrong(index, what, hint)
             })?,
         };
-        let key = PublicKey::from_pem(text.trim())
-            .map_err(|error| wrong(error.to_string(), &error.hint().unwrap_or_default()))?;
-        if let Some(other) = all.iter().find(|other| other.key == key) {
-            let what = format!("{} and {} have the same key", other.name, signer.name);
-            return Err(wrong(what, "each signer has a key of its own"));
-        }
-        let products = signer.products.iter().filter_map(|text| glob::Pattern::new(text).ok());
-        views.push(SignerView {
-            name: signer.name.clone(),
-            key: key.to_pem(),
-            products: signer.products.clone(),
-            threshold: signer.threshold,
-        });
-        let (name, threshold) = (signer.name.clone(), signer.threshold);
-        all.push(Signer { name, key, products: products.collect(), threshold });
+        let (name, products) = (signer.name.clone(), signer.products.clone());
+        all.push(ListedSigner { name, key, products, threshold: signer.threshold });
     }
-    Ok((Signers::new(all), views))
+    let place = |name: &String| all_at(config, name);
+    Roster::new(all).map_err(|error| {
+        let index = match &error {
+            RosterError::Key { name, .. } | RosterError::SameKey(_, name) => place(name),
+        };
+        let what = match &error {
+            RosterError::Key { source, .. } => source.to_string(),
+            RosterError::SameKey(..) => error.to_string(),
+        };
+        wrong(index, what, &error.hint().unwrap_or_default())
+    })
 }
 
-fn file(path: &Path) -> std::io::Result<String> {
-    let meta = std::fs::metadata(path)?;
+/// Where the configuration has a signer.
+fn all_at(config: &Config, name: &str) -> usize {
+    config.media.signers.iter().position(|signer| signer.name == name).unwrap_or_default()
+}
+
+fn file(path: &Path) -> io::Result<String> {
+    let meta = fs::metadata(path)?;
     if !meta.is_file() || meta.len() > LONGEST {
-        return Err(std::io::Error::other("it is no file with a key"));
+        return Err(io::Error::other("it is no file with a key"));
     }
-    std::fs::read_to_string(path)
+    fs::read_to_string(path)
 }

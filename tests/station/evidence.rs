@@ -79,18 +79,23 @@ fn change(rig: &Rig, sql: &str) {
 
 /// The kinds of the log's events, in their order.
 fn events(rig: &Rig) -> Vec<String> {
+    happened(rig).iter().map(|event| event["kind"].as_str().unwrap().to_owned()).collect()
+}
+
+/// What has happened, by the log.
+pub(crate) fn happened(rig: &Rig) -> Vec<Value> {
     let ledger = rig.path("ledger.db");
     let sql = "SELECT json_extract(entry, '$.payload') FROM log WHERE job IS NULL ORDER BY seq";
     let payloads = run("sqlite3", &[ledger.to_str().unwrap(), sql]);
-    let kind = |line: &str| {
+    let event = |line: &str| {
         let mut base64 = Command::new("base64");
         let file = rig.path("payload");
         fs::write(&file, line).unwrap();
         let (_, text) = told(base64.arg("-d").arg(&file));
-        let statement: Value = serde_json::from_str(&text).unwrap();
-        statement["predicate"]["event"]["kind"].as_str().unwrap().to_owned()
+        let mut statement: Value = serde_json::from_str(&text).unwrap();
+        statement["predicate"]["event"].take()
     };
-    payloads.lines().map(kind).collect()
+    payloads.lines().map(event).collect()
 }
 
 #[apply(test!)]

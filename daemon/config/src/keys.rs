@@ -26,7 +26,7 @@ const fn limit(name: &'static str, text: &'static str) -> Key {
 }
 
 /// Every key of the configuration, in the order in which they are explained.
-pub const KEYS: [Key; 95] = joined([&FIRST, &gate::GATE, &LAST]);
+pub const KEYS: [Key; 96] = joined([&FIRST, &gate::GATE, &LAST]);
 
 /// Lists as one.
 const fn joined<const N: usize>(lists: [&[Key]; 3]) -> [Key; N] {
@@ -44,7 +44,7 @@ const fn joined<const N: usize>(lists: [&[Key]; 3]) -> [Key; N] {
     all
 }
 
-const FIRST: [Key; 25] = [
+const FIRST: [Key; 26] = [
     key("station", "name", Text, Absent("host name"), "name of the station in every record"),
     key(
         "media",
@@ -87,6 +87,13 @@ const FIRST: [Key; 25] = [
         Signers,
         Absent("none"),
         "whose signatures media needs, a table `[[media.signers]]` each. As soon as there is one, media without a [signed manifest](media.md#who-vouches-for-media) is not used",
+    ),
+    key(
+        "media",
+        "signer_lists",
+        Path,
+        Absent("none"),
+        "folder with [signed lists of signers](media.md#exchanging-keys), `*.json`, that take the place of `[[media.signers]]`; read at the start",
     ),
     key("media.signers", "name", Text, Required, "name of the signer in messages"),
     key(

@@ -42,6 +42,8 @@ pub struct Media {
     pub expires: BTreeMap<String, Date>,
     /// Whose signatures count; if there is nobody, media needs none.
     pub signers: Vec<SignerKey>,
+    /// A folder with signed lists of signers.
+    pub signer_lists: Option<PathBuf>,
 }
 
 /// `[[media.signers]]`
@@ -296,6 +298,7 @@ impl Default for Media {
             offers: BTreeMap::new(),
             expires: BTreeMap::new(),
             signers: Vec::new(),
+            signer_lists: None,
         }
     }
 }

@@ -14,6 +14,7 @@ use super::order::OrderVerb;
 use super::records::query::RecordsArguments;
 use super::scan::ScanArguments;
 use super::schema::{Described, OPENAPI};
+use super::signer_list::ListArguments;
 use super::verify_record::VerifyRecordArguments;
 use jiff::civil::Date;
 use model::api::schema::Document;
@@ -64,7 +65,7 @@ pub(super) enum Verb {
     /// Show and verify the media in the inbox; pack and receive media.
     #[command(subcommand)]
     Media(MediaVerb),
-    /// Make keys that sign media.
+    /// Make keys that sign media, and lists of the keys that stations trust.
     #[command(subcommand)]
     Key(KeyVerb),
     /// Add and show production orders, and hold, resume, approve, change or close them.
@@ -346,6 +347,16 @@ pub(super) enum KeyVerb {
         name: String,
         /// File that gets the secret key, readable to you alone; there must be none yet.
         file: PathBuf,
+    },
+    /// Make a list of signers that takes the place of the one before it on each station; needs no daemon.
+    List(ListArguments),
+    /// Add a signature to a list of signers, where several must sign; needs no daemon.
+    Cosign {
+        /// The list.
+        list: PathBuf,
+        /// File of a secret key that signs.
+        #[arg(long, value_name = "FILE", required = true)]
+        key: Vec<PathBuf>,
     },
 }
 

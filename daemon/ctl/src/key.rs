@@ -1,4 +1,4 @@
-//! `key`: keys that sign. The secret one stays in its file.
+//! `key`: keys that sign. The secret one stays in its file. Lists of signers are [`signer_list`]'s.
 
 use std::fs::File;
 use std::io::{ErrorKind, Write as _};
@@ -10,11 +10,15 @@ use signing::SecretKey;
 
 use super::arguments::KeyVerb;
 use super::output::{Output, put};
-use super::{CommandError, exit};
+use super::{CommandError, exit, signer_list};
 use model::failure::chain;
 
 pub(super) fn perform(out: &Output, verb: &KeyVerb) -> Result<u8, CommandError> {
-    let KeyVerb::New { name, file } = verb;
+    let (name, file) = match verb {
+        KeyVerb::New { name, file } => (name, file),
+        KeyVerb::List(arguments) => return signer_list::list(out, arguments),
+        KeyVerb::Cosign { list, key } => return signer_list::cosign(out, list, key),
+    };
     let failed = |error: &signing::KeyError| CommandError::of(exit::FAILED, error);
     let key = SecretKey::generate().map_err(|error| failed(&error))?;
     let pem = key.to_pem().map_err(|error| failed(&error))?;

@@ -39,6 +39,7 @@ mod records;
 mod remote;
 mod scan;
 mod schema;
+mod signer_list;
 mod since;
 mod status;
 mod table;

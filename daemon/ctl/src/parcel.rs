@@ -9,8 +9,8 @@ use serde::Serialize;
 use serde_json::json;
 
 use parcel::{
-    Distrust, Folder, Have, HaveFile, Order, ReceiveError, Received, Receiver, Signer, Signers,
-    Source,
+    Distrust, Folder, Have, HaveFile, Order, ReceiveError, Received, Receiver, Roster, Signer,
+    Signers, Source,
 };
 use signing::{Envelope, PublicKey, SecretKey};
 
@@ -29,7 +29,7 @@ use model::units::Bytes;
 /// The program that packs, as manifests name it.
 const PROGRAM: &str = concat!("prestagectl ", env!("CARGO_PKG_VERSION"));
 
-fn read(path: &Path) -> Result<String, CommandError> {
+pub(super) fn read(path: &Path) -> Result<String, CommandError> {
     fs::read_to_string(path).map_err(|error| {
         CommandError::new(
             exit::FAILED,
@@ -39,12 +39,12 @@ fn read(path: &Path) -> Result<String, CommandError> {
 }
 
 /// An error about a file, with its name.
-fn about(path: &Path, error: &impl model::hint::Hint) -> CommandError {
+pub(super) fn about(path: &Path, error: &impl model::hint::Hint) -> CommandError {
     let text = format!("{}: {}", path.display(), chain(error));
     CommandError { hint: error.hint(), ..CommandError::new(exit::FAILED, text) }
 }
 
-fn secret(path: &Path) -> Result<SecretKey, CommandError> {
+pub(super) fn secret(path: &Path) -> Result<SecretKey, CommandError> {
     SecretKey::from_pem(&read(path)?).map_err(|error| about(path, &error))
 }
 
@@ -204,8 +204,8 @@ pub(super) async fn receive(
         (Some(folder), _) => (folder.clone(), Signers::new(keys)),
         (None, no_keys) => {
             let snapshot: Snapshot = client.get("/v1/status").await?;
-            let signers = if no_keys { trusted(&snapshot)? } else { keys };
-            (inbox(&snapshot)?, Signers::new(signers))
+            let signers = if no_keys { trusted(&snapshot)? } else { Signers::new(keys) };
+            (inbox(&snapshot)?, signers)
         }
     };
     let source: Box<dyn Source> = match remote::is_address(&arguments.from) {
@@ -251,18 +251,12 @@ fn listed(path: &Path) -> Result<Signer, CommandError> {
 }
 
 /// Whom the station trusts.
-fn trusted(snapshot: &Snapshot) -> Result<Vec<Signer>, CommandError> {
-    let unusable = |name: &str| {
-        let text = format!("the daemon's signer {name} cannot be used");
+fn trusted(snapshot: &Snapshot) -> Result<Signers, CommandError> {
+    let roster = Roster::new(snapshot.signers.clone()).map_err(|error| {
+        let text = format!("the daemon's signers cannot be used: {}", chain(&error));
         CommandError::new(exit::FAILED, text).with_hint("name a public key with --key")
-    };
-    let signer = |view: &model::api::snapshot::SignerView| {
-        let key = PublicKey::from_pem(&view.key).map_err(|_| unusable(&view.name))?;
-        let products = view.products.iter().map(|text| glob::Pattern::new(text));
-        let products = products.collect::<Result<_, _>>().map_err(|_| unusable(&view.name))?;
-        Ok(Signer { name: view.name.clone(), key, products, threshold: view.threshold })
-    };
-    snapshot.signers.iter().map(signer).collect()
+    })?;
+    Ok(roster.signers())
 }
 
 /// A parcel that is not taken in, with exit code and code.

@@ -39,5 +39,6 @@ pub mod parcel;
 pub mod ranges;
 pub mod record;
 pub mod scan;
+pub mod signers;
 pub mod units;
 pub mod verdict;

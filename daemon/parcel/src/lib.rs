@@ -17,6 +17,7 @@ mod pack;
 mod receive;
 mod source;
 mod staging;
+mod succession;
 #[cfg(test)]
 mod tests;
 mod trust;
@@ -28,4 +29,5 @@ pub use index::{Index, IndexError, Piece, Place};
 pub use pack::{Order, PackError, Packed, SignError, pack, sign};
 pub use receive::{Incomplete, ReceiveError, Received, Receiver};
 pub use source::{Folder, Source, SourceError};
+pub use succession::{Roster, RosterError, SuccessionError};
 pub use trust::{Distrust, Signer, Signers, Vouched};

@@ -32,4 +32,5 @@ mod room;
 mod rows;
 mod running;
 mod schema;
+pub mod signer_list;
 pub mod writer;

@@ -11,7 +11,7 @@ use crate::connection::opening;
 use crate::error::LedgerError;
 use crate::ledger::{INDEXES, TABLES};
 use crate::log::{self, seal};
-use crate::{labels, offers, orders, products, results};
+use crate::{labels, offers, orders, products, results, signer_list};
 
 /// Makes what a new ledger, or one of an older program, lacks. Older programs do not mind it.
 pub(crate) fn complete(db: &Connection) -> rusqlite::Result<()> {
@@ -19,6 +19,7 @@ pub(crate) fn complete(db: &Connection) -> rusqlite::Result<()> {
         INDEXES,
         offers::TABLE,
         products::TABLES,
+        signer_list::TABLE,
         orders::TABLES,
         labels::TABLES,
         results::TABLE,

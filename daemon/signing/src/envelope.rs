@@ -163,6 +163,11 @@ impl Envelope {
         decode_into(carrier.payload.as_bytes(), "the payload", payload)
     }
 
+    /// The keys that are named as signers; nothing of that is verified.
+    pub fn key_ids(&self) -> Vec<&str> {
+        self.signatures.iter().map(|signature| &*signature.keyid).collect()
+    }
+
     /// The envelope as a file of one line.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = serde_json::to_vec(self).unwrap_or_default();

@@ -38,7 +38,7 @@ use std::path::PathBuf;
 
 use jiff::civil::Date;
 use model::admission::{NamedBay, Policy};
-use model::api::snapshot::{BayView, LampsView, MasterView, MediaView, SignerView, Snapshot};
+use model::api::snapshot::{BayView, LampsView, MasterView, MediaView, Snapshot};
 use model::code::ReasonCode;
 use model::failure::Refusal;
 use model::job::{Reading, StopReason};
@@ -49,6 +49,7 @@ use model::now::Now;
 use model::offer::Offers;
 use model::orders::{Articles, Order, Standing};
 use model::record::Record;
+use model::signers::ListedSigner;
 use model::units::Bytes;
 use uuid::Uuid;
 
@@ -90,7 +91,9 @@ pub struct Setup {
     /// The last day on which a media may be used, by the name of the media.
     pub expires: BTreeMap<String, Date>,
     /// Whose signatures media needs; none if it needs no signature.
-    pub signers: Vec<SignerView>,
+    pub signers: Vec<ListedSigner>,
+    /// The number of the signed list that they come from.
+    pub signer_list: Option<u64>,
     /// What the station has had of each product.
     pub history: History,
     /// The records of the last jobs, the oldest first.
@@ -313,6 +316,7 @@ impl<M: Clone> Station<M> {
             ledger: self.ledger_trouble.clone(),
             clock: self.orders.now.ahead().map(|_| self.orders.now),
             signers: self.setup.signers.clone(),
+            signer_list: self.setup.signer_list,
             located: self.located.views(),
             lamps: self.lamps.clone(),
         }

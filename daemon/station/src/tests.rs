@@ -74,6 +74,7 @@ pub(crate) fn station() -> Bench {
         orders: Vec::new(),
         expires: BTreeMap::from([("win.wim".into(), Date::constant(2027, 6, 30))]),
         signers: Vec::new(),
+        signer_list: None,
         history: crate::History::default(),
         last_jobs: Vec::new(),
         largest_image: Bytes(16 << 40),

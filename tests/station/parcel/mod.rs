@@ -1,5 +1,6 @@
 //! Media as parcels: packed, signed, sent in any way, cut, changed, and taken in.
 
+mod lists;
 mod server;
 mod trust;
 

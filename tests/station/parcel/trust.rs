@@ -10,14 +10,14 @@ use crate::harness::sample::run;
 use crate::harness::{Rig, Setup, told};
 
 /// A desk whose maker a station trusts.
-fn trusting(desk: &Desk) -> Rig {
+pub(super) fn trusting(desk: &Desk) -> Rig {
     let rig = Rig::new(Setup::default());
     let key = fs::read_to_string(desk.path("maker.pub")).unwrap();
     rig.set("media.signers", signers(&[("maker", &key, 1)]));
     rig
 }
 
-fn signers(all: &[(&str, &str, i64)]) -> toml::Value {
+pub(super) fn signers(all: &[(&str, &str, i64)]) -> toml::Value {
     let table = |(name, key, threshold): &(&str, &str, i64)| {
         let mut table = toml::Table::new();
         table.insert("name".into(), (*name).into());
@@ -29,7 +29,7 @@ fn signers(all: &[(&str, &str, i64)]) -> toml::Value {
 }
 
 /// The codes of what is wrong with media.
-fn problems(media: &Value) -> Vec<&str> {
+pub(super) fn problems(media: &Value) -> Vec<&str> {
     media["problems"].as_array().unwrap().iter().map(|p| p["code"].as_str().unwrap()).collect()
 }
 

@@ -18,6 +18,7 @@ use crate::manifest::MasterId;
 use crate::media::{BootImage, Image, Inventory, Signed};
 use crate::now::Now;
 use crate::offer::Offer;
+use crate::signers::ListedSigner;
 use crate::units::{ByteRate, Bytes};
 use crate::verdict::Verdict;
 
@@ -87,7 +88,10 @@ pub struct Snapshot {
     pub clock: Option<Now>,
     /// Whose signatures media needs; none if it needs no signature.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub signers: Vec<SignerView>,
+    pub signers: Vec<ListedSigner>,
+    /// The number of the signed list that they come from; absent if they are the configuration's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer_list: Option<u64>,
     /// The bays that somebody looks for, so that their lamps blink.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub located: Vec<LocatedView>,
@@ -138,19 +142,6 @@ pub struct LampTrouble {
     pub lamp: String,
     /// In a few words.
     pub what: String,
-}
-
-/// Somebody whose signature under media counts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[expect(missing_docs, reason = "the names say it")]
-pub struct SignerView {
-    pub name: String,
-    /// The public key, as PEM.
-    pub key: String,
-    /// Patterns for the products that it may vouch for; all if there are none.
-    pub products: Vec<String>,
-    /// How many of those who may vouch for one of these products must do so.
-    pub threshold: u32,
 }
 
 /// How chunks are hashed.

@@ -38,7 +38,7 @@ pub(crate) fn first(at: Timestamp) -> Event {
 }
 
 /// The tables under the seal. Of a closed record, its text is left to the log.
-pub(crate) const TABLES: [&str; 11] = [
+pub(crate) const TABLES: [&str; 12] = [
     "records",
     "offers",
     "products",
@@ -50,6 +50,7 @@ pub(crate) const TABLES: [&str; 11] = [
     "units",
     "tallies",
     "labels",
+    "signer_list",
 ];
 /// Follows the order of the records, in which "the latest" is found. SQLite numbers rows upwards, and may number them anew
 /// (VACUUM), so what is sealed is which record follows which.

@@ -52,6 +52,7 @@ fn what_stands_beside_the_log_is_sealed() {
         ("INSERT INTO units VALUES ('PO-1', 'm', 's', 1, 0, 1, NULL, NULL)", false),
         ("INSERT INTO tallies VALUES ('PO-1', 'm', 9, 0)", false),
         ("INSERT INTO offers VALUES (1, 'm', NULL, 'hidden', 'me', 0, '')", false),
+        ("INSERT INTO signer_list VALUES (1, '', 0, '')", false),
         ("DELETE FROM seal", false),
         ("UPDATE seal SET code = zeroblob(32)", false),
     ] {
