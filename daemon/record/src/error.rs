@@ -131,6 +131,13 @@ impl LedgerError {
         Denial::of(code, self).with_hint_of(self)
     }
 
+    /// Whether it may be over by itself: another program keeps the ledger locked.
+    pub fn is_passing(&self) -> bool {
+        let (Self::Open { source, .. } | Self::Query { source, .. }) = self else { return false };
+        let code = source.sqlite_error_code();
+        matches!(code, Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+    }
+
     /// The file, if SQLite says that it is damaged.
     fn damage(&self) -> Option<&PathBuf> {
         let (Self::Open { path, source } | Self::Query { path, source, .. }) = self else {
@@ -162,6 +169,9 @@ impl Hint for LedgerError {
     fn hint(&self) -> Option<String> {
         if let Some(path) = self.damage() {
             return Some(recovery(path));
+        }
+        if self.is_passing() {
+            return Some("end the program that keeps it locked, which `fuser` names".into());
         }
         let hint = match self {
             Self::Open { .. } | Self::File { .. } => {

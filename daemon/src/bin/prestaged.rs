@@ -12,11 +12,14 @@ use media::worker;
 use prestaged::log::{self, Log};
 use prestaged::service::{self, Arguments};
 use prestaged::{check, complaint, health, worker_main};
+use record::ledger::LedgerError;
 
 /// `EX_USAGE` of sysexits.h.
 const USAGE: u8 = 64;
 /// `EX_CONFIG` of sysexits.h.
 const CONFIGURATION: u8 = 78;
+/// `EX_TEMPFAIL`: whoever starts the station may try it again.
+const PASSING: u8 = 75;
 
 fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|first| first == worker::ARGUMENT) {
@@ -90,6 +93,9 @@ fn report_all(errors: Vec<Error>, code: u8, file: &Path) -> ExitCode {
     if errors.is_empty() {
         return ExitCode::SUCCESS;
     }
+    let is_passing =
+        |error: &Error| error.downcast_ref::<LedgerError>().is_some_and(LedgerError::is_passing);
+    let code = if errors.iter().all(is_passing) { PASSING } else { code };
     log::say(complaint::text("prestaged", errors, |error| service::hint(error, file)));
     ExitCode::from(code)
 }

@@ -68,6 +68,19 @@ fn a_record_that_is_closed_in_the_next_boot_belongs_to_no_drive_of_it() {
     assert!(ledger.of_insertion(opened.diskseq).unwrap().is_empty());
 }
 
+/// A station that another program keeps from its ledger is started again.
+#[test]
+fn a_lock_of_others_passes() {
+    let of = |code| LedgerError::Open {
+        path: PathBuf::from("/l.db"),
+        source: rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None),
+    };
+    let busy = of(rusqlite::ffi::SQLITE_BUSY);
+    assert!(busy.is_passing() && busy.hint().unwrap().contains("locked"));
+    let full = of(rusqlite::ffi::SQLITE_FULL);
+    assert!(!full.is_passing() && full.hint().unwrap().contains("free space"));
+}
+
 #[test]
 fn records_are_found_and_ordered() {
     let folder = tempfile::tempdir().unwrap();
