@@ -36,7 +36,10 @@ pub struct Found {
 pub async fn check(config: &Config) -> Result<Found, Vec<Error>> {
     let mut mistakes: Vec<Error> = Vec::new();
     mistakes.extend(suitability::check(config).into_iter().map(Error::from));
-    mistakes.extend(signers::read(config).err().map(Error::from));
+    let known = record::signer_list::peek(&config.ledger.path);
+    let trust = signers::read(config);
+    let trust = trust.and_then(|trust| trust.goes_on_from(config, known.as_ref()));
+    mistakes.extend(trust.err().map(Error::from));
     let tools = Tools::find(&config.tools.search).map_err(|error| mistakes.push(error.into())).ok();
     let account = Visitors::of(config).and_then(|visitors| for_workers(config, &visitors));
     let workers = account.map_err(Error::from).map(Workers::new);

@@ -15,7 +15,7 @@ use model::signers::{LARGEST_LIST, ListMistake, ListedSigner, SignerList};
 use parcel::{Roster, RosterError, SuccessionError};
 use record::file::ordinary;
 use record::ledger::Ledger;
-use record::signer_list::InForce;
+use record::signer_list::{InForce, Known};
 use signing::{Envelope, EnvelopeError};
 
 /// When it is tried again to note which signers are in force.
@@ -35,14 +35,30 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// Their names.
+    /// Their names, each with the beginning of its key's name.
     pub fn names(&self) -> Vec<String> {
-        self.roster.listed().iter().map(|signer| signer.name.clone()).collect()
+        let name = |(name, key): (&str, Digest)| {
+            let key = key.to_string();
+            format!("{name} (key {})", key.get(..16).unwrap_or(&key))
+        };
+        self.roster.keys().map(name).collect()
     }
 
     /// The number of the signed list that they come from; `None` if they are the configuration's.
     pub fn number(&self) -> Option<u64> {
-        (self.in_force.number > 0).then_some(self.in_force.number)
+        Some(self.in_force.number()).filter(|number| *number > 0)
+    }
+
+    /// Whether the list that was in force before is among those that are followed.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if not.
+    pub fn goes_on_from(&self, config: &Config, known: Option<&Known>) -> Result<(), ConfigError> {
+        known.map_or(Ok(()), |known| self.in_force.follows(known)).map_err(|error| {
+            let hint = "put the lists back that were in media.signer_lists; or begin anew with the signers whom you \
+                        trust now, in [[media.signers]]";
+            config.mistake_at("media.signer_lists", "[media] signer_lists", error.to_string(), hint)
+        })
     }
 
     /// Has the ledger know which signers are in force, so that no earlier ones are again. It is written as soon as the ledger
@@ -51,17 +67,11 @@ impl Trust {
     /// # Errors
     /// If later ones were in force before.
     pub fn keep_in(&self, config: &Config, ledger: &Ledger) -> anyhow::Result<()> {
-        let (now, known) = (self.in_force, ledger.signers_in_force()?);
-        if let Some(known) = &known {
-            now.follows(known).map_err(|error| {
-                let hint = "put the lists back that were in media.signer_lists; or begin anew with the signers \
-                            whom you trust now, in [[media.signers]]";
-                config.mistake_at("media.signer_lists", "[media] signer_lists", error.to_string(), hint)
-            })?;
-        }
+        let (now, known) = (self.in_force.clone(), ledger.signers_in_force()?);
+        self.goes_on_from(config, known.as_ref())?;
         // Nobody was listed, and nobody is.
         let is_nothing = known.is_none() && self.roster.listed().is_empty();
-        if is_nothing || known == Some(now) {
+        if is_nothing || known.is_some_and(|known| now.is(&known)) {
             return Ok(());
         }
         let (ledger, listed) = (ledger.clone(), serde_json::json!(self.roster.listed()));
@@ -113,7 +123,7 @@ pub enum ListError {
     Succession {
         path: PathBuf,
         #[source]
-        source: SuccessionError,
+        source: Box<SuccessionError>,
     },
 }
 
@@ -140,17 +150,15 @@ impl ListError {
 pub fn read(config: &Config) -> Result<Trust, ConfigError> {
     let first = configured(config)?;
     let base = first.digest();
-    let mut trust = Trust { roster: first, in_force: InForce { base, number: 0, list: base } };
+    let mut trust = Trust { roster: first, in_force: InForce { base, lists: Vec::new() } };
     let Some(folder) = &config.media.signer_lists else { return Ok(trust) };
     let follow = |trust: &mut Trust| -> Result<(), ListError> {
-        for (path, number, envelope, list) in lists(folder)? {
-            let next = trust.in_force.number + 1;
-            let (roster, _) = trust
-                .roster
-                .succeeded_by(&envelope, next)
-                .map_err(|source| ListError::Succession { path, source })?;
-            trust.roster = roster;
-            (trust.in_force.number, trust.in_force.list) = (number, list);
+        for Listed { path, envelope, digest, .. } in lists(folder)? {
+            let next = trust.in_force.number() + 1;
+            let followed = trust.roster.succeeded_by(&envelope, next);
+            let failed = |source| ListError::Succession { path, source: Box::new(source) };
+            (trust.roster, _) = followed.map_err(failed)?;
+            trust.in_force.lists.push(digest);
         }
         Ok(())
     };
@@ -161,10 +169,19 @@ pub fn read(config: &Config) -> Result<Trust, ConfigError> {
     Ok(trust)
 }
 
-/// The lists in a folder by their numbers, with the digests of what is signed.
-fn lists(folder: &Path) -> Result<Vec<(PathBuf, u64, Envelope, Digest)>, ListError> {
+/// A list in the folder of lists. Nobody's signature is checked yet.
+struct Listed {
+    path: PathBuf,
+    number: u64,
+    envelope: Envelope,
+    /// Of what is signed.
+    digest: Digest,
+}
+
+/// The lists in a folder, by their numbers.
+fn lists(folder: &Path) -> Result<Vec<Listed>, ListError> {
     let failed = |source| ListError::Folder { path: folder.to_owned(), source };
-    let mut all: Vec<(PathBuf, u64, Envelope, Digest)> = Vec::new();
+    let mut all: Vec<Listed> = Vec::new();
     for entry in fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
         let is_list = path.extension().is_some_and(|ending| ending == "json");
@@ -180,13 +197,13 @@ fn lists(folder: &Path) -> Result<Vec<(PathBuf, u64, Envelope, Digest)>, ListErr
         let payload = envelope.unverified_payload().map_err(failed)?;
         let list = SignerList::parse(&payload);
         let list = list.map_err(|source| ListError::List { path: path.clone(), source })?;
-        if let Some((other, ..)) = all.iter().find(|(_, number, ..)| *number == list.number) {
-            let (other, number) = (other.clone(), list.number);
-            return Err(ListError::Twice { path, other, number });
+        let number = list.number;
+        if let Some(other) = all.iter().find(|other| other.number == number) {
+            return Err(ListError::Twice { path, other: other.path.clone(), number });
         }
-        all.push((path, list.number, envelope, Digest::of(&payload)));
+        all.push(Listed { path, number, envelope, digest: Digest::of(&payload) });
     }
-    all.sort_by_key(|(_, number, ..)| *number);
+    all.sort_by_key(|list| list.number);
     Ok(all)
 }
 

@@ -186,7 +186,7 @@ fn first_articles_wait_for_approval() {
     let second = rig.attached("B", 160, 512);
     rig.wait_refused(&second.serial, "first_article_pending");
     wait_for("the order to wait", || {
-        (standing(&rig, "PO-1")["awaits_approval"] == true).then_some(())
+        (standing(&rig, "PO-1")["state"] == "awaits_approval").then_some(())
     });
     rig.kill();
     rig.start();

@@ -8,13 +8,13 @@ use clap::{Args, Parser, Subcommand};
 use super::bays::BaysVerb;
 use super::certificate::CertificateArguments;
 use super::completing;
+use super::key::KeyVerb;
 use super::ledger_backup::LedgerVerb;
 use super::ledger_log::LogVerb;
 use super::order::OrderVerb;
 use super::records::query::RecordsArguments;
 use super::scan::ScanArguments;
 use super::schema::{Described, OPENAPI};
-use super::signer_list::ListArguments;
 use super::verify_record::VerifyRecordArguments;
 use jiff::civil::Date;
 use model::api::schema::Document;
@@ -218,9 +218,9 @@ pub(super) enum MediaVerb {
     },
     /// Make a signed parcel of media, to be sent in any way; needs no daemon.
     Pack(PackArguments),
-    /// Add a signature to a parcel, where several must sign; needs no daemon.
+    /// Add a signature to a parcel or a manifest, where several must sign, or others than before; needs no daemon.
     Sign {
-        /// Folder of the parcel.
+        /// Folder of the parcel, or the manifest that lies beside media.
         parcel: PathBuf,
         /// File of a secret key that signs.
         #[arg(long, value_name = "FILE", required = true)]
@@ -339,28 +339,6 @@ pub(super) struct ReceiveArguments {
 }
 
 #[derive(Debug, Subcommand)]
-pub(super) enum KeyVerb {
-    /// Draw a new Ed25519 key, and print its public part, which OpenSSL reads; needs no daemon.
-    New {
-        /// Whose key it is.
-        #[arg(long, value_parser = name)]
-        name: String,
-        /// File that gets the secret key, readable to you alone; there must be none yet.
-        file: PathBuf,
-    },
-    /// Make a list of signers that takes the place of the one before it on each station; needs no daemon.
-    List(ListArguments),
-    /// Add a signature to a list of signers, where several must sign; needs no daemon.
-    Cosign {
-        /// The list.
-        list: PathBuf,
-        /// File of a secret key that signs.
-        #[arg(long, value_name = "FILE", required = true)]
-        key: Vec<PathBuf>,
-    },
-}
-
-#[derive(Debug, Subcommand)]
 pub(super) enum MasterVerb {
     /// List the masters in the store and those being pressed.
     List,
@@ -398,7 +376,7 @@ pub(super) fn reason(text: &str) -> Result<String, String> {
 }
 
 /// A name that a station takes in `media.signers`, too.
-fn name(text: &str) -> Result<String, String> {
+pub(super) fn name(text: &str) -> Result<String, String> {
     match text.trim() {
         "" => Err("say whose key it is".into()),
         text if text.contains(char::is_control) => Err("a name is one line of letters".into()),

@@ -3,15 +3,39 @@
 use std::fs::File;
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use clap::Subcommand;
 use serde_json::json;
 use signing::SecretKey;
 
-use super::arguments::KeyVerb;
+use super::arguments::name;
 use super::output::{Output, put};
+use super::signer_list::ListArguments;
 use super::{CommandError, exit, signer_list};
 use model::failure::chain;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum KeyVerb {
+    /// Draw a new Ed25519 key, and print its public part, which OpenSSL reads; needs no daemon.
+    New {
+        /// Whose key it is.
+        #[arg(long, value_parser = name)]
+        name: String,
+        /// File that gets the secret key, readable to you alone; there must be none yet.
+        file: PathBuf,
+    },
+    /// Make a list of signers that takes the place of the one before it on each station; needs no daemon.
+    List(ListArguments),
+    /// Add a signature to a list of signers, where several must sign; needs no daemon.
+    Cosign {
+        /// The list.
+        list: PathBuf,
+        /// File of a secret key that signs.
+        #[arg(long, value_name = "FILE", required = true)]
+        key: Vec<PathBuf>,
+    },
+}
 
 pub(super) fn perform(out: &Output, verb: &KeyVerb) -> Result<u8, CommandError> {
     let (name, file) = match verb {

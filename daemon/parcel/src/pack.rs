@@ -179,19 +179,22 @@ pub fn pack(order: &Order<'_>, report: impl FnMut(Bytes, Bytes)) -> Result<Packe
     Ok(Packed { folder, manifest, packed })
 }
 
-/// Adds signatures to the manifest of a parcel; returns the manifest. Who signs vouches for what it says.
+/// Adds signatures to a manifest, which is a file, or lies in the folder of a parcel; returns the manifest. Who signs vouches for what it says.
 ///
 /// # Errors
 /// [`SignError`]; the manifest is as it was then.
-pub fn sign(folder: &Path, keys: &[SecretKey]) -> Result<ParcelManifest, SignError> {
-    let data = Folder::new(folder).whole(MANIFEST, LARGEST_MANIFEST)?;
+pub fn sign(place: &Path, keys: &[SecretKey]) -> Result<ParcelManifest, SignError> {
+    let path = if place.is_dir() { place.join(MANIFEST) } else { place.to_owned() };
+    let (folder, name) = (path.parent().unwrap_or(place), path.file_name().unwrap_or_default());
+    let name = name.to_string_lossy();
+    let data = Folder::new(folder).whole(&name, LARGEST_MANIFEST)?;
     let mut envelope = Envelope::parse(&data).map_err(Distrust::from)?;
     // Without signers nothing is asked for but that it is a manifest.
     let manifest = Signers::default().judge(&envelope)?.manifest;
     for key in keys {
         envelope.add(key).map_err(Distrust::from)?;
     }
-    let (path, new) = (folder.join(MANIFEST), folder.join(format!(".{MANIFEST}")));
+    let new = folder.join(format!(".{name}"));
     let written = File::create(&new)
         .and_then(|mut file| file.write_all(&envelope.to_bytes()).and_then(|()| file.sync_all()))
         .and_then(|()| fs::rename(&new, &path));

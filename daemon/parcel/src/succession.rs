@@ -43,6 +43,8 @@ pub enum SuccessionError {
     List(#[from] ListMistake),
     #[error(transparent)]
     Roster(#[from] RosterError),
+    #[error("it changes nothing")]
+    Nothing,
     #[error("it is list {found}, and the next one is {next}")]
     Number { found: u64, next: u64 },
     #[error(
@@ -70,6 +72,7 @@ impl Hint for SuccessionError {
             Self::Envelope(_) => Some("get the list again from its maker".into()),
             Self::List(mistake) => mistake.hint(),
             Self::Roster(error) => error.hint(),
+            Self::Nothing => Some("take it out of the folder".into()),
             Self::Number { .. } => Some("lists follow one another without a gap".into()),
             Self::Nobody { .. } => {
                 Some("a signer for all products can hand on any of them; or change media.signers on the station".into())
@@ -115,6 +118,11 @@ impl Roster {
         Digest::of(&serde_json::to_vec(&told).unwrap_or_default())
     }
 
+    /// The name of each, and of its key.
+    pub fn keys(&self) -> impl Iterator<Item = (&str, Digest)> {
+        self.listed.iter().zip(&self.keys).map(|(signer, key)| (&*signer.name, key.id()))
+    }
+
     /// To judge manifests by.
     pub fn signers(&self) -> Signers {
         let both = self.listed.iter().zip(&self.keys);
@@ -142,40 +150,54 @@ impl Roster {
             return Err(SuccessionError::Number { found: list.number, next });
         }
         let after = Self::new(list.signers.clone())?;
-        for changed in self.differing(&after) {
-            self.allow(changed, &verified.signers)?;
+        let changes = self.changes(&after);
+        if changes.is_empty() {
+            return Err(SuccessionError::Nothing);
+        }
+        for (changed, how) in changes {
+            self.allow(changed, how, &verified.signers)?;
         }
         Ok((after, list))
     }
 
-    /// The signers that are in one list alone. A key is the same however its PEM is written.
-    fn differing<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a ListedSigner> {
+    /// What is not as before. A key is the same however its PEM is written, and the order of a list says nothing.
+    fn changes<'a>(&'a self, after: &'a Self) -> Vec<(&'a ListedSigner, How)> {
+        let plain = |signer: &ListedSigner| ListedSigner { key: String::new(), ..signer.clone() };
         let only = |one: &'a Self, other: &'a Self| {
-            let same = move |(listed, key): (&ListedSigner, &PublicKey)| {
-                other.listed.iter().zip(&other.keys).any(|(other, other_key)| {
-                    let plain = |signer: &ListedSigner| ListedSigner {
-                        key: String::new(),
-                        ..signer.clone()
-                    };
-                    key == other_key && plain(listed) == plain(other)
-                })
+            let stays = move |(signer, key): &(&ListedSigner, &PublicKey)| {
+                let mut both = other.listed.iter().zip(&other.keys);
+                both.any(|(other, other_key)| *key == other_key && plain(signer) == plain(other))
             };
             let both = one.listed.iter().zip(&one.keys);
-            both.filter(move |one| !same(*one)).map(|(listed, _)| listed)
+            both.filter(move |one| !stays(one)).map(|(signer, _)| signer)
         };
-        only(self, other).chain(only(other, self))
+        let mut gone: Vec<_> = only(self, after).collect();
+        let mut all = Vec::new();
+        for new in only(after, self) {
+            let same = |old: &&ListedSigner| plain(old) == plain(new);
+            match gone.iter().position(same) {
+                Some(at) => all.push((gone.remove(at), How::Exchanged)),
+                None => all.push((new, How::New)),
+            }
+        }
+        all.extend(gone.into_iter().map(|old| (old, How::Gone)));
+        all
     }
 
-    /// Whether those who have signed may add, take out or change a signer.
+    /// Whether those who have signed may make a change.
     fn allow(
         &self,
         changed: &ListedSigner,
+        how: How,
         signed: &BTreeSet<Digest>,
     ) -> Result<(), SuccessionError> {
+        let concerned = self.listed.iter().filter(|signer| may_meet(signer, changed));
+        let most = concerned.map(|signer| signer.threshold).max().unwrap_or(1).max(1);
+        // Who asks for more signatures than are needed now asks that of others, too.
+        let is_raised = how == How::New && changed.threshold > most;
         let covers = |signer: &ListedSigner| {
-            signer.products.is_empty()
-                || !changed.products.is_empty()
-                    && changed.products.iter().all(|one| signer.products.contains(one))
+            let has_all = changed.products.iter().all(|one| signer.products.contains(one));
+            signer.products.is_empty() || !is_raised && !changed.products.is_empty() && has_all
         };
         let both = self.listed.iter().zip(&self.keys);
         let covering: Vec<_> = both.filter(|(signer, _)| covers(signer)).collect();
@@ -187,20 +209,35 @@ impl Roster {
         if covering.is_empty() {
             return Err(SuccessionError::Nobody { name, products });
         }
-        let concerned = self.listed.iter().filter(|signer| may_meet(signer, changed));
-        let needed = concerned.map(|signer| signer.threshold).max().unwrap_or(1).max(1);
+        // Another key in the same place lets nobody do more than before. So as many as there are are enough, where media
+        // needs signatures of others, too.
+        let count = |many: usize| u32::try_from(many).unwrap_or(u32::MAX);
+        let needed = match how {
+            How::Exchanged => most.min(count(covering.len())),
+            How::New | How::Gone => most,
+        };
         let names = |those: &[&(&ListedSigner, &PublicKey)]| {
             let names: Vec<&str> = those.iter().map(|(signer, _)| &*signer.name).collect();
             if names.is_empty() { "none".to_owned() } else { names.join(", ") }
         };
         let has = |(_, key): &&(&ListedSigner, &PublicKey)| signed.contains(&key.id());
         let found: Vec<_> = covering.iter().filter(has).collect();
-        if u32::try_from(found.len()).unwrap_or(u32::MAX) < needed {
+        if count(found.len()) < needed {
             let (covering, found) = (names(&covering.iter().collect::<Vec<_>>()), names(&found));
             return Err(SuccessionError::TooFew { name, products, needed, covering, found });
         }
         Ok(())
     }
+}
+
+/// How a signer is not as before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    /// It has another key, and nothing else is other.
+    Exchanged,
+    /// It was not there before, or not so.
+    New,
+    Gone,
 }
 
 /// Whether there may be a product that both may vouch for. Patterns whose beginnings differ before the first wildcard have
@@ -260,7 +297,8 @@ mod tests {
         };
         let all = |key| listed("a", key, &[], 1);
         let acme = |key| listed("b", key, &["acme-*", "x"], 1);
-        assert_eq!(next(vec![all(a), acme(b)], &[]), "a+b", "nothing is changed");
+        assert_eq!(next(vec![all(a), acme(b)], &[a]), "it changes nothing");
+        assert_eq!(next(vec![acme(b), all(a)], &[a, b]), "it changes nothing");
         assert_eq!(next(vec![all(c), acme(b)], &[a]), "a+b", "its own key is exchanged");
         assert_eq!(next(vec![all(c), acme(b)], &[c]), "a: none of 1");
         assert_eq!(next(vec![all(c), acme(b)], &[b]), "a: none of 1", "not for all products");
@@ -322,6 +360,25 @@ mod tests {
         let third = listed("c", c, &["acme-*"], 1);
         let list = signed(1, [apart.listed(), &[third]].concat(), &[a]);
         assert_eq!(told(apart.succeeded_by(&list, 1)), "a+b+d+c");
+        // Who may vouch for some products does not ask for more signatures than others do.
+        let limited = Roster::new(vec![listed("a", a, &[], 1), listed("b", b, &["x"], 1)]).unwrap();
+        let raised = || {
+            let third = listed("c", c, &["x"], 1);
+            vec![listed("a", a, &[], 1), listed("b", b, &["x"], 2), third]
+        };
+        assert_eq!(told(limited.succeeded_by(&signed(1, raised(), &[b]), 1)), "b: none of 1");
+        assert_eq!(told(limited.succeeded_by(&signed(1, raised(), &[a]), 1)), "a+b+c");
+        // A key is exchanged where media needs signatures of others, too; nothing else is, without them.
+        let several =
+            vec![listed("a", a, &[], 1), listed("b", b, &["x"], 2), listed("c", c, &["x"], 1)];
+        let several = Roster::new(several).unwrap();
+        let fresh = |products: &[&str]| {
+            let mut all = several.listed().to_vec();
+            all[0] = listed("a", d, products, 1);
+            all
+        };
+        assert_eq!(told(several.succeeded_by(&signed(1, fresh(&[]), &[a]), 1)), "a+b+c");
+        assert_eq!(told(several.succeeded_by(&signed(1, fresh(&["x"]), &[a]), 1)), "a: a of 2");
         // Nobody before may vouch for all products.
         let narrow = Roster::new(vec![listed("b", b, &["x"], 1)]).unwrap();
         let list = signed(1, vec![listed("b", b, &["x"], 1), listed("c", c, &[], 1)], &[b]);

@@ -59,7 +59,8 @@ impl Hint for Distrust {
             Self::Envelope(_) => Some("get the parcel again from its maker".into()),
             Self::Manifest(error) => error.hint(),
             Self::Unknown { .. } => Some(
-                "if its maker is to be trusted, list the maker's public key in media.signers"
+                "have it signed by one who is listed (`prestagectl media sign`); or, if its maker is to be trusted, list the \
+                 maker's public key in media.signers, or in the next list of signers"
                     .into(),
             ),
             Self::TooFew { .. } => Some("have it signed by the others, too".into()),

@@ -12,13 +12,11 @@ use std::time::Duration;
 
 use evidence::statement::Event;
 use jiff::Timestamp;
-use model::code::ReasonCode;
 use model::drive::{Diskseq, Geometry, Serial};
-use model::failure::{Reason, chain};
+use model::failure::chain;
 use model::orders::OrderPlace;
 use model::record::Record;
 use model::units::Bytes;
-use model::verdict::Verdict;
 use parking_lot::Mutex;
 use rusqlite::{Connection, Row as Found, Transaction, params};
 use uuid::Uuid;
@@ -313,50 +311,6 @@ impl Ledger {
         Ok(changed)
     }
 
-    /// Closes the records that an earlier station left open because it was killed, and returns them.
-    ///
-    /// # Errors
-    /// [`LedgerError`] if the records cannot be read or written.
-    pub fn close_interrupted(&self) -> Result<Vec<Record>, LedgerError> {
-        {
-            let database = self.0.database.lock();
-            if database.trusted(&self.0.location).is_err() {
-                // They are closed when the log has been verified, or a person has said that the ledger is to be used.
-                self.0.left_open.store(true, Ordering::Relaxed);
-                return Ok(Vec::new());
-            }
-        }
-        let open = self.select("WHERE verdict IS NULL ORDER BY rowid", &[])?;
-        let mut closed = Vec::with_capacity(open.len());
-        for record in open {
-            let record = match record {
-                Ok(record) => record,
-                Err(error) => {
-                    tracing::error!("left open: {}", chain(&error));
-                    continue;
-                }
-            };
-            let detail = "the station was killed while it imaged this drive";
-            let reason = Reason::new(ReasonCode::StationInterrupted, detail)
-                .with_hint("attach the drive again, or retry it");
-            let record = record.closed_with(Verdict::Stopped, reason, Timestamp::now());
-            match self.put(&record) {
-                Ok(()) => {
-                    let (job, told) = (record.job, record.sentence());
-                    tracing::warn!(%job, "a record was still open: {told}");
-                    closed.push(record);
-                }
-                // A row that somebody has copied from another's.
-                Err(error @ LedgerError::Closed { .. }) => {
-                    tracing::error!("left open: {}", chain(&error));
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        self.0.left_open.store(false, Ordering::Relaxed);
-        Ok(closed)
-    }
-
     /// The record of one job.
     ///
     /// # Errors
@@ -395,7 +349,7 @@ impl Ledger {
     }
 
     /// The rows that fit a condition, each as its record or as the reason why it holds none.
-    fn select(
+    pub(crate) fn select(
         &self,
         condition: &str,
         values: &[String],

@@ -2,6 +2,7 @@
 //! who finds out that the ledger cannot be used, and that it can be again.
 
 use std::collections::VecDeque;
+use std::mem::{self, Discriminant};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Weak};
 use std::thread;
@@ -56,7 +57,7 @@ impl RecordWriter {
         let watched = (ledger.clone(), Arc::downgrade(&report), Arc::clone(&since));
         let queue = VecDeque::new();
         // Whoever opened it has said so; its end is this thread's to tell, however soon that is.
-        let trouble = ledger.distrust().is_some();
+        let trouble = ledger.distrust().as_ref().map(mem::discriminant);
         let told = Vec::new();
         let writer = Writer { ledger, since, report, queue, trouble, told, owes: false };
         thread::Builder::new().name("records".into()).spawn(move || writer.run(&messages))?;
@@ -114,8 +115,8 @@ struct Writer<F> {
     since: Arc<Since>,
     report: Arc<F>,
     queue: VecDeque<WriterMessage>,
-    /// The ledger could not be used when it was last tried.
-    trouble: bool,
+    /// Why the ledger could not be used when it was last tried, by its kind.
+    trouble: Option<Discriminant<LedgerError>>,
     /// Of which records it was said, since the trouble began, that they wait.
     told: Vec<(Uuid, Option<Verdict>)>,
     /// A drive was refused because the ledger could not be used, and has not been told that it can.
@@ -129,7 +130,7 @@ impl<F: Fn(Trouble)> Writer<F> {
                 Ok(message) => {
                     self.queue.push_back(message);
                     // While there is trouble, the queue waits for the clock.
-                    if self.trouble && self.queue.len() > 1 {
+                    if self.trouble.is_some() && self.queue.len() > 1 {
                         continue;
                     }
                     self.work();
@@ -162,11 +163,11 @@ impl<F: Fn(Trouble)> Writer<F> {
         // That the small record of a refusal fits does not say that the next drive's will. A drive that was told so would be
         // begun and refused again and again.
         match self.ask(Ledger::check_room) {
-            Ok(()) if self.trouble || self.owes => {
-                if self.trouble {
+            Ok(()) if self.trouble.is_some() || self.owes => {
+                if self.trouble.is_some() {
                     tracing::info!("ledger {}: can be used again", self.ledger.path().display());
                 }
-                (self.trouble, self.owes) = (false, false);
+                (self.trouble, self.owes) = (None, false);
                 (self.report)(None);
             }
             Ok(()) => {}
@@ -221,11 +222,12 @@ impl<F: Fn(Trouble)> Writer<F> {
         }
     }
 
-    /// Says once that the ledger cannot be used, and once of each record that it waits for it.
+    /// Says once for each reason that the ledger cannot be used, and once of each record that it waits for it.
     fn fail(&mut self, error: &LedgerError) {
         let detail = chain(error);
         let refusal = Refusal::of(error.code(), error).with_hint_of(error);
-        let is_new = !std::mem::replace(&mut self.trouble, true);
+        let kind = mem::discriminant(error);
+        let is_new = self.trouble.replace(kind) != Some(kind);
         if is_new {
             self.told.clear();
             let hint = &refusal.hint;

@@ -82,6 +82,7 @@ impl<M: Clone> Station<M> {
         self.open_order(&number)?;
         if let Some(bay) = &bay {
             self.known_bay(bay)?;
+            self.order_is_for(&number, bay)?;
             let waits = |one: &&Insertion| {
                 let here = one.drive.bay.0 == *bay && !one.departed;
                 here && self.setup.policy.may_hold(&one.drive) && !one.has_passed()
@@ -126,6 +127,20 @@ impl<M: Clone> Station<M> {
     /// Forgets the orders that wait.
     pub(crate) fn forget_scans(&mut self) -> Answer {
         Answer::Forgotten(std::mem::take(&mut self.scanned.0).len())
+    }
+
+    /// Drives in the bay may belong to the order, as far as that can be known before one is in it.
+    fn order_is_for(&self, number: &str, bay: &str) -> Result<(), Denial> {
+        let named = self.setup.policy.named.iter().find(|named| named.name == bay);
+        let path = named.map_or(bay, |named| named.path.as_str());
+        // What has a place for anything may be any bay's.
+        let is_open = path.contains(['*', '?', '[']);
+        if is_open || self.orders.book.allows_bay(number, bay, path) {
+            return Ok(());
+        }
+        let detail = format!("bay {bay:?} is not in match.bays of order {number}");
+        let denial = Denial::new(DenialCode::UnclearScan, detail);
+        Err(denial.with_hint(format!("`prestagectl order show {number}` has its conditions")))
     }
 
     /// The bay belongs to the station, as far as that can be known before a drive is in it.

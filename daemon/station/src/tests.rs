@@ -1,6 +1,7 @@
 //! Paths through the station, event by event, without a drive or a runtime.
 
 pub(crate) mod by_hand;
+mod dated;
 mod departed;
 mod store;
 mod twins;
@@ -366,16 +367,6 @@ pub(crate) fn refusal(effects: &[Effect<&str>]) -> ReasonCode {
         }
         other => panic!("{other:?}"),
     }
-}
-
-#[test]
-fn media_past_its_day_is_not_used() {
-    let mut station = station();
-    with_media(&mut station);
-    let ticket = attach(&mut station, "sdb", 1);
-    let tomorrow = on(Date::constant(2027, 7, 1));
-    let effects = station.0.apply(Event::Judged(ticket, facts()), tomorrow);
-    assert_eq!(refusal(&effects), ReasonCode::MediaExpired);
 }
 
 #[test]

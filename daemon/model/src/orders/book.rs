@@ -60,6 +60,11 @@ impl Book {
         self.0.get(number).map(|(_, matcher)| matcher.differences(drive, tolerance))
     }
 
+    /// Whether drives in a bay may belong to an order, whatever else they are.
+    pub fn allows_bay(&self, number: &str, bay: &str, path: &str) -> bool {
+        self.0.get(number).is_some_and(|(_, matcher)| matcher.allows_bay(bay, path))
+    }
+
     /// The order that a drive belongs to: the one that somebody has named, or the one whose conditions all hold. Two such
     /// orders are none. Orders whose time has not come, or is over, give way to one in its time.
     pub fn choose(

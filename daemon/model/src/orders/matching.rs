@@ -99,13 +99,18 @@ impl Matcher {
         }
     }
 
+    /// Whether drives in a bay with this name and path may belong to the order, whatever else they are.
+    pub fn allows_bay(&self, bay: &str, path: &str) -> bool {
+        let any = |text: &str| self.bays.iter().any(|pattern| pattern.matches(text));
+        self.bays.is_empty() || any(path) || any(bay)
+    }
+
     /// Why a drive does not belong to the order; nothing if it does. Capacities may differ from the listed ones by this
     /// share.
     pub fn differences(&self, drive: Seen<'_>, tolerance: Share) -> Vec<Difference> {
         let mut all = Vec::new();
         let any = |patterns: &[glob::Pattern], text: &str| patterns.iter().any(|p| p.matches(text));
-        let bay = any(&self.bays, drive.path) || any(&self.bays, drive.bay);
-        if !self.bays.is_empty() && !bay {
+        if !self.allows_bay(drive.bay, drive.path) {
             all.push(Difference::Bay(drive.bay.to_owned()));
         }
         let model = drive.model;

@@ -1,8 +1,10 @@
 //! The ledger by itself, in folders of its own.
 
+use model::code::ReasonCode;
 use model::drive::Bay;
-use model::failure::Refusal;
+use model::failure::{Reason, Refusal};
 use model::hint::Hint as _;
+use model::verdict::Verdict;
 
 use super::*;
 

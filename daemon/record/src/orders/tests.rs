@@ -108,6 +108,41 @@ fn standing(ledger: &Ledger) -> Standing {
     ledger.standing("PO-1", article.as_ref()).unwrap().unwrap()
 }
 
+/// A drive goes on counting, and whoever ships the order is told what was done to it since.
+#[test]
+fn drives_that_are_not_as_they_passed_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = opened(&folder.path().join("ledger.db"));
+    let many = order(9);
+    change(&ledger, OrderAct::Add(Box::new(many.clone()))).unwrap();
+    let told = || {
+        let all = ledger.not_as_passed("PO-1", Digest([1; 32])).unwrap();
+        let line = |later: &model::api::orders::LaterJob| {
+            let verdict = later.verdict.map_or("running".into(), |verdict| verdict.to_string());
+            format!("{} {verdict} {}", later.serial, later.order.as_deref().unwrap_or("-"))
+        };
+        all.iter().map(line).collect::<Vec<_>>().join(", ")
+    };
+    for serial in ["A", "B", "C", "D"] {
+        pass(&ledger, begin(&ledger, &many, serial).unwrap());
+    }
+    assert_eq!(told(), "");
+    let runs = begin(&ledger, &many, "A").unwrap();
+    assert_eq!(told(), "A running PO-1");
+    fail(&ledger, runs, Code::WriteError);
+    assert_eq!(told(), "A failed PO-1");
+    // Other media, no order, another order; a refusal changes nothing, nor does a drive that does not count.
+    let other = Record { media: None, verdict: Some(Verdict::Passed), ..record("B") };
+    ledger.put(&other).unwrap();
+    ledger.put(&Record { order: None, verdict: Some(Verdict::Passed), ..record("C") }).unwrap();
+    ledger.put(&Record { verdict: Some(Verdict::Refused), ..record("D") }).unwrap();
+    ledger.put(&Record { verdict: Some(Verdict::Stopped), ..record("E") }).unwrap();
+    assert_eq!(told(), "A failed PO-1, B passed PO-1, C passed -");
+    pass(&ledger, begin(&ledger, &many, "A").unwrap());
+    assert_eq!(told(), "B passed PO-1, C passed -", "it is again");
+    assert_eq!(standing(&ledger).passed, 4);
+}
+
 #[test]
 fn a_place_is_reserved_and_settled_and_nothing_is_counted_twice() {
     let folder = tempfile::tempdir().unwrap();

@@ -76,3 +76,28 @@ fn what_somebody_has_done_is_found_later_too() {
     assert_eq!(ledger.of_job(opened.job).unwrap().unwrap().verdict, Some(Verdict::Stopped));
     ledger.check().unwrap();
 }
+
+/// Whoever asks for records to be written tells the station what has come of it.
+#[test]
+fn the_station_is_told_how_it_ends() {
+    for (spoil, expected) in [
+        ("", None),
+        (
+            "UPDATE records SET serial = 'X' WHERE verdict IS NOT NULL",
+            Some(ReasonCode::LedgerTampered),
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let (ledger, _) = unverified(&folder.path().join("ledger.db"), spoil);
+        ledger.close_interrupted().unwrap();
+        let (report, told) = std::sync::mpsc::channel();
+        let writer =
+            crate::writer::RecordWriter::start(ledger.clone(), move |trouble: Option<Refusal>| {
+                let _ = report.send(trouble.map(|refusal| refusal.code));
+            });
+        let writer = writer.unwrap();
+        ledger.verify_first(Duration::ZERO).unwrap();
+        assert_eq!(told.recv_timeout(Duration::from_secs(60)), Ok(expected), "{spoil}");
+        drop(writer);
+    }
+}
