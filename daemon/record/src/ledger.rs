@@ -74,6 +74,8 @@ pub(crate) struct Shared {
     boot: String,
     /// Whoever writes to the ledger waits for its file system.
     silent: AtomicBool,
+    /// Its log is being verified since it was opened.
+    pub(crate) unverified: AtomicBool,
     /// Records of an earlier station are open, because the ledger was changed by somebody when this one started.
     pub(crate) left_open: AtomicBool,
     /// One backup is made at a time.
@@ -100,6 +102,7 @@ impl Ledger {
             location,
             boot,
             silent: AtomicBool::new(false),
+            unverified: AtomicBool::new(false),
             left_open: AtomicBool::new(false),
             backups: Mutex::new(()),
             reader,
@@ -370,6 +373,7 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`] if the records cannot be read.
     pub fn of_insertion(&self, diskseq: Diskseq) -> Result<Vec<Record>, LedgerError> {
+        self.verified()?;
         let condition = "WHERE boot = ?1 AND diskseq = CAST(?2 AS INTEGER) ORDER BY rowid";
         let values = [self.0.boot.clone(), diskseq.0.to_string()];
         self.select(condition, &values)?.into_iter().collect()
@@ -380,6 +384,7 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`] if the records cannot be read.
     pub fn imagings(&self, serial: &Serial) -> Result<Vec<Record>, LedgerError> {
+        self.verified()?;
         let condition = "WHERE serial = ?1 AND disk_guid IS NOT NULL AND verdict IS NOT 'refused' ORDER BY rowid DESC";
         self.select(condition, &[serial.as_str().to_owned()])?.into_iter().collect()
     }
@@ -389,6 +394,7 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`] if the record cannot be read.
     pub fn latest_of(&self, serial: &Serial) -> Result<Option<Record>, LedgerError> {
+        self.verified()?;
         let condition = "WHERE serial = ?1 ORDER BY verdict IS 'refused', rowid DESC LIMIT 1";
         self.select(condition, &[serial.as_str().to_owned()])?.pop().transpose()
     }
@@ -401,6 +407,7 @@ impl Ledger {
         &self,
         serial: &Serial,
     ) -> Result<Option<(Record, Option<Record>)>, LedgerError> {
+        self.verified()?;
         let of = |and: &str| {
             let condition = format!(
                 "WHERE serial = ?1 AND disk_guid IS NOT NULL AND {and} ORDER BY rowid DESC LIMIT 1"
@@ -417,6 +424,7 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`] if the records cannot be read.
     pub fn of_disk(&self, disk_guid: &Uuid) -> Result<Option<Record>, LedgerError> {
+        self.verified()?;
         let condition = "WHERE disk_guid = ?1 ORDER BY rowid DESC LIMIT 1";
         self.select(condition, &[disk_guid.to_string()])?.pop().transpose()
     }

@@ -1,6 +1,8 @@
 //! Who vouches for media: the manifest beside it is read and its signatures are checked, after intake has read the media.
 
 use std::io;
+use std::thread;
+use std::time::Duration;
 
 use jiff::{Timestamp, Unit};
 use model::code::FindingCode as Code;
@@ -10,12 +12,16 @@ use model::media::{IntakeOutcome, Media, Signed};
 use model::parcel::{BESIDE, LARGEST_MANIFEST, ParcelManifest};
 use parcel::{Distrust, Vouched};
 use record::file::ordinary;
+use record::ledger::LedgerError;
 use signing::Envelope;
 use station::{Acceptance, Answer, Event, Reply};
 use tokio::sync::mpsc;
 
 use super::{OpenMaster, Services};
 use crate::clock::Ahead;
+
+/// When it is tried again to note something.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Adds to what intake has found who vouches for the media, and what is wrong with that. What was seen of a product is in
 /// the ledger before the station can use the media.
@@ -40,7 +46,14 @@ pub(super) fn vouch(
                 Some(Ahead { believed: false, .. }) => Timestamp::UNIX_EPOCH,
                 _ => *created,
             };
-            if let Err(error) = services.ledger.note_product(product, *sequence, seen) {
+            let noted = loop {
+                match services.ledger.note_product(product, *sequence, seen) {
+                    // Until a long log is verified, no drive gets the media anyway.
+                    Err(LedgerError::Verifying { .. }) => thread::sleep(AGAIN),
+                    noted => break noted,
+                }
+            };
+            if let Err(error) = noted {
                 tracing::error!("{product} {sequence} cannot be noted: {}", chain(&error));
             }
         }

@@ -169,8 +169,7 @@ impl Explained for FailureCode {
                     `prestagectl media have` tells a maker what this station has.",
             },
             Self::SignerUnknown => Advice {
-                now: "have it signed by one who is listed (`media sign`), or list the maker's public key if the maker is to be \
-                    trusted",
+                now: "have it signed by one who is listed, or list the maker's public key",
                 operator: "Tell the engineer. Do not use media from a source that nobody knows.",
                 engineer: "The detail names the keys that have signed. `media.signers` lists whose signatures count, for \
                     which products, and how many are needed.",

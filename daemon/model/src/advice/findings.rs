@@ -145,8 +145,7 @@ impl Explained for FindingCode {
                     must be of this very file.",
             },
             Self::SignerUnknown => Advice {
-                now: "have it signed by one who is listed (`media sign`), or list the maker's public key if the maker is to be \
-                    trusted",
+                now: "have it signed by one who is listed, or list the maker's public key",
                 operator: TELL,
                 engineer: "The detail names who has signed. Do not list a key that you did not get from its owner.",
             },

@@ -166,8 +166,7 @@ impl Explained for ReasonCode {
                     which `media receive` lays there; it must be of this very file.",
             },
             Self::SignerUnknown => Advice {
-                now: "have it signed by one who is listed (`media sign`), or list the maker's public key if the maker is to be \
-                    trusted",
+                now: "have it signed by one who is listed, or list the maker's public key",
                 operator: "Tell the engineer. Nothing is wrong with the drive.",
                 engineer: "`prestagectl media show NAME` says who has signed and who is needed. Do not list a key that \
                     you did not get from its owner.",

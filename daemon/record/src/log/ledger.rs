@@ -43,10 +43,21 @@ impl Ledger {
     pub fn distrust(&self) -> Option<LedgerError> {
         let Shared { location, database, left_open, .. } = &*self.0;
         let trusted = database.lock().trusted(location);
-        let closing = || left_open.load(Ordering::Relaxed);
-        trusted
-            .err()
-            .or_else(|| closing().then(|| LedgerError::Verifying { path: location.path.clone() }))
+        let is_closing = || left_open.load(Ordering::Relaxed);
+        let verifying = || LedgerError::Verifying { path: location.path.clone() };
+        let late = || self.verified().err().or_else(|| is_closing().then(verifying));
+        trusted.err().or_else(late)
+    }
+
+    /// Nothing is decided or shown by what stands in a ledger whose log is still being verified.
+    ///
+    /// # Errors
+    /// [`LedgerError::Verifying`] as long as it is.
+    pub(crate) fn verified(&self) -> Result<(), LedgerError> {
+        match self.0.unverified.load(Ordering::Relaxed) {
+            true => Err(LedgerError::Verifying { path: self.path().to_owned() }),
+            false => Ok(()),
+        }
     }
 
     /// What keeps a station from starting with this ledger: what somebody has done to it, if it cannot be read for that.
@@ -104,12 +115,14 @@ impl Ledger {
         let Shared { location, .. } = &*self.0;
         let (done, told) = mpsc::channel();
         let ledger = self.clone();
+        self.0.unverified.store(true, Ordering::Relaxed);
         let verify = move || {
             // Nobody waits any longer.
             if let Err(SendError(Err(error))) = done.send(ledger.verify_now()) {
                 let mut database = ledger.0.database.lock();
                 database.is_verified = true;
                 database.blame(&ledger.0.location, &Tampered::Unreadable(chain(&error)));
+                ledger.0.unverified.store(false, Ordering::Relaxed);
             }
         };
         let thread = thread::Builder::new().name("records/verify".into());
@@ -134,7 +147,11 @@ impl Ledger {
         let verification = database.lock().verification(location)?;
         let found = verification.run()?;
         database.lock().judge(location, found)?;
-        if self.tampered().is_none() { self.close_left_open() } else { Ok(()) }
+        if self.tampered().is_none() {
+            self.close_left_open()?;
+        }
+        self.0.unverified.store(false, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Closes what an earlier station has left open, if that was to be done later.

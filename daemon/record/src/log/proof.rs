@@ -66,6 +66,7 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`] if the ledger cannot be read.
     pub fn proven(&self, serial: &Serial) -> Result<Sought, LedgerError> {
+        self.verified()?;
         let sought = self.read(|db| {
             let failed = querying(self.path(), "read its log");
             let of_log = |source| {

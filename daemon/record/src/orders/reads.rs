@@ -72,6 +72,7 @@ impl Ledger {
         number: &str,
         article: Option<&Article>,
     ) -> Result<Option<Standing>, LedgerError> {
+        self.verified()?;
         self.read(|db| {
             let read = || -> rusqlite::Result<Option<Standing>> {
                 let sql = "SELECT media, state, reason, approved FROM orders WHERE number = ?1";
@@ -95,6 +96,7 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`] if it cannot be read.
     pub fn units(&self, serial: &Serial) -> Result<BTreeMap<String, Unit>, LedgerError> {
+        self.verified()?;
         self.read(|db| {
             let read = || -> rusqlite::Result<BTreeMap<String, Unit>> {
                 let sql = "SELECT units.number, attempts, failures, passed FROM units

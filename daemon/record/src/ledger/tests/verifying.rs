@@ -19,6 +19,7 @@ fn unverified(path: &Path, spoil: &str) -> (Ledger, Record) {
         (database.is_verified, database.tampered) = (false, None);
         database.seal.set(None);
     }
+    ledger.0.unverified.store(true, Ordering::Relaxed);
     (ledger, opened)
 }
 
@@ -47,6 +48,8 @@ fn nothing_is_written_before_the_log_is_verified() {
     assert!(waits(ledger.put(&open_record())) && waits(ledger.check()));
     assert!(waits(ledger.distrust().map_or(Ok(()), Err)) && waits(ledger.takes_writes()));
     assert!(waits(ledger.verify().map(drop)), "it is being done");
+    assert!(waits(ledger.of_insertion(opened.diskseq).map(drop)), "nothing is decided by it");
+    assert!(waits(ledger.proven(opened.serial.as_ref().unwrap()).map(drop)), "nor proven");
     assert!(ledger.close_interrupted().unwrap().is_empty());
     assert_eq!(ledger.of_job(opened.job).unwrap().unwrap().verdict, None);
     // Nothing of it is tampering, which somebody could acknowledge.
