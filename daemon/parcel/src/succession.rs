@@ -313,7 +313,7 @@ mod tests {
         assert_eq!(next(vec![all(a), listed("b", b, &["acme-*", "y"], 1)], &[b]), "b: none of 1");
         assert_eq!(
             next(vec![all(a), listed("other", b, &["acme-*", "x"], 1)], &[d]),
-            "b: none of 1"
+            "other: none of 1"
         );
         // Forged, of another number, of another kind, or not to be used.
         assert!(told(before.succeeded_by(&signed(2, vec![all(a)], &[a]), 1)).contains("list 2"));
