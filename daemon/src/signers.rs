@@ -19,7 +19,7 @@ use record::signer_list::{InForce, Known};
 use signing::{Envelope, EnvelopeError};
 
 /// When it is tried again to note which signers are in force.
-const AGAIN: Duration = Duration::from_secs(10);
+const AGAIN: Duration = Duration::from_secs(1);
 /// How PEM begins.
 const PEM: &str = "-----BEGIN";
 /// No key is longer.
@@ -184,7 +184,7 @@ fn lists(folder: &Path) -> Result<Vec<Listed>, ListError> {
     let mut all: Vec<Listed> = Vec::new();
     for entry in fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
-        let is_list = path.extension().is_some_and(|ending| ending == "json");
+        let is_list = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json"));
         let is_hidden =
             path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
         if !is_list || is_hidden {

@@ -23,7 +23,7 @@ from drives import MIB, Bays, Cannot, Throttle, output
 from station import Station
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-PROGRAMS = ROOT / "target/release"
+PROGRAMS = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
 HASH_HELPER = PROGRAMS / "examples/hash-rate"
 BACKINGS = ["disk", "memory", "throttled"]
 PARTS = ["fio", "prestaged", "wimlib", *CONTENDERS]

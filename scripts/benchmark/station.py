@@ -132,6 +132,11 @@ class Station:
         self.watch(lambda status: own(status) and not status["presses"])
         return own(self.status())[0]["payload_bytes"]
 
+    def remove(self, master):
+        """Removes a master. One that was derived may be gone with its base."""
+        with contextlib.suppress(RuntimeError):
+            self.control("master", "remove", master["id"])
+
     def derive(self, media):
         """Has a master made for a drive of another size than there are; how long that takes, and what it takes of the
         store."""
@@ -142,7 +147,7 @@ class Station:
         seconds, masters = time.monotonic() - start, self.status()["masters"]
         new = [master for master in masters if master["id"] not in before]
         for master in new:
-            self.control("master", "remove", master["id"])
+            self.remove(master)
         return {
             "derive_seconds": seconds,
             "derived_bytes": sum(master["allocated_bytes"] for master in new),
@@ -170,7 +175,7 @@ class Station:
         if first:
             # What is derived goes with its base, so the base, which is the smallest, goes last.
             for master in sorted(self.status()["masters"], key=lambda master: -master["size_bytes"]):
-                self.control("master", "remove", master["id"])
+                self.remove(master)
         serials = set(bays.next_names(count, self.prefix))
         Path(f"/proc/{pid}/clear_refs").write_text("5")  # starts VmHWM anew
         # All at once, as the others: drives wait until the station is armed.

@@ -249,7 +249,7 @@ fn show(media: &MediaView, terminal: Option<usize>) -> String {
             told => told.join("; "),
         };
         line("claims", claims);
-        manifest.offer.iter().for_each(|offer| line("offer", offer.clone()));
+        manifest.offer.iter().for_each(|offer| line("maker's offer", offer.clone()));
     }
     if let Some(compression) = &media.compression {
         line("compression", compression.clone());

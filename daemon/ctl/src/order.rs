@@ -157,8 +157,15 @@ async fn add(client: &Client, out: &Output, path: &Path) -> Result<u8, CommandEr
     let added = all.iter().filter(|one| orders.iter().any(|order| order.number == one.number));
     let lines: Vec<String> = added
         .map(|order| {
-            let known = snapshot.media.iter().any(|media| media.sha256 == Some(order.media));
-            let lacks = if known { "" } else { "; its media is not in the inbox yet" };
+            let known = snapshot.media.iter().find(|media| media.sha256 == Some(order.media));
+            let other = |name: &str| order.media_name.as_deref().is_some_and(|said| said != name);
+            let lacks = match known {
+                None => "; its media is not in the inbox yet".to_owned(),
+                Some(media) if other(&media.name) => {
+                    format!("; the inbox has its media as {}", media.name)
+                }
+                Some(_) => String::new(),
+            };
             format!("{}{lacks}", line(order))
         })
         .collect();

@@ -106,7 +106,7 @@ pub(super) async fn note(
         let detail = serde_json::json!({ "path": path, "said": said });
         let event = Event { kind: kind.to_owned(), at: Timestamp::now(), operator, detail };
         let noting = tokio::task::spawn_blocking(move || {
-            if let Err(error) = ledger.happened(event) {
+            if let Err(error) = ledger.happened_meanwhile(event) {
                 // What was asked for is done.
                 tracing::error!("not in the log: {kind} {path}: {}", chain(&error));
             }

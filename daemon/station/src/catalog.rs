@@ -70,6 +70,12 @@ impl EntryState {
     /// It waits to be checked.
     const WAITING: Self = Self::Checking { since: None, done: 0.0 };
 
+    /// To which drives its maker has it made available, if the manifest says so.
+    fn wished(&self) -> Option<Offer> {
+        let Self::Media(media) = self else { return None };
+        media.signed.as_ref()?.manifest.offer.as_ref()?.parse().ok()
+    }
+
     /// The digest of the media, once it is known.
     fn sha256(&self) -> Option<Digest> {
         match self {
@@ -250,16 +256,21 @@ impl MediaCatalog {
         self.valid().into_iter().find(|media| media.sha256 == sha256)
     }
 
-    /// To which drives media is made available, and who has said so. Where nobody has, the narrowest counts that is made of
-    /// any file with the same content: a copy must not be more available than the file whose name the configuration has.
+    /// To which drives media is made available, and who has said so. Where nobody has, the narrowest counts that the
+    /// configuration, or a manifest, says of any file with the same content: a copy must not be more available than the file
+    /// whose name the configuration has.
     fn offered(&self, name: &str, sha256: Option<Digest>) -> Offered<'_> {
         let own = self.offers.of(name, sha256);
         if own.said.is_some() || sha256.is_none() {
             return own;
         }
         let same = self.entries.iter().filter(|(_, entry)| entry.state.sha256() == sha256);
-        let all = same.map(|(path, _)| self.offers.of(&file_name(path), sha256));
-        all.chain([own]).min_by_key(|offered| offered.offer).unwrap_or(own)
+        let offered = |(path, entry): (&PathBuf, &Entry)| {
+            let offered = self.offers.of(&file_name(path), sha256);
+            let wished = entry.state.wished().unwrap_or(offered.offer);
+            Offered { offer: offered.offer.min(wished), ..offered }
+        };
+        same.map(offered).chain([own]).min_by_key(|offered| offered.offer).unwrap_or(own)
     }
 
     /// Takes up what an operator has said of media.

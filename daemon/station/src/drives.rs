@@ -193,7 +193,17 @@ impl<M: Clone> Station<M> {
         }
         let mut facts = match facts {
             Ok(facts) => facts,
-            Err(refusal) => return self.refuse(&ticket.key, vec![refusal], now),
+            Err(refusal) => {
+                let Some(insertion) = self.insertions.get_mut(&ticket.key) else {
+                    return Vec::new();
+                };
+                // Of drives that are not the station's there are no records.
+                if self.setup.policy.may_hold(&insertion.drive) {
+                    return self.refuse(&ticket.key, vec![refusal], now);
+                }
+                insertion.enter(Phase::Refused(vec![refusal]));
+                return Vec::new();
+            }
         };
         let previous = mem::take(&mut facts.previous);
         let previous = earlier::believed(previous, &insertion.drive, &facts.content);

@@ -165,7 +165,7 @@ fn as_many_sign_as_are_asked_for() {
     let both = [("maker", &*desk.text("maker.pub"), 2), ("second", &key("second"), 1)];
     rig.set("media.signers", signers(&both));
     rig.start();
-    let parcel = desk.pack("win11-7.wim", 7, &[]);
+    let parcel = desk.pack("win11-7.wim", 7, &["--offer", "by_hand"]);
     let text = rig.ctl_fails(2, &["media", "receive", parcel.to_str().unwrap()]);
     assert!(text.contains("needs signatures of 2 signers, and has maker"), "{text}");
     let sign = ["media", "sign", parcel.to_str().unwrap(), "--key", &desk.text("second")];
@@ -173,4 +173,8 @@ fn as_many_sign_as_are_asked_for() {
     rig.ctl_ok(&["media", "receive", parcel.to_str().unwrap()]);
     let media = rig.wait_media("win11-7.wim", "valid");
     assert_eq!(media["signed"]["by"], serde_json::json!(["maker", "second"]));
+    // The maker's word makes it narrower, and the operator's counts more.
+    assert_eq!(media["offer"], "by_hand");
+    rig.ctl_ok(&["media", "offer", "win11-7.wim", "automatic"]);
+    assert_eq!(rig.wait_media("win11-7.wim", "valid")["offer"], "automatic");
 }

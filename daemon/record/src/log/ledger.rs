@@ -214,6 +214,19 @@ impl Ledger {
         self.change("write to it", |_| Ok(()))
     }
 
+    /// [`Self::happened`], as soon as the log is verified.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn happened_meanwhile(&self, event: Event) -> Result<(), LedgerError> {
+        loop {
+            match self.happened(event.clone()) {
+                Err(LedgerError::Verifying { .. }) => thread::sleep(Duration::from_secs(1)),
+                noted => return noted,
+            }
+        }
+    }
+
     /// Notes in the log that something has happened.
     ///
     /// # Errors

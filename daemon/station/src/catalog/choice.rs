@@ -273,6 +273,7 @@ mod tests {
         );
         offer(&mut catalog, "a.wim", Offer::Automatic);
         assert_eq!(told(&catalog, None), "a.wim", "somebody has said so, of the content");
+        offer(&mut catalog, "a.wim", Offer::Hidden);
     }
 
     /// A file that cannot be used changes nothing about the one that can; without one, it is the reason.
