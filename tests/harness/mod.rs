@@ -117,7 +117,7 @@ impl Rig {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         // All are as long, so that the pattern of the bays of one is not the beginning of another's drives.
-        let name = format!("T{}N{count:04}", std::process::id());
+        let name = format!("T{:05}N{count:03x}", std::process::id() % 100_000);
         let folder = std::env::temp_dir().join(format!("prestaged-{name}"));
         fs::create_dir_all(folder.join("inbox")).unwrap();
         fs::create_dir_all(folder.join("drives")).unwrap();
