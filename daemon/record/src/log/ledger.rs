@@ -41,12 +41,9 @@ impl Ledger {
 
     /// Why the ledger cannot be used for now, though it is there: somebody has changed it, or its log is being verified.
     pub fn distrust(&self) -> Option<LedgerError> {
-        let Shared { location, database, left_open, .. } = &*self.0;
+        let Shared { location, database, .. } = &*self.0;
         let trusted = database.lock().trusted(location);
-        let is_closing = || left_open.load(Ordering::Relaxed);
-        let verifying = || LedgerError::Verifying { path: location.path.clone() };
-        let late = || self.verified().err().or_else(|| is_closing().then(verifying));
-        trusted.err().or_else(late)
+        trusted.err().or_else(|| self.verified().err())
     }
 
     /// Nothing is decided or shown by what stands in a ledger whose log is still being verified.
