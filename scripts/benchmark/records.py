@@ -1,7 +1,7 @@
 """What a ledger of many records takes: `scripts/bench records [--counts 200000,1000000] [--scratch FOLDER]`.
 
 Makes a ledger of so many records, opens and closes each as a job does, and then starts a station with it: time and memory
-of the start, how long it takes to verify the whole log beside it, and what operators ask costs. Needs room for about 9 GB for each million, best in
+of the start, the time until the whole log is verified beside it, and the cost of what operators ask. Needs room for about 9 GB for each million, best in
 memory (/dev/shm). What the log adds to closing a record is at most the difference between closing one and opening one:
 both write the row in a transaction of their own, and only closing adds an entry.
 """

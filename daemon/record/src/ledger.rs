@@ -76,7 +76,8 @@ pub(crate) struct Shared {
     silent: AtomicBool,
     /// Its log is being verified since it was opened.
     pub(crate) unverified: AtomicBool,
-    /// Records of an earlier station are open, because the ledger was changed by somebody when this one started.
+    /// Records of an earlier station are open, because the ledger was changed by somebody when this one started, or its log
+    /// is still being verified.
     pub(crate) left_open: AtomicBool,
     /// One backup is made at a time.
     pub(crate) backups: Mutex<()>,
