@@ -24,7 +24,7 @@ use model::identity::{GPT_HEADER_BYTES, Identity};
 use model::layout::{Layout, Places, Plan, Role};
 use model::manifest::Manifest;
 use model::media::IntakeOutcome;
-use model::parcel::{FileClaim, IndexClaim, PackClaim, ParcelManifest};
+use model::parcel::{Contents, FileClaim, IndexClaim, PackClaim, ParcelManifest};
 use model::ranges::Range;
 use model::units::{ByteRate, Bytes, MIB, SectorSize};
 use parcel::{Distrust, Have, Index, Signers};
@@ -212,6 +212,7 @@ pub fn parcel_index(data: &[u8]) {
         file: file(sum(0).saturating_add(sum(1))),
         guid: String::new(),
         images: 1,
+        contents: Contents::default(),
         index: IndexClaim {
             sha256: Digest::of(data),
             pieces: Bytes::of(data.chunks_exact(48).len()).0,

@@ -12,6 +12,7 @@ use media::worker::protocol::emit;
 use media::worker::{Given, Probe, Task, Work};
 use model::api::line::Line;
 use model::composition::{Create, Split};
+use model::parcel::Describe;
 use rustix::process::{Resource, Rlimit, Signal};
 use serde::de::IgnoredAny;
 use std::os::fd::OwnedFd;
@@ -49,6 +50,7 @@ fn perform_any(request: &[u8], files: Vec<OwnedFd>) -> anyhow::Result<Line> {
         DeriveTask::NAME => perform::<DeriveTask>(request, files),
         Create::NAME => perform::<Create>(request, files),
         Split::NAME => perform::<Split>(request, files),
+        Describe::NAME => perform::<Describe>(request, files),
         Audit::NAME => perform::<Audit>(request, files),
         Verify::NAME => perform::<Verify>(request, files),
         _ => bail!("{name:?} is not a task for a worker"),

@@ -46,13 +46,14 @@ def fill(folder, seed, total, packages):
 
 
 def month_later(folder, seed):
+    """Changes 15 of 100 files, and adds 4, over all sizes: the largest few must not decide what the share is."""
     chance = random.Random(seed)
-    files = sorted(path for path in (folder / "Windows").rglob("*") if path.is_file())
-    for path in files:
+    files = [path for path in (folder / "Windows").rglob("*") if path.is_file()]
+    for number, path in enumerate(sorted(files, key=lambda path: (path.stat().st_size, path.name))):
         size = path.stat().st_size
-        if chance.random() < 0.15:
+        if number * 15 % 100 < 15:
             path.write_bytes(content(chance, size))
-        if chance.random() < 0.04:
+        if (number + 50) * 4 % 100 < 4:
             path.with_suffix(".new").write_bytes(content(chance, size))
 
 

@@ -323,6 +323,11 @@ pub(super) struct PackArguments {
     /// Size of the largest file in the parcel.
     #[arg(long, value_name = "SIZE", default_value = "2147483647", value_parser = pack_size)]
     pub(super) pack_size: Bytes,
+    /// The image that becomes the volume, as the station's `media.image`; what it holds is told in the manifest.
+    #[arg(long, value_name = "INDEX", default_value_t = 1)]
+    pub(super) image: u32,
+    #[command(flatten)]
+    pub(super) by: WorkerArguments,
 }
 
 #[derive(Debug, Args)]

@@ -16,7 +16,8 @@ use model::units::Bytes;
 use super::arguments::{CreateArguments, SplitArguments};
 use super::output::{Output, narrow};
 use super::{CommandError, exit, usage, words};
-use folder::WorkFolder;
+pub(super) use folder::WorkFolder;
+pub(super) use worker::Run;
 
 /// Makes media by a recipe.
 pub(super) async fn create(out: &Output, arguments: &CreateArguments) -> Result<u8, CommandError> {
@@ -32,8 +33,9 @@ pub(super) async fn create(out: &Output, arguments: &CreateArguments) -> Result<
     let search = config::Tools::default().search;
     let task = Create { parts, folder: folder.path().to_owned(), search, extent };
     let name = name_of(&target);
-    let created: Created =
-        worker::run(out, ends, by.program.as_deref(), "create", &task, &name).await?;
+    let program = by.program.as_deref();
+    let run = Run { program, task: "create", name: &name, doing: "making", bar: !out.json };
+    let created: Created = run.of(&task, Some(ends)).await?;
     if *check {
         out.print(&created, |terminal| narrow(&checked(&created, &target), terminal));
         return Ok(exit::DONE);
@@ -59,7 +61,9 @@ pub(super) async fn split(out: &Output, arguments: &SplitArguments) -> Result<u8
     refuse_existing(&target, another)?;
     let task = Split { wim, folder: folder.path().to_owned(), stem, size: *size };
     let name = name_of(&target);
-    let parts: Parts = worker::run(out, ends, by.program.as_deref(), "split", &task, &name).await?;
+    let program = by.program.as_deref();
+    let run = Run { program, task: "split", name: &name, doing: "splitting into", bar: !out.json };
+    let parts: Parts = run.of(&task, Some(ends)).await?;
     parts.files.iter().try_for_each(|part| refuse_existing(&place.join(part), another))?;
     // The first part last: without it the others are no media.
     for part in parts.files.iter().rev() {

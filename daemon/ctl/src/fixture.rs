@@ -13,7 +13,7 @@ use model::drive::{Bay, Bus, Geometry, Serial};
 use model::failure::{Failure, Finding, Reason, Refusal};
 use model::job::{Bottleneck, State};
 use model::manifest::MasterId;
-use model::media::{BootImage, Image, Inventory};
+use model::media::{BootImage, CachedPackage, Image, Inventory};
 use model::offer::Offer;
 use model::orders::OrderStage;
 use model::record::Record;
@@ -266,7 +266,7 @@ fn media() -> MediaView {
             reparse_points: 66,
             secured: 2100,
             encrypted: 0,
-            packages: vec!["PRE00001".into(), "PRE00002".into()],
+            packages: [("PRE00001", 3), ("PRE00002", 41)].map(package).into(),
             boot_wim_bytes: Some(Bytes(412_345_678)),
             least_bytes: Bytes(19_300_000_000),
         }),
@@ -289,6 +289,15 @@ fn media() -> MediaView {
             FindingCode::BootManager2011,
             "the boot manager is signed only by Microsoft's certificate of 2011",
         )],
+    }
+}
+
+fn package((id, files): (&str, u64)) -> CachedPackage {
+    CachedPackage {
+        id: id.into(),
+        files,
+        size_bytes: Bytes(files * 1_234_567),
+        sha256_of_list: digest(id),
     }
 }
 

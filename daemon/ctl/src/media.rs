@@ -15,7 +15,7 @@ use model::api::requests::{AcceptRequest, OfferRequest};
 use model::api::snapshot::{MediaState, MediaView, Snapshot};
 use model::code::DenialCode;
 use model::failure::Finding;
-use model::media::Signed;
+use model::media::{CachedPackage, Signed};
 use model::offer::Offer;
 use model::units::Bytes;
 
@@ -274,7 +274,11 @@ fn show(media: &MediaView, terminal: Option<usize>) -> String {
                 found.short_names, found.named_streams, found.reparse_points, found.secured
             ),
         );
-        line("packages", found.packages.join(", "));
+        for package in &found.packages {
+            let CachedPackage { id, files, size_bytes, sha256_of_list } = package;
+            let text = format!("{files} files, {}, {sha256_of_list}", bytes(*size_bytes));
+            line(&format!("package {id}"), text);
+        }
         line("boot.wim", found.boot_wim_bytes.map_or_else(|| "none".into(), bytes));
         line("needs", format!("{} or more on the Windows volume", bytes(found.least_bytes)));
     }

@@ -2,7 +2,9 @@
 //! write; the daemon is asked only where its inbox is and whom it trusts.
 
 use std::fs;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -10,12 +12,13 @@ use serde_json::json;
 
 use parcel::{
     Distrust, Folder, Have, HaveFile, Order, ReceiveError, Received, Receiver, Roster, Signer,
-    Signers, Source,
+    Signers, Source, Unsigned,
 };
 use signing::{Envelope, PublicKey, SecretKey};
 
 use super::arguments::{PackArguments, ReceiveArguments};
 use super::client::Client;
+use super::composing::{Run, WorkFolder};
 use super::output::{Output, put};
 use super::progress::Progress;
 use super::remote::{self, Remote};
@@ -23,7 +26,7 @@ use super::{CommandError, exit, words};
 use model::api::snapshot::{MediaState, Snapshot};
 use model::digest::Digest;
 use model::failure::chain;
-use model::parcel::{BESIDE, ParcelManifest, Product};
+use model::parcel::{BESIDE, Contents, Describe, ParcelManifest, Product};
 use model::units::Bytes;
 
 /// The program that packs, as manifests name it.
@@ -90,22 +93,56 @@ pub(super) fn pack(out: &Output, arguments: &PackArguments) -> Result<u8, Comman
         made_by: PROGRAM.to_owned(),
     };
     let name = arguments.file.file_name().unwrap_or_default().to_string_lossy();
-    let packed = parcel::pack(&order, bar(&name, !out.json))
-        .map_err(|error| CommandError::of(exit::FAILED, &error))?;
+    // What the media holds is looked up beside the reading.
+    let (unsigned, contents) = thread::scope(|scope| {
+        let describing = scope.spawn(|| describe(arguments, &name));
+        let unsigned = Unsigned::read(&order, bar(&name, !out.json));
+        (unsigned, describing.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    });
+    let failed = |error| CommandError::of(exit::FAILED, &error);
+    let packed = unsigned.map_err(failed)?.sign(contents?).map_err(failed)?;
     let document = json!({
         "parcel": packed.folder, "packed_bytes": packed.packed, "manifest": packed.manifest,
     });
     out.print(&document, |_| {
-        let ParcelManifest { file, product, sequence, packs, index, .. } = &packed.manifest;
+        let ParcelManifest { file, product, sequence, packs, index, contents, .. } =
+            &packed.manifest;
         let share = percent(packed.packed, file.size_bytes);
         let packs = words::plural(packs.len(), "pack", "packs");
         let (folder, pieces) = (packed.folder.display(), index.pieces);
         format!(
-            "{folder}: {product} {sequence}, {pieces} pieces, {} of {} ({share:.0} %) in {packs}",
-            packed.packed, file.size_bytes
+            "{folder}: {product} {sequence}, {pieces} pieces, {} of {} ({share:.0} %) in {packs}\n{}",
+            packed.packed,
+            file.size_bytes,
+            held(contents)
         )
     });
     Ok(exit::DONE)
+}
+
+/// What is signed of what media holds, in a line.
+fn held(contents: &Contents) -> String {
+    let boot = contents.boot_image.as_ref().map_or_else(
+        || "no boot image that a first start could run".to_owned(),
+        |boot| format!("boot image {}", boot.name),
+    );
+    let packages = words::plural(contents.packages.len(), "package", "packages");
+    format!("it holds {boot}, and {packages}")
+}
+
+/// What media holds, found by a worker.
+fn describe(arguments: &PackArguments, name: &str) -> Result<Contents, CommandError> {
+    let PackArguments { file, to, image, by, .. } = arguments;
+    let wim = std::path::absolute(file).unwrap_or_else(|_| file.clone());
+    let folder = WorkFolder::beside(&to.join(name))?;
+    let task = Describe { wim, image: *image, folder: folder.path().to_owned() };
+    let program = by.program.as_deref();
+    let run = Run { program, task: "describe", name, doing: "reading", bar: false };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| {
+        CommandError::new(exit::FAILED, format!("cannot wait for a worker: {error}"))
+    })?;
+    runtime.block_on(run.of(&task, None))
 }
 
 /// Signs a parcel that others have made, and says what was signed.

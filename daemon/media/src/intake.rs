@@ -6,6 +6,7 @@
 mod bounded;
 mod lost;
 pub(crate) mod names;
+pub(crate) mod packages;
 pub(crate) mod parts;
 mod rehearse;
 mod tree;
@@ -331,15 +332,18 @@ fn check_unchanged(files: &[MediaFile]) -> Result<(), IntakeError> {
 /// Texts from the XML are shown up to this many characters.
 const SHOWN: usize = 256;
 
+/// A text of the WIM's XML about an image, as it is shown.
+pub(crate) fn text(wim: &Wim, image: u32, name: &str) -> String {
+    let text = wim.property(image, name).and_then(|text| printable(&text));
+    text.map(|text| text.chars().take(SHOWN).collect()).unwrap_or_default()
+}
+
 /// What the WIM's XML says about its images, the first [`LISTED`] of them.
 fn images(wim: &Wim, info: &Info) -> Vec<Image> {
     let number = |image, name: &str| -> u64 {
         wim.property(image, name).and_then(|text| text.trim().parse().ok()).unwrap_or(0)
     };
-    let text = |image, name: &str| {
-        let text = wim.property(image, name).and_then(|t| printable(&t));
-        text.map(|text| text.chars().take(SHOWN).collect()).unwrap_or_default()
-    };
+    let text = |image, name: &str| text(wim, image, name);
     (1..=info.images.min(LISTED))
         .map(|index| Image {
             index,

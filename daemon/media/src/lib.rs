@@ -17,6 +17,7 @@ pub mod caseless;
 pub mod check;
 pub mod compare;
 pub mod create;
+pub mod describe;
 pub mod inbox;
 pub mod inheritance;
 pub mod intake;

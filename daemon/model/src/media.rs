@@ -101,13 +101,27 @@ pub struct Inventory {
     pub secured: u64,
     /// Files encrypted with EFS, which libwim cannot restore.
     pub encrypted: u64,
-    /// Folders in `\_SMSTaskSequence\Packages`, the first [`LISTED`] of them.
-    pub packages: Vec<String>,
+    /// What is in `\_SMSTaskSequence\Packages`, the first [`LISTED`] packages.
+    pub packages: Vec<CachedPackage>,
     /// Size of `\sources\boot.wim`, if there is one.
     pub boot_wim_bytes: Option<Bytes>,
     /// Least room that the content takes on an NTFS volume. It is a lower bound: on a smaller volume the content
     /// certainly does not fit.
     pub least_bytes: Bytes,
+}
+
+/// A package in the media's package cache, which a task sequence finds by its ID.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct CachedPackage {
+    /// The name of its folder.
+    pub id: String,
+    /// How many files it has; each hard link is one.
+    pub files: u64,
+    /// Their size.
+    pub size_bytes: Bytes,
+    /// The SHA-256 of what `find . -type f -print0 | LC_ALL=C sort -z | xargs -0r sha1sum` prints in its folder: a WIM has
+    /// the SHA-1 of each file. It compares packages; what proves their bytes is the digest of the whole media.
+    pub sha256_of_list: Digest,
 }
 
 /// The boot image that a drive's first start runs. An operator compares it with that of the deployed task sequence.

@@ -4,6 +4,7 @@
 //! to it: manifest -> index -> pieces -> file.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use jiff::Timestamp;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::hint::Hint;
+use crate::media::{BootImage, CachedPackage, LISTED};
 use crate::now::Now;
 use crate::units::Bytes;
 
@@ -74,6 +76,9 @@ pub struct ParcelManifest {
     pub guid: String,
     /// How many images the WIM has.
     pub images: u32,
+    /// What the file holds. Manifests of earlier programs say nothing of it.
+    #[serde(flatten)]
+    pub contents: Contents,
     /// The list of pieces.
     pub index: IndexClaim,
     /// The packs, in their order.
@@ -83,6 +88,40 @@ pub struct ParcelManifest {
     pub bases: Vec<FileClaim>,
     /// The program that made the parcel.
     pub made_by: String,
+}
+
+/// What media holds, as its maker has found it and intake must find it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Contents {
+    /// The image that becomes the volume.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageClaim>,
+    /// The boot image that the first start runs, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_image: Option<BootImage>,
+    /// The packages in its cache.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub packages: Vec<CachedPackage>,
+}
+
+/// An image of a WIM.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct ImageClaim {
+    /// Counted from 1.
+    pub index: u32,
+    /// Name in the WIM's XML.
+    pub name: String,
+}
+
+/// The task of a worker that looks into media which is to be packed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Describe {
+    /// A whole WIM.
+    pub wim: PathBuf,
+    /// The image that becomes the volume.
+    pub image: u32,
+    /// An empty folder for what is unpacked.
+    pub folder: PathBuf,
 }
 
 /// A file as it must be.
@@ -213,6 +252,9 @@ impl ParcelManifest {
         if self.packs.len() > MOST_PACKS || self.bases.len() > MOST_BASES {
             return wrong("too many packs or bases");
         }
+        if Bytes::of(self.contents.packages.len()).0 > LISTED.into() {
+            return wrong("too many packages are listed");
+        }
         if self.packs.iter().any(|pack| pack.size_bytes > LARGEST_PACK) {
             return wrong("a pack is too long");
         }
@@ -282,6 +324,10 @@ mod tests {
             file: file("win11-7.wim"),
             guid: "0".into(),
             images: 1,
+            contents: Contents {
+                image: Some(ImageClaim { index: 1, name: "Windows".into() }),
+                ..Contents::default()
+            },
             index: IndexClaim { sha256: digest, pieces: 1 },
             packs: vec![PackClaim { size_bytes: Bytes(1 << 20) }],
             bases: vec![file("win11-6.wim")],
@@ -322,6 +368,13 @@ mod tests {
         wrong(&|m| m.packs = vec![PackClaim { size_bytes: Bytes(0) }; MOST_PACKS + 1]);
         wrong(&|m| m.index.pieces = u64::MAX);
         wrong(&|m| m.sequence = u64::MAX);
+        let package = CachedPackage {
+            id: "PRE00001".into(),
+            files: 0,
+            size_bytes: Bytes(0),
+            sha256_of_list: Digest::of(b""),
+        };
+        wrong(&|m| m.contents.packages = vec![package.clone(); 257]);
         wrong(&|m| m.expires = Some(Date::constant(2026, 12, 31)));
         assert!(ParcelManifest::parse(b"{}").is_err());
         for product in ["", " a", "a\n", &"a".repeat(101)] {

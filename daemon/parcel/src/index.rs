@@ -178,7 +178,7 @@ fn piece(entry: &[u8]) -> Result<Piece, &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use model::parcel::{FileClaim, IndexClaim, PackClaim};
+    use model::parcel::{Contents, FileClaim, IndexClaim, PackClaim};
 
     use super::*;
 
@@ -208,6 +208,7 @@ mod tests {
             file: file("a.wim", 166),
             guid: String::new(),
             images: 1,
+            contents: Contents::default(),
             index: IndexClaim { sha256: Digest::of(&index.to_bytes()), pieces: 4 },
             packs: [107, 9].map(|size| PackClaim { size_bytes: Bytes(size) }).into(),
             bases: vec![file("b.wim", 1000)],

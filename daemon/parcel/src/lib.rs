@@ -26,7 +26,7 @@ mod whole;
 pub use cut::{Cut, WimError};
 pub use have::{Have, HaveError, HaveFile};
 pub use index::{Index, IndexError, Piece, Place};
-pub use pack::{Order, PackError, Packed, SignError, pack, sign};
+pub use pack::{Order, PackError, Packed, SignError, Unsigned, sign};
 pub use receive::{Incomplete, ReceiveError, Received, Receiver};
 pub use source::{Folder, Source, SourceError};
 pub use succession::{Roster, RosterError, SuccessionError};

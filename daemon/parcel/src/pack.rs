@@ -21,8 +21,8 @@ use crate::whole::Whole;
 use model::digest::Digest;
 use model::hint::Hint;
 use model::parcel::{
-    self, FileClaim, INDEX, IndexClaim, LARGEST_MANIFEST, LARGEST_PIECE, MANIFEST, MANIFEST_TYPE,
-    PackClaim, ParcelManifest, Product, is_media_name,
+    self, Contents, FileClaim, INDEX, IndexClaim, LARGEST_MANIFEST, LARGEST_PIECE, MANIFEST,
+    MANIFEST_TYPE, PackClaim, ParcelManifest, Product, is_media_name,
 };
 use model::units::Bytes;
 
@@ -116,67 +116,104 @@ fn stamp(file: &File) -> io::Result<[i64; 5]> {
     Ok([size, meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec()])
 }
 
-/// Packs media. `report` gets the bytes that are done, and all.
-///
-/// # Errors
-/// [`PackError`]; nothing is left then but what a program that was killed leaves, which the next one takes away.
-pub fn pack(order: &Order<'_>, report: impl FnMut(Bytes, Bytes)) -> Result<Packed, PackError> {
-    let path = order.file;
-    let unreadable = |source: WimError| PackError::File { path: path.to_owned(), source };
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    if !is_media_name(&name) {
-        return Err(PackError::Name(name));
+/// A parcel whose packs are written, and that nobody has signed. It goes with this value.
+#[derive(Debug)]
+pub struct Unsigned<'a> {
+    order: &'a Order<'a>,
+    file: File,
+    /// By what the file was known before it was read.
+    before: [i64; 5],
+    claim: FileClaim,
+    cut: Cut,
+    making: Making,
+    /// What the parcel will be called.
+    folder: PathBuf,
+    pieces: Vec<Piece>,
+    packs: Vec<PackClaim>,
+}
+
+impl<'a> Unsigned<'a> {
+    /// Reads the media from end to end, and writes the packs. `report` gets the bytes that are done, and all.
+    ///
+    /// # Errors
+    /// [`PackError`]; nothing is left then but what a program that was killed leaves, which the next one takes away.
+    pub fn read(order: &'a Order<'a>, report: impl FnMut(Bytes, Bytes)) -> Result<Self, PackError> {
+        let path = order.file;
+        let unreadable = |source: WimError| PackError::File { path: path.to_owned(), source };
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if !is_media_name(&name) {
+            return Err(PackError::Name(name));
+        }
+        let file = open_file(path).map_err(|error| unreadable(error.into()))?;
+        let before = stamp(&file).map_err(|error| unreadable(error.into()))?;
+        let cut = Cut::of(&file).map_err(unreadable)?;
+        let places = order.against.places()?;
+        if places.is_empty() {
+            check_room(order.to, cut.size)?;
+        }
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let folder = order.to.join(format!("{stem}{}", parcel::FOLDER));
+        if fs::symlink_metadata(&folder).is_ok() {
+            return Err(PackError::Exists(folder));
+        }
+        let making = Making::begin(order.to, &stem)?;
+        let mut packer = Packer::new(&making.path, order.most_per_pack);
+        let sha256 = read(&file, &cut, &places, &mut packer, report)
+            .map_err(|error| error.of(path, &making.path))?;
+        let (pieces, packs) = packer.finish().map_err(|source| writing(&making.path, source))?;
+        let claim = FileClaim { name, sha256, size_bytes: cut.size };
+        Ok(Self { order, file, before, claim, cut, making, folder, pieces, packs })
     }
-    let file = open_file(path).map_err(|error| unreadable(error.into()))?;
-    let before = stamp(&file).map_err(|error| unreadable(error.into()))?;
-    let cut = Cut::of(&file).map_err(unreadable)?;
-    let places = order.against.places()?;
-    if places.is_empty() {
-        check_room(order.to, cut.size)?;
+
+    /// Signs what the media is and holds, and gives the parcel its name.
+    ///
+    /// # Errors
+    /// [`PackError`]; nothing is left then.
+    pub fn sign(self, contents: Contents) -> Result<Packed, PackError> {
+        let Self { order, file, before, claim, cut, making, folder, pieces, packs } = self;
+        let now = stamp(&file);
+        let now = now.map_err(|error| PackError::File {
+            path: order.file.to_owned(),
+            source: error.into(),
+        })?;
+        if now != before {
+            return Err(PackError::Changed(order.file.to_owned()));
+        }
+        let (pieces, bases) = needed_bases(pieces, &order.against.media);
+        let index = Index::new(pieces);
+        let bytes = index.to_bytes();
+        let manifest = ParcelManifest {
+            product: order.product.clone(),
+            sequence: order.sequence,
+            version: order.version.clone(),
+            created: order.now,
+            not_before: order.not_before,
+            expires: order.expires,
+            offer: order.offer.clone(),
+            file: claim,
+            guid: cut.header.guid,
+            images: cut.header.images,
+            contents,
+            index: IndexClaim {
+                sha256: Digest::of(&bytes),
+                pieces: Bytes::of(index.pieces().len()).0,
+            },
+            packs,
+            bases,
+            made_by: order.made_by.clone(),
+        };
+        manifest.check()?;
+        making.write(INDEX, &bytes)?;
+        let payload = serde_json::to_vec(&manifest).unwrap_or_default();
+        let envelope = Envelope::sign(MANIFEST_TYPE, &payload, order.keys).to_bytes();
+        if Bytes::of(envelope.len()) > LARGEST_MANIFEST {
+            return Err(parcel::ManifestError::Wrong("it is too long").into());
+        }
+        making.write(MANIFEST, &envelope)?;
+        making.end(&folder)?;
+        let packed = manifest.packs.iter().map(|pack| pack.size_bytes).sum();
+        Ok(Packed { folder, manifest, packed })
     }
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let folder = order.to.join(format!("{stem}{}", parcel::FOLDER));
-    if fs::symlink_metadata(&folder).is_ok() {
-        return Err(PackError::Exists(folder));
-    }
-    let making = Making::begin(order.to, &stem)?;
-    let mut packer = Packer::new(&making.path, order.most_per_pack);
-    let sha256 = read(&file, &cut, &places, &mut packer, report)
-        .map_err(|error| error.of(path, &making.path))?;
-    let (pieces, packs) = packer.finish().map_err(|source| writing(&making.path, source))?;
-    if stamp(&file).map_err(|error| unreadable(error.into()))? != before {
-        return Err(PackError::Changed(path.to_owned()));
-    }
-    let (pieces, bases) = needed_bases(pieces, &order.against.media);
-    let index = Index::new(pieces);
-    let bytes = index.to_bytes();
-    let manifest = ParcelManifest {
-        product: order.product.clone(),
-        sequence: order.sequence,
-        version: order.version.clone(),
-        created: order.now,
-        not_before: order.not_before,
-        expires: order.expires,
-        offer: order.offer.clone(),
-        file: FileClaim { name, sha256, size_bytes: cut.size },
-        guid: cut.header.guid,
-        images: cut.header.images,
-        index: IndexClaim { sha256: Digest::of(&bytes), pieces: Bytes::of(index.pieces().len()).0 },
-        packs,
-        bases,
-        made_by: order.made_by.clone(),
-    };
-    manifest.check()?;
-    making.write(INDEX, &bytes)?;
-    let payload = serde_json::to_vec(&manifest).unwrap_or_default();
-    let envelope = Envelope::sign(MANIFEST_TYPE, &payload, order.keys).to_bytes();
-    if Bytes::of(envelope.len()) > LARGEST_MANIFEST {
-        return Err(parcel::ManifestError::Wrong("it is too long").into());
-    }
-    making.write(MANIFEST, &envelope)?;
-    making.end(&folder)?;
-    let packed = manifest.packs.iter().map(|pack| pack.size_bytes).sum();
-    Ok(Packed { folder, manifest, packed })
 }
 
 /// Adds signatures to a manifest, which is a file, or lies in the folder of a parcel; returns the manifest. Who signs vouches for what it says.
@@ -232,6 +269,7 @@ fn check_room(folder: &Path, needed: Bytes) -> Result<(), PackError> {
 }
 
 /// A parcel under a hidden name, until it is complete. It goes with this value.
+#[derive(Debug)]
 struct Making {
     path: PathBuf,
     _lock: File,

@@ -11,9 +11,9 @@ use tempfile::TempDir;
 
 use super::{
     Folder, Have, HaveFile, Order, PackError, Packed, ReceiveError, Received, Receiver, Signer,
-    Signers, Source, SourceError, pack,
+    Signers, Source, SourceError, Unsigned,
 };
-use model::parcel::{INDEX, LARGEST_PIECE, MANIFEST, MANIFEST_TYPE, ParcelManifest};
+use model::parcel::{Contents, INDEX, LARGEST_PIECE, MANIFEST, MANIFEST_TYPE, ParcelManifest};
 use model::units::Bytes;
 
 /// A WIM with blobs of these sizes, and a table of them; the bytes of each blob depend on its seed.
@@ -47,6 +47,11 @@ fn blobs(from: u64) -> Vec<(u64, usize)> {
     (from..from + 60).map(|seed| (seed, random.usize(1..120_000))).collect()
 }
 
+/// Noise holds nothing that could be told.
+fn pack(order: &Order<'_>) -> Result<Packed, PackError> {
+    Unsigned::read(order, |_, _| ())?.sign(Contents::default())
+}
+
 struct Place {
     folder: TempDir,
     key: SecretKey,
@@ -69,7 +74,7 @@ impl Place {
     }
 
     fn pack(&self, file: &Path, have: &Have) -> Result<Packed, PackError> {
-        pack(&self.order(file, have), |_, _| ())
+        pack(&self.order(file, have))
     }
 
     fn order<'a>(&'a self, file: &'a Path, have: &'a Have) -> Order<'a> {
@@ -96,7 +101,7 @@ impl Place {
         fs::create_dir(&to).unwrap();
         let have = Have::default();
         let order = Order { sequence, to: &to, ..self.order(file, &have) };
-        pack(&order, |_, _| ()).unwrap()
+        pack(&order).unwrap()
     }
 
     fn receive(&self, source: &dyn Source) -> Result<Received, ReceiveError> {

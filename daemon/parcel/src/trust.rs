@@ -126,7 +126,7 @@ mod tests {
     use signing::SecretKey;
 
     use super::*;
-    use model::parcel::{FileClaim, IndexClaim};
+    use model::parcel::{Contents, FileClaim, IndexClaim};
     use model::units::Bytes;
 
     fn signed(keys: &[&SecretKey]) -> Envelope {
@@ -141,6 +141,7 @@ mod tests {
             file: FileClaim { name: "a.wim".into(), sha256: Digest::of(b""), size_bytes: Bytes(0) },
             guid: String::new(),
             images: 1,
+            contents: Contents::default(),
             index: IndexClaim { sha256: Digest::of(b""), pieces: 0 },
             packs: Vec::new(),
             bases: Vec::new(),

@@ -1,5 +1,6 @@
 //! Who vouches for media: the manifest beside it is read and its signatures are checked, after intake has read the media.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::thread;
 use std::time::Duration;
@@ -8,8 +9,8 @@ use jiff::{Timestamp, Unit};
 use model::code::FindingCode as Code;
 use model::failure::{Failure, Finding, chain};
 use model::hint::Hint as _;
-use model::media::{IntakeOutcome, Media, Signed};
-use model::parcel::{BESIDE, LARGEST_MANIFEST, ParcelManifest};
+use model::media::{CachedPackage, IntakeOutcome, Media, Signed};
+use model::parcel::{BESIDE, Contents, LARGEST_MANIFEST, ParcelManifest};
 use parcel::{Distrust, Vouched};
 use record::file::ordinary;
 use record::ledger::LedgerError;
@@ -131,6 +132,35 @@ fn differences(manifest: &ParcelManifest, media: &Media) -> Vec<String> {
     };
     let images = media.images.len().to_string();
     compare("images", manifest.images.to_string(), images);
+    let Contents { image, boot_image, packages } = &manifest.contents;
+    if let Some(claimed) = image {
+        compare("image", claimed.index.to_string(), media.image.to_string());
+        let found = media.images.iter().find(|image| image.index == claimed.index);
+        let found = found.map(|image| image.name.clone()).unwrap_or_default();
+        compare("image's name", claimed.name.clone(), found);
+    }
+    // Intake looks for a boot image only if the layout has one started.
+    if let (Some(claimed), Some(found)) = (boot_image, &media.boot_image) {
+        let [claimed, found] = [claimed, found].map(|boot| (boot.name.clone(), boot.sha256));
+        compare("boot image", claimed.0, found.0);
+        compare("boot image's SHA-256", claimed.1.to_string(), found.1.to_string());
+    }
+    // A manifest that tells no image is one of an earlier program, which told no packages.
+    if image.as_ref().is_some_and(|image| image.index == media.image) {
+        let [claimed, found] = [packages, &media.inventory.packages].map(|packages| {
+            packages.iter().map(|package| (&package.id, package)).collect::<BTreeMap<_, _>>()
+        });
+        let ids: BTreeSet<_> = claimed.keys().chain(found.keys()).collect();
+        for id in ids {
+            let told = |package: Option<&&CachedPackage>| match package {
+                Some(CachedPackage { files, size_bytes, sha256_of_list, .. }) => {
+                    format!("{files} files, {size_bytes}, {sha256_of_list}")
+                }
+                None => "none".to_owned(),
+            };
+            compare(&format!("package {id}"), told(claimed.get(*id)), told(found.get(*id)));
+        }
+    }
     compare("GUID", plain(&manifest.guid), plain(&media.guid));
     compare("size", manifest.file.size_bytes.0.to_string(), media.size_bytes.0.to_string());
     told

@@ -52,7 +52,7 @@ impl History {
 mod tests {
     use jiff::Timestamp;
     use model::media::Signed;
-    use model::parcel::{FileClaim, IndexClaim};
+    use model::parcel::{Contents, FileClaim, IndexClaim};
     use model::units::Bytes;
 
     use super::*;
@@ -71,6 +71,7 @@ mod tests {
             file: FileClaim { name: "a.wim".into(), sha256, size_bytes: Bytes(1) },
             guid: String::new(),
             images: 1,
+            contents: Contents::default(),
             index: IndexClaim { sha256, pieces: 1 },
             packs: Vec::new(),
             bases: Vec::new(),

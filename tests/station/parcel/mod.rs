@@ -1,5 +1,6 @@
 //! Media as parcels: packed, signed, sent in any way, cut, changed, and taken in.
 
+mod contents;
 mod lists;
 mod server;
 mod trust;

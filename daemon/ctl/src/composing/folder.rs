@@ -14,7 +14,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// Held as long as the folder is in use, by a lock that ends with the process.
 #[derive(Debug)]
-pub(super) struct WorkFolder {
+pub(in super::super) struct WorkFolder {
     path: PathBuf,
     lock: File,
 }
@@ -22,7 +22,7 @@ pub(super) struct WorkFolder {
 impl WorkFolder {
     /// Makes the folder for a result. What a run has left there that was killed is removed; a run that goes on is not
     /// disturbed.
-    pub(super) fn beside(target: &Path) -> Result<Self, CommandError> {
+    pub(in super::super) fn beside(target: &Path) -> Result<Self, CommandError> {
         let place = target.parent().unwrap_or(Path::new("/"));
         let path = place.join(format!(".{}.prestaged", name_of(target)));
         match DirBuilder::new().mode(0o700).create(&path) {
@@ -51,7 +51,7 @@ impl WorkFolder {
         Ok(folder)
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(in super::super) fn path(&self) -> &Path {
         &self.path
     }
 

@@ -12,7 +12,6 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::super::output::Output;
 use super::super::progress::Progress;
 use super::{CommandError, exit};
 
@@ -49,59 +48,82 @@ fn find(named: Option<&Path>) -> Result<PathBuf, CommandError> {
     })
 }
 
-/// Runs a task to its end. Whoever interrupts it ends the worker.
-pub(super) async fn run<T: DeserializeOwned>(
-    out: &Output,
-    mut ends: Ends,
-    program: Option<&Path>,
-    task: &str,
-    work: &impl Serialize,
-    name: &str,
-) -> Result<T, CommandError> {
-    let program = find(program)?;
-    let request = serde_json::to_vec(&Task { task, work })
-        .map_err(|error| CommandError::new(exit::USAGE, format!("a path is not UTF-8: {error}")))?;
-    let folder = serde_json::to_value(work).ok();
-    let folder = folder.as_ref().and_then(|work| work.get("folder")?.as_str());
-    let failed = |error: std::io::Error| {
-        let text = format!("cannot run {}: {error}", program.display());
-        CommandError::new(exit::UNAVAILABLE, text)
-    };
-    let mut command = Command::new(&program);
-    command.arg(WORKER).current_dir("/").env_remove("RUST_BACKTRACE");
-    // Scratch files go with the folder.
-    command.envs(folder.map(|folder| ("TMPDIR", folder)));
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // A terminal's Ctrl-C is for prestagectl, which then ends the worker.
-    let mut child = command.process_group(0).kill_on_drop(true).spawn().map_err(failed)?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A worker that ends before it has read its task says more by how it ends.
-        let _ = stdin.write_all(&request).await;
-    }
-    let ended = tokio::select! {
-        ended = follow(&mut child, name, !out.json) => ended,
-        () = ends.one() => None,
-    };
-    let Some((last, said)) = ended else {
-        end(&mut child).await;
-        let text = format!("interrupted; there is no {name}, and nothing is left of it");
-        return Err(CommandError::new(exit::INTERRUPTED, text));
-    };
-    let status = child.wait().await.map_err(failed)?;
-    match last {
-        Some(Line::Done(value)) => serde_json::from_value(value).map_err(|error| {
-            let text = format!("{} is of another version: {error}", program.display());
+/// A worker's run, as its user sees it.
+pub(in super::super) struct Run<'a> {
+    /// The worker's program, if it was named.
+    pub(in super::super) program: Option<&'a Path>,
+    /// Name of the task.
+    pub(in super::super) task: &'a str,
+    /// Name of the file.
+    pub(in super::super) name: &'a str,
+    /// What is done with it.
+    pub(in super::super) doing: &'a str,
+    /// Whether a bar shows how far it is.
+    pub(in super::super) bar: bool,
+}
+
+impl Run<'_> {
+    /// Goes on to the end of a task. Whoever interrupts it ends the worker, if that is watched.
+    pub(in super::super) async fn of<T: DeserializeOwned>(
+        &self,
+        work: &impl Serialize,
+        mut ends: Option<Ends>,
+    ) -> Result<T, CommandError> {
+        let Self { program, task, name, doing, bar } = *self;
+        let program = find(program)?;
+        let request = serde_json::to_vec(&Task { task, work }).map_err(|error| {
+            CommandError::new(exit::USAGE, format!("a path is not UTF-8: {error}"))
+        })?;
+        let folder = serde_json::to_value(work).ok();
+        let folder = folder.as_ref().and_then(|work| work.get("folder")?.as_str());
+        let failed = |error: std::io::Error| {
+            let text = format!("cannot run {}: {error}", program.display());
             CommandError::new(exit::UNAVAILABLE, text)
-        }),
-        Some(Line::Failed(failure)) => {
-            Err(CommandError::failed(&format!("making {name}"), failure))
+        };
+        let mut command = Command::new(&program);
+        command.arg(WORKER).current_dir("/").env_remove("RUST_BACKTRACE");
+        // Scratch files go with the folder.
+        command.envs(folder.map(|folder| ("TMPDIR", folder)));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // A terminal's Ctrl-C is for prestagectl, which then ends the worker.
+        let mut child = command.process_group(0).kill_on_drop(true).spawn().map_err(failed)?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // A worker that ends before it has read its task says more by how it ends.
+            let _ = stdin.write_all(&request).await;
         }
-        _ => {
-            let said = said.trim().replace('\n', "; ");
-            let colon = if said.is_empty() { "" } else { ": " };
-            let text = format!("{} ended early ({status}){colon}{said}", program.display());
-            Err(CommandError::new(exit::FAILED, text))
+        let ended = tokio::select! {
+            ended = follow(&mut child, name, bar) => ended,
+            () = interrupted(&mut ends) => None,
+        };
+        let Some((last, said)) = ended else {
+            end(&mut child).await;
+            let text = format!("interrupted; there is no {name}, and nothing is left of it");
+            return Err(CommandError::new(exit::INTERRUPTED, text));
+        };
+        let status = child.wait().await.map_err(failed)?;
+        match last {
+            Some(Line::Done(value)) => serde_json::from_value(value).map_err(|error| {
+                let text = format!("{} is of another version: {error}", program.display());
+                CommandError::new(exit::UNAVAILABLE, text)
+            }),
+            Some(Line::Failed(failure)) => {
+                Err(CommandError::failed(&format!("{doing} {name}"), failure))
+            }
+            _ => {
+                let said = said.trim().replace('\n', "; ");
+                let colon = if said.is_empty() { "" } else { ": " };
+                let text = format!("{} ended early ({status}){colon}{said}", program.display());
+                Err(CommandError::new(exit::FAILED, text))
+            }
         }
+    }
+}
+
+/// Waits for an interruption, if any is watched.
+async fn interrupted(ends: &mut Option<Ends>) {
+    match ends {
+        Some(ends) => ends.one().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -115,7 +137,7 @@ async fn end(child: &mut Child) {
 }
 
 /// What tells this program to end: a terminal, or another program. From when this is made on, it ends in order.
-pub(super) struct Ends([Signal; 3]);
+pub(in super::super) struct Ends([Signal; 3]);
 
 impl Ends {
     /// To be made before anything that must be taken away again.

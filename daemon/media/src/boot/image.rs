@@ -5,12 +5,12 @@ use std::io::{self, Read as _};
 use std::path::Path;
 
 use model::digest::Digest;
-use model::drive::printable;
 use model::failure::chain;
 use model::media::BootImage;
 use model::units::Bytes;
 use sha2::{Digest as _, Sha256};
 
+use crate::intake::text;
 use crate::wim::{self, Flow, Info, Thing, Wim};
 
 /// How a system deployment image begins, which is no WIM and can be a ramdisk all the same.
@@ -77,8 +77,8 @@ pub(super) fn examine(path: &Path) -> Result<Examined, String> {
     }
     wim.verify().map_err(damaged)?;
     let (sha256, size_bytes) = hash(path).map_err(unreadable)?;
-    let text = |name: &str| wim.property(index, name).and_then(|t| printable(&t));
-    let number = |name: &str| text(name).and_then(|t| t.parse::<u32>().ok());
+    let text = |name: &str| Some(text(&wim, index, name)).filter(|text| !text.is_empty());
+    let number = |name: &str| text(name).and_then(|text| text.parse::<u32>().ok());
     let about = BootImage {
         name: text("NAME").unwrap_or_default(),
         // WINDOWS/ARCH is one of PROCESSOR_ARCHITECTURE_* (winnt.h).

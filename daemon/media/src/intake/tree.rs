@@ -1,6 +1,7 @@
 //! Counts what the directory tree of an image holds.
 
 use std::collections::HashSet;
+use std::mem;
 
 use model::code::FindingCode as Code;
 use model::failure::Finding;
@@ -10,6 +11,7 @@ use model::units::Bytes;
 use formats::security::is_writable_for_everyone;
 
 use super::lost::Lost;
+use super::packages::Packages;
 use crate::inheritance::Inheritance;
 use crate::wim::{Entry, Wim, WimError};
 
@@ -37,6 +39,7 @@ pub(super) struct Tree {
     open: u64,
     inheritance: Inheritance,
     lost: Lost,
+    packages: Packages,
     /// The link groups that have been counted.
     linked: HashSet<u64>,
 }
@@ -45,6 +48,7 @@ impl Tree {
     pub(super) fn of(wim: &mut Wim, image: u32) -> Result<Self, WimError> {
         let mut tree = Self::default();
         wim.entries(image, |entry: &Entry<'_>| tree.add(entry))?;
+        tree.inventory.packages = mem::take(&mut tree.packages).listed();
         Ok(tree)
     }
 
@@ -75,6 +79,7 @@ impl Tree {
         self.note_path(entry);
         let given = self.inheritance.of(entry);
         self.lost.add(entry);
+        self.packages.add(entry);
         let found = &mut self.inventory;
         found.short_names += u64::from(entry.short_name.is_some());
         if entry.links > 1 && !self.linked.insert(entry.link_group) {
@@ -110,19 +115,11 @@ impl Tree {
     fn note_path(&mut self, entry: &Entry<'_>) {
         let found = &mut self.inventory;
         let depth = entry.path.matches('/').count();
-        let listed = |names: &Vec<String>| Bytes::of(names.len()).0 < LISTED.into();
-        let shown = || entry.name.replace(char::is_control, "?");
-        if depth == 1 && !entry.name.is_empty() && listed(&found.root) {
-            found.root.push(shown());
+        let full = Bytes::of(found.root.len()).0 >= LISTED.into();
+        if depth == 1 && !entry.name.is_empty() && !full {
+            found.root.push(entry.name.replace(char::is_control, "?"));
         }
-        let lower = entry.path.to_lowercase();
-        if let Some(package) = lower.strip_prefix("/_smstasksequence/packages/")
-            && !package.contains('/')
-            && listed(&found.packages)
-        {
-            found.packages.push(shown());
-        }
-        if lower == "/sources/boot.wim" {
+        if entry.path.to_lowercase() == "/sources/boot.wim" {
             found.boot_wim_bytes = entry.streams.first().map(|s| Bytes(s.size));
         }
     }
