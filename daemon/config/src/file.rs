@@ -11,6 +11,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::Config;
 use super::check::Wrong;
+use super::dates;
 use super::error::{ConfigError, Mistake, Place};
 use super::keys::{self, Fallback, KEYS, Key};
 
@@ -29,15 +30,15 @@ impl Source {
     }
 
     pub(super) fn parse(path: &Path, text: String) -> Result<(Self, toml::Table), ConfigError> {
-        let source = Self::new(path, text, &KEYS);
+        let source = Self::new(path, &text, &KEYS);
         source.read_as(Config::check)?;
         let table = source.text.parse().map_err(|error| source.syntax(&error))?;
         Ok((source, table))
     }
 
     /// A file with this text.
-    pub(super) fn new(path: &Path, text: String, known: &'static [Key]) -> Self {
-        Self { path: path.to_owned(), text, known }
+    pub(super) fn new(path: &Path, text: &str, known: &'static [Key]) -> Self {
+        Self { path: path.to_owned(), text: dates::quoted(text), known }
     }
 
     /// What the file says; `check` judges what its type alone cannot.

@@ -20,6 +20,7 @@
 )]
 
 mod check;
+mod dates;
 mod doubts;
 mod error;
 mod file;

@@ -11,9 +11,10 @@ use std::fmt;
 use std::path::Path;
 
 use model::hint::Hint;
-use model::orders::{Order, OrderError};
+use model::orders::{Moment, Order, OrderError};
 use toml::de::{DeTable, DeValue};
 
+use crate::dates;
 use crate::keys::near;
 
 /// The keys of an order.
@@ -140,11 +141,16 @@ fn line_of(text: &str, at: usize) -> usize {
 }
 
 fn one(text: &str, list: &dyn Fn(&str) -> Result<String, String>) -> Result<Order, Mistake> {
+    let text = &dates::quoted(text);
     let syntax = |error: toml::de::Error| {
         let line = error.span().map(|span| line_of(text, span.start));
         let what = error.message().trim().replace('\n', ", ");
         let key = error.span().and_then(|span| key_at(text, span.start));
-        Mistake::new(line, key.map_or(what.clone(), |key| format!("{key}: {what}")))
+        let mistake = Mistake::new(line, key.map_or(what.clone(), |key| format!("{key}: {what}")));
+        match key {
+            Some("not_before" | "expires") => mistake.with_hint(Moment::HINT),
+            _ => mistake,
+        }
     };
     let tree = DeTable::parse(text).map_err(syntax)?.into_inner();
     check_names(text, &tree, "", &KEYS[..16])?;

@@ -213,7 +213,7 @@ pub fn load(path: &Path) -> Result<Composition, ConfigError> {
 /// # Errors
 /// As [`load`].
 pub fn parse(path: &Path, text: String) -> Result<Composition, ConfigError> {
-    let recipe: Recipe = Source::new(path, text, &KEYS)
+    let recipe: Recipe = Source::new(path, &text, &KEYS)
         .read_as(|recipe: &Recipe| recipe.check().err().into_iter().collect())?;
     let absolute = std::path::absolute(path).map_err(|error| {
         ConfigError::new(Place { file: path.to_owned(), line: None }, Mistake::Read(error))

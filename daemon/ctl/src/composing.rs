@@ -12,10 +12,11 @@ use config::recipe;
 use model::composition::{Create, Created, Extent, Parts, Product, RESULT, Split};
 use model::failure::chain;
 use model::units::Bytes;
+use model::words::plural;
 
 use super::arguments::{CreateArguments, SplitArguments};
 use super::output::{Output, narrow};
-use super::{CommandError, exit, usage, words};
+use super::{CommandError, exit, usage};
 pub(super) use folder::WorkFolder;
 pub(super) use worker::Run;
 
@@ -70,7 +71,7 @@ pub(super) async fn split(out: &Output, arguments: &SplitArguments) -> Result<u8
         folder.give(&folder.path().join(part), &place.join(part), false)?;
     }
     out.print(&parts, |_| {
-        let count = words::plural(parts.files.len(), "part", "parts");
+        let count = plural(parts.files.len(), "part", "parts");
         format!("{count} in {}, {}: {}", place.display(), parts.size_bytes, parts.files.join(", "))
     });
     Ok(exit::DONE)
@@ -106,9 +107,9 @@ fn product(created: &Created) -> &'static str {
 /// What a check says of media that could be made.
 fn checked(created: &Created, target: &Path) -> String {
     let mut text = format!(
-        "{} can be made: {} files, {}, are added; it needs up to {} there\n",
+        "{} can be made, with {} more, {}; it needs up to {} there\n",
         name_of(target),
-        created.added_files,
+        plural(created.added_files, "file", "files"),
         created.added_bytes,
         created.needed_bytes
     );
@@ -126,10 +127,11 @@ fn made(created: &Created, target: &Path, terminal: Option<usize>) -> String {
         format!("{} is made and verified: {bytes} bytes", target.display()),
         format!("SHA-256 {digest}"),
         product(created).to_owned(),
-        format!("{} files, {}, were added", created.added_files, created.added_bytes),
+        format!("{} added, {}", plural(created.added_files, "file", "files"), created.added_bytes),
     ];
     lines.extend(created.packages.iter().map(|package| {
-        format!("{} {}: {} files, {}", package.kind, package.id, package.files, package.bytes)
+        let files = plural(package.files, "file", "files");
+        format!("{} {}: {files}, {}", package.kind, package.id, package.bytes)
     }));
     lines.extend(created.replaced.iter().map(|path| format!("{path} gave way to what was added")));
     lines.extend(created.notes.iter().cloned());

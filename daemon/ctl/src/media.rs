@@ -259,7 +259,8 @@ fn show(media: &MediaView, terminal: Option<usize>) -> String {
     }
     for image in &media.images {
         let applied = if image.index == media.image { " (applied)" } else { "" };
-        let counts = format!("{} files, {} folders", image.files, image.directories);
+        let files = words::plural(image.files, "file", "files");
+        let counts = format!("{files}, {}", words::plural(image.directories, "folder", "folders"));
         let text = format!("{}{applied}: {counts}, {}", image.name, bytes(image.bytes));
         line(&format!("image {}", image.index), text);
     }
@@ -276,7 +277,8 @@ fn show(media: &MediaView, terminal: Option<usize>) -> String {
         );
         for package in &found.packages {
             let CachedPackage { id, files, size_bytes, sha256_of_list } = package;
-            let text = format!("{files} files, {}, {sha256_of_list}", bytes(*size_bytes));
+            let files = words::plural(*files, "file", "files");
+            let text = format!("{files}, {}, {sha256_of_list}", bytes(*size_bytes));
             line(&format!("package {id}"), text);
         }
         line("boot.wim", found.boot_wim_bytes.map_or_else(|| "none".into(), bytes));

@@ -22,12 +22,13 @@ use super::composing::{Run, WorkFolder};
 use super::output::{Output, put};
 use super::progress::Progress;
 use super::remote::{self, Remote};
-use super::{CommandError, exit, words};
+use super::{CommandError, exit};
 use model::api::snapshot::{MediaState, Snapshot};
 use model::digest::Digest;
 use model::failure::chain;
 use model::parcel::{BESIDE, Contents, Describe, ParcelManifest, Product};
 use model::units::Bytes;
+use model::words::plural;
 
 /// The program that packs, as manifests name it.
 const PROGRAM: &str = concat!("prestagectl ", env!("CARGO_PKG_VERSION"));
@@ -108,10 +109,11 @@ pub(super) fn pack(out: &Output, arguments: &PackArguments) -> Result<u8, Comman
         let ParcelManifest { file, product, sequence, packs, index, contents, .. } =
             &packed.manifest;
         let share = percent(packed.packed, file.size_bytes);
-        let packs = words::plural(packs.len(), "pack", "packs");
-        let (folder, pieces) = (packed.folder.display(), index.pieces);
+        let packs = plural(packs.len(), "pack", "packs");
+        let folder = packed.folder.display();
+        let pieces = plural(index.pieces, "piece", "pieces");
         format!(
-            "{folder}: {product} {sequence}, {pieces} pieces, {} of {} ({share:.0} %) in {packs}\n{}",
+            "{folder}: {product} {sequence}, {pieces}, {} of {} ({share:.0} %) in {packs}\n{}",
             packed.packed,
             file.size_bytes,
             held(contents)
@@ -126,7 +128,7 @@ fn held(contents: &Contents) -> String {
         || "no boot image that a first start could run".to_owned(),
         |boot| format!("boot image {}", boot.name),
     );
-    let packages = words::plural(contents.packages.len(), "package", "packages");
+    let packages = plural(contents.packages.len(), "package", "packages");
     format!("it holds {boot}, and {packages}")
 }
 
@@ -251,7 +253,8 @@ pub(super) async fn receive(
     };
     let receiver = Receiver { source: &*source, signers: &signers, inbox: &inbox };
     let name = arguments.from.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-    let received = receiver.run(bar(name, !out.json)).map_err(|error| refused(&error))?;
+    let received =
+        receiver.run(bar(name, !out.json)).map_err(|error| refused(&arguments.from, &error))?;
     let Received { vouched, file, loaded, kept, copied } = &received;
     let manifest = &vouched.manifest;
     let receipt = Receipt {
@@ -297,12 +300,14 @@ fn trusted(snapshot: &Snapshot) -> Result<Signers, CommandError> {
 }
 
 /// A parcel that is not taken in, with exit code and code.
-fn refused(error: &ReceiveError) -> CommandError {
+fn refused(from: &str, error: &ReceiveError) -> CommandError {
     let exit = match error {
         ReceiveError::Distrust(Distrust::Unknown { .. } | Distrust::TooFew { .. })
         | ReceiveError::NameTaken { .. }
         | ReceiveError::Busy => exit::REFUSED,
         _ => exit::FAILED,
     };
-    CommandError { code: Some(error.code().to_string()), ..CommandError::of(exit, error) }
+    let text = format!("{from}: {}", chain(error));
+    let code = Some(error.code().to_string());
+    CommandError { code, text, ..CommandError::of(exit, error) }
 }

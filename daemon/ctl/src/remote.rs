@@ -52,7 +52,9 @@ pub(super) fn is_address(text: &str) -> bool {
 enum AnswerError {
     #[error("the server answers {0}")]
     Status(u16),
-    #[error("the server gives whole files only, no ranges")]
+    #[error(
+        "the server gives whole files only, no ranges of them, as nginx does and `python3 -m http.server` does not"
+    )]
     NoRanges,
     #[error("the server has other bytes than it was asked for")]
     OtherRange,

@@ -43,6 +43,12 @@ fn station(snapshot: &Snapshot, terminal: Option<usize>) -> String {
         let told = format!("{chunks} at once on each core ({path}), {rate} each");
         table.row([Cell::new("hashing"), Cell::new(told)]);
     }
+    if !snapshot.signers.is_empty() {
+        let names: Vec<&str> = snapshot.signers.iter().map(|signer| &*signer.name).collect();
+        let list = snapshot.signer_list.map(|number| format!(", by list {number}"));
+        let told = format!("{}{}", names.join(", "), list.unwrap_or_default());
+        table.row([Cell::new("media signed by"), Cell::new(told)]);
+    }
     if let Some(lamps) = &snapshot.lamps {
         table.row([Cell::new("lamps"), lamps_cell(lamps)]);
         for trouble in lamps.troubles.iter().take(LAMPS_TOLD) {

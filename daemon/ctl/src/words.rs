@@ -1,5 +1,6 @@
 //! The words for drives: what one is doing, how it ended, and why; with verdicts that are read from two metres away.
 
+pub(super) use model::words::plural;
 use std::time::Duration;
 
 use std::fmt::Display;
@@ -214,12 +215,6 @@ fn light_word(light: Light) -> (&'static str, Style) {
 /// A time of the day here.
 pub(super) fn clock(time: Timestamp) -> String {
     time.to_zoned(TimeZone::system()).strftime("%H:%M:%S").to_string()
-}
-
-/// `1 file`, `2 files`.
-pub(super) fn plural(count: impl TryInto<u64>, one: &str, several: &str) -> String {
-    let count = count.try_into().unwrap_or(u64::MAX);
-    format!("{count} {}", if count == 1 { one } else { several })
 }
 
 /// Why a drive did not pass, and what to know about it.

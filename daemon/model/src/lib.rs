@@ -42,3 +42,4 @@ pub mod scan;
 pub mod signers;
 pub mod units;
 pub mod verdict;
+pub mod words;

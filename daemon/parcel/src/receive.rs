@@ -109,6 +109,9 @@ impl Hint for ReceiveError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Distrust(error) => return error.hint(),
+            Self::Source(SourceError::Missing { name }) if name == MANIFEST => {
+                "name the folder, or the address, in which manifest.json lies; if it was there, put it there again"
+            }
             Self::Source(_) | Self::Incomplete(_) => {
                 "put the parcel there again, and run the same command: it goes on where it was cut"
             }

@@ -11,6 +11,7 @@ use model::failure::{Failure, Finding, chain};
 use model::hint::Hint as _;
 use model::media::{CachedPackage, IntakeOutcome, Media, Signed};
 use model::parcel::{BESIDE, Contents, LARGEST_MANIFEST, ParcelManifest};
+use model::words::plural;
 use parcel::{Distrust, Vouched};
 use record::file::ordinary;
 use record::ledger::LedgerError;
@@ -154,7 +155,8 @@ fn differences(manifest: &ParcelManifest, media: &Media) -> Vec<String> {
         for id in ids {
             let told = |package: Option<&&CachedPackage>| match package {
                 Some(CachedPackage { files, size_bytes, sha256_of_list, .. }) => {
-                    format!("{files} files, {size_bytes}, {sha256_of_list}")
+                    let files = plural(*files, "file", "files");
+                    format!("{files}, {size_bytes}, {sha256_of_list}")
                 }
                 None => "none".to_owned(),
             };

@@ -2,7 +2,7 @@
 //! are separated by `|`.
 
 use model::offer::Offer;
-use model::orders::{Conditions, Order};
+use model::orders::{Conditions, Moment, Order};
 use model::units::Bytes;
 
 use super::{CONDITIONS, KEYS, Mistake, NEEDED, finish};
@@ -115,10 +115,8 @@ fn row(
     let text = |name: &str| cell(name).map(str::to_owned);
     let moment = |name: &str| {
         let read = |text: &str| {
-            text.parse().map_err(|_| {
-                let hint = "write 2027-06-30, or with a time zone 2027-06-30T17:00:00Z";
-                wrong(name, text, "a date or a time").with_hint(hint)
-            })
+            let wrong = |_| wrong(name, text, "a date or a time").with_hint(Moment::HINT);
+            text.parse().map_err(wrong)
         };
         cell(name).map(read).transpose()
     };

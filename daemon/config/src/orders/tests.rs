@@ -117,8 +117,8 @@ fn every_mistake_is_told() {
         (with("image = 0\n"), 4, "image: images are counted from 1", ""),
         (with("attempts = 0\n"), 4, "attempts: 0 is too few", ""),
         (with("first_article = 6\n"), 4, "first_article: 6 are more than the quantity", ""),
-        (with("expires = \"tomorrow\"\n"), 4, "expires: \"tomorrow\" is neither", ""),
-        (with("expires = 2027-06-30\n"), 4, "expires: ", ""),
+        (with("expires = \"tomorrow\"\n"), 4, "expires: \"tomorrow\" is neither", "2027-06-30T17"),
+        (with("expires = 2027-06-30T17:00:00\n"), 4, "is neither a date nor", "2027-06-30T17"),
         (
             with("not_before = \"2027-02-01\"\nexpires = \"2027-01-01\"\n"),
             5,
@@ -146,6 +146,13 @@ fn every_mistake_is_told() {
         (with("layout = [\"uefi\"]\n"), 4, "layout: ", ""),
         ("\u{0}".into(), 1, "", ""),
     ];
+    // TOML has dates without quotes.
+    let dates = ["2027-06-30", "2027-06-30T17:00:00Z"];
+    for date in dates {
+        let [bare, quoted] = [date.to_owned(), format!("\"{date}\"")]
+            .map(|date| toml(&with(&format!("expires = {date}\n"))).unwrap());
+        assert_eq!(bare, quoted);
+    }
     for (text, line, what, hint) in cases {
         let mistake = toml(&text).expect_err(&text);
         let told = mistake.to_string();

@@ -106,6 +106,9 @@ pub enum Moment {
 }
 
 impl Moment {
+    /// How a moment is written, as a hint.
+    pub const HINT: &str = "write 2027-06-30, or with a time zone 2027-06-30T17:00:00Z";
+
     /// Whether it has not come yet.
     pub fn is_to_come(self, now: Now) -> bool {
         match self {
@@ -145,9 +148,8 @@ impl FromStr for Moment {
         let day = |text: &str| (text.len() == 10).then(|| text.parse::<Date>().ok()).flatten();
         let at = |text: &str| text.parse::<Timestamp>().ok().map(Self::At);
         let wrong = || OrderError::new("", format!("{text:?} is neither a date nor a time"));
-        day(text).map(Self::Day).or_else(|| at(text)).ok_or_else(|| {
-            wrong().with_hint("write 2027-06-30, or with a time zone 2027-06-30T17:00:00Z")
-        })
+        let moment = day(text).map(Self::Day).or_else(|| at(text));
+        moment.ok_or_else(|| wrong().with_hint(Self::HINT))
     }
 }
 

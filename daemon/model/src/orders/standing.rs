@@ -9,6 +9,7 @@ use crate::digest::Digest;
 use crate::failure::Refusal;
 use crate::layout::Layout;
 use crate::now::Now;
+use crate::words::plural;
 
 /// Whether drives may be begun for an order.
 #[derive(
@@ -168,9 +169,12 @@ pub fn objection(
     let first = order.first_article;
     let approved = standing.approved.as_ref() == Some(&article.0);
     if first > 0 && !approved && standing.articles >= first {
-        let detail = format!("{first} first articles of order {number} wait for approval");
-        let hint =
-            format!("have the first drives checked, then `prestagectl order approve {number}`");
+        let wait = if first == 1 { "waits" } else { "wait" };
+        let first = plural(first, "first article", "first articles");
+        let detail = format!("{first} of order {number} {wait} for approval");
+        let hint = format!(
+            "have the drives of `prestagectl records --order {number}` checked, then `prestagectl order approve {number}`"
+        );
         return refusal(Code::FirstArticlePending, detail).map(|found| found.with_hint(hint));
     }
     None

@@ -4,6 +4,7 @@ use evidence::statement::Event;
 use model::code::DenialCode as Code;
 use model::failure::Denial;
 use model::orders::{Article, Order, OrderAct, OrderChange, OrderState};
+use model::words::plural;
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::later::later_job;
@@ -149,8 +150,9 @@ fn make(
             };
             let (units, running) = first_articles(transaction, number, &article)?;
             if running > 0 || articles(transaction, number, &article)? < first {
+                let first = plural(first, "first article", "first articles");
                 let what = format!(
-                    "{} of {first} first articles of order {number} have passed, and {running} are being imaged",
+                    "{} of {first} of order {number} passed, and {running} in work",
                     units.len()
                 );
                 return denied(Code::OrderUnchangeable, what);
