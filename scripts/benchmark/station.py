@@ -140,17 +140,25 @@ class Station:
     def derive(self, media):
         """Has a master made for a drive of another size than there are; how long that takes, and what it takes of the
         store."""
-        before = {master["id"] for master in self.status()["masters"]}
-        size, start = self.bays.size + 77 * 512 + 2**30, time.monotonic()
-        self.control("master", "press", "--media", media, "--size", str(size))
-        self.watch(lambda status: any(master["size_bytes"] == size for master in status["masters"]))
-        seconds, masters = time.monotonic() - start, self.status()["masters"]
-        new = [master for master in masters if master["id"] not in before]
-        for master in new:
-            self.remove(master)
+
+        def make(size):
+            start = time.monotonic()
+            self.control("master", "press", "--media", media, "--size", str(size))
+            self.watch(lambda status: any(master["size_bytes"] == size for master in status["masters"]))
+            return time.monotonic() - start
+
+        names = lambda: {master["id"] for master in self.status()["masters"]}
+        own = names()
+        # The bench's drives may be smaller than the base of all larger ones, which is pressed for the first of those.
+        make(self.bays.size + 2**30)
+        earlier = names()
+        seconds, masters = make(self.bays.size + 77 * 512 + 2 * 2**30), self.status()["masters"]
+        for master in masters:
+            if master["id"] not in own:
+                self.remove(master)
         return {
             "derive_seconds": seconds,
-            "derived_bytes": sum(master["allocated_bytes"] for master in new),
+            "derived_bytes": sum(master["allocated_bytes"] for master in masters if master["id"] not in earlier),
             "base_bytes": max(master["allocated_bytes"] for master in masters),
         }
 
