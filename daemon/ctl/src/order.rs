@@ -9,6 +9,7 @@ use config::orders::{Form, parse};
 use model::api::orders::{LaterJob, OrderDetail, OrderView};
 use model::api::requests::OrderRequest;
 use model::api::snapshot::Snapshot;
+use model::drive::Serial;
 use model::failure::chain;
 use model::hint::Hint as _;
 use model::orders::OrderStage;
@@ -242,7 +243,7 @@ pub(super) fn list(orders: &[OrderView], terminal: Option<usize>) -> String {
 }
 
 fn show(detail: &OrderDetail, terminal: Option<usize>) -> String {
-    let OrderDetail { order, standing, history, not_as_passed, drives } = detail;
+    let OrderDetail { order, standing, history, to_ship, not_as_passed, drives } = detail;
     let mut table = Table::headless([Keep::Always, Keep::Text]);
     let (state, style) = state(standing);
     table.row([Cell::new("order"), Cell::new(&order.number)]);
@@ -286,10 +287,18 @@ fn show(detail: &OrderDetail, terminal: Option<usize>) -> String {
         let told = if told.is_empty() { String::new() } else { format!(": {}", told.join("; ")) };
         line(&entry.act, format!("{:.0} by {}{told}", entry.at, entry.by));
     }
-    for later in not_as_passed.iter().take(LATER_TOLD) {
+    if !to_ship.is_empty() {
+        let names: Vec<&str> = to_ship.iter().take(TOLD).map(Serial::as_str).collect();
+        let more = match to_ship.len().checked_sub(TOLD) {
+            Some(more @ 1..) => format!(" and {more} more; --json has all"),
+            _ => String::new(),
+        };
+        line("to ship", format!("{}: {}{more}", to_ship.len(), names.join(" ")));
+    }
+    for later in not_as_passed.iter().take(TOLD) {
         line("not as passed", later_line(later));
     }
-    if let Some(more @ 1..) = not_as_passed.len().checked_sub(LATER_TOLD) {
+    if let Some(more @ 1..) = not_as_passed.len().checked_sub(TOLD) {
         line("", format!("and {more} more; --json has all"));
     }
     for drive in drives {
@@ -305,8 +314,8 @@ fn show(detail: &OrderDetail, terminal: Option<usize>) -> String {
     table.render(terminal)
 }
 
-/// So many drives are told that are not as they passed.
-const LATER_TOLD: usize = 20;
+/// So many drives are told of each kind.
+const TOLD: usize = 20;
 
 /// `SN1: failed since, for no order, with old.wim (job 0197...)`.
 fn later_line(later: &LaterJob) -> String {

@@ -18,6 +18,7 @@ use model::verdict::Verdict;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 pub use changes::Changed;
+pub use later::Counted;
 pub use reads::{AlsoClosed, KnownOrder};
 
 use crate::error::LedgerError;

@@ -7,14 +7,14 @@ use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use jiff::Timestamp;
 use model::api::command::Command;
-use model::api::orders::{LaterJob, OrderDetail, OrderDrive, OrderView};
+use model::api::orders::{OrderDetail, OrderDrive, OrderView};
 use model::api::requests::{OrderQuery, OrderRequest};
 use model::api::snapshot::DeviceView;
 use model::code::DenialCode as Code;
 use model::offer::Offer;
 use model::operator::{LONGEST_REASON, Operator};
 use model::orders::{Matcher, Order, OrderAct, OrderChange, OrderState};
-use record::orders::{AlsoClosed, KnownOrder};
+use record::orders::{AlsoClosed, Counted, KnownOrder};
 
 use super::peer::Peer;
 use super::records::from_ledger;
@@ -35,17 +35,17 @@ pub(super) async fn orders(
         let mut view = view(&context, known);
         // Drives of closed orders have gone to the customer, and others may have come back since.
         if known.standing.state != OrderState::Closed && known.standing.passed > 0 {
-            view.not_as_passed = Some(not_as_passed(&context, &known.order).await?.len());
+            view.not_as_passed = Some(counted(&context, &known.order).await?.not_as_passed.len());
         }
         views.push(view);
     }
     Ok(Json(views))
 }
 
-/// The drives that count for an order and are not as they passed.
-async fn not_as_passed(context: &Context, order: &Order) -> Result<Vec<LaterJob>> {
+/// The drives that count for an order.
+async fn counted(context: &Context, order: &Order) -> Result<Counted> {
     let (number, media) = (order.number.clone(), order.media);
-    from_ledger(&context.ledger, move |ledger| ledger.not_as_passed(&number, media)).await
+    from_ledger(&context.ledger, move |ledger| ledger.counted(&number, media)).await
 }
 
 async fn known(context: &Context, closed: AlsoClosed) -> Result<Vec<KnownOrder>> {
@@ -70,7 +70,7 @@ pub(super) async fn order_of(
         return Err(Problem::new(Code::NoSuchOrder, format!("there is no order {number}")));
     };
     let known = all.swap_remove(at);
-    let not_as_passed = not_as_passed(&context, &known.order).await?;
+    let Counted { to_ship, not_as_passed } = counted(&context, &known.order).await?;
     let standing = OrderView { not_as_passed: Some(not_as_passed.len()), ..view(&context, &known) };
     let history = from_ledger(&context.ledger, move |ledger| ledger.order_history(&number)).await?;
     let matcher = Matcher::new(&known.order.conditions);
@@ -88,7 +88,7 @@ pub(super) async fn order_of(
     let ours =
         |device: &&DeviceView| snapshot.drives.iter().any(|drive| drive.device == device.device);
     let drives = snapshot.devices.iter().filter(ours).map(beside).collect();
-    Ok(Json(OrderDetail { order: known.order, standing, history, not_as_passed, drives }))
+    Ok(Json(OrderDetail { order: known.order, standing, history, to_ship, not_as_passed, drives }))
 }
 
 pub(super) async fn add_orders(

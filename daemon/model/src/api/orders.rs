@@ -85,6 +85,9 @@ pub struct OrderDetail {
     pub standing: OrderView,
     /// What was done to it, the oldest first.
     pub history: Vec<HistoryEntry>,
+    /// The drives that have passed for it, and are as they passed.
+    #[serde(default)]
+    pub to_ship: Vec<Serial>,
     /// The drives that have passed for it, and are not as they passed: the latest job on each.
     #[serde(default)]
     pub not_as_passed: Vec<LaterJob>,

@@ -42,23 +42,35 @@ pub(super) fn later_job(
     found.optional().map(Option::flatten)
 }
 
+/// The drives that count for an order, by serial number.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Those that are as they passed.
+    pub to_ship: Vec<Serial>,
+    /// The latest job on each of the others.
+    pub not_as_passed: Vec<LaterJob>,
+}
+
 impl Ledger {
-    /// The latest job on each drive that has passed for an order and is not as it passed, by serial number.
+    /// The drives that have passed for an order, with what has been done to them since.
     ///
     /// # Errors
     /// [`LedgerError`] if the ledger cannot be read.
-    pub fn not_as_passed(&self, number: &str, media: Digest) -> Result<Vec<LaterJob>, LedgerError> {
+    pub fn counted(&self, number: &str, media: Digest) -> Result<Counted, LedgerError> {
         let media = media.to_string();
         self.read(|db| {
-            let read = || -> rusqlite::Result<Vec<LaterJob>> {
+            let read = || -> rusqlite::Result<Counted> {
                 let sql = "SELECT serial FROM units
                            WHERE number = ?1 AND media = ?2 AND passed ORDER BY serial";
                 let mut statement = db.prepare_cached(sql)?;
                 let mut rows = statement.query([number, &media])?;
-                let mut all = Vec::new();
+                let mut all = Counted::default();
                 while let Some(row) = rows.next()? {
                     let serial: String = row.get(0)?;
-                    all.extend(later_job(db, &serial, number, &media)?);
+                    match later_job(db, &serial, number, &media)? {
+                        Some(later) => all.not_as_passed.push(later),
+                        None => all.to_ship.extend(Serial::new(&serial)),
+                    }
                 }
                 Ok(all)
             };

@@ -116,7 +116,7 @@ fn drives_that_are_not_as_they_passed_are_named() {
     let many = order(9);
     change(&ledger, OrderAct::Add(Box::new(many.clone()))).unwrap();
     let told = || {
-        let all = ledger.not_as_passed("PO-1", Digest([1; 32])).unwrap();
+        let all = ledger.counted("PO-1", Digest([1; 32])).unwrap().not_as_passed;
         let line = |later: &model::api::orders::LaterJob| {
             let verdict = later.verdict.map_or("running".into(), |verdict| verdict.to_string());
             format!("{} {verdict} {}", later.serial, later.order.as_deref().unwrap_or("-"))
@@ -138,6 +138,8 @@ fn drives_that_are_not_as_they_passed_are_named() {
     ledger.put(&Record { verdict: Some(Verdict::Refused), ..record("D") }).unwrap();
     ledger.put(&Record { verdict: Some(Verdict::Stopped), ..record("E") }).unwrap();
     assert_eq!(told(), "A failed PO-1, B passed PO-1, C passed -");
+    let to_ship = ledger.counted("PO-1", Digest([1; 32])).unwrap().to_ship;
+    assert_eq!(to_ship.iter().map(Serial::as_str).collect::<Vec<_>>(), ["D"]);
     pass(&ledger, begin(&ledger, &many, "A").unwrap());
     assert_eq!(told(), "B passed PO-1, C passed -", "it is again");
     assert_eq!(standing(&ledger).passed, 4);
