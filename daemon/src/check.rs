@@ -103,6 +103,8 @@ pub fn summary(config: &Config, found: &Found) -> String {
     let trust = signers::read(config).ok();
     let signers: Vec<String> = trust.iter().flat_map(Trust::names).collect();
     let number = trust.as_ref().and_then(Trust::number);
+    let known = record::signer_list::peek(&config.ledger.path);
+    let anew = trust.as_ref().and_then(|trust| trust.begins_anew(known.as_ref()));
     let of_list = number.map(|number| format!(" (list {number})")).unwrap_or_default();
     let labels = config.labels.template.as_ref().map(|path| path.display().to_string());
     [
@@ -135,6 +137,7 @@ pub fn summary(config: &Config, found: &Found) -> String {
         format!("blkid     {}", tools.blkid.display()),
     ]
     .into_iter()
+    .chain(anew.map(|told| format!("warning   {told}")))
     .chain(doubts(config).iter().map(|doubt| format!("warning   {doubt}")))
     .chain(probed.lacking.iter().map(|what| format!("warning   {LACKING} {what}")))
     .collect::<Vec<_>>()

@@ -87,11 +87,10 @@ fn write(ledger: &Ledger, folder: &Path, due: Due) -> Result<(), ResultError> {
 }
 
 /// Makes the file whole, or not at all.
-#[expect(clippy::disallowed_methods, reason = "writes results, and knows no drive")]
 fn put(folder: &Path, path: &Path, text: &[u8]) -> io::Result<()> {
     let fresh = folder.join(".result.new");
     let made = || {
-        let mut file = File::create(&fresh)?;
+        let mut file = parcel::fresh_file(&fresh)?;
         file.write_all(text)?;
         file.sync_all()?;
         fs::rename(&fresh, path)?;

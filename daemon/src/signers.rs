@@ -49,6 +49,14 @@ impl Trust {
         Some(self.in_force.number()).filter(|number| *number > 0)
     }
 
+    /// What is to be told where lists begin anew, and keys may count again that were given up.
+    pub fn begins_anew(&self, known: Option<&Known>) -> Option<String> {
+        let number = self.in_force.begins_anew(known?)?;
+        Some(format!(
+            "list {number} of signers was in force; [[media.signers]] is another now, so lists begin anew, and these are trusted"
+        ))
+    }
+
     /// Whether the list that was in force before is among those that are followed.
     ///
     /// # Errors
@@ -69,6 +77,9 @@ impl Trust {
     pub fn keep_in(&self, config: &Config, ledger: &Ledger) -> anyhow::Result<()> {
         let (now, known) = (self.in_force.clone(), ledger.signers_in_force()?);
         self.goes_on_from(config, known.as_ref())?;
+        if let Some(told) = self.begins_anew(known.as_ref()) {
+            tracing::warn!("{told}: {}", self.names().join(", "));
+        }
         // Nobody was listed, and nobody is.
         let is_nothing = known.is_none() && self.roster.listed().is_empty();
         if is_nothing || known.is_some_and(|known| now.is(&known)) {

@@ -277,7 +277,9 @@ impl Recipe {
                 let what = format!("has {length} characters, and at most {longest} may be");
                 return Err(Wrong::value(&key, &what, "write less"));
             }
-            if text.contains(char::is_control) || text.trim().is_empty() {
+            // XML 1.0, section 2.2, has no place for the last two.
+            let wrong = |c: char| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}');
+            if text.contains(wrong) || text.trim().is_empty() {
                 let what = "is empty, or has control characters";
                 return Err(Wrong::value(&key, what, "write it on one line, or leave it out"));
             }

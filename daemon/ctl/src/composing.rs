@@ -18,7 +18,7 @@ use super::arguments::{CreateArguments, SplitArguments};
 use super::output::{Output, narrow};
 use super::{CommandError, exit, usage};
 pub(super) use folder::WorkFolder;
-pub(super) use worker::Run;
+pub(super) use worker::{Ends, Run};
 
 /// Makes media by a recipe.
 pub(super) async fn create(out: &Output, arguments: &CreateArguments) -> Result<u8, CommandError> {

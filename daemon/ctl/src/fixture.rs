@@ -267,6 +267,7 @@ fn media() -> MediaView {
             secured: 2100,
             encrypted: 0,
             packages: [("PRE00001", 3), ("PRE00002", 41)].map(package).into(),
+            more_packages: 0,
             boot_wim_bytes: Some(Bytes(412_345_678)),
             least_bytes: Bytes(19_300_000_000),
         }),

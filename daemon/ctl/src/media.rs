@@ -281,6 +281,9 @@ fn show(media: &MediaView, terminal: Option<usize>) -> String {
             let text = format!("{files}, {}, {sha256_of_list}", bytes(*size_bytes));
             line(&format!("package {id}"), text);
         }
+        if found.more_packages > 0 {
+            line("packages", format!("{} more, which are not listed", found.more_packages));
+        }
         line("boot.wim", found.boot_wim_bytes.map_or_else(|| "none".into(), bytes));
         line("needs", format!("{} or more on the Windows volume", bytes(found.least_bytes)));
     }

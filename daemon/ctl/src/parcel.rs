@@ -2,8 +2,10 @@
 //! write; the daemon is asked only where its inbox is and whom it trusts.
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use jiff::Timestamp;
@@ -11,14 +13,15 @@ use serde::Serialize;
 use serde_json::json;
 
 use parcel::{
-    Distrust, Folder, Have, HaveFile, Order, ReceiveError, Received, Receiver, Roster, Signer,
-    Signers, Source, Unsigned,
+    Distrust, Folder, Have, HaveFile, Order, PackError, ReceiveError, Received, Receiver, Roster,
+    Signer, Signers, Source, Unsigned,
 };
 use signing::{Envelope, PublicKey, SecretKey};
+use tokio::sync::oneshot;
 
 use super::arguments::{PackArguments, ReceiveArguments};
 use super::client::Client;
-use super::composing::{Run, WorkFolder};
+use super::composing::{Ends, Run, WorkFolder};
 use super::output::{Output, put};
 use super::progress::Progress;
 use super::remote::{self, Remote};
@@ -26,7 +29,7 @@ use super::{CommandError, exit};
 use model::api::snapshot::{MediaState, Snapshot};
 use model::digest::Digest;
 use model::failure::chain;
-use model::parcel::{BESIDE, Contents, Describe, ParcelManifest, Product};
+use model::parcel::{BESIDE, Contents, Describe, Described, ParcelManifest, Product};
 use model::units::Bytes;
 use model::words::plural;
 
@@ -94,14 +97,36 @@ pub(super) fn pack(out: &Output, arguments: &PackArguments) -> Result<u8, Comman
         made_by: PROGRAM.to_owned(),
     };
     let name = arguments.file.file_name().unwrap_or_default().to_string_lossy();
+    let stopped = AtomicBool::new(false);
+    let mut bar = bar(&name, !out.json);
+    let report = |done, all| {
+        bar(done, all);
+        match stopped.load(Ordering::Relaxed) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    };
     // What the media holds is looked up beside the reading.
-    let (unsigned, contents) = thread::scope(|scope| {
-        let describing = scope.spawn(|| describe(arguments, &name));
-        let unsigned = Unsigned::read(&order, bar(&name, !out.json));
+    let (unsigned, described) = thread::scope(|scope| {
+        let (reading, is_read) = oneshot::channel();
+        let describing = scope.spawn(|| {
+            let described = describe(arguments, &name, is_read);
+            stopped.fetch_or(described.is_err(), Ordering::Relaxed);
+            described
+        });
+        let unsigned = Unsigned::read(&order, report);
+        drop(reading);
         (unsigned, describing.join().unwrap_or_else(|panic| resume_unwind(panic)))
     });
     let failed = |error| CommandError::of(exit::FAILED, &error);
-    let packed = unsigned.map_err(failed)?.sign(contents?).map_err(failed)?;
+    let packed = match unsigned {
+        Err(error) if !matches!(error, PackError::Interrupted) => Err(error),
+        unsigned => {
+            let described = described?;
+            unsigned.and_then(|unsigned| unsigned.sign(described))
+        }
+    };
+    let packed = packed.map_err(failed)?;
     let document = json!({
         "parcel": packed.folder, "packed_bytes": packed.packed, "manifest": packed.manifest,
     });
@@ -132,19 +157,40 @@ fn held(contents: &Contents) -> String {
     format!("it holds {boot}, and {packages}")
 }
 
-/// What media holds, found by a worker.
-fn describe(arguments: &PackArguments, name: &str) -> Result<Contents, CommandError> {
+/// What media holds, found by a worker. Returns when the media is read, too, or somebody interrupts that.
+fn describe(
+    arguments: &PackArguments,
+    name: &str,
+    is_read: oneshot::Receiver<()>,
+) -> Result<Described, CommandError> {
     let PackArguments { file, to, image, by, .. } = arguments;
-    let wim = std::path::absolute(file).unwrap_or_else(|_| file.clone());
-    let folder = WorkFolder::beside(&to.join(name))?;
-    let task = Describe { wim, image: *image, folder: folder.path().to_owned() };
-    let program = by.program.as_deref();
-    let run = Run { program, task: "describe", name, doing: "reading", bar: false };
+    // The worker has another working folder.
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let (wim, to) = (absolute(file), absolute(to));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| {
         CommandError::new(exit::FAILED, format!("cannot wait for a worker: {error}"))
     })?;
-    runtime.block_on(run.of(&task, None))
+    runtime.block_on(async {
+        let mut ends = Ends::watched()?;
+        let folder = WorkFolder::beside(&to.join(name))?;
+        let task = Describe { wim, image: *image, folder: folder.path().to_owned() };
+        let program = by.program.as_deref();
+        let run = Run { program, task: "describe", name, doing: "reading", bar: false };
+        let work = async {
+            let described = run.of(&task, None).await?;
+            // It ends without a word.
+            let _ = is_read.await;
+            Ok(described)
+        };
+        tokio::select! {
+            described = work => described,
+            () = ends.one() => {
+                let text = "interrupted; there is no parcel, and nothing is left of it";
+                Err(CommandError::new(exit::INTERRUPTED, text))
+            }
+        }
+    })
 }
 
 /// Signs a parcel that others have made, and says what was signed.
@@ -304,6 +350,8 @@ fn refused(from: &str, error: &ReceiveError) -> CommandError {
     let exit = match error {
         ReceiveError::Distrust(Distrust::Unknown { .. } | Distrust::TooFew { .. })
         | ReceiveError::NameTaken { .. }
+        | ReceiveError::Older { .. }
+        | ReceiveError::OtherProduct { .. }
         | ReceiveError::Busy => exit::REFUSED,
         _ => exit::FAILED,
     };

@@ -2,7 +2,7 @@
 
 use std::fs::{File, Metadata};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::MetadataExt as _;
 
 use model::media::Stamp;
 
@@ -16,15 +16,7 @@ pub fn of(file: &File) -> io::Result<Stamp> {
 
 /// The stamp in a file's metadata.
 pub fn in_metadata(meta: &Metadata) -> Stamp {
-    // Nanoseconds since 1970 fit 63 bits until the year 2262.
-    let nanos = |s: i64, n: i64| s.saturating_mul(1_000_000_000).saturating_add(n);
-    Stamp {
-        device: meta.dev(),
-        inode: meta.ino(),
-        size: meta.size(),
-        modified_ns: nanos(meta.mtime(), meta.mtime_nsec()),
-        changed_ns: nanos(meta.ctime(), meta.ctime_nsec()),
-    }
+    meta.into()
 }
 
 /// Whether nobody has written to a file since it had this stamp.

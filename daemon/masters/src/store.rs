@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use model::account::Account;
-use model::digest::HashPaths;
+use model::digest::{Digest, HashPaths};
 use model::manifest::{Manifest, MasterId};
 use model::media::Stamp;
 use model::record::MasterRef;
@@ -64,9 +64,15 @@ impl Master {
 /// Reads the manifest in a master's folder.
 ///
 /// # Errors
-/// If the file cannot be read; of kind `InvalidData` if it is not a manifest of this format or contradicts itself.
+/// If the file cannot be read; of kind `InvalidData` if it is not a manifest of this format, contradicts itself, or is of
+/// another master than the folder's name says: a master is looked for by name, and drives would get another media.
 fn load(folder: &Path) -> io::Result<Manifest> {
-    Manifest::parse(&fs::read(folder.join(MANIFEST_FILE))?)
+    let manifest = Manifest::parse(&fs::read(folder.join(MANIFEST_FILE))?)?;
+    if folder.file_name().is_none_or(|name| name != manifest.id.0.as_str()) {
+        let message = format!("the manifest is that of master {}", manifest.id);
+        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+    }
+    Ok(manifest)
 }
 
 /// Opens the file that is locked, and makes it if it is missing; what it holds is left alone.
@@ -96,6 +102,15 @@ fn largest_file(folder: &Path) -> io::Result<Bytes> {
     Ok(Bytes(most))
 }
 
+/// An image that was found to be as a manifest says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Checked {
+    /// The image's stamp then.
+    stamp: Stamp,
+    /// The seal of the manifest, which can be exchanged while the image stays.
+    seal: Digest,
+}
+
 /// The folder of masters, locked by this station.
 #[derive(Debug)]
 pub struct Store {
@@ -108,8 +123,8 @@ pub struct Store {
     /// How images are hashed.
     paths: HashPaths,
     manifests: Manifests,
-    /// The images that have been checked since the station started, with the stamps that they had then.
-    checked: Mutex<HashMap<MasterId, Stamp>>,
+    /// What has been checked since the station started.
+    checked: Mutex<HashMap<MasterId, Checked>>,
 }
 
 impl Store {
@@ -283,7 +298,7 @@ impl Store {
             tracing::warn!(master = %id, %error, "cannot keep the manifest of master {id}");
         }
         let stamp = stamp::of(&image).map_err(Self::unreadable(id))?;
-        self.checked().insert(id.clone(), stamp);
+        self.checked().insert(id.clone(), Checked { stamp, seal: manifest.seal_sha256 });
         match self.below(&manifest, image)? {
             Some((image, _)) => Ok(Arc::new(Master { manifest, image, stamp })),
             None => Err(StoreError::Baseless { id: id.clone() }),
@@ -312,7 +327,7 @@ impl Store {
     }
 
     /// Opens a master for use; `None` if there is none with this ID. The first time since the station started, and
-    /// whenever its file has changed, the whole image is hashed, so that damage shows before any drive is touched.
+    /// whenever its image or its manifest has changed, the whole image is hashed, so that damage shows before any drive is touched.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] or [`StoreError::Unreadable`] if the master is not whole, [`StoreError::Io`] if its last
@@ -332,8 +347,8 @@ impl Store {
             tracing::warn!(master = %id, "the base of master {id} is gone, so it is derived anew");
             return Ok(None);
         };
-        let known = self.checked().get(id).copied();
-        if known != Some(stamp) {
+        let checked = Checked { stamp, seal: manifest.seal_sha256 };
+        if self.checked().get(id) != Some(&checked) {
             tracing::info!(master = %id, "checking the stored master against its digests");
             let damage = match &below {
                 None => image::damage(&manifest, &image, &self.paths),
@@ -343,7 +358,7 @@ impl Store {
             if let Some(chunk) = damage {
                 return Err(StoreError::Damaged { id: id.clone(), chunk });
             }
-            self.checked().insert(id.clone(), stamp);
+            self.checked().insert(id.clone(), checked);
         }
         let now = fs::FileTimes::new().set_modified(SystemTime::now());
         let touched = File::open(folder.join(MANIFEST_FILE)).and_then(|f| f.set_times(now));
@@ -354,8 +369,9 @@ impl Store {
     /// Has a master's image hashed again before its next use: a drive was given bytes that are not those that were
     /// pressed. If the master has been pressed anew meanwhile, nothing changes.
     pub fn doubt(&self, master: &Master) {
-        let same = |known: &Stamp| {
-            (known.device, known.inode) == (master.stamp.device, master.stamp.inode)
+        let same = |known: &Checked| {
+            let Checked { stamp, .. } = known;
+            (stamp.device, stamp.inode) == (master.stamp.device, master.stamp.inode)
         };
         let id = &master.manifest.id;
         let mut checked = self.checked();
@@ -409,7 +425,7 @@ impl Store {
         Ok(())
     }
 
-    fn checked(&self) -> MutexGuard<'_, HashMap<MasterId, Stamp>> {
+    fn checked(&self) -> MutexGuard<'_, HashMap<MasterId, Checked>> {
         self.checked.lock()
     }
 }

@@ -3,9 +3,13 @@
 //! Everything is found in the way in which intake finds it, so that a station can compare the two.
 
 use model::boot::BootManagerRule;
+use std::fs;
+use std::path::Path;
+
 use model::code::{FailureCode, FindingCode};
 use model::failure::{Failure, Finding};
-use model::parcel::{Contents, Describe, ImageClaim};
+use model::media::Stamp;
+use model::parcel::{Contents, Describe, Described, ImageClaim};
 
 use crate::boot;
 use crate::intake::packages::Packages;
@@ -16,7 +20,7 @@ use crate::worker::{Given, Work};
 
 impl Work for Describe {
     const NAME: &'static str = "describe";
-    type Output = Contents;
+    type Output = Described;
 
     fn reach(&self) -> Reach {
         let mut reach = Reach::to_read([self.wim.as_path()]);
@@ -24,7 +28,8 @@ impl Work for Describe {
         reach
     }
 
-    fn perform(self, _: Given) -> Result<Contents, Failure> {
+    fn perform(self, _: Given) -> Result<Described, Failure> {
+        let before = stamp(&self.wim)?;
         let damaged =
             |error: WimError| Failure::of(FailureCode::WimDamaged, &error).with_hint_of(&error);
         let mut wim = Wim::open(&self.wim, |_| Flow::Continue).map_err(damaged)?;
@@ -38,6 +43,18 @@ impl Work for Describe {
         }
         let name = text(&wim, self.image, "NAME");
         let image = Some(ImageClaim { index: self.image, name });
-        Ok(Contents { image, boot_image: found.image, packages: packages.listed() })
+        let (packages, more_packages) = packages.listed();
+        let contents = Contents { image, boot_image: found.image, packages, more_packages };
+        let after = stamp(&self.wim)?;
+        if after != before {
+            let detail = format!("{} was changed while it was read", self.wim.display());
+            return Err(Failure::new(FailureCode::MediaChanged, detail));
+        }
+        Ok(Described { contents, stamp: Some(before) })
     }
+}
+
+fn stamp(path: &Path) -> Result<Stamp, Failure> {
+    let read = fs::metadata(path).map(|meta| Stamp::from(&meta));
+    read.map_err(|error| Failure::of(FailureCode::MediaUnreadable, &error))
 }

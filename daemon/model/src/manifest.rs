@@ -161,8 +161,8 @@ pub struct Manifest {
     pub telltales: Vec<Telltale>,
     /// Digest over all chunks.
     pub root_sha256: Digest,
-    /// Digest over recipe, plan, chunks, sites, telltales and base. The manifest decides what is written where, so it is checked as
-    /// strictly as the image.
+    /// Digest over all of it but this. The manifest decides what is written where and what records say of it, so it is
+    /// checked as strictly as the image.
     pub seal_sha256: Digest,
     /// When the press ended.
     pub pressed: Timestamp,
@@ -199,11 +199,10 @@ impl Manifest {
 
     /// Computes the digest that [`Manifest::seal_sha256`] must be.
     pub fn seal(&self) -> Digest {
-        let parts = (&self.recipe, &self.plan, &self.chunks, &self.sites, &self.telltales);
-        let text = match &self.base {
-            None => serde_json::to_vec(&parts),
-            Some(base) => serde_json::to_vec(&(parts, base)),
-        };
+        let Self { recipe, plan, chunks, sites, telltales, base, .. } = self;
+        let Self { root_sha256, pressed, warnings, boot_programs, .. } = self;
+        let written = (recipe, plan, chunks, sites, telltales, base);
+        let text = serde_json::to_vec(&(written, root_sha256, pressed, warnings, boot_programs));
         Digest::of(&text.unwrap_or_default())
     }
 

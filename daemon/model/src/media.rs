@@ -1,6 +1,8 @@
 //! Prestaged media: what the station knows of a WIM in the inbox, and whether it may be used.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -21,6 +23,20 @@ pub struct Stamp {
     pub size: u64,
     pub modified_ns: i64,
     pub changed_ns: i64,
+}
+
+impl From<&Metadata> for Stamp {
+    fn from(meta: &Metadata) -> Self {
+        // Nanoseconds since 1970 fit 63 bits until the year 2262.
+        let nanos = |s: i64, n: i64| s.saturating_mul(1_000_000_000).saturating_add(n);
+        Self {
+            device: meta.dev(),
+            inode: meta.ino(),
+            size: meta.size(),
+            modified_ns: nanos(meta.mtime(), meta.mtime_nsec()),
+            changed_ns: nanos(meta.ctime(), meta.ctime_nsec()),
+        }
+    }
 }
 
 /// The complete WIM files in the inbox, with their stamps.
@@ -103,6 +119,9 @@ pub struct Inventory {
     pub encrypted: u64,
     /// What is in `\_SMSTaskSequence\Packages`, the first [`LISTED`] packages.
     pub packages: Vec<CachedPackage>,
+    /// How many packages are there beside those.
+    #[serde(default)]
+    pub more_packages: u64,
     /// Size of `\sources\boot.wim`, if there is one.
     pub boot_wim_bytes: Option<Bytes>,
     /// Least room that the content takes on an NTFS volume. It is a lower bound: on a smaller volume the content
@@ -115,7 +134,7 @@ pub struct Inventory {
 pub struct CachedPackage {
     /// The name of its folder.
     pub id: String,
-    /// How many files it has; each hard link is one.
+    /// How many files it has; each hard link is one. Links of other kinds and named streams do not count.
     pub files: u64,
     /// Their size.
     pub size_bytes: Bytes,

@@ -3,7 +3,7 @@
 //! The manifest is the payload of a signed envelope (DSSE), in JSON. All else in a parcel is known by digests that lead back
 //! to it: manifest -> index -> pieces -> file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::hint::Hint;
-use crate::media::{BootImage, CachedPackage, LISTED};
+use crate::media::{BootImage, CachedPackage, LISTED, Stamp};
 use crate::now::Now;
 use crate::units::Bytes;
 
@@ -28,6 +28,8 @@ pub const LARGEST_PIECE: Bytes = Bytes::mib(1);
 pub const LARGEST_PACK: Bytes = Bytes((2 << 30) - 1);
 /// More than any media has: 16 TiB in the largest packs.
 const MOST_PACKS: usize = 1 << 13;
+/// More than any media has: two million files, or 2 TiB. The index of so many takes 100 MB.
+const MOST_PIECES: u64 = 1 << 21;
 /// A parcel leaves out what these files have.
 const MOST_BASES: usize = 1 << 8;
 /// Longer names of files are refused by Linux, when another ending is added to them.
@@ -102,6 +104,23 @@ pub struct Contents {
     /// The packages in its cache.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub packages: Vec<CachedPackage>,
+    /// How many packages it has that are not listed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub more_packages: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// What a worker has found in media.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Described {
+    /// What it holds.
+    pub contents: Contents,
+    /// The stamp of the file that was looked into, before and after.
+    pub stamp: Option<Stamp>,
 }
 
 /// An image of a WIM.
@@ -252,8 +271,13 @@ impl ParcelManifest {
         if self.packs.len() > MOST_PACKS || self.bases.len() > MOST_BASES {
             return wrong("too many packs or bases");
         }
-        if Bytes::of(self.contents.packages.len()).0 > LISTED.into() {
-            return wrong("too many packages are listed");
+        let packages = &self.contents.packages;
+        let ids: BTreeSet<&String> = packages.iter().map(|package| &package.id).collect();
+        if ids.len() < packages.len() || Bytes::of(packages.len()).0 > LISTED.into() {
+            return wrong("too many packages are listed, or one of them twice");
+        }
+        if self.index.pieces > MOST_PIECES {
+            return wrong("it has more pieces than any media");
         }
         if self.packs.iter().any(|pack| pack.size_bytes > LARGEST_PACK) {
             return wrong("a pack is too long");
@@ -374,7 +398,11 @@ mod tests {
             size_bytes: Bytes(0),
             sha256_of_list: Digest::of(b""),
         };
-        wrong(&|m| m.contents.packages = vec![package.clone(); 257]);
+        wrong(&|m| m.contents.packages = vec![package.clone(); 2]);
+        wrong(&|m| {
+            let id = |n: u32| CachedPackage { id: n.to_string(), ..package.clone() };
+            m.contents.packages = (0..257).map(id).collect();
+        });
         wrong(&|m| m.expires = Some(Date::constant(2026, 12, 31)));
         assert!(ParcelManifest::parse(b"{}").is_err());
         for product in ["", " a", "a\n", &"a".repeat(101)] {

@@ -28,6 +28,6 @@ pub use have::{Have, HaveError, HaveFile};
 pub use index::{Index, IndexError, Piece, Place};
 pub use pack::{Order, PackError, Packed, SignError, Unsigned, sign};
 pub use receive::{Incomplete, ReceiveError, Received, Receiver};
-pub use source::{Folder, Source, SourceError};
+pub use source::{Folder, Source, SourceError, fresh_file};
 pub use succession::{Roster, RosterError, SuccessionError};
 pub use trust::{Distrust, Signer, Signers, Vouched};

@@ -4,24 +4,26 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::mem;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::ops::ControlFlow;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use jiff::civil::Date;
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, Mode, OFlags};
 use signing::{Envelope, SecretKey};
 
 use crate::cut::{Cut, WimError};
 use crate::have::{Have, HaveError, HaveFile, Held};
 use crate::index::{Index, Piece, Place};
-use crate::source::{Folder, Source as _, SourceError, open_file};
+use crate::source::{Folder, Source as _, SourceError, fresh_file, open_file};
 use crate::trust::{Distrust, Signers};
 use crate::whole::Whole;
 use model::digest::Digest;
 use model::hint::Hint;
+use model::media::Stamp;
 use model::parcel::{
-    self, Contents, FileClaim, INDEX, IndexClaim, LARGEST_MANIFEST, LARGEST_PIECE, MANIFEST,
+    self, Described, FileClaim, INDEX, IndexClaim, LARGEST_MANIFEST, LARGEST_PIECE, MANIFEST,
     MANIFEST_TYPE, PackClaim, ParcelManifest, Product, is_media_name,
 };
 use model::units::Bytes;
@@ -79,6 +81,11 @@ pub enum PackError {
     Exists(PathBuf),
     #[error("another program packs {0} now")]
     Busy(PathBuf),
+    #[error("{0} is not a folder that a pack has left")]
+    NotOurs(PathBuf),
+    /// Whoever asked for the parcel does not want it any more.
+    #[error("interrupted")]
+    Interrupted,
     #[error("{path} needs room for {needed} bytes, and has {room}")]
     Room { path: PathBuf, needed: u64, room: u64 },
     #[error("the manifest would be wrong")]
@@ -100,6 +107,7 @@ impl Hint for PackError {
             Self::File { source: WimError::NotAWim(_), .. } => "name a prestaged WIM",
             Self::Name(_) => "give the file a plain name that ends in .wim",
             Self::Have(_) => "make it anew with `prestagectl media have --json`",
+            Self::NotOurs(_) => "remove or rename it",
             Self::Exists(_) => "take it away, or pack into another folder",
             Self::Room { .. } => "make room, or pack into another folder",
             Self::Changed(_) => "pack it again when nobody writes to it",
@@ -110,10 +118,8 @@ impl Hint for PackError {
 }
 
 /// By what a file is known to be unchanged.
-fn stamp(file: &File) -> io::Result<[i64; 5]> {
-    let meta = file.metadata()?;
-    let size = i64::try_from(meta.len()).unwrap_or(i64::MAX);
-    Ok([size, meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec()])
+fn stamp(file: &File) -> io::Result<Stamp> {
+    Ok((&file.metadata()?).into())
 }
 
 /// A parcel whose packs are written, and that nobody has signed. It goes with this value.
@@ -122,7 +128,7 @@ pub struct Unsigned<'a> {
     order: &'a Order<'a>,
     file: File,
     /// By what the file was known before it was read.
-    before: [i64; 5],
+    before: Stamp,
     claim: FileClaim,
     cut: Cut,
     making: Making,
@@ -133,11 +139,15 @@ pub struct Unsigned<'a> {
 }
 
 impl<'a> Unsigned<'a> {
-    /// Reads the media from end to end, and writes the packs. `report` gets the bytes that are done, and all.
+    /// Reads the media from end to end, and writes the packs. `report` gets the bytes that are done, and all, and says
+    /// whether to go on.
     ///
     /// # Errors
     /// [`PackError`]; nothing is left then but what a program that was killed leaves, which the next one takes away.
-    pub fn read(order: &'a Order<'a>, report: impl FnMut(Bytes, Bytes)) -> Result<Self, PackError> {
+    pub fn read(
+        order: &'a Order<'a>,
+        report: impl FnMut(Bytes, Bytes) -> ControlFlow<()>,
+    ) -> Result<Self, PackError> {
         let path = order.file;
         let unreadable = |source: WimError| PackError::File { path: path.to_owned(), source };
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -169,14 +179,16 @@ impl<'a> Unsigned<'a> {
     ///
     /// # Errors
     /// [`PackError`]; nothing is left then.
-    pub fn sign(self, contents: Contents) -> Result<Packed, PackError> {
+    pub fn sign(self, described: Described) -> Result<Packed, PackError> {
         let Self { order, file, before, claim, cut, making, folder, pieces, packs } = self;
         let now = stamp(&file);
         let now = now.map_err(|error| PackError::File {
             path: order.file.to_owned(),
             source: error.into(),
         })?;
-        if now != before {
+        let Described { contents, stamp: described } = described;
+        // What the media holds was looked up by its name, which may have led elsewhere for a moment.
+        if now != before || described.is_some_and(|described| described != before) {
             return Err(PackError::Changed(order.file.to_owned()));
         }
         let (pieces, bases) = needed_bases(pieces, &order.against.media);
@@ -232,7 +244,7 @@ pub fn sign(place: &Path, keys: &[SecretKey]) -> Result<ParcelManifest, SignErro
         envelope.add(key).map_err(Distrust::from)?;
     }
     let new = folder.join(format!(".{name}"));
-    let written = File::create(&new)
+    let written = fresh_file(&new)
         .and_then(|mut file| file.write_all(&envelope.to_bytes()).and_then(|()| file.sync_all()))
         .and_then(|()| fs::rename(&new, &path));
     written.map_err(|source| SignError::Write { path, source })?;
@@ -284,12 +296,22 @@ impl Making {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             made => made.map_err(failed)?,
         }
-        let lock = File::open(&path).map_err(failed)?;
+        // A link would lead to a folder of somebody's.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let lock = rustix::fs::open(&path, flags, Mode::empty())
+            .map(File::from)
+            .map_err(|_| PackError::NotOurs(path.clone()))?;
         rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| PackError::Busy(path.clone()))?;
-        // What a program has left that was killed.
-        for entry in fs::read_dir(&path).map_err(failed)? {
-            fs::remove_file(entry.map_err(failed)?.path()).map_err(failed)?;
+        // What a program has left that was killed; a folder with anything else is somebody's.
+        let left = fs::read_dir(&path).map_err(failed)?;
+        let left: Vec<PathBuf> =
+            left.map(|entry| Ok(entry?.path())).collect::<Result<_, _>>().map_err(failed)?;
+        if !left.iter().all(|path| is_of_a_parcel(path)) {
+            return Err(PackError::NotOurs(path));
+        }
+        for file in left {
+            fs::remove_file(file).map_err(failed)?;
         }
         Ok(Self { path, _lock: lock, done: false })
     }
@@ -321,10 +343,18 @@ impl Drop for Making {
     }
 }
 
+/// Whether this is what a file of a parcel is called.
+fn is_of_a_parcel(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let number = name.strip_prefix("pack.").filter(|number| number.parse::<u16>().is_ok());
+    number.is_some() || [MANIFEST, INDEX].contains(&&*name)
+}
+
 /// What went wrong where, while file and packs were open.
 enum Trouble {
     Reading(io::Error),
     Writing(io::Error),
+    Interrupted,
 }
 
 impl Trouble {
@@ -332,6 +362,7 @@ impl Trouble {
         match self {
             Self::Reading(error) => PackError::File { path: read.to_owned(), source: error.into() },
             Self::Writing(error) => writing(written, error),
+            Self::Interrupted => PackError::Interrupted,
         }
     }
 }
@@ -342,7 +373,7 @@ fn read(
     cut: &Cut,
     places: &HashMap<Digest, Held>,
     packer: &mut Packer,
-    mut report: impl FnMut(Bytes, Bytes),
+    mut report: impl FnMut(Bytes, Bytes) -> ControlFlow<()>,
 ) -> Result<Digest, Trouble> {
     let whole = Whole::start();
     let mut at = Bytes(0);
@@ -357,7 +388,9 @@ fn read(
         packer.add(&segment, held).map_err(Trouble::Writing)?;
         whole.add(segment);
         at = *end;
-        report(at, cut.size);
+        if report(at, cut.size).is_break() {
+            return Err(Trouble::Interrupted);
+        }
     }
     Ok(whole.finish())
 }

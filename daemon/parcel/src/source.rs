@@ -81,6 +81,18 @@ pub(crate) fn open_file(path: &Path) -> io::Result<File> {
     }
 }
 
+/// A new file in the place of what a program that was killed has left there. A link there goes, and is never followed: others
+/// may write to the folder, and what it leads to may be a drive.
+///
+/// # Errors
+/// If what is there cannot be removed, or the file cannot be made.
+pub fn fresh_file(path: &Path) -> io::Result<File> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => File::options().write(true).create_new(true).open(path),
+    }
+}
+
 fn failed(name: &str, source: io::Error) -> SourceError {
     let name = name.to_owned();
     match source.kind() {

@@ -154,9 +154,8 @@ impl Staging {
             .map_err(system("lay the manifest beside it"))
     }
 
-    /// What the manifest beside media of this name says, whoever has signed it; `None` if there is none, or none that can
-    /// be read.
-    pub(crate) fn beside(&self, name: &str) -> Option<ParcelManifest> {
+    /// The manifest beside media of this name, whoever has signed it; `None` if there is none, or none that can be read.
+    pub(crate) fn beside(&self, name: &str) -> Option<Envelope> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let note = rustix::fs::openat(&self.inbox, format!("{name}{BESIDE}"), flags, Mode::empty());
         let note = File::from(note.ok()?);
@@ -165,8 +164,7 @@ impl Staging {
         }
         let mut bytes = Vec::new();
         note.take(LARGEST_MANIFEST.0).read_to_end(&mut bytes).ok()?;
-        let payload = Envelope::parse(&bytes).ok()?.unverified_payload().ok()?;
-        serde_json::from_slice(&payload).ok()
+        Envelope::parse(&bytes).ok()
     }
 
     /// Takes the place away. What cannot be removed stays, hidden.
@@ -197,9 +195,8 @@ fn subfolder(at: &OwnedFd, name: &str, user: u32) -> Result<OwnedFd> {
     if closed { Ok(folder) } else { Err(StagingError::Foreign(name.to_owned())) }
 }
 
-/// Whether a manifest that lies beside the media is of the same media and product, and of a later sequence.
+/// Whether a manifest that lies beside the media is of the same product, and later.
 pub(crate) fn is_later(there: &ParcelManifest, than: &ParcelManifest) -> bool {
-    there.file.sha256 == than.file.sha256
-        && there.product == than.product
-        && there.sequence > than.sequence
+    let order = |manifest: &ParcelManifest| (manifest.sequence, manifest.created);
+    there.product == than.product && order(there) > order(than)
 }

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::fs;
 use std::io::{self, Read};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
@@ -13,7 +14,7 @@ use super::{
     Folder, Have, HaveFile, Order, PackError, Packed, ReceiveError, Received, Receiver, Signer,
     Signers, Source, SourceError, Unsigned,
 };
-use model::parcel::{Contents, INDEX, LARGEST_PIECE, MANIFEST, MANIFEST_TYPE, ParcelManifest};
+use model::parcel::{Described, INDEX, LARGEST_PIECE, MANIFEST, MANIFEST_TYPE, ParcelManifest};
 use model::units::Bytes;
 
 /// A WIM with blobs of these sizes, and a table of them; the bytes of each blob depend on its seed.
@@ -49,7 +50,7 @@ fn blobs(from: u64) -> Vec<(u64, usize)> {
 
 /// Noise holds nothing that could be told.
 fn pack(order: &Order<'_>) -> Result<Packed, PackError> {
-    Unsigned::read(order, |_, _| ())?.sign(Contents::default())
+    Unsigned::read(order, |_, _| ControlFlow::Continue(()))?.sign(Described::default())
 }
 
 struct Place {
@@ -214,10 +215,29 @@ fn an_older_manifest_takes_no_later_one_s_place() {
     let second = note();
     assert_ne!(first, second);
     let error = place.receive(&Folder::new(&older.folder)).unwrap_err();
-    assert!(matches!(error, ReceiveError::Older { sequence: 5, .. }), "{error}");
+    assert!(matches!(error, ReceiveError::Older { .. }), "{error}");
     assert_eq!(note(), second);
     assert_eq!(place.inbox(), ["a.wim", "a.wim.manifest.json"], "nothing else is left");
     place.receive(&Folder::new(&later.folder)).unwrap();
+    // Nor does one of the same sequence that was signed before, or one of another product; who signs it once more does.
+    let signed = |order: Order<'_>, folder: &str| {
+        let to = place.path(folder);
+        fs::create_dir(&to).unwrap();
+        pack(&Order { to: &to, ..order }).unwrap()
+    };
+    let have = Have::default();
+    let order = || Order { sequence: 9, ..place.order(&file, &have) };
+    let before = jiff::Timestamp::UNIX_EPOCH - jiff::SignedDuration::from_secs(1);
+    let earlier = signed(Order { now: before, ..order() }, "earlier");
+    let error = place.receive(&Folder::new(&earlier.folder)).unwrap_err();
+    assert!(matches!(error, ReceiveError::Older { .. }), "{error}");
+    let other = signed(Order { product: "other".parse().unwrap(), ..order() }, "other");
+    let error = place.receive(&Folder::new(&other.folder)).unwrap_err();
+    assert!(matches!(error, ReceiveError::OtherProduct { .. }), "{error}");
+    assert_eq!(note(), second);
+    crate::sign(&later.folder, &[SecretKey::generate().unwrap()]).unwrap();
+    place.receive(&Folder::new(&later.folder)).unwrap();
+    assert_ne!(note(), second);
     // What is no manifest is in nobody's way.
     fs::write(place.path("inbox").join("a.wim.manifest.json"), "{}").unwrap();
     place.receive(&Folder::new(&older.folder)).unwrap();

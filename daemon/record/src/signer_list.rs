@@ -66,6 +66,12 @@ impl InForce {
         self.known() == *known
     }
 
+    /// The number of the list that was in force, if lists begin anew because the configuration has other signers now. Keys
+    /// that were given up since count again if they are among those.
+    pub fn begins_anew(&self, known: &Known) -> Option<u64> {
+        (self.base != known.base && known.number > 0).then_some(known.number)
+    }
+
     /// Whether it goes on from what was known: the list that was in force is among those that are followed. A key that was
     /// given up could sign others in its place.
     ///

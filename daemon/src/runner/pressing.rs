@@ -67,7 +67,10 @@ impl Press {
             // A busy station may miss progress; only the end must reach it.
             let _ = sender.try_send(Event::PressProgress(id.clone(), progress));
         });
-        let Some(base) = self.base(services) else { return self.press(services, &report).await };
+        // While it was queued, it may have been pressed as a base.
+        let Some(base) = self.base(services) else {
+            return self.found_or_pressed(self.recipe.clone(), services, &report).await;
+        };
         let base = match self.found_or_pressed(base, services, &report).await {
             Ok(base) => base,
             // The content is larger than it seemed.
@@ -102,7 +105,7 @@ impl Press {
         derivable.then(|| Recipe { geometry: base, ..self.recipe.clone() })
     }
 
-    /// The base, from the store if it has one that is whole.
+    /// A master that is not derived, from the store if it has one that is whole.
     async fn found_or_pressed(
         &self,
         base: Recipe,
@@ -275,6 +278,7 @@ async fn compare(
             manifest.warnings.push(warning);
         }
     }
+    manifest.seal_sha256 = manifest.seal();
     Ok(manifest)
 }
 

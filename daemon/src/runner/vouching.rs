@@ -9,7 +9,7 @@ use jiff::{Timestamp, Unit};
 use model::code::FindingCode as Code;
 use model::failure::{Failure, Finding, chain};
 use model::hint::Hint as _;
-use model::media::{CachedPackage, IntakeOutcome, Media, Signed};
+use model::media::{BootImage, CachedPackage, IntakeOutcome, Media, Signed};
 use model::parcel::{BESIDE, Contents, LARGEST_MANIFEST, ParcelManifest};
 use model::words::plural;
 use parcel::{Distrust, Vouched};
@@ -133,22 +133,34 @@ fn differences(manifest: &ParcelManifest, media: &Media) -> Vec<String> {
     };
     let images = media.images.len().to_string();
     compare("images", manifest.images.to_string(), images);
-    let Contents { image, boot_image, packages } = &manifest.contents;
-    if let Some(claimed) = image {
-        compare("image", claimed.index.to_string(), media.image.to_string());
-        let found = media.images.iter().find(|image| image.index == claimed.index);
-        let found = found.map(|image| image.name.clone()).unwrap_or_default();
-        compare("image's name", claimed.name.clone(), found);
-    }
+    compare("GUID", plain(&manifest.guid), plain(&media.guid));
+    compare("size", manifest.file.size_bytes.0.to_string(), media.size_bytes.0.to_string());
+    let Contents { image, boot_image, packages, more_packages } = &manifest.contents;
+    // Earlier programs have signed nothing of what media holds.
+    let Some(image) = image else { return told };
+    compare("image", image.index.to_string(), media.image.to_string());
+    let found = media.images.iter().find(|found| found.index == image.index);
+    compare(
+        "image's name",
+        image.name.clone(),
+        found.map(|found| found.name.clone()).unwrap_or_default(),
+    );
     // Intake looks for a boot image only if the layout has one started.
-    if let (Some(claimed), Some(found)) = (boot_image, &media.boot_image) {
-        let [claimed, found] = [claimed, found].map(|boot| (boot.name.clone(), boot.sha256));
-        compare("boot image", claimed.0, found.0);
-        compare("boot image's SHA-256", claimed.1.to_string(), found.1.to_string());
+    if media.boot_image.is_some() {
+        let [claimed, found] = [boot_image, &media.boot_image].map(|boot| match boot {
+            Some(BootImage { name, architecture, build, sha256, size_bytes }) => {
+                let unknown = || "unknown".to_owned();
+                let architecture = architecture.clone().unwrap_or_else(unknown);
+                let build = build.clone().unwrap_or_else(unknown);
+                format!("{name}, {architecture}, build {build}, {} bytes, {sha256}", size_bytes.0)
+            }
+            None => "none".to_owned(),
+        });
+        compare("boot image", claimed, found);
     }
-    // A manifest that tells no image is one of an earlier program, which told no packages.
-    if image.as_ref().is_some_and(|image| image.index == media.image) {
-        let [claimed, found] = [packages, &media.inventory.packages].map(|packages| {
+    if image.index == media.image {
+        let inventory = &media.inventory;
+        let [claimed, found] = [packages, &inventory.packages].map(|packages| {
             packages.iter().map(|package| (&package.id, package)).collect::<BTreeMap<_, _>>()
         });
         let ids: BTreeSet<_> = claimed.keys().chain(found.keys()).collect();
@@ -156,15 +168,15 @@ fn differences(manifest: &ParcelManifest, media: &Media) -> Vec<String> {
             let told = |package: Option<&&CachedPackage>| match package {
                 Some(CachedPackage { files, size_bytes, sha256_of_list, .. }) => {
                     let files = plural(*files, "file", "files");
-                    format!("{files}, {size_bytes}, {sha256_of_list}")
+                    format!("{files}, {} bytes, {sha256_of_list}", size_bytes.0)
                 }
                 None => "none".to_owned(),
             };
             compare(&format!("package {id}"), told(claimed.get(*id)), told(found.get(*id)));
         }
+        let more = |count: u64| count.to_string();
+        compare("further packages", more(*more_packages), more(inventory.more_packages));
     }
-    compare("GUID", plain(&manifest.guid), plain(&media.guid));
-    compare("size", manifest.file.size_bytes.0.to_string(), media.size_bytes.0.to_string());
     told
 }
 

@@ -7,6 +7,7 @@
 mod chain;
 mod content;
 mod deep;
+mod exchanged;
 mod kills;
 mod large;
 mod meanwhile;

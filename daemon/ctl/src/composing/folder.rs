@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::ErrorKind;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -32,8 +32,10 @@ impl WorkFolder {
             _ => {}
         }
         let about = path.symlink_metadata().map_err(|error| failed("look at", &path, &error))?;
-        if !about.is_dir() {
-            let text = format!("{} is no folder that prestagectl has made", path.display());
+        // In a folder of somebody else's the result could be exchanged before it gets its name.
+        let own = about.uid() == rustix::process::geteuid().as_raw() && about.mode() & 0o022 == 0;
+        if !(about.is_dir() && own) {
+            let text = format!("{} is no folder that this user has made", path.display());
             return Err(CommandError::new(exit::REFUSED, text).with_hint("remove or rename it"));
         }
         let lock = File::open(&path).map_err(|error| failed("open", &path, &error))?;

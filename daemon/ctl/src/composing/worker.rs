@@ -141,7 +141,7 @@ pub(in super::super) struct Ends([Signal; 3]);
 
 impl Ends {
     /// To be made before anything that must be taken away again.
-    pub(super) fn watched() -> Result<Self, CommandError> {
+    pub(in super::super) fn watched() -> Result<Self, CommandError> {
         let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
         let [one, two, three] = kinds.map(signal);
         let all = one.and_then(|one| Ok(Self([one, two?, three?])));
@@ -150,7 +150,7 @@ impl Ends {
         })
     }
 
-    async fn one(&mut self) {
+    pub(in super::super) async fn one(&mut self) {
         let [interrupt, terminate, hangup] = &mut self.0;
         tokio::select! {
             _ = interrupt.recv() => {}

@@ -331,6 +331,12 @@ impl Plan {
             if whole.iter().any(|of| is_below(&key, of)) {
                 continue;
             }
+            let above = key.match_indices('\\').map(|(at, _)| &key[..at]);
+            if above.into_iter().any(|above| held.get(above) == Some(&false)) {
+                let what = "lies below a file or a link of the operating system image";
+                self.listing.places.tell(&item.to, what);
+                continue;
+            }
             match (held.get(&key), item.file.is_none()) {
                 (Some(false), false) => removed.push(item.to.clone()),
                 (None, _) | (Some(true), true) => {}
@@ -338,7 +344,9 @@ impl Plan {
                     self.listing.places.tell(&item.to, "is a folder in the operating system image");
                 }
                 (Some(false), true) => {
-                    self.listing.places.tell(&item.to, "is a file in the operating system image");
+                    self.listing
+                        .places
+                        .tell(&item.to, "is a file or a link in the operating system image");
                 }
             }
         }

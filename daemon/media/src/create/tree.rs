@@ -11,6 +11,8 @@ use crate::wim::{Entry, Wim, WimError};
 
 /// The attribute of a folder.
 const DIRECTORY: u32 = 0x10;
+/// The attribute of a link, which may have that of a folder, too.
+const REPARSE: u32 = 0x400;
 
 /// What an image holds, by path.
 pub(super) struct Tree(HashMap<String, Held>);
@@ -20,6 +22,7 @@ struct Held {
     /// A digest of all that it says of itself.
     all: u64,
     is_folder: bool,
+    is_link: bool,
     size: u64,
     sha1: [u8; 20],
 }
@@ -39,9 +42,12 @@ impl Tree {
         self.0.len()
     }
 
-    /// Every path in capitals, with whether it is a folder.
+    /// Every path in capitals, with whether it is a folder; what leads elsewhere is none.
     pub(super) fn by_capitals(&self) -> HashMap<String, bool> {
-        self.0.iter().map(|(path, held)| (capitals(path), held.is_folder)).collect()
+        self.0
+            .iter()
+            .map(|(path, held)| (capitals(path), held.is_folder && !held.is_link))
+            .collect()
     }
 
     /// The first thing in which the image that was written is not what it should be, in words.
@@ -111,6 +117,7 @@ impl Held {
         Self {
             all: hash.finish(),
             is_folder,
+            is_link: entry.attributes & REPARSE != 0,
             size: first.map_or(0, |stream| stream.size),
             sha1: first.map_or([0; 20], |stream| stream.sha1),
         }
@@ -120,6 +127,7 @@ impl Held {
     fn differs(&self, item: &Item, path: &str) -> Option<&'static str> {
         let name = |path: &str| path.rsplit('\\').next().map(str::to_owned);
         match &item.file {
+            _ if self.is_link => Some("is a link, which was none when it was listed"),
             None => (!self.is_folder).then_some("is no folder"),
             Some(_) if self.is_folder => Some("is a folder"),
             Some(_) if name(path) != name(&item.to) => Some("has its name in other letters"),
@@ -138,7 +146,7 @@ mod tests {
     use model::units::Bytes;
 
     fn held(all: u64, is_folder: bool, size: u64) -> Held {
-        Held { all, is_folder, size, sha1: [u8::try_from(size).unwrap(); 20] }
+        Held { all, is_folder, is_link: false, size, sha1: [u8::try_from(size).unwrap(); 20] }
     }
 
     fn tree(entries: &[(&str, Held)]) -> Tree {

@@ -9,17 +9,21 @@ use sha1::{Digest as _, Sha1};
 
 use crate::wim::{Entry, Thing, hex};
 
-/// Where packages lie, in lower case.
-const CACHE: &str = "/_smstasksequence/packages/";
+/// The folders in which packages lie, in whatever case.
+const CACHE: [&str; 2] = ["_SMSTaskSequence", "Packages"];
 
 /// The packages of an image, whose entries come folder by folder.
 #[derive(Default)]
-pub(crate) struct Packages(Vec<Package>);
+pub(crate) struct Packages {
+    listed: Vec<Package>,
+    /// How many come after those.
+    more: u64,
+}
 
 struct Package {
     /// As it is shown.
     id: String,
-    /// Where it begins in the image, in lower case.
+    /// Where it begins in the image.
     place: String,
     size: Bytes,
     /// Paths below the package as `find .` prints them, and the SHA-1 of what they hold.
@@ -29,17 +33,18 @@ struct Package {
 impl Packages {
     /// Takes an entry that is, or is in, one of the first [`LISTED`] packages.
     pub(crate) fn add(&mut self, entry: &Entry<'_>) {
-        let lower = entry.path.to_lowercase();
-        let Some(below) = lower.strip_prefix(CACHE) else { return };
+        let Some(below) = in_cache(entry.path) else { return };
         if !below.contains('/') {
-            if Bytes::of(self.0.len()).0 >= LISTED.into() {
+            if Bytes::of(self.listed.len()).0 >= LISTED.into() {
+                self.more += 1;
                 return;
             }
             let id = entry.name.replace(char::is_control, "?");
-            self.0.push(Package { id, place: lower.clone(), size: Bytes(0), files: Vec::new() });
+            let place = entry.path.to_owned();
+            self.listed.push(Package { id, place, size: Bytes(0), files: Vec::new() });
         }
-        let Some(package) = self.0.last_mut() else { return };
-        let inside = lower.strip_prefix(&package.place);
+        let Some(package) = self.listed.last_mut() else { return };
+        let inside = entry.path.strip_prefix(&package.place);
         let inside = inside.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         if let (true, Thing::File(size)) = (inside, Thing::of(entry)) {
             package.size = package.size.saturating_add(Bytes(size));
@@ -47,9 +52,9 @@ impl Packages {
         }
     }
 
-    /// All of them, in the image's order.
-    pub(crate) fn listed(self) -> Vec<CachedPackage> {
-        let listed = self.0.into_iter().map(|mut package| {
+    /// Those that are listed, in the image's order, and how many more there are.
+    pub(crate) fn listed(self) -> (Vec<CachedPackage>, u64) {
+        let listed = self.listed.into_iter().map(|mut package| {
             package.files.sort_unstable();
             let mut list = String::new();
             for (path, sha1) in &package.files {
@@ -63,8 +68,21 @@ impl Packages {
                 sha256_of_list: Digest::of(list.as_bytes()),
             }
         });
-        listed.collect()
+        (listed.collect(), self.more)
     }
+}
+
+/// What a path in the cache is there.
+fn in_cache(path: &str) -> Option<&str> {
+    let mut below = path.strip_prefix('/')?;
+    for folder in CACHE {
+        let (first, rest) = below.split_once('/')?;
+        below = rest;
+        if !first.eq_ignore_ascii_case(folder) {
+            return None;
+        }
+    }
+    Some(below)
 }
 
 /// A file's path below its package, which is the third folder. A package that is a file itself has none but its name.
@@ -86,7 +104,7 @@ mod tests {
     use super::*;
     use crate::wim::Stream;
 
-    fn added(entries: &[(&str, u32, u64)]) -> Vec<CachedPackage> {
+    fn added(entries: &[(&str, u32, u64)]) -> (Vec<CachedPackage>, u64) {
         let mut packages = Packages::default();
         for (path, attributes, size) in entries {
             let name = path.rsplit('/').next().unwrap();
@@ -112,7 +130,7 @@ mod tests {
 
     #[test]
     fn the_digest_is_of_what_find_and_sha1sum_print() {
-        let all = added(&[
+        let (all, _) = added(&[
             ("/_SMSTaskSequence", 0x10, 0),
             ("/_SMSTaskSequence/Packages", 0x10, 0),
             ("/_SMSTaskSequence/Packages/PRE1", 0x10, 0),
@@ -123,6 +141,8 @@ mod tests {
             ("/_smstasksequence/packages/pre2.exe", 0x20, 5),
             ("/_SMSTaskSequence/PackagesOther/x", 0x20, 7),
             ("/Windows/_SMSTaskSequence/Packages/x", 0x20, 7),
+            // The sign for kelvin is no K to Windows.
+            ("/_SMSTas\u{212a}Sequence/Packages/PRE3", 0x10, 7),
         ]);
         let ones = "01".repeat(20);
         let nothing = "da39a3ee5e6b4b0d3255bfef95601890afd80709";
@@ -144,7 +164,7 @@ mod tests {
                 },
             ]
         );
-        assert!(added(&[("/Windows/a", 0x20, 1)]).is_empty());
+        assert!(added(&[("/Windows/a", 0x20, 1)]).0.is_empty());
     }
 
     #[test]
@@ -157,8 +177,8 @@ mod tests {
             entries.push((folder.as_str(), 0x10, 0));
             entries.push((file.as_str(), 0x20, 1));
         }
-        let all = added(&entries);
-        assert_eq!(all.len(), 256);
+        let (all, more) = added(&entries);
+        assert_eq!((all.len(), more), (256, 44));
         assert!(all.iter().all(|package| package.files == 1), "{:?}", all.last());
     }
 }

@@ -48,7 +48,8 @@ impl Tree {
     pub(super) fn of(wim: &mut Wim, image: u32) -> Result<Self, WimError> {
         let mut tree = Self::default();
         wim.entries(image, |entry: &Entry<'_>| tree.add(entry))?;
-        tree.inventory.packages = mem::take(&mut tree.packages).listed();
+        let (packages, more) = mem::take(&mut tree.packages).listed();
+        (tree.inventory.packages, tree.inventory.more_packages) = (packages, more);
         Ok(tree)
     }
 
