@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use config::keys::near;
 use config::{Config, ConfigError, Doubt};
 use jiff::civil::Date;
 use model::units::Bytes;
@@ -82,7 +83,7 @@ pub(crate) fn doubts(config: &Config) -> Vec<Doubt> {
     doubts.extend(nobody_asks(config));
     doubts.extend(budget(config));
     doubts.extend(past(config, jiff::Zoned::now().date()));
-    doubts.extend(other_case(config));
+    doubts.extend(misnamed(config));
     doubts.extend(closed_to_the_service(config));
     doubts
 }
@@ -148,21 +149,36 @@ fn past(config: &Config, today: Date) -> Vec<Doubt> {
     over.map(told).collect()
 }
 
-/// Names in `media.expires` that no file in the inbox has, while one has it in other upper and lower case.
-fn other_case(config: &Config) -> Vec<Doubt> {
-    if config.media.expires.is_empty() {
-        return Vec::new();
-    }
-    let files = names(&config.media.inbox);
-    let alike = |name: &String| {
+/// Names in `media.expires` and `media.offers` that no file in the inbox has.
+fn misnamed(config: &Config) -> Vec<Doubt> {
+    let media = &config.media;
+    let expires = media.expires.keys().map(|name| ("media.expires", name));
+    let all = expires.chain(media.offers.keys().map(|name| ("media.offers", name)));
+    let files = names(&media.inbox);
+    let told = |(key, name): (&'static str, &String)| {
+        if files.contains(name) || name.contains('/') {
+            return None;
+        }
         let lower = name.to_lowercase();
-        let other = files.iter().find(|file| file.to_lowercase() == lower)?;
-        let what = format!(
-            "{name:?} is {other:?} in the inbox; the date counts, but write the name as the file has it"
-        );
-        (!files.contains(name)).then(|| config.doubt("media.expires", what))
+        let what = match files.iter().find(|file| file.to_lowercase() == lower) {
+            Some(other) => {
+                let but = if key == "media.expires" { "the date counts, but " } else { "" };
+                format!(
+                    "{name:?} is {other:?} in the inbox; {but}write the name as the file has it"
+                )
+            }
+            None => {
+                let known: Vec<&str> = files.iter().map(String::as_str).collect();
+                let near = near(name, &known);
+                let near = near.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
+                format!(
+                    "no file in the inbox is called {name:?}, so the line says nothing yet{near}"
+                )
+            }
+        };
+        Some(config.doubt(key, what))
     };
-    config.media.expires.keys().filter_map(alike).collect()
+    all.filter_map(told).collect()
 }
 
 /// The names of the files in a folder; none if it cannot be read.

@@ -133,6 +133,18 @@ impl Source {
         };
         let key = self.known.iter().find(|key| key.section == section && key.name == name)?;
         let (path, kind) = (key.path(), key.kind);
+        // TOML takes a dot outside of quotes for a table's.
+        let dotted = |inner: &str| inner.to_lowercase().ends_with(".wim");
+        if let ([first], Some((_, DeValue::Table(table)))) = (inner, entry(tree, section))
+            && let Some((_, DeValue::Table(table))) = entry(table, name)
+            && let Some((_, DeValue::Table(rest))) = entry(table, first)
+            && let [(last, _)] = &rest.iter().collect::<Vec<_>>()[..]
+            && dotted(&format!("{first}.{}", last.get_ref()))
+        {
+            let name = format!("{first}.{}", last.get_ref());
+            let what = format!("{name} is written without quotes");
+            return Some(Mistake::unusable(&path, what, &format!("write {name:?} = ...")));
+        }
         let inner: String = inner.iter().map(|name| format!(".{name:?}")).collect();
         let inside = !inner.is_empty() || steps.last().is_some_and(Option::is_none);
         let kind = if inside { kind.element() } else { kind };

@@ -45,6 +45,8 @@ pub enum NameError {
     Pattern(String),
     #[error("{0:?} would be taken for a path in admission.bays")]
     Place(String),
+    #[error("{0:?} would be taken for a device, or for none")]
+    Device(String),
     #[error("{name:?} is the name of the bay at {path}")]
     Taken { name: String, path: String },
 }
@@ -57,6 +59,7 @@ impl Hint for NameError {
             Self::Place(_) => {
                 format!("choose a name that begins with none of {}", PLACES.join(", "))
             }
+            Self::Device(_) => "choose a name that is neither - nor begins with /".into(),
             Self::Taken { .. } => "choose another name, or rename that bay first".into(),
         })
     }
@@ -373,6 +376,10 @@ fn well_formed(name: &str) -> Result<(), NameError> {
     }
     if PLACES.iter().any(|place| name.starts_with(place)) {
         return Err(NameError::Place(text()));
+    }
+    // Commands take both for a drive, and a bay of that name would have them mean another.
+    if name.starts_with('/') || name == "-" {
+        return Err(NameError::Device(text()));
     }
     Ok(())
 }

@@ -67,7 +67,7 @@ fn located(lamps: Option<&LampsView>, now: Timestamp) -> &'static str {
 }
 
 fn armed(report: &Armed) -> String {
-    let Armed { armed, already, starting, waiting, judging, running, idle } = report;
+    let Armed { armed, already, starting, waiting, no_media, judging, running, idle } = report;
     let mut lines = vec![match (armed, already) {
         (true, true) => "armed, as it was before".to_owned(),
         (true, false) => "armed".to_owned(),
@@ -90,7 +90,12 @@ fn armed(report: &Armed) -> String {
         }
         if !waiting.is_empty() {
             let what = starts(waiting);
-            lines.push(format!("{what} when the media is verified: {}", named(waiting)));
+            let when =
+                if no_media.is_some() { "there is media for it" } else { "the media is verified" };
+            lines.push(format!("{what} when {when}: {}", named(waiting)));
+        }
+        if let Some(why) = no_media {
+            lines.push(format!("a drive that is of no order gets no media: {why}"));
         }
         lines.push(
             "from now on every admitted drive that is plugged in is imaged, until `prestagectl disarm` or the \
@@ -121,15 +126,20 @@ fn named(those: &[String]) -> String {
 }
 
 fn stopped(report: &Stopped) -> String {
-    let Stopped { device, drive, running } = report;
+    let Stopped { device, drive, running, consented } = report;
     let called = if drive == device { device.clone() } else { format!("{drive} ({device})") };
+    // A consent is used up by the attempt that it was for.
+    let again = match consented {
+        true => format!("`prestagectl image {drive} --overwrite --reason TEXT`"),
+        false => format!("`prestagectl retry {drive}`"),
+    };
     match running {
         true => format!(
-            "told {called} to stop: it is left without a partition table, and `prestagectl retry {drive}` images it anew"
+            "told {called} to stop: it is left without a partition table, and {again} images it anew"
         ),
-        false => format!(
-            "stopped {called} before anything was written to it; `prestagectl retry {drive}` begins it anew"
-        ),
+        false => {
+            format!("stopped {called} before anything was written to it; {again} begins it anew")
+        }
     }
 }
 
@@ -159,15 +169,17 @@ mod tests {
     fn who_arms_hears_what_begins_and_until_when() {
         let drive = |n: usize| format!("S4EV{n:04}");
         let mut text = String::new();
-        for (is_armed, already, starting, waiting, judging, running, idle) in [
-            (true, false, 0, 0, 0, 0, None),
-            (true, false, 1, 0, 1, 2, None),
-            (true, false, 2, 1, 0, 0, None),
-            (true, true, 0, 13, 2, 0, None),
-            (false, false, 0, 0, 0, 0, None),
-            (false, false, 0, 0, 0, 1, None),
-            (false, true, 0, 0, 0, 24, None),
-            (true, false, 0, 0, 0, 0, Some("no bay is allowed (admission.bays)")),
+        let empty = Some("no_media: no media is in the inbox");
+        for (is_armed, already, starting, waiting, no_media, judging, running, idle) in [
+            (true, false, 0, 0, None, 0, 0, None),
+            (true, false, 1, 0, None, 1, 2, None),
+            (true, false, 2, 1, None, 0, 0, None),
+            (true, true, 0, 13, None, 2, 0, None),
+            (true, false, 0, 3, empty, 0, 0, None),
+            (false, false, 0, 0, None, 0, 0, None),
+            (false, false, 0, 0, None, 0, 1, None),
+            (false, true, 0, 0, None, 0, 24, None),
+            (true, false, 0, 0, None, 0, 0, Some("no bay is allowed (admission.bays)")),
         ] {
             let those = |count: usize| (1..=count).map(drive).collect::<Vec<_>>();
             let report = Armed {
@@ -175,14 +187,21 @@ mod tests {
                 already,
                 starting: those(starting),
                 waiting: those(waiting),
+                no_media: no_media.map(str::to_owned),
                 judging: those(judging),
                 running: those(running),
                 idle: idle.map(str::to_owned),
             };
             text += &format!("{}\n\n", narrow(&armed(&report), None));
         }
-        for (drive, running) in [("S4EV0001", true), ("S4EV0001", false), ("/dev/sdb", true)] {
-            let report = Stopped { device: "/dev/sdb".into(), drive: drive.into(), running };
+        for (drive, running, consented) in [
+            ("S4EV0001", true, false),
+            ("S4EV0001", false, false),
+            ("/dev/sdb", true, false),
+            ("S4EV0001", true, true),
+        ] {
+            let device = "/dev/sdb".into();
+            let report = Stopped { device, drive: drive.into(), running, consented };
             text += &format!("{}\n", narrow(&stopped(&report), None));
         }
         crate::fixture::snapshot("told", &text);

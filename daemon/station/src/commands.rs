@@ -164,6 +164,12 @@ impl<M: Clone> Station<M> {
             already: self.setup.policy.armed == armed,
             starting: labels(&|one| armed && one.lacks(Lack::Arming)),
             waiting: labels(&|one| armed && one.lacks(Lack::ArmingAndMedia)),
+            no_media: self
+                .catalog
+                .choose(None)
+                .err()
+                .and_then(MediaUnavailable::missing)
+                .map(|refusal| format!("{}: {}", refusal.code, refusal.detail)),
             judging: labels(&|one| {
                 armed && one.is_being_judged() && self.setup.policy.may_hold(&one.drive)
             }),
@@ -209,7 +215,8 @@ impl<M: Clone> Station<M> {
         let key = self.find(drive)?;
         let stopped = |one: &Insertion, running| {
             let (device, drive) = (one.drive.node.display().to_string(), one.drive.label());
-            Ok(Answer::Stopped(Stopped { device, drive, running }))
+            let consented = one.consent.is_some();
+            Ok(Answer::Stopped(Stopped { device, drive, running, consented }))
         };
         let insertion = self.insertions.get(&key).ok_or_else(detached)?;
         match insertion.phase() {

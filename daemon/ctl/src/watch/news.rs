@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use model::api::snapshot::Snapshot;
+use model::api::snapshot::{MasterView, Snapshot};
 use view::tile::{self, Content, Tile};
 
 use super::{Lost, press_line};
@@ -39,7 +39,10 @@ impl News {
         gone.sort();
         for name in gone {
             self.said.remove(&name);
-            lines.push(format!("{name}: gone"));
+            // A press that has ended well is listed no more.
+            let is_ready = |master: &MasterView| name == format!("master {}", master.id);
+            let state = if snapshot.masters.iter().any(is_ready) { "ready" } else { "gone" };
+            lines.push(format!("{name}: {state}"));
         }
         for (name, state) in items {
             // An empty bay is no news before something has been in it.

@@ -56,8 +56,11 @@ pub struct Armed {
     pub already: bool,
     /// The drives that nothing else speaks against, and that are begun now.
     pub starting: Vec<String>,
-    /// The drives that are begun when their media has been verified.
+    /// The drives that are begun when their media has been verified, or is there.
     pub waiting: Vec<String>,
+    /// Why a drive without an order gets no media; absent where it gets some, or that is not decided yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_media: Option<String>,
     /// The drives that are still being judged; those that nothing speaks against are begun then.
     #[serde(default)]
     pub judging: Vec<String>,
@@ -77,6 +80,9 @@ pub struct Stopped {
     pub drive: String,
     /// Whether its job had begun; if not, nothing was written to the drive.
     pub running: bool,
+    /// Whether somebody had consented to its being overwritten, which holds for that one attempt.
+    #[serde(default)]
+    pub consented: bool,
 }
 
 /// A request to let media be used although later media of its product has been seen.
