@@ -352,7 +352,7 @@ fn nothing_is_lost_at_a_broker() {
     broker.kill();
     broker.start("max_packet_size 300\n");
     rig.ctl_ok(&["disarm"]);
-    let told = "plant can never take entry";
+    let told = "until somebody mends this: the packet has";
     wait_for("the size to be told", || gate_log(&rig).contains(told).then_some(()));
     assert!(gate_log(&rig).contains("at most 300"), "{}", gate_log(&rig));
     broker.kill();

@@ -47,7 +47,7 @@ pub(super) fn password(path: &Path) -> Result<Vec<u8>, SecretError> {
 /// By which name a broker knows the gate: always the same, so that a session of which it has not noticed the end ends with
 /// the next one, and no other station's.
 fn client(station: &str, name: &str) -> String {
-    // Neither of both has a dot.
+    // None of the parts has a dot.
     format!("prestaged-gate.{}.{name}", segment(station))
 }
 

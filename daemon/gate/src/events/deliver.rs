@@ -163,7 +163,9 @@ impl Line {
             let why = chain(&error);
             if why != last {
                 match error.is_hopeless() {
-                    true => tracing::error!("events: {name} can never take entry {seq}: {why}"),
+                    true => tracing::error!(
+                        "events: {name} cannot take entry {seq}, nor what comes after it, until somebody mends this: {why}"
+                    ),
                     false => tracing::warn!("events: {name} has not taken entry {seq}: {why}"),
                 }
                 last = why;

@@ -22,6 +22,8 @@ use super::peer::Stream;
 
 /// A larger packet is nothing that a broker has to say to us.
 const LARGEST: u32 = 64 << 10;
+/// So much of what a broker says for people is passed on.
+const SAID: usize = 200;
 /// A connection on which nothing is published is kept for so long.
 const IDLE: Duration = Duration::from_secs(30);
 /// How long leaving may take.
@@ -62,7 +64,7 @@ fn reason(code: impl fmt::Debug, number: u8, props: &[Property]) -> String {
         words.extend(letter.to_lowercase());
     }
     let said = props.iter().find_map(|prop| match prop {
-        Property::ReasonString(said) => Some(said.val()),
+        Property::ReasonString(said) => Some(said.val().chars().take(SAID).collect::<String>()),
         _ => None,
     });
     let said = said.map(|said| format!(", {said:?}")).unwrap_or_default();
@@ -70,7 +72,6 @@ fn reason(code: impl fmt::Debug, number: u8, props: &[Property]) -> String {
 }
 
 /// As whom we come.
-#[derive(Debug)]
 pub(super) struct Introduction<'a> {
     pub(super) client: &'a str,
     pub(super) user: Option<&'a str>,
