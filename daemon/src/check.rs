@@ -99,6 +99,8 @@ pub fn summary(config: &Config, found: &Found) -> String {
     let path = |path: Option<&Path>| path.map_or("none".into(), |path| path.display().to_string());
     let webhooks = config.gate.webhooks.iter().map(|hook| format!("{} ({})", hook.name, hook.url));
     let webhooks: Vec<String> = webhooks.collect();
+    let brokers = config.gate.brokers.iter().map(|one| format!("{} ({})", one.name, one.url));
+    let brokers: Vec<String> = brokers.collect();
     // What is wrong with them was told before.
     let trust = signers::read(config).ok();
     let signers: Vec<String> = trust.iter().flat_map(Trust::names).collect();
@@ -124,6 +126,7 @@ pub fn summary(config: &Config, found: &Found) -> String {
         format!("view      {}", path(config.control.view_socket.as_deref())),
         format!("gate      {}", gate_line(config)),
         format!("webhooks  {}", list(&webhooks)),
+        format!("brokers   {}", list(&brokers)),
         format!("orders    {}", path(config.orders.inbox.as_deref())),
         format!("results   {}", path(config.orders.results.as_deref())),
         format!("labels    {}", labels.unwrap_or_else(|| "the station's own template".into())),

@@ -5,6 +5,7 @@
 //! `PRESTAGED_KEEP=1` keeps the folders.
 
 pub(crate) mod bcd;
+pub(crate) mod broker;
 pub(crate) mod browser;
 mod drives;
 pub(crate) mod faulty;

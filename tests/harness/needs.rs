@@ -100,6 +100,14 @@ pub(crate) static BROWSER: Need = Need::new("browser", || {
     program("chromedriver", "chromium-driver")
 });
 
+/// A broker of MQTT, and who listens there.
+pub(crate) static MOSQUITTO: Need = Need::new("mosquitto", || {
+    installed(MOSQUITTO_PATH, "mosquitto")?;
+    program("mosquitto_sub", "mosquitto-clients")
+});
+/// The path of the broker, which is not in everybody's `PATH`.
+pub(crate) const MOSQUITTO_PATH: &str = "/usr/sbin/mosquitto";
+
 /// A terminal that can be looked at.
 pub(crate) static TMUX: Need = Need::new("tmux", || program("tmux", "tmux"));
 

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 
+use crate::harness::broker::{Broker, Listener, RIGHT};
 use crate::harness::gate::{GAMES, Gate, for_games, rig, start_gate};
 use crate::harness::receiver::{Does, Receiver, secret};
 use crate::harness::signed::self_signed;
@@ -20,18 +21,33 @@ fn hook(name: &str, url: &str, more: &str) -> String {
     format!("[[gate.webhooks]]\nname = \"{name}\"\nurl = \"{url}\"\ntimeout = \"1s\"\n{more}\n")
 }
 
-/// Names receivers to the gate, which all know the secret in `secret`, and makes the folder in which it remembers.
+/// Names receivers to the gate, which all know the secret in `secret`.
 fn configure(rig: &Rig, hooks: &[String]) {
     let (_, line) = secret(7);
     fs::write(rig.path("secret"), line).unwrap();
     for_games(&rig.path("secret"));
-    fs::DirBuilder::new().mode(0o700).create(rig.path("state")).unwrap();
-    chown(rig.path("state"), Some(GAMES), None).unwrap();
     let at = rig.path("secret").to_str().unwrap().to_owned();
     let text = hooks.concat().replace("timeout", &format!("secret = \"{at}\"\ntimeout"));
     let table: toml::Table = text.parse().unwrap();
     rig.set("gate.webhooks", table["gate"]["webhooks"].clone());
+    remember(rig);
+}
+
+/// Makes the folder in which the gate remembers.
+fn remember(rig: &Rig) {
+    fs::DirBuilder::new().mode(0o700).create(rig.path("state")).unwrap();
+    chown(rig.path("state"), Some(GAMES), None).unwrap();
     rig.set("gate.state", rig.path("state").to_str().unwrap());
+}
+
+/// The place of a receiver as the gate remembers it.
+fn remembered(rig: &Rig, name: &str) -> Option<String> {
+    fs::read_to_string(rig.path(&format!("state/{name}.json"))).ok()
+}
+
+/// What the gate has said so far.
+fn gate_log(rig: &Rig) -> String {
+    fs::read_to_string(rig.path("gate.log")).unwrap()
 }
 
 /// How many entries the log has.
@@ -39,9 +55,23 @@ fn size(rig: &Rig) -> u64 {
     rig.json(&["log", "checkpoint"])["entries"].as_u64().unwrap()
 }
 
+fn number(event: &Value) -> u64 {
+    event["sequence"].as_str().unwrap().parse().unwrap()
+}
+
 fn seqs(receiver: &Receiver) -> Vec<u64> {
-    let number = |event: &Value| event["sequence"].as_str().unwrap().parse().unwrap();
     receiver.taken().iter().map(number).collect()
+}
+
+fn heard(listener: &Listener) -> Vec<u64> {
+    listener.heard().iter().map(|heard| number(&heard.event)).collect()
+}
+
+/// Waits until a listener has heard everything up to the end of the log.
+fn wait_heard(rig: &Rig, listener: &Listener) -> u64 {
+    let end = size(rig);
+    wait_for("all to be heard", || (heard(listener).last() == Some(&end)).then_some(()));
+    end
 }
 
 /// Waits until a receiver has taken everything up to the end of the log.
@@ -79,8 +109,7 @@ fn nothing_is_lost_whoever_ends() {
     );
     rig.start_with_media();
     let gate = start_gate(&rig, port);
-    let remembered = |name: &str| fs::read_to_string(rig.path(&format!("state/{name}.json"))).ok();
-    wait_for("places to be remembered", || remembered("mes").and(remembered("moved")));
+    wait_for("places to be remembered", || remembered(&rig, "mes").and(remembered(&rig, "moved")));
     let before = size(&rig);
 
     // It answers 500, and another one is told all the same.
@@ -143,7 +172,7 @@ fn nothing_is_lost_whoever_ends() {
 
     // Nobody is sent elsewhere.
     assert!(moved.asked() > 0 && private.asked() == 0, "{} {}", moved.asked(), private.asked());
-    let log = fs::read_to_string(rig.path("gate.log")).unwrap();
+    let log = gate_log(&rig);
     assert!(log.contains("moved has not taken entry") && log.contains("not followed"), "{log}");
 
     // A secret that the receiver does not know is noticed there, and nothing is taken until it is right again.
@@ -200,10 +229,9 @@ fn a_receiver_must_have_the_right_certificate() {
     let gate = start_gate(&rig, port);
     let asked = || fs::read_to_string(at("asked")).unwrap_or_default();
     wait_for("an event", || (!asked().is_empty()).then_some(()));
-    let log = || fs::read_to_string(rig.path("gate.log")).unwrap();
     wait_for("the others to be refused", || {
-        (log().contains("unknown has not taken") && log().contains("other has not taken"))
-            .then_some(())
+        let log = gate_log(&rig);
+        (log.contains("unknown has not taken") && log.contains("other has not taken")).then_some(())
     });
     assert!(!asked().contains("unknown") && !asked().contains("other-name"), "{}", asked());
     drop(gate);
@@ -236,4 +264,139 @@ fn a_receiver_that_cannot_be_told_anything_is_a_mistake() {
     let (code, said) = run();
     assert_eq!(code, Some(78), "{said}");
     assert!(said.contains("cannot be remembered") && said.contains("gate.state"), "{said}");
+}
+
+/// A broker as the configuration names it.
+fn at_broker(name: &str, broker: &Broker, lines: &str) -> String {
+    format!(
+        "[[gate.brokers]]\nname = \"{name}\"\nurl = \"mqtts://localhost:{}\"\ntimeout = \"2s\"\n\
+         topic = \"plant/prestaged\"\n{lines}\n",
+        broker.port
+    )
+}
+
+fn configure_brokers(rig: &Rig, brokers: &[String]) {
+    let table: toml::Table = brokers.concat().parse().unwrap();
+    rig.set("gate.brokers", table["gate"]["brokers"].clone());
+    remember(rig);
+}
+
+/// Several entries of the log.
+fn happen(rig: &Rig) {
+    for verb in ["disarm", "arm", "disarm", "arm"] {
+        rig.ctl_ok(&[verb]);
+    }
+}
+
+/// Who listens at a broker hears everything, in order and once in effect, whoever ends and whatever the broker refuses.
+#[apply(test!)]
+#[needs(ROOT, MOSQUITTO)]
+fn nothing_is_lost_at_a_broker() {
+    let (rig, port) = rig(&[]);
+    let broker = Broker::new(&rig.path("broker"));
+    broker.start("");
+    let listener = Listener::new(&broker, "plant/prestaged");
+    let password = |text: &str| {
+        fs::write(rig.path("password"), format!("{text}\n")).unwrap();
+        for_games(&rig.path("password"));
+    };
+    password(RIGHT);
+    let file = rig.path("password").to_str().unwrap().to_owned();
+    let user =
+        format!("user = \"rack\"\npassword = \"{file}\"\nca = \"{}\"", broker.at("broker.pem"));
+    configure_brokers(&rig, &[at_broker("plant", &broker, &user)]);
+    rig.start();
+    let gate = start_gate(&rig, port);
+    wait_for("a place to be remembered", || remembered(&rig, "plant"));
+    let before = size(&rig);
+    happen(&rig);
+    let end = wait_heard(&rig, &listener);
+    assert_eq!(metric(&gate, "failing_seconds", "plant"), 0.0);
+    let first = &listener.heard()[0];
+    assert_eq!(first.topic, "plant/prestaged/disarmed");
+    assert_eq!(first.kind, "application/cloudevents+json; charset=utf-8");
+    assert!(!first.is_retained);
+    assert_eq!(first.event["type"], "prestaged.disarmed.v1");
+    assert_eq!(first.event["source"], format!("/stations/{}", rig.name));
+    let known = fs::read_to_string(broker.at("log")).unwrap();
+    assert!(known.contains(&format!(" as prestaged-gate.{}.plant ", rig.name)), "{known}");
+
+    // It is killed, and comes back with another password for us.
+    let place = wait_for("the place", || {
+        remembered(&rig, "plant").filter(|place| place.contains(&format!("\"seq\":{end}}}")))
+    });
+    broker.kill();
+    happen(&rig);
+    wait_for("failures", || (metric(&gate, "failed_total", "plant") >= 1.0).then_some(()));
+    assert!(metric(&gate, "failing_seconds", "plant") > 0.0);
+    assert!(metric(&gate, "pending", "plant") >= 1.0);
+    password("wrong");
+    broker.start("");
+    let refused = "the broker does not let us in: not authorized (0x87)";
+    wait_for("us to be refused", || gate_log(&rig).contains(refused).then_some(()));
+    assert_eq!((heard(&listener).last(), remembered(&rig, "plant")), (Some(&end), Some(place)));
+    password(RIGHT);
+    wait_heard(&rig, &listener);
+    wait_for("all to be well", || (metric(&gate, "failing_seconds", "plant") == 0.0).then_some(()));
+
+    // The gate ends between two of many events.
+    let end = size(&rig);
+    happen(&rig);
+    wait_for("some of them", || (heard(&listener).last() > Some(&end)).then_some(()));
+    drop(gate);
+    happen(&rig);
+    let gate = start_gate(&rig, port);
+    wait_heard(&rig, &listener);
+
+    // What it never takes stays the next.
+    broker.kill();
+    broker.start("max_packet_size 300\n");
+    rig.ctl_ok(&["disarm"]);
+    let told = "until somebody mends this: the packet has";
+    wait_for("the size to be told", || gate_log(&rig).contains(told).then_some(()));
+    assert!(gate_log(&rig).contains("at most 300"), "{}", gate_log(&rig));
+    broker.kill();
+    broker.start("");
+    let end = wait_heard(&rig, &listener);
+    let expected: Vec<u64> = (before + 1..=end).collect();
+    assert_eq!(heard(&listener), expected, "in order, without a gap, each once in effect");
+    drop(gate);
+}
+
+/// Both ends of a connection to a broker know by certificates who the other is.
+#[apply(test!)]
+#[needs(ROOT, MOSQUITTO)]
+fn a_broker_knows_the_gate_by_its_certificate() {
+    let (rig, port) = rig(&[]);
+    let broker = Broker::new(&rig.path("broker"));
+    let (ca, certificate, key) =
+        (broker.at("broker.pem"), broker.at("own.pem"), broker.at("own.key"));
+    for_games(certificate.as_ref());
+    for_games(key.as_ref());
+    broker.start(&format!(
+        "cafile {certificate}\nrequire_certificate true\nuse_identity_as_username true\n"
+    ));
+    let listener = Listener::new(&broker, "plant/prestaged");
+    let own = format!("certificate = \"{certificate}\"\nkey = \"{key}\"\nhistory = true\n");
+    let known = format!("ca = \"{ca}\"\n");
+    configure_brokers(
+        &rig,
+        &[
+            at_broker("known", &broker, &format!("{own}{known}")),
+            at_broker("stranger", &broker, &own),
+            at_broker("nobody", &broker, &format!("history = true\n{known}")),
+        ],
+    );
+    rig.start();
+    let gate = start_gate(&rig, port);
+    wait_heard(&rig, &listener);
+    wait_for("the others to be refused", || {
+        let log = gate_log(&rig);
+        (log.contains("stranger has not taken") && log.contains("nobody has not taken"))
+            .then_some(())
+    });
+    for name in ["stranger", "nobody"] {
+        assert_eq!(metric(&gate, "sent_total", name), 0.0, "{name}");
+    }
+    assert_eq!(metric(&gate, "failed_total", "known"), 0.0);
 }

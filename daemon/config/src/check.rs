@@ -87,6 +87,7 @@ impl Config {
             self.check_mode().map(drop),
             self.check_gate(),
             self.check_webhooks(),
+            self.check_brokers(),
             self.check_lamps(),
             self.check_limits(),
             self.check_health(),

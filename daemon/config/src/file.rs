@@ -124,6 +124,7 @@ impl Source {
             ["layout", "partitions", name, rest @ ..] => ("layout.partitions", *name, rest),
             ["media", "signers", name, rest @ ..] => ("media.signers", *name, rest),
             ["gate", "webhooks", name, rest @ ..] => ("gate.webhooks", *name, rest),
+            ["gate", "brokers", name, rest @ ..] => ("gate.brokers", *name, rest),
             [section, name, rest @ ..] => (*section, *name, rest),
             [name] if self.known.iter().any(|key| key.section.is_empty() && key.name == *name) => {
                 ("", *name, &[][..])
@@ -185,7 +186,7 @@ fn check_names(
         "" => Some(name.to_owned()),
         "layout" if name == "partitions" => Some("layout.partitions".to_owned()),
         "media" if name == "signers" => Some("media.signers".to_owned()),
-        "gate" if name == "webhooks" => Some("gate.webhooks".to_owned()),
+        "gate" if matches!(name, "webhooks" | "brokers") => Some(format!("gate.{name}")),
         _ => None,
     };
     for (key, value) in table {

@@ -26,7 +26,7 @@ const fn limit(name: &'static str, text: &'static str) -> Key {
 }
 
 /// Every key of the configuration, in the order in which they are explained.
-pub const KEYS: [Key; 96] = joined([&FIRST, &gate::GATE, &LAST]);
+pub const KEYS: [Key; 108] = joined([&FIRST, &gate::GATE, &LAST]);
 
 /// Lists as one.
 const fn joined<const N: usize>(lists: [&[Key]; 3]) -> [Key; N] {

@@ -19,6 +19,7 @@
     reason = "writes the drop-in with names of bays, and knows no drive"
 )]
 
+mod brokers;
 mod check;
 mod dates;
 mod doubts;
@@ -40,6 +41,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+pub use brokers::Broker;
 pub use error::{ConfigError, Doubt};
 pub use gate::GATE_USER;
 pub use lamps::LAMPS_USER;

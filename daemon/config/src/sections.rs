@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::brokers::Broker;
 use super::webhooks::Webhook;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
@@ -136,6 +137,8 @@ pub struct Gate {
     pub state: PathBuf,
     /// Who is told what has happened.
     pub webhooks: Vec<Webhook>,
+    /// Who passes on what has happened.
+    pub brokers: Vec<Broker>,
 }
 
 impl Default for Gate {
@@ -153,6 +156,7 @@ impl Default for Gate {
             user: None,
             state: "/var/lib/prestaged-gate".into(),
             webhooks: Vec::new(),
+            brokers: Vec::new(),
         }
     }
 }

@@ -6,6 +6,7 @@ use model::layout::Boot;
 use model::units::{ByteRate, Bytes};
 
 mod doubts;
+mod every_key;
 mod limits;
 mod mistakes;
 
@@ -140,8 +141,14 @@ fn the_table_of_keys_is_complete() {
     let mut webhooks = listed("gate.webhooks");
     webhooks.sort_unstable();
     assert_eq!(found, webhooks);
+    let mut found = known("[[gate.brokers]]\nno_such_key = 1");
+    found.sort();
+    let mut brokers = listed("gate.brokers");
+    brokers.sort_unstable();
+    assert_eq!(found, brokers);
     sections.push("layout.partitions".into());
     sections.push("gate.webhooks".into());
+    sections.push("gate.brokers".into());
     sections.push("media.signers".into());
     assert!(keys::KEYS.iter().all(|key| sections.iter().any(|section| section == key.section)));
 }

@@ -59,12 +59,13 @@ pub struct Webhook {
     pub history: bool,
 }
 
-fn patience() -> Period {
+/// How long a receiver may take unless the configuration says another time.
+pub(super) fn patience() -> Period {
     Period::seconds(15)
 }
 
 /// Whether a name can also be the name of a file and a label of a metric.
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     (1..=32).contains(&name.len()) && name.chars().all(fits)
 }
@@ -83,6 +84,15 @@ fn address(url: &str) -> Result<(), &'static str> {
     if host.contains('@') {
         return Err("write it without a name and a password; the receiver knows us by the secret");
     }
+    let is_here = is_local(host)?;
+    if is_plain && !is_here {
+        return Err("write https://; without it everybody on the way reads what is sent");
+    }
+    Ok(())
+}
+
+/// Whether a host, perhaps with a port, is this machine; or what to write if it is no host.
+pub(super) fn is_local(host: &str) -> Result<bool, &'static str> {
     let (bare, port) = match host.strip_prefix('[').and_then(|host| host.split_once(']')) {
         Some((bare, port)) => (bare, port.strip_prefix(':')),
         None => match host.split_once(':') {
@@ -97,8 +107,19 @@ fn address(url: &str) -> Result<(), &'static str> {
     }
     let is_here = bare.eq_ignore_ascii_case("localhost")
         || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-    if is_plain && !is_here {
-        return Err("write https://; without it everybody on the way reads what is sent");
+    Ok(is_here)
+}
+
+/// Checks which events a receiver wants; `at` is its table with the index: `gate.webhooks.1`.
+pub(super) fn check_events(key: &'static str, at: &str, texts: &[String]) -> Result<(), Wrong> {
+    for (number, text) in texts.iter().enumerate() {
+        let at = format!("{at}.events.{number}");
+        let wanted = pattern(key, at.clone(), text)?;
+        if !EVENTS.iter().any(|event| wanted.matches(event)) {
+            let what = format!("no event is called {text:?}, so nothing would be told");
+            let hint = "prestaged-gate(7) lists the events; `order.*` is all of orders";
+            return Err(Wrong::new(at, Mistake::unusable(key, what, hint)));
+        }
     }
     Ok(())
 }
@@ -124,16 +145,8 @@ impl Config {
             if let Err(hint) = address(&webhook.url) {
                 return wrong("url", format!("{:?} cannot be used", webhook.url), hint);
             }
-            for (number, text) in webhook.events.iter().enumerate() {
-                let at = format!("gate.webhooks.{index}.events.{number}");
-                let wanted = pattern("[[gate.webhooks]] events", at.clone(), text)?;
-                if !EVENTS.iter().any(|event| wanted.matches(event)) {
-                    let what = format!("no event is called {text:?}, so nothing would be told");
-                    let hint = "prestaged-gate(7) lists the events; `order.*` is all of orders";
-                    let mistake = Mistake::unusable("[[gate.webhooks]] events", what, hint);
-                    return Err(Wrong::new(at, mistake));
-                }
-            }
+            let at = format!("gate.webhooks.{index}");
+            check_events("[[gate.webhooks]] events", &at, &webhook.events)?;
             if webhook.timeout.0.is_zero() {
                 return wrong("timeout", "no receiver answers at once".into(), "write \"15s\"");
             }

@@ -38,13 +38,11 @@ pub fn mistakes(config: &Config) -> Vec<ConfigError> {
             note(name, name, error.into());
         }
     }
-    for (index, hook) in gate.webhooks.iter().enumerate() {
-        for (name, error) in events::check(hook) {
-            let at = format!("gate.webhooks.{index}.{name}");
-            note(&at, &format!("[[gate.webhooks]] {name}"), error.into());
-        }
+    for events::Unfit { list, index, name, error } in events::check(gate) {
+        let at = format!("{list}.{index}.{name}");
+        note(&at, &format!("[[{list}]] {name}"), error.into());
     }
-    if !gate.webhooks.is_empty()
+    if !(gate.webhooks.is_empty() && gate.brokers.is_empty())
         && let Some((what, hint)) = state(&gate.state)
     {
         found.push(config.mistake_at("gate.state", "gate.state", what, &hint));
@@ -60,8 +58,9 @@ fn state(folder: &Path) -> Option<(String, String)> {
     }
     let path = folder.display();
     let what = if folder.exists() { "is not a folder" } else { "does not exist" };
-    let what =
-        format!("{path} {what}, so nobody can be told what has happened ([[gate.webhooks]])");
+    let what = format!(
+        "{path} {what}, so nobody can be told what has happened ([[gate.webhooks]], [[gate.brokers]])"
+    );
     let hint = format!(
         "make it for the gate's user alone, `install -d -m 700 -o prestaged-gate {path}`, or leave gate.state out"
     );
@@ -110,8 +109,13 @@ mod tests {
             "[[gate.webhooks]]\nname = \"mes\"\nurl = \"http://127.0.0.1:1/\"\nsecret = {:?}\n",
             at("secret")
         );
+        let broker = format!(
+            "[[gate.brokers]]\nname = \"plant\"\nurl = \"mqtts://127.0.0.1\"\nuser = \"u\"\npassword = {:?}\nca = {:?}\n",
+            at("password"),
+            at("ca"),
+        );
         let text = format!(
-            "accounts = {:?}\nstate = {:?}\ncertificate = {:?}\nkey = {:?}\n{hook}",
+            "accounts = {:?}\nstate = {:?}\ncertificate = {:?}\nkey = {:?}\n{hook}{broker}",
             at("accounts"),
             at("state"),
             at("pem"),
@@ -123,12 +127,15 @@ mod tests {
             format!("gate.certificate: cannot read {}: No such file or directory", at("pem")),
             "[[gate.webhooks]] secret: the receiver \"mes\" cannot be told anything: cannot read"
                 .into(),
+            "[[gate.brokers]] password: the broker \"plant\" cannot be told anything: cannot read"
+                .into(),
+            "[[gate.brokers]] ca: the receiver \"plant\" cannot be told anything: ".into(),
             format!("gate.state: {} does not exist", at("state")),
         ]) {
             assert!(line.starts_with(&start), "{line}; not {start}");
             assert!(!line.ends_with("; "), "no hint: {line}");
         }
-        assert_eq!(nothing_there.len(), 4, "{nothing_there:#?}");
+        assert_eq!(nothing_there.len(), 6, "{nothing_there:#?}");
         // Readable to everybody, and of the wrong kind.
         write("accounts", "", 0o644);
         write("secret", "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz\n", 0o604);
@@ -152,7 +159,13 @@ mod tests {
         write("secret", "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz\n", 0o600);
         fs::remove_file(at("state")).unwrap();
         fs::create_dir(at("state")).unwrap();
-        let right = format!("accounts = {:?}\nstate = {:?}\n{hook}", at("accounts"), at("state"));
+        write("password", "secret\n", 0o600);
+        let broker = format!(
+            "[[gate.brokers]]\nname = \"plant\"\nurl = \"mqtt://[::1]\"\nuser = \"u\"\npassword = {:?}\n",
+            at("password"),
+        );
+        let right =
+            format!("accounts = {:?}\nstate = {:?}\n{hook}{broker}", at("accounts"), at("state"));
         assert_eq!(told(&right), Vec::<String>::new());
         assert_eq!(told(""), Vec::<String>::new());
     }

@@ -40,6 +40,12 @@ pub(super) fn doubts(config: &Config) -> Vec<Doubt> {
         files.push(("[[gate.webhooks]] secret", Some(&hook.secret)));
         files.push(("[[gate.webhooks]] ca", hook.ca.as_deref()));
     }
+    for broker in &gate.brokers {
+        files.push(("[[gate.brokers]] password", broker.password.as_deref()));
+        files.push(("[[gate.brokers]] ca", broker.ca.as_deref()));
+        files.push(("[[gate.brokers]] certificate", broker.certificate.as_deref()));
+        files.push(("[[gate.brokers]] key", broker.key.as_deref()));
+    }
     for (key, file) in files {
         let Some((file, closed)) = file.and_then(|file| Some((file, reader.closed(file)?))) else {
             continue;

@@ -1,11 +1,11 @@
 //! The keys of the gate.
 
 use super::Fallback::{Absent, Required, Value};
-use super::Kind::{OneOf, Path, Switch, Text, Texts, Time, Webhooks};
+use super::Kind::{Brokers, OneOf, Path, Switch, Text, Texts, Time, Webhooks};
 use super::{Key, key};
 
 /// In the order in which they are explained.
-pub(super) const GATE: [Key; 19] = [
+pub(super) const GATE: [Key; 31] = [
     key(
         "gate",
         "listen",
@@ -138,5 +138,89 @@ pub(super) const GATE: [Key; 19] = [
         Switch,
         Value("false"),
         "whether a new receiver also gets what the log holds already",
+    ),
+    key(
+        "gate",
+        "brokers",
+        Brokers,
+        Absent("none"),
+        "MQTT brokers that pass the same on to others, a table `[[gate.brokers]]` each. [Events](gate.md#events)",
+    ),
+    key(
+        "gate.brokers",
+        "name",
+        Text,
+        Required,
+        "name of the broker in metrics and messages: small letters, digits and hyphens, and not the name of a receiver. Under another name it is another broker",
+    ),
+    key(
+        "gate.brokers",
+        "url",
+        Text,
+        Required,
+        "where the broker is: `\"mqtts://broker.example\"`, or with a port that is not 8883; `mqtt://`, without TLS, only on this machine",
+    ),
+    key(
+        "gate.brokers",
+        "topic",
+        Text,
+        Value("\"prestaged\""),
+        "what the topics of events begin with; a slash and the event follow: `prestaged/record.closed`",
+    ),
+    key(
+        "gate.brokers",
+        "user",
+        Text,
+        Absent("none"),
+        "user name by which the broker knows the gate",
+    ),
+    key(
+        "gate.brokers",
+        "password",
+        Path,
+        Absent("none"),
+        "file with the password of that user, on its only line",
+    ),
+    key(
+        "gate.brokers",
+        "ca",
+        Path,
+        Absent("those of the system"),
+        "file with the certificates of who may vouch for the broker, as PEM",
+    ),
+    key(
+        "gate.brokers",
+        "certificate",
+        Path,
+        Absent("none"),
+        "file with the certificate by which the broker knows the gate, and those between it and a root, as PEM; read anew for each connection",
+    ),
+    key(
+        "gate.brokers",
+        "key",
+        Path,
+        Absent("none"),
+        "file with the private key of that certificate, as PEM",
+    ),
+    key(
+        "gate.brokers",
+        "events",
+        Texts,
+        Absent("all"),
+        "which events are sent, as glob patterns: `[\"record.closed\", \"order.*\"]`",
+    ),
+    key(
+        "gate.brokers",
+        "timeout",
+        Time,
+        Value("\"15s\""),
+        "how long an event may take, from connecting to the acknowledgement",
+    ),
+    key(
+        "gate.brokers",
+        "history",
+        Switch,
+        Value("false"),
+        "whether a new broker also gets what the log holds already",
     ),
 ];

@@ -55,6 +55,8 @@ pub enum Kind {
     Signers,
     /// A list of tables with receivers of events.
     Webhooks,
+    /// A list of tables with brokers, which pass events on.
+    Brokers,
     PartitionSize,
     /// The attribute bits of a partition, in hexadecimal, as text.
     AttributeBits,
@@ -95,7 +97,7 @@ impl Kind {
                 return format!("one of {}", choices.join(", "));
             }
             Self::Table => "a table",
-            Self::Tables | Self::Signers | Self::Webhooks => "a list of tables",
+            Self::Tables | Self::Signers | Self::Webhooks | Self::Brokers => "a list of tables",
             Self::PartitionSize => "a partition size",
             Self::AttributeBits => "a set of attribute bits",
         }
@@ -128,6 +130,7 @@ impl Kind {
             Self::Table => "write for example { type = \"windows\", size = \"rest\" }",
             Self::Signers => "write [[media.signers]], and its keys on the lines below",
             Self::Webhooks => "write [[gate.webhooks]], and its keys on the lines below",
+            Self::Brokers => "write [[gate.brokers]], and its keys on the lines below",
             Self::Tables => "write for example [{ type = \"windows\", size = \"rest\" }]",
             Self::PartitionSize => {
                 "write for example \"300MiB\", or \"rest\" for what the other partitions leave"

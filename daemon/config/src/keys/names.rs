@@ -11,6 +11,7 @@ pub(super) fn is_repeated(section: &str) -> bool {
             | "layout.partitions"
             | "media.signers"
             | "gate.webhooks"
+            | "gate.brokers"
             | "package"
             | "file"
     )

@@ -15,6 +15,8 @@ pub(super) struct CloudEvent {
     pub(super) id: String,
     /// What receivers choose by: `record.closed`, `order.approve`.
     pub(super) kind: String,
+    /// Where it happened.
+    pub(super) station: String,
     pub(super) body: Vec<u8>,
 }
 
@@ -62,7 +64,12 @@ impl CloudEvent {
             // As in records.
             event["time"] = Value::from(format!("{time:.3}"));
         }
-        Self { id, kind, body: serde_json::to_vec(&event).unwrap_or_default() }
+        Self {
+            id,
+            kind,
+            station: station.to_owned(),
+            body: serde_json::to_vec(&event).unwrap_or_default(),
+        }
     }
 }
 

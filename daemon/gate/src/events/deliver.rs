@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use super::cloud::{self, CloudEvent};
 use super::cursor::{Cursor, Place};
 use super::log::{End, Log};
-use super::webhook::{DeliveryError, Webhook};
+use super::receiver::Receiver;
 use super::{Standing, Wanted};
 
 /// How long to wait after the first failure; twice as long after each further one, up to [`LONGEST`].
@@ -38,7 +38,7 @@ fn chance() -> f64 {
 /// A receiver with all that it takes to tell it what has happened.
 #[derive(Debug)]
 pub(super) struct Line {
-    pub(super) receiver: Webhook,
+    pub(super) receiver: Receiver,
     pub(super) cursor: Cursor,
     pub(super) log: Log,
     pub(super) wanted: Wanted,
@@ -62,7 +62,11 @@ impl Line {
                     }
                 }
                 _ => {
-                    if !self.log.grown().await {
+                    let is_followed = tokio::select! {
+                        is_followed = self.log.grown() => is_followed,
+                        () = self.receiver.rest() => true,
+                    };
+                    if !is_followed {
                         return;
                     }
                 }
@@ -158,10 +162,15 @@ impl Line {
             self.standing.fails();
             let why = chain(&error);
             if why != last {
-                tracing::warn!("events: {name} has not taken entry {seq}: {why}");
+                match error.is_hopeless() {
+                    true => tracing::error!(
+                        "events: {name} cannot take entry {seq}, nor what comes after it, until somebody mends this: {why}"
+                    ),
+                    false => tracing::warn!("events: {name} has not taken entry {seq}: {why}"),
+                }
                 last = why;
             }
-            if matches!(error, DeliveryError::Gone) {
+            if error.is_farewell() {
                 tracing::error!(
                     "events: {name} is told nothing more until the gate is started again"
                 );

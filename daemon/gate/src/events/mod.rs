@@ -5,10 +5,14 @@
 //! machine end at any moment; what was taken just then comes again, with the same id. Receivers wait for nobody: each has a
 //! task of its own, with one page of the log in memory.
 
+mod broker;
 mod cloud;
 mod cursor;
 mod deliver;
 mod log;
+mod mqtt;
+mod peer;
+mod receiver;
 mod signature;
 mod webhook;
 
@@ -22,9 +26,14 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use wire::client::Client;
 
+use broker::Broker;
+use cursor::Cursor;
+use receiver::Receiver;
+use webhook::Webhook;
+
 pub use cursor::CursorError;
+pub use peer::PeerError;
 pub use signature::SecretError;
-pub use webhook::WebhookError;
 
 /// Why nobody can be told anything.
 #[derive(Debug, thiserror::Error)]
@@ -34,14 +43,21 @@ pub enum EventsError {
     Cursor(#[from] CursorError),
     #[error("the receiver {name:?} cannot be told anything")]
     #[expect(missing_docs, reason = "the message says it")]
-    Webhook {
+    Peer {
         name: String,
         #[source]
-        source: WebhookError,
+        source: PeerError,
     },
     #[error("the receiver {name:?} cannot be told anything")]
     #[expect(missing_docs, reason = "the message says it")]
     Secret {
+        name: String,
+        #[source]
+        source: SecretError,
+    },
+    #[error("the broker {name:?} cannot be told anything")]
+    #[expect(missing_docs, reason = "the message says it")]
+    Password {
         name: String,
         #[source]
         source: SecretError,
@@ -55,9 +71,12 @@ impl model::hint::Hint for EventsError {
             Self::Cursor(_) => {
                 "gate.state names a folder that the gate's user can write to; the unit makes /var/lib/prestaged-gate".into()
             }
-            Self::Webhook { .. } => "[[gate.webhooks]] ca names a file with certificates, as PEM".into(),
+            Self::Peer { source, .. } => source.hint(),
             Self::Secret { .. } => {
                 "make one with `echo \"whsec_$(openssl rand -base64 32)\"`, in a file that only the gate's user can read".into()
+            }
+            Self::Password { .. } => {
+                "write the password, and nothing else, into a file that only the gate's user can read".into()
             }
         })
     }
@@ -120,17 +139,73 @@ impl Wanted {
     }
 }
 
-/// What keeps a receiver from ever being told anything, with the part of its table that says so.
-pub(crate) fn check(hook: &config::Webhook) -> Vec<(&'static str, EventsError)> {
-    let name = || hook.name.clone();
-    let secret = signature::read(&hook.secret)
-        .err()
-        .map(|source| ("secret", EventsError::Secret { name: name(), source }));
-    let receiver = webhook::Webhook::new(hook).err().map(|source| {
-        let key = if hook.ca.is_some() { "ca" } else { "url" };
-        (key, EventsError::Webhook { name: name(), source })
+/// A mistake in the table of a receiver.
+#[derive(Debug)]
+pub(crate) struct Unfit {
+    /// The list of tables: `gate.webhooks`.
+    pub(crate) list: &'static str,
+    pub(crate) index: usize,
+    /// The key that has it.
+    pub(crate) name: &'static str,
+    pub(crate) error: EventsError,
+}
+
+/// What keeps receivers from ever being told anything.
+pub(crate) fn check(gate: &Gate) -> Vec<Unfit> {
+    let mut found = Vec::new();
+    for (index, hook) in gate.webhooks.iter().enumerate() {
+        let list = "gate.webhooks";
+        let mut note = |name, error| found.push(Unfit { list, index, name, error });
+        if let Err(source) = signature::read(&hook.secret) {
+            note("secret", EventsError::Secret { name: hook.name.clone(), source });
+        }
+        if let Err(source) = Webhook::new(hook) {
+            let key = source.key(hook.ca.is_some());
+            note(key, EventsError::Peer { name: hook.name.clone(), source });
+        }
+    }
+    for (index, table) in gate.brokers.iter().enumerate() {
+        let list = "gate.brokers";
+        let mut note = |name, error| found.push(Unfit { list, index, name, error });
+        if let Some(Err(source)) = table.password.as_deref().map(broker::password) {
+            note("password", EventsError::Password { name: table.name.clone(), source });
+        }
+        if let Err(source) = Broker::new(table) {
+            let key = source.key(table.ca.is_some());
+            note(key, EventsError::Peer { name: table.name.clone(), source });
+        }
+    }
+    found
+}
+
+/// A receiver that can be told something, and what the configuration says of it.
+struct Ready<'a> {
+    receiver: Receiver,
+    name: &'a str,
+    events: &'a [String],
+    history: bool,
+}
+
+/// Those whom the configuration names.
+fn receivers(gate: &Gate) -> Result<Vec<Ready<'_>>, EventsError> {
+    if let Some(unfit) = check(gate).into_iter().next() {
+        return Err(unfit.error);
+    }
+    let failed = |name: &str| {
+        let name = name.to_owned();
+        move |source| EventsError::Peer { name, source }
+    };
+    let hooks = gate.webhooks.iter().map(|hook| {
+        let receiver = Webhook::new(hook).map_err(failed(&hook.name))?;
+        let receiver = Receiver::webhook(receiver, hook.timeout.0);
+        Ok(Ready { receiver, name: &hook.name, events: &hook.events, history: hook.history })
     });
-    secret.into_iter().chain(receiver).collect()
+    let brokers = gate.brokers.iter().map(|table| {
+        let receiver = Broker::new(table).map_err(failed(&table.name))?;
+        let receiver = Receiver::broker(receiver, table.timeout.0);
+        Ok(Ready { receiver, name: &table.name, events: &table.events, history: table.history })
+    });
+    hooks.chain(brokers).collect()
 }
 
 /// Begins to tell everybody whom the configuration names.
@@ -138,29 +213,22 @@ pub(crate) fn check(hook: &config::Webhook) -> Vec<(&'static str, EventsError)> 
 /// # Errors
 /// [`EventsError`] if somebody cannot be told anything, before anybody is told.
 pub(crate) fn start(gate: &Gate, daemon: &Client) -> Result<Vec<Arc<Standing>>, EventsError> {
-    if gate.webhooks.is_empty() {
+    let receivers = receivers(gate)?;
+    if receivers.is_empty() {
         return Ok(Vec::new());
     }
     let folder = cursor::Folder::open(&gate.state)?;
-    let mut ready = Vec::new();
-    for hook in &gate.webhooks {
-        let name = hook.name.clone();
-        signature::read(&hook.secret)
-            .map_err(|source| EventsError::Secret { name: name.clone(), source })?;
-        let receiver = webhook::Webhook::new(hook)
-            .map_err(|source| EventsError::Webhook { name: name.clone(), source })?;
-        let cursor = folder.cursor(&name)?;
-        ready.push((receiver, cursor, hook));
-    }
+    let ready = receivers.into_iter().map(|ready| Ok((folder.cursor(ready.name)?, ready)));
+    let ready: Vec<(Cursor, Ready<'_>)> = ready.collect::<Result<_, CursorError>>()?;
     let end = log::follow(daemon.clone());
-    let begin = |(receiver, cursor, hook): (webhook::Webhook, cursor::Cursor, &config::Webhook)| {
-        let standing = Standing::new(&hook.name);
+    let begin = |(cursor, ready): (Cursor, Ready<'_>)| {
+        let standing = Standing::new(ready.name);
         let line = deliver::Line {
-            receiver,
+            receiver: ready.receiver,
             cursor,
             log: log::Log::new(daemon.clone(), end.clone()),
-            wanted: Wanted::new(&hook.events),
-            history: hook.history,
+            wanted: Wanted::new(ready.events),
+            history: ready.history,
             standing: Arc::clone(&standing),
         };
         tokio::spawn(line.run());
