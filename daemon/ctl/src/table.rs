@@ -133,7 +133,12 @@ impl<const N: usize> Table<N> {
         };
         let columns = (0..N).filter(used).map(|at| (at, self.natural(at))).collect();
         let mut fit = Fit { columns, below: None };
-        while self.least(&fit) > room && self.drop_last(&mut fit, Keep::Spare) {}
+        // A text that is cut may lose what to do, which counts for more than what a column has that can be spared.
+        let wanted = |fit: &Fit| match self.overflow {
+            Overflow::Wrap => self.least(fit),
+            Overflow::Cut => fit.width(),
+        };
+        while wanted(&fit) > room && self.drop_last(&mut fit, Keep::Spare) {}
         if self.overflow == Overflow::Wrap
             && self.least(&fit) > room
             && let Some(text) = self.last(&fit, Keep::Text)

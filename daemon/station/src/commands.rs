@@ -248,7 +248,13 @@ impl<M: Clone> Station<M> {
     pub(crate) fn find(&self, called: &str) -> Result<Key, Denial> {
         let attached = self.insertions.values().filter(|one| !one.departed);
         let named: Vec<_> = attached.map(|one| (one.key(), one.names())).collect();
-        naming::find(called, &named)
+        let is_bay = self.setup.policy.named.iter().any(|bay| bay.name == called);
+        naming::find(called, &named).map_err(|denial| match denial.code {
+            DenialCode::NoSuchDrive if is_bay => {
+                Denial::new(denial.code, format!("the bay {called:?} is empty"))
+            }
+            _ => denial,
+        })
     }
 
     /// Begins an attempt that was ordered; what is mistyped begins none.

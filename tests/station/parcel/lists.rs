@@ -87,7 +87,11 @@ fn a_key_is_exchanged_by_a_signed_list() {
         (media["state"] == "invalid" && problems(media) == ["signer_unknown"]).then_some(())
     });
     rig.ctl_ok(&["media", "sign", beside.to_str().unwrap(), "--key", &desk.text("fresh")]);
-    let media = rig.wait_media("win11-7.wim", "valid");
+    let media = wait_for("media that is signed anew", || {
+        let all = rig.json(&["media", "list"]);
+        let media = all.as_array().unwrap().iter().find(|m| m["name"] == "win11-7.wim")?;
+        (media["state"] == "valid").then(|| media.clone())
+    });
     assert_eq!(media["signed"]["by"], serde_json::json!(["fresh"]), "the maker's counts no more");
     assert_eq!(followed(&rig), [1]);
 

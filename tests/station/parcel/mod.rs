@@ -370,9 +370,9 @@ fn killed_at_any_moment_nothing_is_half_there() {
             "pack",
             &desk.text("win11-7.wim"),
             "--product",
-            "p",
+            "win11",
             "--sequence",
-            "1",
+            "7",
         ]);
         pack.args(["--key", &desk.text("maker"), "--to", &desk.text("")]);
         finished[0] += u32::from(killed(&mut pack));
