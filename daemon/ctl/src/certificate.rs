@@ -132,7 +132,7 @@ fn tell_missing(missing: &BTreeSet<char>) {
         named.join(" ")
     );
     let hint = "fonts-noto-core and fonts-noto-cjk have the letters of nearly all languages";
-    eprintln!("{}", output::hint(hint));
+    eprintln!("{}", output::hint(hint, output::error_terminal()));
 }
 
 #[expect(clippy::disallowed_methods, reason = "a file that the user names")]

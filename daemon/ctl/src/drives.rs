@@ -66,8 +66,9 @@ fn ended(devices: &[DeviceView], drives: &[DriveView], terminal: Option<usize>) 
     });
     let told = those.map(|drive| {
         let standing = Standing::of(drive);
-        let hint =
-            standing.now().map(|now| paragraph(&format!("{}\n", output::hint(now)), terminal));
+        let hint = standing
+            .now()
+            .map(|now| paragraph(&format!("{}\n", output::hint(now, terminal)), terminal));
         let line = format!("{}: {}\n", drive.name(), standing.line());
         paragraph(&line, terminal) + &hint.unwrap_or_default()
     });
@@ -162,7 +163,8 @@ fn render(devices: &[DeviceView], detail: Detail, terminal: Option<usize>) -> St
     let mut text = table.render(terminal);
     if terminal.is_some() && detail == Detail::OneDrive {
         let decisive = devices.iter().filter_map(|device| now(device, device.refusals.first()?));
-        let told = decisive.map(|now| paragraph(&format!("{}\n", output::hint(&now)), terminal));
+        let told =
+            decisive.map(|now| paragraph(&format!("{}\n", output::hint(&now, terminal)), terminal));
         let hints: String = told.collect();
         text += if hints.is_empty() { "" } else { "\n" };
         text += &hints;

@@ -94,7 +94,7 @@ fn interrupted(device: &str) -> CommandError {
 }
 
 fn with_hint(mut text: String, hint: Option<String>) -> String {
-    text.extend(hint.map(|text| format!("\n{}", output::hint(&text))));
+    text.extend(hint.map(|text| format!("\n{}", output::hint(&text, None))));
     text
 }
 

@@ -106,9 +106,10 @@ impl CommandError {
     #[expect(clippy::print_stderr, reason = "errors go to standard error")]
     fn tell(self, json: bool) {
         let Self { exit, code, text, hint } = self;
-        eprintln!("prestagectl: {text}");
+        let terminal = output::error_terminal();
+        eprintln!("{}", output::paragraph(&format!("prestagectl: {text}"), terminal));
         if let Some(hint) = &hint {
-            eprintln!("{}", output::hint(hint));
+            eprintln!("{}", output::hint(hint, terminal));
         }
         if json {
             let code = code.unwrap_or_else(|| exit::code(exit).to_string());

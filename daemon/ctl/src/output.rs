@@ -48,10 +48,16 @@ pub(super) fn paragraph(text: &str, terminal: Option<usize>) -> String {
     terminal.map_or_else(|| text.to_owned(), |width| fold(text, width, ""))
 }
 
+/// The width of the terminal that errors go to; none in a pipe.
+pub(super) fn error_terminal() -> Option<usize> {
+    let size = terminal_size::terminal_size_of(io::stderr());
+    size.map(|(width, _)| width.0.into())
+}
+
 /// A hint as lines that each begin with `hint:`, a line for each part of a long one.
-pub(super) fn hint(text: &str) -> String {
+pub(super) fn hint(text: &str, terminal: Option<usize>) -> String {
     let head = "hint: ";
-    let room = WIDTH - head.len();
+    let room = terminal.unwrap_or(WIDTH).clamp(LEAST, WIDTH) - head.len();
     let parts: Vec<&str> = match text.chars().count() > room {
         true => text.split("; ").collect(),
         false => vec![text],
@@ -63,6 +69,9 @@ pub(super) fn hint(text: &str) -> String {
 
 /// No line is wider than this where nobody says how wide the terminal is.
 pub(super) const WIDTH: usize = 100;
+
+/// On a terminal that is narrower, errors are broken by it.
+const LEAST: usize = 40;
 
 /// Wraps sentences also in a pipe. What stands between back quotes, such as a command, stays on one line.
 pub(super) fn narrow(text: &str, terminal: Option<usize>) -> String {
@@ -118,13 +127,13 @@ mod tests {
     fn a_long_hint_is_told_part_by_part_and_a_command_stays_whole() {
         let command = format!("`prestagectl image /dev/sdb {}`", "--again ".repeat(6));
         let long = format!("do one thing; or do another and then another {command} and so on");
-        let text = hint(&long);
+        let text = hint(&long, None);
         assert!(text.lines().all(|line| line.starts_with("hint: ") && line.len() <= 100), "{text}");
         assert!(
             text.starts_with("hint: do one thing\nhint: or do") && text.contains(&command),
             "{text}"
         );
-        assert_eq!(hint("a; b"), "hint: a; b");
+        assert_eq!(hint("a; b", None), "hint: a; b");
         assert_eq!(narrow("a `b c` d", Some(5)), "a\n`b c`\nd");
     }
 }

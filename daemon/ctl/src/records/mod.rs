@@ -129,7 +129,7 @@ fn broken(error: ::csv::Error) -> CommandError {
 #[expect(clippy::print_stderr, reason = "errors go to standard error")]
 fn warn(denial: &Denial) {
     eprintln!("prestagectl: {}", denial.detail);
-    eprintln!("{}", output::hint(denial.what_now()));
+    eprintln!("{}", output::hint(denial.what_now(), output::error_terminal()));
 }
 
 /// A listing that is being written.

@@ -77,12 +77,19 @@ impl Work for CheckTask {
     }
 
     fn perform(self, given: Given) -> Result<Checked, Failure> {
-        check(&self, given).map_err(|error| match &error {
-            CheckError::Changed(changed) => {
-                Failure::of(FailureCode::MediaChanged, &error).with_hint_of(changed)
+        let changed = || self.files.iter().try_for_each(check_unchanged).err();
+        let checked = check(&self, given);
+        // Media that is being overwritten fails in any way.
+        checked.map_err(|error| changed().map_or(error, CheckError::from)).map_err(|error| {
+            match &error {
+                CheckError::Changed(changed) => {
+                    Failure::of(FailureCode::MediaChanged, &error).with_hint_of(changed)
+                }
+                CheckError::Wim(wim) => {
+                    Failure::of(FailureCode::PressFailed, &error).with_hint_of(wim)
+                }
+                _ => Failure::of(FailureCode::PressFailed, &error),
             }
-            CheckError::Wim(wim) => Failure::of(FailureCode::PressFailed, &error).with_hint_of(wim),
-            _ => Failure::of(FailureCode::PressFailed, &error),
         })
     }
 }

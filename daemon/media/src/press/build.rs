@@ -139,6 +139,8 @@ impl Work for PressTask {
     /// `media_invalid`, `tool_missing`, `image_too_large` or `press_failed`.
     fn perform(self, _: Given) -> Result<Outline, Failure> {
         press(&self).map_err(|error| {
+            // Media that is being overwritten fails in any way.
+            let error = self.check_media().err().map_or(error, PressError::from);
             let stat = rustix::fs::statvfs(&self.staging);
             let free = stat.map_or(u64::MAX, |stat| stat.f_bavail * stat.f_frsize);
             if free < NEARLY_FULL {
