@@ -95,7 +95,7 @@ fn master(sector: SectorSize, media: u8) -> Arc<Master> {
     chunks.sort_by_key(|chunk| chunk.offset);
     let media_sha256 = Digest([media; 32]);
     let recipe = Recipe { media_name: "m".into(), media_sha256, image: 1, layout, geometry };
-    let mut manifest = Manifest {
+    let manifest = Manifest {
         format: model::manifest::FORMAT,
         id: recipe.id(),
         root_sha256: root(&chunks),
@@ -110,7 +110,7 @@ fn master(sector: SectorSize, media: u8) -> Arc<Master> {
         boot_programs: Vec::new(),
         base: None,
     };
-    manifest.seal_sha256 = manifest.seal();
+    let manifest = manifest.sealed();
     let stamp = masters::stamp::of(&file).unwrap();
     Arc::new(Master { manifest, image: file.into(), stamp })
 }

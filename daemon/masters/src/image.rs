@@ -109,7 +109,7 @@ pub fn describe_derived(
     let mut manifest = manifest(recipe, plan, outline, chunks, Some(from));
     manifest.warnings.clone_from(&base.manifest.warnings);
     manifest.boot_programs.clone_from(&base.manifest.boot_programs);
-    Ok(manifest)
+    Ok(manifest.sealed())
 }
 
 /// The base's body chunks that a derived master has as they are, at their places there.
@@ -162,7 +162,7 @@ fn manifest(
     chunks: Vec<Chunk>,
     base: Option<Base>,
 ) -> Manifest {
-    let mut manifest = Manifest {
+    let manifest = Manifest {
         format: FORMAT,
         id: recipe.id(),
         root_sha256: root(&chunks),
@@ -177,8 +177,7 @@ fn manifest(
         boot_programs: Vec::new(),
         base,
     };
-    manifest.seal_sha256 = manifest.seal();
-    manifest
+    manifest.sealed()
 }
 
 /// Hashes what a derived master has of its own, and compares it with its manifest; all else must have the digests that the

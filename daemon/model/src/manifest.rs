@@ -197,8 +197,14 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// The same with its seal, after the last change.
+    #[must_use]
+    pub fn sealed(self) -> Self {
+        Self { seal_sha256: self.seal(), ..self }
+    }
+
     /// Computes the digest that [`Manifest::seal_sha256`] must be.
-    pub fn seal(&self) -> Digest {
+    fn seal(&self) -> Digest {
         let Self { recipe, plan, chunks, sites, telltales, base, .. } = self;
         let Self { root_sha256, pressed, warnings, boot_programs, .. } = self;
         let written = (recipe, plan, chunks, sites, telltales, base);

@@ -278,8 +278,7 @@ async fn compare(
             manifest.warnings.push(warning);
         }
     }
-    manifest.seal_sha256 = manifest.seal();
-    Ok(manifest)
+    Ok(manifest.sealed())
 }
 
 /// The failure of a press whose image differs from the media.
