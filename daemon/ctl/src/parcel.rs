@@ -153,7 +153,8 @@ fn held(contents: &Contents) -> String {
         || "no boot image that a first start could run".to_owned(),
         |boot| format!("boot image {}", boot.name),
     );
-    let packages = plural(contents.packages.len(), "package", "packages");
+    let packages = Bytes::of(contents.packages.len()).0 + contents.more_packages;
+    let packages = plural(packages, "package", "packages");
     format!("it holds {boot}, and {packages}")
 }
 

@@ -327,7 +327,8 @@ impl Store {
     }
 
     /// Opens a master for use; `None` if there is none with this ID. The first time since the station started, and
-    /// whenever its image or its manifest has changed, the whole image is hashed, so that damage shows before any drive is touched.
+    /// whenever its image or its manifest has changed, the whole image is hashed, so that damage shows before any drive is
+    /// touched.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] or [`StoreError::Unreadable`] if the master is not whole, [`StoreError::Io`] if its last

@@ -2,10 +2,10 @@
 //!
 //! Everything is found in the way in which intake finds it, so that a station can compare the two.
 
-use model::boot::BootManagerRule;
 use std::fs;
 use std::path::Path;
 
+use model::boot::BootManagerRule;
 use model::code::{FailureCode, FindingCode};
 use model::failure::{Failure, Finding};
 use model::media::Stamp;
